@@ -1,0 +1,79 @@
+# Everything runs in a virtual environment of its own, .venv; nothing else on the machine is touched.
+#   make test PYTEST_ARGS="-k sde -x"          make test PYTHON=python3.12 VENV=.venv312
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+# A new stamp, so a new install, when the requirements change.
+BASE := $(VENV)/.installed-base
+DEV := $(VENV)/.installed-dev
+# Those that train, in alphabetical order, so an autoencoder before the latent diffusion model (_ldm) that needs it.
+CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py,$(wildcard configs/*.py)))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow cover lint tiny clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-7s %s\n", $$1, $$2}'
+
+demo: $(BASE)  ## a table for 16 sample events, and their pictures in demo/
+	@start=$$(date +%s); $(RUN) -m launch.demo && \
+	  echo "make demo: $$(( $$(date +%s) - start )) s, after the install"
+
+test: $(DEV)  ## the tests of the package, without the slow ones
+	$(RUN) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+slow: $(DEV)  ## the slow tests only
+	$(RUN) -m pytest -m slow $(PYTEST_ARGS)
+
+cover: $(DEV)  ## the same tests as `make test`, with line and branch coverage
+	$(RUN) -m pytest -m "not slow" --cov $(PYTEST_ARGS)
+
+lint: $(DEV)  ## ruff, and the import rules
+	$(BIN)/ruff check .
+	PYTHONPATH=. $(BIN)/lint-imports
+
+tiny: $(DEV)  ## trains the tiny variant of every config, twice: the second run must find itself complete
+	@set -euo pipefail; runs=$$(mktemp -d); trap 'rm -rf "$$runs"' EXIT; \
+	for config in $(CONFIGS); do \
+	  name=$$(basename "$$config" .py); start=$$(date +%s); \
+	  command=($(RUN) -m launch.train --config="$$config:tiny" --workdir="$$runs/$$name"); \
+	  if [[ $$name == *_ldm* ]]; then command+=(--config.autoencoder="$$runs/$${name%%_ldm*}_autoencoder/weights"); fi; \
+	  echo "== $${command[*]}"; \
+	  "$${command[@]}"; \
+	  "$${command[@]}" 2>&1 | tee "$$runs/again.txt"; \
+	  grep -q "already complete" "$$runs/again.txt" || \
+	    { echo "$$config: the same command again did not say that the run is complete"; exit 1; }; \
+	  echo "== $$name: $$(( $$(date +%s) - start )) s"; \
+	done
+
+clean:  ## removes .venv, caches and what the demo wrote
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov *.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(RUN):
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "No $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), but lartpc_jax needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments here. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(BASE): setup.cfg pyproject.toml | $(RUN)
+	@echo "Installing lartpc_jax and what it needs (about a minute and 1 GB)"
+	@start=$$(date +%s); $(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e . && \
+	  echo "Installed in $$(( $$(date +%s) - start )) s"
+	@touch $@
+
+$(DEV): setup.cfg pyproject.toml | $(RUN)
+	@echo "Installing lartpc_jax and the tools of its tests (about a minute and 1 GB)"
+	@start=$$(date +%s); $(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[test,lint]' && \
+	  echo "Installed in $$(( $$(date +%s) - start )) s"
+	@touch $@ $(BASE)

@@ -1,0 +1,220 @@
+"""Helpers that all launch scripts share: errors without tracebacks, work directories, devices, progress.
+
+jax and the training code are imported inside the functions that need them, so that `--help` starts at once.
+"""
+import collections
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import app, flags, logging as absl_logging
+
+from lartpc_jax.files import atomic_write
+
+__all__ = ["atomic_write", "check_workdir", "device_summary", "environment_text", "progress_bar", "Progress", "run",
+           "setup_workdir"]
+
+PACKAGES = ("lartpc_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ott-jax", "numpy",
+            "ml-collections")
+LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints")  # see _has_results
+
+flags.DEFINE_bool("debug", False, "Show the traceback of errors (as does LARTPC_DEBUG=1).")
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+  """Runs `main(argv)` under absl and exits; expected errors become one message and exit code 2.
+
+  Expected are ValueError, OSError (a missing file, say), FloatingPointError (a diverged training) and any
+  mistake in the command line or in a config file. With --debug they keep their traceback.
+  """
+  def start(argv):
+    if len(argv) > 1:
+      raise ValueError(f"Unexpected arguments {argv[1:]}; options start with --.")
+    if not flags.FLAGS["verbosity"].present:
+      absl_logging.set_verbosity(absl_logging.WARNING)  # at absl's INFO orbax prints 30 lines a checkpoint
+    sys.exit(main(argv))
+
+  try:
+    app.run(start, flags_parser=_parse_flags)
+  except BrokenPipeError:  # the reader went away, as in `... --help | head`
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
+  except KeyboardInterrupt:
+    if _debug():
+      raise
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(130)
+  except (ValueError, OSError, FloatingPointError) as error:
+    if _debug():
+      raise
+    print(f"error: {error}\n(--debug shows the traceback.)", file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """absl's parser, with its errors and those of ml_collections as ValueErrors."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:  # for an error inside a config file: a traceback, whose last line says it
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    raise ValueError(" ".join(dict.fromkeys([lines[0], lines[-1]])) + " (--help lists the flags.)") from error
+  except (AttributeError, KeyError) as error:
+    key = str(error.args[0]).strip("'\"")
+    raise ValueError(f"The config has no key {key} (from a --config.KEY).") from error
+
+
+def _debug() -> bool:
+  return os.environ.get("LARTPC_DEBUG", "") not in ("", "0") or "--debug" in sys.argv
+
+
+def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
+  """Raises ValueError if no directory is given, or if it has results of a run with another config (naming the keys)."""
+  from lartpc_jax.train.run_config import check_same_config
+  if not workdir:
+    raise ValueError("Give a directory for the run: --workdir=runs/name.")
+  workdir = Path(workdir)
+  path = workdir / "config.json"
+  if path.exists() and _has_results(workdir):
+    try:
+      saved = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+      raise ValueError(f"{path} is not readable as JSON ({error}).") from error
+    check_same_config(saved, config, source=str(path))
+
+
+def setup_workdir(workdir: str | os.PathLike | None, config: dict) -> Path:
+  """Makes a work directory with config.json and environment.txt; one with results must have this config.
+
+  Args:
+    workdir: the directory; parents are made.
+    config: plain dict of the run. Keys under "train." may differ from the existing ones (they are updated).
+  Returns:
+    The directory.
+  Raises:
+    ValueError: as `check_workdir`.
+    OSError: if it cannot be written.
+  """
+  from lartpc_jax.train.run_config import plain
+  check_workdir(workdir, config)
+  workdir = Path(workdir)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    with atomic_write(workdir / "config.json") as file:
+      file.write(json.dumps(plain(config), indent=2) + "\n")
+    with open(workdir / "environment.txt", "a", encoding="utf-8") as file:
+      file.write(environment_text() + "\n")
+  except OSError as error:
+    raise OSError(f"Cannot write to the work directory {workdir}: {error.strerror or error}.") from error
+  return workdir
+
+
+def _has_results(workdir: Path) -> bool:
+  """False for what a run leaves that failed before its first checkpoint: it may start again with another config."""
+  saved = (workdir / "checkpoints").glob("*")
+  return any(p.name.isdigit() for p in saved) or any(p.name not in LEFTOVERS for p in workdir.iterdir())
+
+
+def environment_text() -> str:
+  """When, where and with what a command runs: time, command line, commit, versions, devices."""
+  lines = [time.strftime("%Y-%m-%d %H:%M:%S %z"), "command: " + " ".join(sys.orig_argv),
+           f"commit: {_git_commit()}", f"python: {platform.python_version()}",
+           f"host: {platform.node()}, {platform.platform()}, {os.cpu_count()} cores"]
+  for name in PACKAGES:
+    try:
+      lines.append(f"{name}: {metadata.version(name)}")
+    except metadata.PackageNotFoundError:
+      lines.append(f"{name}: not installed")
+  return "\n".join([*lines, f"devices: {device_summary()}"]) + "\n"
+
+
+def _git_commit() -> str:
+  def git(*arguments):
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+  try:
+    commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
+  except (OSError, subprocess.SubprocessError):
+    return "unknown"
+  return commit + (" with uncommitted changes" if changed else "")
+
+
+def device_summary() -> str:
+  """The devices in words, e.g. "4 x NVIDIA H100 (cuda)"."""
+  import jax
+  kinds = collections.Counter(f"{device.device_kind} ({device.platform})" for device in jax.devices())
+  return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
+
+
+class Progress(NamedTuple):
+  """From `progress_bar`."""
+  update: Callable  # (done, **metrics) -> None
+  write: Callable   # (text) -> None, a line that does not break the bar
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, *, initial: int = 0, description: str = "", unit: str = "step", stream=None,
+                 every_seconds: float = 10.0) -> Iterator[Progress]:
+  """A bar with ETA on a terminal; elsewhere a line for each update with metrics, or every `every_seconds`.
+
+  Args:
+    total: number of units of the whole job.
+    initial: units done before; the ETA does not count them.
+    description: shown in front.
+    unit: name of one unit.
+    stream: default sys.stderr.
+    every_seconds: of plain lines without metrics.
+  """
+  stream = sys.stderr if stream is None else stream
+  if stream.isatty():
+    with _tqdm_bar(total, initial, description, unit, stream) as progress:
+      yield progress
+    return
+  first, last = None, time.monotonic()  # first update: (time, done); what comes before it is compilation
+
+  def write(text: str) -> None:
+    print(text, file=stream, flush=True)
+
+  def update(done: int, **metrics) -> None:
+    nonlocal first, last
+    now = time.monotonic()
+    first = first or (now, done)
+    if metrics or done >= total or now - last >= every_seconds:
+      last = now
+      rate = (done - first[1]) / max(now - first[0], 1e-9)
+      eta = _duration((total - done) / rate) if rate > 0 else "?"
+      shown = "  ".join([f"{100 * done / max(total, 1):.0f}%", *_short(metrics), f"ETA {eta}"])
+      write(f"{description + ' ' if description else ''}{unit} {done}/{total}  {shown}")
+
+  yield Progress(update, write)
+
+
+@contextlib.contextmanager
+def _tqdm_bar(total: int, initial: int, description: str, unit: str, stream) -> Iterator[Progress]:
+  from tqdm import tqdm
+  with tqdm(total=total, initial=initial, desc=description or None, unit=unit, file=stream,
+            dynamic_ncols=True) as bar:
+    def update(done: int, **metrics) -> None:
+      if metrics:
+        bar.set_postfix_str(", ".join(_short(metrics)), refresh=False)
+      bar.update(done - bar.n)
+    yield Progress(update, lambda text: bar.write(text, file=stream))
+
+
+def _short(metrics: dict[str, float]) -> list[str]:
+  names = {"images_per_second": "images/s", "wall_seconds": ""}
+  labels = {name: names.get(name, name.removeprefix("train/")) for name in metrics}
+  return [f"{label} {metrics[name]:.4g}" for name, label in labels.items() if label]
+
+
+def _duration(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

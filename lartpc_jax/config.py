@@ -1,0 +1,270 @@
+"""The only reader of configs: builds models, data and training tasks, and names a bad key.
+
+Keys of a config block are the keyword arguments of its builder, one to one.
+"""
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
+from lartpc_jax.data import pipeline
+from lartpc_jax.data.charge import make_charge_transform
+from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.generator import Diffusion, make_generate
+from lartpc_jax.inference.gradients import default_mode
+from lartpc_jax.inference.infer import Infer, Settings, make_infer
+from lartpc_jax.inference.objective import Objective, make_objective
+from lartpc_jax.latent import LatentScale, LatentSpace, make_latent_space
+from lartpc_jax.networks import api as networks
+from lartpc_jax.plotting.images import image_rows, momentum_titles
+from lartpc_jax.sde import SDE, vp_sde
+from lartpc_jax.train.autoencoder import autoencoder_task
+from lartpc_jax.train.latent_diffusion import latent_diffusion_task
+from lartpc_jax.train.task import Task
+
+SDES = {"vp": vp_sde}
+NUM_EVALUATION_IMAGES = 128
+
+
+def call_with(function: Callable, block: str, values: Mapping, **supplied) -> Any:
+  """function(**values, **supplied), with errors that name the key.
+
+  Raises:
+    ValueError: naming an unknown or missing key of `block`, its value and the allowed set.
+  """
+  parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in supplied}
+  open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+  for key, value in values.items():
+    if key not in parameters and not open_ended:
+      raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
+  for name, parameter in parameters.items():
+    if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and name not in values:
+      raise ValueError(f"Missing config key {block}.{name}; there are {sorted(values)}.")
+  return function(**values, **supplied)
+
+
+def section(config: Mapping, name: str) -> dict:
+  """Block `name` of a config as a plain dict. Raises ValueError naming it if it is missing."""
+  block = config.get(name)
+  if not isinstance(block, Mapping) and not hasattr(block, "to_dict"):
+    raise ValueError(f"The config needs a block {name!r}; it has {sorted(config)}.")
+  return block.to_dict() if hasattr(block, "to_dict") else dict(block)
+
+
+def pick(table: Mapping, block: str, values: dict) -> tuple[Callable, dict]:
+  """Splits `values` into table[values["name"]] and the other keys. Raises ValueError naming an unknown name."""
+  values = dict(values)
+  name = values.pop("name", None)
+  if name not in table:
+    raise ValueError(f"Unknown config value {block}.name = {name!r}; allowed: {sorted(table)}.")
+  return table[name], values
+
+
+def build_sde(values: dict) -> SDE:
+  """SDE of a config block `sde`."""
+  function, rest = pick(SDES, "sde", values)
+  return call_with(function, "sde", rest)
+
+
+def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 8, sigma_min: float = 0.02,
+                  sigma_max: float = 80.0, rho: float = 7.0, remat: bool = False) -> Callable:
+  """Sampler of a config block `sampler`, on a Karras grid."""
+  times = time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+  return samplers.make_sampler(name, sde, times, remat=remat)
+
+
+def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:
+  """Autoencoder of a config block `network`; Raises ValueError naming an unknown key."""
+  from lartpc_jax.networks.autoencoder import Autoencoder
+  _check_fields(Autoencoder, values)
+  return networks.make_autoencoder(**values)
+
+
+def build_denoiser(values: dict) -> networks.DenoiserNetwork:
+  """Latent denoiser of a config block `network`. Raises ValueError naming an unknown key."""
+  from lartpc_jax.networks.unet import LatentUNet
+  _check_fields(LatentUNet, values)
+  return networks.make_latent_unet(**values)
+
+
+def _check_fields(module, values: dict) -> None:
+  allowed = sorted(set(module.__dataclass_fields__) - {"parent", "name"})
+  for key, value in values.items():
+    if key not in allowed:
+      raise ValueError(f"Unknown config key network.{key} = {value!r}; allowed: {allowed}.")
+
+
+def build_batches(*, spec: ImageSpec, seed: int, path: str, num_holdout: int, batch_size: int,
+                  contained_only: bool) -> tuple[Callable, dict]:
+  """batch_fn over the training events, and one batch of the held-out ones, of a config block `data`."""
+  events = pipeline.open_events(path)
+  if contained_only:
+    events = pipeline.keep_contained(events, spec)
+  train = pipeline.split_events(events, "train", num_holdout=num_holdout)
+  holdout = pipeline.split_events(events, "holdout", num_holdout=num_holdout)
+  batch_fn = pipeline.make_batches(train, batch_size=batch_size, seed=seed, spec=spec)
+  held = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, spec=spec)(0)
+  return batch_fn, jax.tree.map(np.asarray, held)
+
+
+def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
+  """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
+  params, info = pretrained.load_weights(directory, "autoencoder")
+  network = build_autoencoder(info["network"])
+  scale = LatentScale(*(jnp.asarray(info["latent"][name], jnp.float32) for name in ("shift", "scale")))
+  space = make_latent_space(network.encode, network.decode, params, scale,
+                            transform=make_charge_transform(**info["charge"]),
+                            threshold_mev=info["image"]["threshold_mev"])
+  num_pixels = info["image"]["num_pixels"]
+  shape = jax.eval_shape(space.encode, jnp.zeros((1, num_pixels, num_pixels))).shape[1:]
+  return space, shape, info
+
+
+def build_diffusion(directory: str | Path | None = None) -> tuple[Diffusion, dict]:
+  """The trained generator in `directory` (None: the one that ships with the package), and the JSON beside it.
+
+  Raises:
+    FileNotFoundError: naming the missing file.
+    ValueError: naming the file that is truncated or does not fit.
+  """
+  directory = pretrained.bundled_directory() if directory is None else Path(directory)
+  params, info = pretrained.load_weights(directory, "diffusion")
+  space, shape, _ = build_latent_space(directory)
+  network = build_denoiser(info["network"])
+  return Diffusion(apply=network.apply, params=jax.tree.map(jnp.asarray, params), sde=build_sde(info["sde"]),
+                   latent=space, latent_shape=shape, sigma_data=1.0,
+                   momentum_scale_mev=info["momentum_scale_mev"],
+                   kinetic_range_mev=tuple(info["kinetic_range_mev"])), info
+
+
+def _emd_batch() -> Callable:
+  distance = emd_lib.make_emd(**emd_lib.REPORTING)
+  return jax.jit(jax.vmap(lambda a, b: distance.emd(a, b).value))
+
+
+def _autoencoder_task(config: dict, image: dict) -> Task:
+  spec, transform = ImageSpec(**image), make_charge_transform(**section(config, "charge"))
+  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, seed=config["seed"])
+  values = section(config, "network")
+
+  def export(params, directory, info, scale):
+    pretrained.save_weights(directory, "autoencoder", params, {
+        "network": values, "charge": section(config, "charge"), "image": image, "step": info["step"],
+        "latent": {"shift": np.asarray(scale.shift).tolist(), "scale": np.asarray(scale.scale).tolist()}})
+
+  return call_with(autoencoder_task, "loss", section(config, "loss"), network=build_autoencoder(values),
+                   transform=transform, threshold_mev=spec.threshold_mev, num_pixels=spec.num_pixels,
+                   batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
+                   figure=lambda x, y: image_rows({"Geant4": x, "decoded": y}))
+
+
+def _diffusion_task(config: dict, image: dict) -> Task:
+  weights = config.get("autoencoder")
+  if not weights:
+    raise ValueError("The config needs `autoencoder`: the weights directory of a trained autoencoder, or 'bundled'.")
+  directory = pretrained.bundled_directory() if weights == "bundled" else Path(weights)
+  space, shape, info = build_latent_space(directory)
+  if info["image"] != image:
+    raise ValueError(f"The autoencoder in {directory} was trained on images {info['image']}; the config says {image}.")
+  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=ImageSpec(**image),
+                                seed=config["seed"])
+  values, sde = section(config, "network"), build_sde(section(config, "sde"))
+  condition = section(config, "condition")
+  network = build_denoiser(values)
+  diffusion = Diffusion(network.apply, None, sde, space, shape, 1.0, condition["momentum_scale_mev"],
+                        tuple(condition["kinetic_range_mev"]))
+  keys = {"network": values, "sde": section(config, "sde"), **condition}
+
+  def export(params, target, done):
+    pretrained.save_weights(target, "diffusion", params, {**keys, "step": done["step"]})
+    pretrained.copy_weights(directory, target, "autoencoder")
+
+  return call_with(latent_diffusion_task, "loss", section(config, "loss"), network=network, diffusion=diffusion,
+                   batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
+                   sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=sde),
+                   figure=lambda x, y, p: image_rows({"Geant4": x, "generated": y}, titles=momentum_titles(p)))
+
+
+TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task}
+
+
+def build_task(config: Mapping) -> Task:
+  """Training task of a whole config. Raises ValueError naming a missing, unknown or inconsistent key."""
+  config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+  allowed = {"task", "seed", "image", "charge", "data", "network", "sde", "condition", "loss", "sampler", "optim",
+             "train", "autoencoder"}
+  for key in sorted(set(config) - allowed):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(allowed)}.")
+  if config.get("task") not in TASKS:
+    raise ValueError(f"Unknown config value task = {config.get('task')!r}; allowed: {sorted(TASKS)}.")
+  image = section(config, "image")
+  call_with(ImageSpec, "image", image)
+  return TASKS[config["task"]](config, image)
+
+
+def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, dict]:
+  """Geometry of the images that the weights in `directory` (None: bundled) were trained on, and the autoencoder's JSON."""
+  directory = pretrained.bundled_directory() if directory is None else Path(directory)
+  _, info = pretrained.load_weights(directory, "autoencoder")
+  return ImageSpec(**info["image"]), info
+
+
+INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale"}
+
+
+def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler") -> Callable:
+  """generate(noise, momentum_mev) of an inference config, with the sampler of the given block.
+
+  Raises:
+    ValueError: naming a missing or unknown key.
+  """
+  for key in sorted(set(config) - INFERENCE_KEYS):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(INFERENCE_KEYS)}.")
+  if not np.isfinite(config.get("guidance_scale", 1.0)):
+    raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
+  sampler = call_with(build_sampler, block, section(config, block), sde=diffusion.sde)
+  return make_generate(diffusion, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)))
+
+
+def build_settings(values: dict) -> Settings:
+  """Knobs of a config block `inference`. Raises ValueError naming an unknown key or one out of range."""
+  settings = call_with(Settings, "inference", values)
+  for name, default in Settings._field_defaults.items():
+    if isinstance(default, int) and getattr(settings, name) < 1:
+      raise ValueError(f"Config key inference.{name} must be at least 1; got {getattr(settings, name)}.")
+  if settings.num_starts > settings.num_candidates:
+    raise ValueError(f"Config key inference.num_starts = {settings.num_starts} exceeds inference.num_candidates = "
+                     f"{settings.num_candidates}.")
+  return settings
+
+
+def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -> Infer:
+  """Inference of an inference config (blocks sampler, screen_sampler, inference), for images in the given views.
+
+  Raises:
+    ValueError: naming a missing or unknown key, or one out of range.
+  """
+  return make_infer(
+      build_generate(config, diffusion), build_generate(config, diffusion, "screen_sampler"),
+      latent_shape=diffusion.latent_shape, num_pixels=num_pixels_of(diffusion),
+      kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(),
+      settings=build_settings(section(config, "inference")))
+
+
+def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -> Objective:
+  """The objective that `build_infer` descends."""
+  settings = build_settings(section(config, "inference"))
+  return make_objective(
+      build_generate(config, diffusion), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
+      num_pixels=num_pixels_of(diffusion), vertex_power=settings.vertex_power,
+      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px)
+
+
+def num_pixels_of(diffusion: Diffusion) -> int:
+  """Size of the images that the generator draws."""
+  return jax.eval_shape(diffusion.latent.decode, jnp.zeros((1, *diffusion.latent_shape))).shape[-1]

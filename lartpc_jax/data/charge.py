@@ -1,0 +1,36 @@
+"""Charge transforms: invertible maps between MeV per pixel and the values that networks see."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+
+class ChargeTransform(NamedTuple):
+  """`inverse(forward(q)) == q` for q >= 0 MeV. Elementwise, differentiable (sqrt: not at exactly 0 MeV)."""
+  forward: Callable
+  inverse: Callable
+
+
+def sqrt_transform(scale_mev: float = 1.0) -> ChargeTransform:
+  """y = sqrt(q / scale): stabilises the variance of a Poisson-like charge. Negative y means 0 MeV."""
+  if not scale_mev > 0:
+    raise ValueError(f"scale_mev must be positive; got {scale_mev}.")
+  return ChargeTransform(lambda q: jnp.sqrt(q / scale_mev), lambda y: scale_mev * jnp.square(jnp.maximum(y, 0.0)))
+
+
+def arcsinh_transform(scale_mev: float = 0.1) -> ChargeTransform:
+  """y = arcsinh(q / scale): linear below `scale`, logarithmic above. Negative y means 0 MeV."""
+  if not scale_mev > 0:
+    raise ValueError(f"scale_mev must be positive; got {scale_mev}.")
+  return ChargeTransform(lambda q: jnp.arcsinh(q / scale_mev),
+                         lambda y: scale_mev * jnp.sinh(jnp.maximum(y, 0.0)))
+
+
+CHARGE_TRANSFORMS = {"sqrt": sqrt_transform, "arcsinh": arcsinh_transform}
+
+
+def make_charge_transform(name: str, scale_mev: float) -> ChargeTransform:
+  """The transform called `name`. Raises ValueError naming it and the allowed set."""
+  if name not in CHARGE_TRANSFORMS:
+    raise ValueError(f"Unknown charge transform {name!r}; choose from {sorted(CHARGE_TRANSFORMS)}.")
+  return CHARGE_TRANSFORMS[name](scale_mev)

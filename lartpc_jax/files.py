@@ -1,0 +1,41 @@
+"""Writing files so that a killed process never leaves half of one."""
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator:
+  """Opens a temporary file beside `path` and renames it onto `path` when the block ends without an error.
+
+  Args:
+    path: the file to create or replace; its directory must exist.
+    mode: "w" (UTF-8 text) or "wb".
+  Yields:
+    The open file.
+  Raises:
+    ValueError: for another mode.
+  """
+  if mode not in ("w", "wb"):
+    raise ValueError(f"atomic_write needs mode 'w' or 'wb'; got {mode!r}.")
+  path = Path(path)
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+  try:
+    with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600; a plain open() would give this
+    os.replace(temporary, path)
+  except BaseException:
+    with contextlib.suppress(FileNotFoundError):
+      os.unlink(temporary)
+    raise
+
+
+def _umask() -> int:
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask

@@ -1,0 +1,61 @@
+"""Gradient descent of the momentum objective over many hypotheses at once."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from lartpc_jax.inference import chart
+from lartpc_jax.inference.gradients import make_value_and_grad
+
+
+class Descent(NamedTuple):
+  """Result of a descent from b hypotheses in s steps."""
+  hypothesis: Float[Array, "b 4"]    # mean of the last iterates
+  trajectory: Float[Array, "s b 3"]  # momentum at which each value was taken, MeV/c
+  values: Float[Array, "s b"]        # objective there, pixels
+  spread: Float[Array, " b"]         # rms distance of the averaged iterates from their mean, MeV/c
+
+
+def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float], num_steps: int, learning_rate: float,
+                 final_learning_rate: float, num_averaged: int, mode: str) -> Callable:
+  """Builds descend(hypothesis [b 4], *args) -> Descent: Adam on the sphere x energy chart, cosine learning rate.
+
+  Args:
+    objective: (momentum_mev [b 3], *args) -> [b]; examples must not mix.
+    kinetic_range_mev: range of the chart.
+    num_steps: Adam steps.
+    learning_rate: of the first step, in radians for the direction and in logits for the energy.
+    final_learning_rate: of the last step.
+    num_averaged: last iterates averaged: fixed noise leaves kinks as wide as the last steps.
+    mode: see `make_value_and_grad`.
+  Raises:
+    ValueError: if num_averaged does not lie between 1 and num_steps, or a rate is not positive.
+  """
+  if not 1 <= num_averaged <= num_steps or not 0.0 < final_learning_rate <= learning_rate:
+    raise ValueError("Need 1 <= num_averaged <= num_steps and 0 < final_learning_rate <= learning_rate; got "
+                     f"{num_averaged=}, {num_steps=}, {learning_rate=}, {final_learning_rate=}.")
+  rate = optax.cosine_decay_schedule(learning_rate, num_steps, alpha=final_learning_rate / learning_rate)
+  tx = optax.adam(rate, b1=0.8, b2=0.95)
+  value_and_grad = make_value_and_grad(
+      lambda hypothesis, *args: objective(chart.to_momentum(hypothesis, kinetic_range_mev), *args), mode=mode)
+
+  def descend(hypothesis: Float[Array, "b 4"], *args) -> Descent:
+    def step(carry, _):
+      hypothesis, state = carry
+      value, gradient = value_and_grad(hypothesis, chart.tangent_basis(hypothesis), *args)
+      update, state = tx.update(gradient, state)
+      momentum = chart.to_momentum(hypothesis, kinetic_range_mev)
+      return (chart.retract(hypothesis + update), state), (hypothesis, momentum, value)
+
+    hypothesis = chart.retract(hypothesis)
+    (last, _), (path, momentum, values) = jax.lax.scan(step, (hypothesis, tx.init(hypothesis)), length=num_steps)
+    tail = jnp.concatenate([path[1:], last[None]])[-num_averaged:]
+    mean = chart.retract(tail.mean(0))
+    ends = jax.vmap(lambda h: chart.to_momentum(h, kinetic_range_mev))(tail)
+    centre = chart.to_momentum(mean, kinetic_range_mev)
+    spread = jnp.sqrt(jnp.mean(jnp.sum((ends - centre[None]) ** 2, -1), 0))
+    return Descent(mean, momentum, values, spread)
+  return descend

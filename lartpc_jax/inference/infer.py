@@ -1,0 +1,157 @@
+"""From images to momenta: screen random starts, refine the best by gradient descent, judge what came out."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lartpc_jax import emd as emd_lib
+from lartpc_jax.inference import chart, screening
+from lartpc_jax.inference.descent import make_descent
+from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective
+
+
+class Settings(NamedTuple):
+  """Knobs of the inference; a config block `inference` has the same keys."""
+  num_candidates: int = 256         # random starts, drawn once and screened against every event
+  num_starts: int = 3               # best candidates refined in the first stage
+  first_steps: int = 10
+  first_draws: int = 2
+  second_steps: int = 16            # the best of the first stage goes on
+  second_draws: int = 8
+  learning_rate: float = 0.06       # radians of direction, logits of energy
+  second_learning_rate: float = 0.02
+  num_averaged: int = 6
+  vertex_power: float = 2.0
+  vertex_radius_px: float = 2.0
+  charge_weight_px: float = 20.0
+  kinetic_margin_mev: float = 2.0   # the chart reaches this far beyond the trained range
+  max_emd_px: float = 3.0           # a fit that ends above this, in any view, has not converged
+  max_spread_mev: float = 25.0      # nor one whose last iterates scatter by more
+
+
+class Inferred(NamedTuple):
+  """What is known of each of b events; momenta in MeV/c, distances in pixels."""
+  momentum_mev: Float[Array, "b 3"]
+  objective: Float[Array, " b"]       # at the end, summed over views
+  emd_start: Float[Array, "b v"]      # plain W1 to the target at the best start, mean over draws
+  emd_end: Float[Array, "b v"]        # the same at the end
+  converged: Float[Array, " b"] | Array
+  trajectory: Float[Array, "s b 3"]   # of the hypothesis that won, both stages
+  values: Float[Array, "s b"]         # objective along it
+  images: Float[Array, "b v n n"]     # one generated draw at the end, MeV
+  start_momentum_mev: Float[Array, "b h 3"]  # the refined starts
+  end_momentum_mev: Float[Array, "b h 3"]    # where the first stage took them
+
+
+class Infer(NamedTuple):
+  """Pure functions; jit them. See `make_infer`."""
+  draw_candidates: Callable  # key -> Candidates
+  infer: Callable            # (images [b v n n], Candidates, key) -> Inferred
+  refine: Callable           # (images [b v n n], start momentum [b h 3], key) -> Inferred
+
+
+def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tuple[int, int, int], num_pixels: int,
+               kinetic_range_mev: tuple[float, float], views: tuple[str, ...], settings: Settings = Settings(),
+               mode: str = "forward") -> Infer:
+  """Builds the inference of single-proton momenta from images in the given views.
+
+  Args:
+    generate: (noise [n h w c], momentum_mev [n 3]) -> images [n n n] in MeV; used in the descent.
+    generate_fast: the same with fewer sampler steps; draws the screened candidates.
+    latent_shape: (h, w, c) of the noise.
+    num_pixels: image size.
+    kinetic_range_mev: energies that the generator was trained on.
+    views: names of the views, in the order of the images.
+    settings: knobs.
+    mode: gradient mode, see `inference.gradients`.
+  """
+  low, high = kinetic_range_mev
+  bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
+  objective = make_objective(
+      generate, emd_lib.make_emd(**emd_lib.DESCENT), views=views, num_pixels=num_pixels,
+      vertex_power=settings.vertex_power, vertex_radius_px=settings.vertex_radius_px,
+      charge_weight_px=settings.charge_weight_px)
+  descents = [make_descent(objective.evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
+                           final_learning_rate=final, num_averaged=averaged, mode=mode)
+              for steps, rate, final, averaged in (
+                  (settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1),
+                  (settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
+                   settings.num_averaged))]
+  factor = 4
+  screen = screening.make_screen(emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), factor=factor,
+                                 charge_weight_px=settings.charge_weight_px)
+  report = emd_lib.make_emd(**emd_lib.REPORTING)
+  noise_of = lambda key, draws: antithetic_noise(key, len(views), draws, latent_shape)
+
+  def draw_candidates(key) -> screening.Candidates:
+    key_hypothesis, key_noise = jax.random.split(key)
+    hypothesis = chart.random_hypotheses(key_hypothesis, settings.num_candidates)
+    momentum = chart.to_momentum(hypothesis, bounds)
+    images = generate_views(generate_fast, noise_of(key_noise, 1), momentum, views)[:, :, 0]
+    return screening.Candidates(hypothesis, screening.pool(images, factor))
+
+  def plain_emd(momentum, images, noise):
+    generated = generate_views(generate, noise, momentum, views)
+    one_view = lambda target, draws: jax.vmap(
+        lambda x: report.emd_to_target(x, report.prepare_target(target)).value)(draws).mean()
+    return jax.lax.map(lambda pair: jax.vmap(one_view)(*pair), (images, generated)), generated[:, :, 0]
+
+  def refine(images: Float[Array, "b v n n"], start_momentum_mev: Float[Array, "b h 3"], key) -> Inferred:
+    b, h = start_momentum_mev.shape[:2]
+    key_first, key_second = jax.random.split(key)
+    targets = objective.prepare(images)
+    starts = chart.from_momentum(start_momentum_mev.reshape(-1, 3), bounds)
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), targets)
+    first = descents[0](starts, repeated, noise_of(key_first, settings.first_draws))
+    noise = noise_of(key_second, settings.second_draws)
+    if h > 1:
+      ends = chart.to_momentum(first.hypothesis, bounds)
+      best = jnp.argmin(objective.evaluate(ends, repeated, noise[:, :2]).reshape(b, h), axis=1)
+    else:
+      best = jnp.zeros(b, jnp.int32)
+    chosen = jnp.arange(b) * h + best
+    second = descents[1](first.hypothesis[chosen], targets, noise)
+    momentum = chart.to_momentum(second.hypothesis, bounds)
+    emd_start, _ = plain_emd(chart.to_momentum(starts[chosen], bounds), images, noise)
+    emd_end, drawn = plain_emd(momentum, images, noise)
+    ends = chart.to_momentum(first.hypothesis, bounds).reshape(b, h, 3)
+    converged = ((emd_end.max(axis=1) <= settings.max_emd_px) & (second.spread <= settings.max_spread_mev)
+                 & jnp.all(jnp.isfinite(momentum), axis=1))
+    return Inferred(
+        momentum_mev=momentum, objective=second.values[-settings.num_averaged:].mean(0), emd_start=emd_start,
+        emd_end=emd_end, converged=converged,
+        trajectory=jnp.concatenate([first.trajectory[:, chosen], second.trajectory, momentum[None]]),
+        values=jnp.concatenate([first.values[:, chosen], second.values]), images=drawn,
+        start_momentum_mev=start_momentum_mev, end_momentum_mev=ends)
+
+  def infer(images: Float[Array, "b v n n"], candidates: screening.Candidates, key) -> Inferred:
+    coarse = screen(images, candidates)
+    _, best = jax.lax.top_k(-coarse, settings.num_starts)
+    starts = chart.to_momentum(candidates.hypothesis[best.reshape(-1)], bounds)
+    return refine(images, starts.reshape(*best.shape, 3), key)
+
+  return Infer(draw_candidates, infer, refine)
+
+
+def check_target_images(images: np.ndarray, *, num_views: int, num_pixels: int, first_event: int = 0) -> np.ndarray:
+  """Images as float32 [b v n n] if inference is defined on them; errors count events from `first_event`.
+
+  Raises:
+    ValueError: naming what is wrong: the shape, NaN, negative pixels or an image without charge, and where.
+  """
+  images = np.asarray(images)
+  if images.ndim == 3 and num_views == 1:
+    images = images[:, None]
+  want = (num_views, num_pixels, num_pixels)
+  if images.ndim != 4 or images.shape[1:] != want or not len(images):
+    raise ValueError(f"images must have shape (N, {num_views}, {num_pixels}, {num_pixels}), N >= 1; got {images.shape}.")
+  images = images.astype(np.float32)
+  for test, text in ((np.isnan(images), "NaN pixels"), (np.isinf(images), "infinite pixels"),
+                     (images < 0, "negative pixels (MeV)"), (images.sum((2, 3), keepdims=True) <= 0, "no charge")):
+    bad = np.argwhere(np.any(test, axis=(2, 3)))
+    if len(bad):
+      raise ValueError(f"images hold {text} in event {first_event + bad[0][0]}, view {bad[0][1]} ({len(bad)} such images in all).")
+  return images

@@ -1,0 +1,43 @@
+"""The networks as pure functions: what the rest of the package sees of flax."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lartpc_jax.networks.autoencoder import Autoencoder
+from lartpc_jax.networks.unet import LatentUNet
+
+
+class AutoencoderNetwork(NamedTuple):
+  """A KL autoencoder for [b n n 1] images; every field is a pure function."""
+  init: Callable    # (key, num_pixels) -> params
+  encode: Callable  # (params, y [b n n 1]) -> mean, logvar [b n/stem n/stem c]
+  decode: Callable  # (params, z) -> y
+
+
+class DenoiserNetwork(NamedTuple):
+  """A conditional network on latents; every field is a pure function."""
+  init: Callable   # (key, (h, w, c)) -> params
+  apply: Callable  # (params, z [b h w c], c_noise [b], cond) -> [b h w c]
+
+
+def make_autoencoder(**kwargs) -> AutoencoderNetwork:
+  """KL autoencoder behind a space-to-depth stem; keywords of `networks.autoencoder.Autoencoder`."""
+  module = Autoencoder(**kwargs)
+  return AutoencoderNetwork(
+      init=lambda key, num_pixels: module.init(key, jnp.zeros((1, num_pixels, num_pixels, 1)))["params"],
+      encode=lambda params, y: module.apply({"params": params}, y, method="encode"),
+      decode=lambda params, z: module.apply({"params": params}, z, method="decode"))
+
+
+def make_latent_unet(**kwargs) -> DenoiserNetwork:
+  """Momentum-conditional U-Net on latents; keywords of `networks.unet.LatentUNet`."""
+  kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
+  module = LatentUNet(**kwargs)
+
+  def init(key: jax.Array, shape: tuple[int, int, int]):
+    cond = {"momentum": jnp.ones((1, 3)), "keep": jnp.ones(1)}
+    return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), cond)["params"]
+
+  return DenoiserNetwork(init, lambda params, z, c_noise, cond: module.apply({"params": params}, z, c_noise, cond))

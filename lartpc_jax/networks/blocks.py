@@ -1,0 +1,57 @@
+"""Building blocks shared by the networks (flax.linen; seen from outside only through init and apply)."""
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def space_to_depth(x: jax.Array, block: int) -> jax.Array:
+  """[b h w c] -> [b h/block w/block block^2 c]; invertible, no arithmetic (Shi et al. 2016, inverse pixel shuffle)."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h // block, block, w // block, block, c)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // block, w // block, block * block * c)
+
+
+def depth_to_space(x: jax.Array, block: int) -> jax.Array:
+  """Inverse of `space_to_depth`: [b h w block^2 c] -> [b h*block w*block c]."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h, w, block, block, c // block**2)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * block, w * block, c // block**2)
+
+
+def zero_conv(features: int, **kwargs) -> nn.Conv:
+  """3x3 convolution that starts at zero, so that a residual branch starts as the identity."""
+  return nn.Conv(features, (3, 3), kernel_init=nn.initializers.zeros, **kwargs)
+
+
+class ResidualBlock(nn.Module):
+  """Pre-activation residual block, GroupNorm and FiLM from `embedding` (Perez et al. 2018) when they are asked for."""
+  features: int
+  num_groups: int = 0  # 0: no normalisation (the autoencoder: an almost empty image has no useful statistics)
+
+  @nn.compact
+  def __call__(self, x, embedding=None):
+    norm = (lambda y: nn.GroupNorm(self.num_groups)(y)) if self.num_groups else (lambda y: y)
+    h = nn.Conv(self.features, (3, 3))(nn.silu(norm(x)))
+    h = norm(h)
+    if embedding is not None:
+      scale, shift = jnp.split(nn.Dense(2 * self.features)(nn.silu(embedding))[:, None, None, :], 2, axis=-1)
+      h = h * (1.0 + scale) + shift
+    h = zero_conv(self.features)(nn.silu(h))
+    if x.shape[-1] != self.features:
+      x = nn.Dense(self.features)(x)
+    return x + h
+
+
+class SelfAttention(nn.Module):
+  """Residual multi-head self-attention over all pixels of [b h w c] (Vaswani et al. 2017)."""
+  num_heads: int
+  num_groups: int
+
+  @nn.compact
+  def __call__(self, x):
+    b, h, w, c = x.shape
+    y = nn.GroupNorm(self.num_groups)(x).reshape(b, h * w, c)
+    q, k, v = jnp.split(nn.Dense(3 * c)(y).reshape(b, h * w, self.num_heads, 3 * c // self.num_heads), 3, axis=-1)
+    weights = nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) * (c // self.num_heads) ** -0.5)
+    y = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(b, h, w, c)
+    return x + nn.Dense(c, kernel_init=nn.initializers.zeros)(y)

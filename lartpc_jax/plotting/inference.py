@@ -1,0 +1,95 @@
+"""Pictures of inferred momenta: targets against what was generated, the descent, errors of many events."""
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lartpc_jax.plotting.images import show_image
+
+MARKERS = {"truth": ("*", "tab:green"), "classical": ("s", "tab:orange"), "start": ("o", "white"),
+           "inferred": ("X", "tab:red")}
+COLOURS = ("tab:red", "tab:orange")
+
+
+class Surface(NamedTuple):
+  """The objective over directions around the inferred one, at its |p|."""
+  angle: np.ndarray             # [g] radians, both axes
+  values: np.ndarray            # [g g] px; rows follow the second coordinate
+  trajectory: np.ndarray        # [s 2] radians
+  points: dict[str, np.ndarray]  # name -> [2] radians; names of MARKERS
+
+
+def event_figure(targets: np.ndarray, generated: np.ndarray, *, views: tuple[str, ...], values: np.ndarray,
+                 surface: Surface | None, title: str) -> Figure:
+  """Figure with target, generated and difference of each view, the objective along the descent, and its surface.
+
+  Args:
+    targets: images [v n n] in MeV.
+    generated: one draw a view at the end [v n n].
+    views: names.
+    values: objective [s] at each step, px.
+    surface: None leaves it out.
+    title: above all.
+  """
+  figure = Figure(figsize=(7.0 + 6.4, max(2.3 * len(views), 3.6) + 0.5), layout="constrained")
+  figure.suptitle(title, fontsize=9)
+  left, right = figure.subfigures(1, 2, width_ratios=(7.0, 6.4))
+  rows = left.subplots(len(views), 3, squeeze=False)
+  for axes, view, target, image in zip(rows, views, targets, generated, strict=True):
+    top = max(float(target.max()), float(np.nan_to_num(image).max()))
+    for axis, pixels, name in zip(axes, (target, image, target - image), ("target", "generated", "difference")):
+      show_image(axis, pixels, top=top, signed=name == "difference")
+      axis.set_title(f"{name}, {pixels.sum():.1f} MeV", fontsize=8)
+    axes[0].set(xlabel=view[0], ylabel=view[1])
+  curve, plane = right.subplots(1, 2, width_ratios=(1.0, 1.6))
+  curve.plot(np.arange(len(values)), values, color="tab:blue", marker=".")
+  curve.set(xlabel="step", ylabel="objective, pixels")
+  curve.grid(alpha=0.3)
+  if surface is None:
+    plane.set_axis_off()
+  else:
+    draw_surface(plane, surface)
+  return figure
+
+
+def draw_surface(axis, surface: Surface) -> None:
+  """Contours of the objective, the trajectory of the descent on it, and the marked directions."""
+  if np.isfinite(surface.values).all():
+    filled = axis.contourf(surface.angle, surface.angle, surface.values, levels=16, cmap="viridis")
+    axis.figure.colorbar(filled, ax=axis, label="objective at this |p|, pixels")
+  axis.plot(*surface.trajectory.T, color="white", linewidth=1, marker=".", markersize=3)
+  for name, point in surface.points.items():
+    marker, colour = MARKERS[name]
+    axis.plot(*point, marker=marker, color=colour, markeredgecolor="black", markersize=9, linestyle="none", label=name)
+  limit = (surface.angle[0], surface.angle[-1])
+  axis.set(xlabel="turn, radians", ylabel="turn across it, radians", xlim=limit, ylim=limit, aspect="equal")
+  axis.legend(fontsize=7, loc="upper right")
+
+
+def summary_figure(errors: dict[str, np.ndarray], *, magnitude_mev: np.ndarray, angle_degrees: np.ndarray, of: str
+                   ) -> Figure:
+  """Histogram of |dp|, and |dp| against |p| and against the angle to the nearest line of sight.
+
+  Args:
+    errors: label -> |dp| [n] in MeV/c.
+    magnitude_mev: |p| [n].
+    angle_degrees: [n], 0 to 90.
+    of: whose |p| and angle these are, "true" or "inferred".
+  """
+  figure = Figure(figsize=(13, 3.8), layout="constrained")
+  histogram, by_magnitude, by_angle = figure.subplots(1, 3)
+  finite = np.concatenate([e[np.isfinite(e) & (e > 0)] for e in errors.values()])
+  low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 10.0)
+  bins = np.geomspace(0.9 * low, 1.1 * high, 31)
+  for colour, (label, error) in zip(COLOURS, errors.items()):
+    histogram.hist(error[np.isfinite(error)], bins=bins, histtype="step", color=colour,
+                   label=f"{label}, median {np.median(error):.1f}")
+    for axis, x in ((by_magnitude, magnitude_mev), (by_angle, angle_degrees)):
+      axis.plot(x, error, ".", color=colour, alpha=0.6, label=label)
+  histogram.set(xlabel="|dp|, MeV/c", ylabel="events", xscale="log")
+  by_magnitude.set(xlabel=f"{of} |p|, MeV/c", ylabel="|dp|, MeV/c", yscale="log")
+  by_angle.set(xlabel=f"angle of the {of} p to the nearest line of sight, degrees", ylabel="|dp|, MeV/c", yscale="log")
+  for axis in (histogram, by_magnitude, by_angle):
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8)
+  return figure

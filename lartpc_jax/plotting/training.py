@@ -1,0 +1,35 @@
+"""Pictures of a training run."""
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def loss_curve(steps: Sequence[int], values: Sequence[float], *, label: str = "training loss") -> Figure:
+  """Loss against step, logarithmic if all are positive, with a running mean once there are 20 points.
+
+  Args:
+    steps: step numbers [n].
+    values: losses [n].
+    label: of the vertical axis.
+  Raises:
+    ValueError: if the lengths differ.
+  """
+  steps, values = np.asarray(steps, float), np.asarray(values, float)
+  if steps.shape != values.shape:
+    raise ValueError(f"steps and values must have one shape; got {steps.shape} and {values.shape}.")
+  figure = Figure(figsize=(6, 4), layout="constrained")
+  axes = figure.subplots()
+  many = len(steps) >= 20
+  axes.plot(steps, values, color="tab:blue", alpha=0.3 if many else 1.0, linewidth=1,
+            marker="o" if len(steps) == 1 else None)
+  if many:
+    width = max(len(values) // 20, 3)
+    mean = np.convolve(values, np.full(width, 1.0 / width), mode="valid")
+    axes.plot(steps[width - 1:], mean, color="tab:blue", label=f"mean of {width} points")
+    axes.legend(frameon=False)
+  if len(values) and np.all(values > 0):
+    axes.set_yscale("log")
+  axes.set(xlabel="step", ylabel=label)
+  axes.grid(alpha=0.3, which="both")
+  return figure

@@ -1,0 +1,91 @@
+"""Released weights: one npz of arrays beside one JSON that says how to build the model. Never pickle."""
+import hashlib
+import json
+import os
+import zipfile
+from importlib import resources
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from lartpc_jax.files import atomic_write
+from lartpc_jax.types import Params
+
+FORMAT = 1
+BUNDLED = "protons64"  # the generator that ships with the package
+
+
+def bundled_directory(name: str = BUNDLED) -> Path:
+  """Directory of the weights `name` inside the installed package."""
+  return Path(str(resources.files("lartpc_jax") / "assets" / name))
+
+
+def flatten(params: Params) -> dict[str, np.ndarray]:
+  """Nested dict -> {"a/b/kernel": array}."""
+  leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+  return {"/".join(str(entry.key) for entry in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def unflatten(flat: dict[str, np.ndarray]) -> Params:
+  """Inverse of `flatten`."""
+  params: dict = {}
+  for name, array in flat.items():
+    *parents, leaf = name.split("/")
+    node = params
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = array
+  return params
+
+
+def save_weights(directory: str | os.PathLike, name: str, params: Params, info: dict, *, dtype: str = "float16") -> None:
+  """Writes `name`.npz and `name`.json. Float arrays are stored as `dtype`; each file is written whole or not at all."""
+  directory = Path(directory)
+  directory.mkdir(parents=True, exist_ok=True)
+  arrays = {key: value.astype(dtype) for key, value in flatten(params).items()}
+  for key, value in arrays.items():
+    if not np.all(np.isfinite(value)):
+      raise ValueError(f"Weight {key!r} is not finite as {dtype}.")
+  with atomic_write(directory / f"{name}.npz", "wb") as file:
+    np.savez(file, **arrays)
+  digest = hashlib.sha256((directory / f"{name}.npz").read_bytes()).hexdigest()
+  with atomic_write(directory / f"{name}.json") as file:
+    json.dump({"format": FORMAT, "name": name, "sha256": digest, **info}, file, indent=1, default=list)
+
+
+def load_weights(directory: str | os.PathLike, name: str) -> tuple[Params, dict]:
+  """Parameters (float32) and the JSON beside them.
+
+  Raises:
+    FileNotFoundError: naming the missing file.
+    ValueError: naming the file, if it is truncated, altered (sha256) or of another format.
+  """
+  directory = Path(directory)
+  for suffix in ("json", "npz"):
+    if not (directory / f"{name}.{suffix}").exists():
+      raise FileNotFoundError(f"No weights: {directory / f'{name}.{suffix}'} does not exist. Train them with "
+                              "`python -m launch.train`, or use the bundled ones (--weights unset).")
+  try:
+    info = json.loads((directory / f"{name}.json").read_text())
+  except json.JSONDecodeError as error:
+    raise ValueError(f"{directory / f'{name}.json'}: not valid JSON (truncated?): {error}") from error
+  if info.get("format") != FORMAT:
+    raise ValueError(f"{directory / f'{name}.json'}: format {info.get('format')!r}; this version reads {FORMAT}.")
+  content = (directory / f"{name}.npz").read_bytes()
+  if hashlib.sha256(content).hexdigest() != info.get("sha256"):
+    raise ValueError(f"{directory / f'{name}.npz'}: sha256 differs from the one in {name}.json: truncated or altered.")
+  try:
+    with np.load(directory / f"{name}.npz", allow_pickle=False) as npz:
+      flat = {key: npz[key].astype(np.float32) for key in npz.files}
+  except (zipfile.BadZipFile, ValueError, EOFError) as error:
+    raise ValueError(f"{directory / f'{name}.npz'}: not a readable npz: {error}") from error
+  return unflatten(flat), info
+
+
+def copy_weights(source: str | os.PathLike, target: str | os.PathLike, name: str) -> None:
+  """Copies `name`.npz and `name`.json from directory `source` to `target`, each whole or not at all."""
+  for suffix in ("npz", "json"):
+    content = (Path(source) / f"{name}.{suffix}").read_bytes()
+    with atomic_write(Path(target) / f"{name}.{suffix}", "wb") as file:
+      file.write(content)

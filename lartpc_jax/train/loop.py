@@ -1,0 +1,254 @@
+"""The training loop: steps, logs, checkpoints, pictures; the same call again resumes.
+
+One jitted step over all devices (batch split, state replicated), driven by a Python loop: inside `lax.scan`
+XLA's CPU backend runs gradients of convolutions up to 60 times slower. Numbers come to the host at log,
+checkpoint, evaluation and picture steps only.
+"""
+import contextlib
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from lartpc_jax import parallel
+from lartpc_jax.train.checkpoint import Checkpoints, open_checkpoints, restore_latest
+from lartpc_jax.train.interrupt import stop_requests
+from lartpc_jax.train.metric_log import MetricLog, open_metric_log
+from lartpc_jax.train.state import TrainState, init_train_state
+from lartpc_jax.train.step import make_train_step
+from lartpc_jax.train.task import Task
+
+logger = logging.getLogger(__name__)
+
+RUN_AHEAD = 8  # steps (and batches on the device) queued at most
+
+
+class TrainResult(NamedTuple):
+  """How a call of `train` ended."""
+  state: TrainState
+  completed: bool          # False: stopped by a signal, the same call resumes
+  stop_signal: int | None  # the signal, if one stopped it
+
+
+class RunKeys(NamedTuple):
+  """The root keys of a run, all from its seed; evaluations share one, and so do pictures, to be comparable."""
+  init: jax.Array
+  train: jax.Array
+  evaluate: jax.Array
+  draw: jax.Array
+
+
+class Intervals(NamedTuple):
+  """Steps between actions; 0 means never."""
+  log: int
+  checkpoint: int
+  evaluate: int
+  draw: int
+
+
+class _Memory(NamedTuple):
+  """What the host remembers between log lines; saved, so that a resumed run logs the same numbers."""
+  pending: list    # metrics of the steps since the last log line, on the device or as floats
+  seconds: float   # wall time of the run before this process
+
+
+def run_keys(seed: int) -> RunKeys:
+  """Independent keys for initialisation, training noise, evaluation and pictures."""
+  return RunKeys(*jax.random.split(jax.random.key(seed), len(RunKeys._fields)))
+
+
+def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, workdir: str | Path, seed: int,
+          num_steps: int, log_every_steps: int, checkpoint_every_steps: int, eval_every_steps: int,
+          draw_every_steps: int, keep_checkpoints: int, config: dict | None = None,
+          plot_loss: Callable | None = None, progress: Callable | None = None,
+          say: Callable = print) -> TrainResult:
+  """Trains to num_steps, from the newest whole checkpoint in `workdir` if there is one; then exports the weights.
+
+  Args:
+    task: the model.
+    tx: the optimiser; see `lartpc_jax.train.optimizer`.
+    ema_decay: of the averaged parameters, which evaluate, draw and export get.
+    workdir: gets metrics.jsonl, tensorboard/, loss.png, samples/, checkpoints/, weights/.
+    seed: of everything random.
+    num_steps: length of the run, counting steps done before a restart.
+    log_every_steps: interval of metric lines (means over the interval).
+    checkpoint_every_steps: interval of checkpoints. For all intervals the last step counts as a multiple.
+    eval_every_steps: interval of task.evaluate; 0 for never.
+    draw_every_steps: interval of task.draw and of the loss curve; 0 for never.
+    keep_checkpoints: newest checkpoints kept.
+    config: plain dict saved in each checkpoint; one with another config is refused (train.* may change).
+    plot_loss: (steps, values) -> Figure, for loss.png.
+    progress: (total, initial=...) -> context manager of an object with update(done, **metrics), write(text).
+    say: prints a line for the reader.
+  Returns:
+    The final state, and whether the run is complete.
+  Raises:
+    ValueError: for bad intervals, another config, or when no checkpoint is usable.
+    FloatingPointError: naming the step, if loss or gradient is not finite.
+  """
+  workdir, mesh, keys = Path(workdir), parallel.make_mesh(), run_keys(seed)
+  every = Intervals(log_every_steps, checkpoint_every_steps, eval_every_steps, draw_every_steps)
+  _check_numbers(num_steps, every)
+  workdir.mkdir(parents=True, exist_ok=True)
+  state, memory = resume_or_init(task, tx, keys.init, mesh, workdir, config)
+  start, stop_signal = int(state.step), None
+  if start < num_steps:
+    if start:
+      say(f"Resuming {workdir} at step {start} of {num_steps}.")
+    step_fn = jit_train_step(task, tx, ema_decay, mesh)
+    with contextlib.ExitStack() as stack:
+      log = stack.enter_context(open_metric_log(workdir, start_step=start))
+      checkpoints = stack.enter_context(open_checkpoints(workdir / "checkpoints", max_to_keep=keep_checkpoints))
+      requested = stack.enter_context(stop_requests())
+      bar = stack.enter_context((progress or _no_progress)(num_steps, initial=start))
+      run = _Run(task, mesh, keys, workdir, num_steps, every, config, plot_loss, log, checkpoints, requested, bar)
+      state, stop_signal = _run_steps(run, step_fn, state, memory)
+  else:
+    say(f"{workdir} is already complete: {start} steps done, train.num_steps is {num_steps}.")
+  if stop_signal is not None:
+    say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved. "
+        "The same command resumes.")
+  elif task.export is not None:
+    (workdir / "weights").mkdir(exist_ok=True)
+    task.export(state.ema_params, workdir / "weights", {"step": int(state.step), "config": config})
+    say(f"Wrote the weights to {workdir / 'weights'}.")
+  return TrainResult(state, stop_signal is None, stop_signal)
+
+
+def jit_train_step(task: Task, tx: optax.GradientTransformation, ema_decay: float, mesh) -> Callable:
+  """The compiled step: batch split over the mesh, state replicated and donated."""
+  replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  step = make_train_step(task.loss_fn, tx, ema_decay=ema_decay)
+  return jax.jit(step, out_shardings=(replicated, replicated), donate_argnums=0)
+
+
+def resume_or_init(task: Task, tx: optax.GradientTransformation, key, mesh, workdir: Path,
+                   config: dict | None = None) -> tuple[TrainState, _Memory]:
+  """The newest whole checkpoint of `workdir`, on any number of devices, or a fresh state."""
+  replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  init = jax.jit(lambda key: init_train_state(task.init(key), tx), out_shardings=replicated)
+  abstract = jax.eval_shape(init, key)
+  abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), abstract)
+  restored = restore_latest(workdir / "checkpoints", abstract, config=config)
+  if restored is None:
+    return init(key), _Memory([], 0.0)
+  return restored.state, _Memory(**restored.info["memory"])
+
+
+class _Run(NamedTuple):
+  """What stays fixed while the steps of one process run."""
+  task: Task
+  mesh: Any
+  keys: RunKeys
+  workdir: Path
+  num_steps: int
+  every: Intervals
+  config: dict | None
+  plot_loss: Callable | None
+  log: MetricLog
+  checkpoints: Checkpoints
+  requested: Callable
+  bar: Any
+
+
+def _run_steps(run: _Run, step_fn: Callable, state: TrainState, memory: _Memory):
+  """Runs to the last step or to a stop request; returns the state and the stopping signal or None."""
+  pending, start, began = list(memory.pending), int(state.step), time.monotonic()
+  images, mark = 0, began  # images since `mark`, which skips the time of evaluations, pictures and checkpoints
+  for step in range(start + 1, run.num_steps + 1):
+    batch = parallel.shard_batch(run.task.batch_fn(step - 1), run.mesh)
+    state, metrics = step_fn(state, batch, run.keys.train)
+    pending.append(metrics)
+    images += parallel.batch_size(batch)
+    if step == start + 1:
+      jax.block_until_ready(state)
+      run.bar.write(f"First step, with compilation: {time.monotonic() - mark:.1f} s.")
+      images, mark = 0, time.monotonic()
+    if len(pending) > RUN_AHEAD:
+      jax.block_until_ready(pending[-RUN_AHEAD - 1])
+    stop = run.requested()
+    due = _due(run, step, stop is not None)
+    if not any(due):
+      run.bar.update(step)
+      continue
+    pending = jax.device_get(pending)
+    _check_finite(run, pending, step)
+    now = time.monotonic()
+    seconds, row = memory.seconds + now - began, {}
+    if due.log:
+      row, pending = {**_means(pending), "wall_seconds": seconds}, []
+      if images:
+        row["images_per_second"] = images / (now - mark)
+      images, mark = 0, now
+    run.bar.update(step, **row)
+    if due.evaluate:
+      row.update(run.task.evaluate(state.ema_params, jax.random.clone(run.keys.evaluate)))
+    if row:
+      run.log.write(step, row)
+    if due.draw:
+      _draw(run, state, step)
+    if due.checkpoint:
+      pending = [{name: float(value) for name, value in metrics.items()} for metrics in pending]
+      memory_now = _Memory(pending, seconds)._asdict()
+      run.checkpoints.save(step, state, {"config": run.config, "memory": memory_now})
+    mark += time.monotonic() - now
+    if stop is not None and step < run.num_steps:
+      return state, stop
+  return state, None
+
+
+def _due(run: _Run, step: int, stopping: bool) -> Intervals:
+  """Which actions follow this step; an interval counts the last step as a multiple."""
+  log, checkpoint, evaluate, draw = (n > 0 and (step % n == 0 or step == run.num_steps) for n in run.every)
+  return Intervals(log=log, checkpoint=checkpoint or stopping or step == run.num_steps,
+                   evaluate=evaluate and run.task.evaluate is not None, draw=draw)
+
+
+def _draw(run: _Run, state: TrainState, step: int) -> None:
+  if run.plot_loss is not None:
+    run.log.picture(step, "loss", run.plot_loss(*run.log.history("train/loss")), run.workdir / "loss.png")
+  if run.task.draw is not None:
+    figure = run.task.draw(state.ema_params, jax.random.clone(run.keys.draw))
+    run.log.picture(step, "samples", figure, run.workdir / "samples" / f"step_{step:08d}.png")
+
+
+def _means(pending: list[dict]) -> dict[str, float]:
+  return {f"train/{name}": math.fsum(float(m[name]) for m in pending) / len(pending) for name in pending[0]}
+
+
+def _check_finite(run: _Run, pending: list[dict], last: int) -> None:
+  """Raises FloatingPointError at the first pending step whose loss or gradient is not finite."""
+  for step, metrics in enumerate(pending, start=last - len(pending) + 1):
+    loss, norm = float(metrics["loss"]), float(metrics["grad_norm"])
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+      run.checkpoints.wait()
+      good = run.checkpoints.latest_step()
+      where = ("there is no checkpoint yet" if good is None else
+               f"last good checkpoint: {run.workdir / 'checkpoints' / str(good)}")
+      raise FloatingPointError(f"Training diverged at step {step}: loss {loss}, gradient norm {norm}; {where}. Try "
+                               "a lower optim.learning_rate or optim.grad_clip_norm in a new workdir.")
+
+
+def _check_numbers(num_steps: int, every: Intervals) -> None:
+  if num_steps < 1 or every.log < 1 or every.checkpoint < 1:
+    raise ValueError("train.num_steps, train.log_every_steps and train.checkpoint_every_steps must be at least 1; "
+                     f"got {num_steps}, {every.log}, {every.checkpoint}.")
+  if every.evaluate < 0 or every.draw < 0:
+    raise ValueError("train.eval_every_steps and train.draw_every_steps must be at least 0 (0: never); got "
+                     f"{every.evaluate}, {every.draw}.")
+
+
+@contextlib.contextmanager
+def _no_progress(total: int, *, initial: int = 0) -> Iterator:
+  yield _Silent(lambda done, **metrics: None, logger.info)
+
+
+class _Silent(NamedTuple):
+  update: Callable
+  write: Callable

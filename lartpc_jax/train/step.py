@@ -1,0 +1,51 @@
+"""One optimisation step as a pure function; jit, donation and sharding belong to the caller."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lartpc_jax.train.state import TrainState
+
+
+def ema_decay_at(step: jax.Array, ema_decay: float) -> jax.Array:
+  """Decay of the moving average after n steps: min(ema_decay, (1 + n) / (10 + n)), forgets the start."""
+  n = step.astype(jnp.float32)
+  return jnp.minimum(jnp.float32(ema_decay), (1.0 + n) / (10.0 + n))
+
+
+def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, *, ema_decay: float,
+                    axis_name: str | None = None) -> Callable:
+  """Builds `train_step(state, batch, key) -> (state, metrics)`.
+
+  Args:
+    loss_fn: (params, batch, key) -> (scalar mean loss over the batch, dict of scalar metrics).
+    tx: the optimiser.
+    ema_decay: final decay of the parameter average, in [0, 1).
+    axis_name: under `parallel.pmap`, where the step sees one device's share of the batch: the axis over which
+      gradients and metrics are averaged. None (the loop's way): the step sees the whole batch.
+  Returns:
+    train_step, whose key is the run's root key: the step number is folded in, so that a resumed run draws the
+    same noise. Its metrics are those of loss_fn and "loss", "grad_norm" (before clipping).
+  Raises:
+    ValueError: if ema_decay is outside [0, 1).
+  """
+  if not 0.0 <= ema_decay < 1.0:
+    raise ValueError(f"ema_decay must be in [0, 1); got {ema_decay}.")
+
+  def train_step(state, batch, key):
+    key = jax.random.fold_in(key, state.step)
+    if axis_name is not None:
+      key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
+    metrics = {**metrics, "loss": loss}
+    if axis_name is not None:
+      metrics, grads = jax.lax.pmean((metrics, grads), axis_name)
+    metrics["grad_norm"] = optax.tree.norm(grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    decay = ema_decay_at(state.step, ema_decay)
+    ema_params = jax.tree.map(lambda ema, p: ema + (1.0 - decay).astype(p.dtype) * (p - ema),
+                              state.ema_params, params)
+    return TrainState(state.step + 1, params, ema_params, opt_state), metrics
+  return train_step

@@ -1,0 +1,13 @@
+"""The border between a model and the training loop."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Task(NamedTuple):
+  """What the loop needs to know about a model; built from a config by `lartpc_jax.config.build_task`."""
+  init: Callable                    # key -> params
+  loss_fn: Callable                 # (params, batch, key) -> (scalar loss, dict of scalar metrics); pure
+  batch_fn: Callable                # step (int, from 0) -> batch pytree [b ...]; a pure function of the step
+  evaluate: Callable | None = None  # (ema_params, key) -> dict[str, float], e.g. {"eval/emd": ...}
+  draw: Callable | None = None      # (ema_params, key) -> matplotlib Figure (sample picture)
+  export: Callable | None = None    # (ema_params, directory: Path, info: dict) -> None, writes the weights

@@ -1,0 +1,62 @@
+r"""Trains the model that a config describes; the same command again resumes.
+
+python -m launch.train --config=configs/protons64_autoencoder.py:tiny --workdir=runs/a
+python -m launch.train --config=configs/protons64_autoencoder.py --workdir=runs/b \
+    --config.optim.learning_rate=1e-3
+python -m launch.train --config=configs/protons64_autoencoder.py --dry_run      (says what it would cost)
+"""
+import json
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from lartpc_jax import cli
+
+config_flags.DEFINE_config_file("config", None, "The config file, with :variant if wanted.", lock_config=True)
+flags.DEFINE_string("workdir", None, "Directory of the run: config, logs, checkpoints, pictures, weights.")
+flags.DEFINE_bool("dry_run", False, "Print config, parameter count and cost of a step; write nothing.")
+
+
+def settings(config: dict) -> tuple[dict, dict]:
+  """Keyword arguments of `make_optimizer` and of `train`, from the blocks optim and train and the seed."""
+  from lartpc_jax.train import loop, optimizer, run_config
+  for block in ("optim", "train"):
+    if not isinstance(config.get(block), dict):
+      raise ValueError(f"The config needs a block {block!r}; it has {sorted(config)}.")
+  supplied = ("ema_decay", "workdir", "seed", "config", "plot_loss", "progress", "say")
+  train = run_config.keywords_for(loop.train, "train", config["train"], supplied=supplied)
+  optim = {"num_steps": train["num_steps"], **config["optim"]}
+  for block, key, values in (("optim", "ema_decay", optim), ("", "seed", config)):
+    if key not in values:
+      raise ValueError(f"Missing config key {f'{block}.{key}'.strip('.')}; there are {sorted(values)}.")
+  train.update(ema_decay=optim.pop("ema_decay"), seed=config["seed"])
+  return run_config.keywords_for(optimizer.make_optimizer, "optim", optim), train
+
+
+def main(argv) -> int:
+  del argv
+  if flags.FLAGS.config is None:
+    raise ValueError("Give a config: --config=configs/NAME.py[:variant].")
+  config = flags.FLAGS.config.to_dict()
+  optim, train = settings(config)
+  from lartpc_jax import config as config_lib
+  from lartpc_jax.plotting.training import loss_curve
+  from lartpc_jax.train import loop, optimizer, summary
+  tx = optimizer.make_optimizer(**optim)
+  print(f"Devices: {cli.device_summary()}", flush=True)
+  if flags.FLAGS.dry_run:
+    print(json.dumps(config, indent=2, default=str))
+    task = config_lib.build_task(flags.FLAGS.config)
+    summary.dry_run(task, tx, ema_decay=train["ema_decay"], seed=train["seed"])
+    return 0
+  cli.check_workdir(flags.FLAGS.workdir, config)
+  task = config_lib.build_task(flags.FLAGS.config)  # before the workdir is made: it may find a mistake in the config
+  workdir = cli.setup_workdir(flags.FLAGS.workdir, config)
+  result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve,
+                      progress=cli.progress_bar, **train)
+  return 0 if result.completed else 128 + result.stop_signal
+
+
+if __name__ == "__main__":
+  sys.exit(cli.run(main))

@@ -1,0 +1,75 @@
+"""The strict test session: four CPU devices, no implicit promotion, no key used twice, shapes checked.
+
+The shape annotations of lartpc_jax are checked by jaxtyping and beartype in tests only. Two checks have
+known false alarms, with one way out each:
+
+- optax and ott-jax promote ranks and dtypes in their own arithmetic. Tests that run them carry the marker
+  `third_party`; those in THIRD_PARTY_TESTS get it unasked.
+- `vmap` of `grad` of a `scan` over per-example keys looks like key reuse. Wrap the call in
+  `with jax.debug_key_reuse(False):`.
+"""
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("lartpc_jax", "beartype.beartype")  # before the first import of lartpc_jax
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_debug_key_reuse", True)
+
+REPO = Path(__file__).resolve().parent.parent
+# Files and folders of tests that train, fit or solve a transport problem from start to end.
+THIRD_PARTY_TESTS = ("cli", "colabs", "config", "configs", "emd", "inference", "launch", "metrics",
+                     "plotting", "pretrained", "readme", "train")
+
+
+def pytest_collection_modifyitems(items):
+  accelerated = any(device.platform != "cpu" for device in jax.devices())
+  for item in items:
+    relative = item.path.relative_to(REPO / "tests")
+    name = relative.parts[0].removesuffix(".py").removeprefix("test_")
+    if any(name == prefix or name.startswith(f"{prefix}_") for prefix in THIRD_PARTY_TESTS):
+      item.add_marker("third_party")
+    if item.get_closest_marker("gpu") and not accelerated:
+      item.add_marker(pytest.mark.skip(reason="no accelerator (set JAX_PLATFORMS to run on one)"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+  """Relaxes the promotion checks for marked tests, module-scoped fixtures included."""
+  if item.get_closest_marker("third_party") is None:
+    return (yield)
+  with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+    return (yield)
+
+
+@pytest.fixture
+def x64():
+  """Runs the test in float64, for finite differences. Make the arrays inside the test."""
+  with jax.enable_x64(True):
+    yield
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+  """The root of the clone."""
+  return REPO
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+  """Large simulated samples beside the clone or in LARTPC_SHARED_DATA; skips where there are none."""
+  path = Path(os.environ.get("LARTPC_SHARED_DATA", REPO.parent / "shared" / "data"))
+  if not path.is_dir():
+    pytest.skip("no shared data beside the clone (set LARTPC_SHARED_DATA)")
+  return path

@@ -1,0 +1,236 @@
+"""The shared helpers of launch scripts, and launch.train itself in processes that get killed."""
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from lartpc_jax import cli
+
+CONFIG = {"network": {"num_channels": 8}, "train": {"num_steps": 5}}
+RUN = ["--config=tests/toy_config.py", "--config.sleep_seconds=0.1"]  # slow enough to be killed in the middle
+MISTAKES = [  # arguments, what stderr must say
+    (["--config=tests/toy_config.py", "--config.optim.lr=1"], "no key.*lr"),
+    (["--config=tests/toy_config.py:huge"], "Unknown variant 'huge'; choose from"),
+    (["--config=tests/toy_config.py", "--config.optim.b1=x"], "config.optim.b1=x"),
+    (["--config=tests/toy_config.py", "--config.optim.schedule=linear"], "optim.schedule 'linear'; choose from"),
+    (["--config=no_such_file.py"], "no_such_file.py"),
+    (["--config=tests/toy_config.py", "--workdri=x"], "Did you mean: workdir"),
+    (["--config=tests/toy_config.py"], "--workdir"),
+    ([], "--config=configs/NAME.py"),
+    (["--config=tests/toy_config.py", "--workdir=x", "surplus"], "surplus"),
+]
+
+
+def command(*arguments, script=("tests/toy_train.py",)):
+  return [sys.executable, *script, *arguments]
+
+
+def environment():
+  env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+  env.pop("LARTPC_DEBUG", None)
+  return {**env, "PYTHONPATH": os.pathsep.join([".", *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def launch(repo, *arguments, script=("tests/toy_train.py",), **env):
+  return subprocess.run(command(*arguments, script=script), cwd=repo, env={**environment(), **env},
+                        capture_output=True, text=True, timeout=120, check=False)
+
+
+def wait_for(condition, process, seconds=60.0):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert process.poll() is None, "the process ended early"
+    assert time.monotonic() < end, "timed out"
+    time.sleep(0.02)
+
+
+def kill_when_step_is_saved(repo, workdir, number, step):
+  process = subprocess.Popen(command(*RUN, f"--workdir={workdir}"), cwd=repo, env=environment(), text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  try:
+    wait_for(lambda: (workdir / "checkpoints" / str(step)).is_dir(), process)
+    process.send_signal(number)
+    return process.communicate(timeout=60), process.returncode
+  finally:
+    process.kill()
+
+
+def results(workdir):
+  rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+  with np.load(workdir / "weights" / "weights.npz") as weights:
+    return [(row["step"], row["train/loss"]) for row in rows if "train/loss" in row], weights["bias"]
+
+
+@pytest.fixture(scope="module")
+def straight(repo, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("straight")
+  done = launch(repo, *RUN, f"--workdir={workdir}")
+  assert done.returncode == 0, done.stderr
+  return workdir, done
+
+
+def test_launch_train_fills_the_workdir(straight):
+  workdir, done = straight
+  names = {"config.json", "environment.txt", "metrics.jsonl", "checkpoints", "samples", "loss.png", "tensorboard",
+           "weights"}
+  assert {p.name for p in workdir.iterdir()} == names
+  assert json.loads((workdir / "config.json").read_text())["optim"]["b1"] == 0.9
+  text = (workdir / "environment.txt").read_text()
+  for wanted in ("command: ", "toy_train.py", "commit: ", "jax: ", "devices: 1 x cpu"):
+    assert wanted in text
+  assert re.search(r"step 6/12  50%  .*loss [\d.]+.*images/s.*ETA 0:00:0\d", done.stderr)
+  assert "orbax" not in done.stderr and "Wrote the weights" in done.stdout
+
+
+def test_kill_minus_nine_in_the_middle(repo, straight, tmp_path):
+  _, code = kill_when_step_is_saved(repo, tmp_path, signal.SIGKILL, 6)
+  assert code == -signal.SIGKILL
+  with open(tmp_path / "metrics.jsonl", "a") as file:
+    file.write('{"step": 9')  # a line cut short
+  done = launch(repo, *RUN, f"--workdir={tmp_path}")
+  assert done.returncode == 0 and "Resuming" in done.stdout
+  (rows, bias), (expected_rows, expected_bias) = results(tmp_path), results(straight[0])
+  assert rows == expected_rows
+  np.testing.assert_array_equal(bias, expected_bias)
+
+
+def test_sigterm_saves_and_says_how_to_resume(repo, straight, tmp_path):
+  (out, _), code = kill_when_step_is_saved(repo, tmp_path, signal.SIGTERM, 3)
+  assert code == 128 + signal.SIGTERM
+  assert re.search(r"Stopped by SIGTERM at step \d+ of 12 and saved. The same command resumes.", out)
+  launch(repo, *RUN, f"--workdir={tmp_path}")
+  assert results(tmp_path)[0] == results(straight[0])[0]
+  np.testing.assert_array_equal(results(tmp_path)[1], results(straight[0])[1])
+
+
+def test_complete_and_changed_runs(repo, straight):
+  workdir, _ = straight
+  again = launch(repo, *RUN, f"--workdir={workdir}")
+  assert again.returncode == 0 and "already complete" in again.stdout
+  changed = launch(repo, *RUN, f"--workdir={workdir}", "--config.network.num_channels=16")
+  assert changed.returncode == 2 and "network.num_channels: 8 -> 16" in changed.stderr
+  assert "Traceback" not in changed.stderr
+
+
+def test_dry_run_writes_nothing(repo, tmp_path):
+  done = launch(repo, "--config=tests/toy_config.py", f"--workdir={tmp_path / 'run'}", "--dry_run")
+  assert done.returncode == 0, done.stderr
+  for wanted in ('"num_channels": 8', "total            48", "FLOPs of one step", "Time of one step", "1 x cpu"):
+    assert wanted in done.stdout
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments,message", MISTAKES, ids=[" ".join(a) or "nothing" for a, _ in MISTAKES])
+def test_mistakes_are_one_message(repo, arguments, message):
+  done = launch(repo, *arguments, script=["-m", "launch.train"])
+  assert done.returncode == 2 and "Traceback" not in done.stderr
+  assert re.search(message, done.stderr, re.DOTALL), done.stderr
+
+
+def test_workdir_that_cannot_be_written(repo):
+  done = launch(repo, *RUN, "--workdir=setup.cfg/x")
+  assert done.returncode == 2 and "Cannot write to the work directory setup.cfg/x" in done.stderr
+
+
+def test_config_blocks_are_checked(repo):
+  """In a process of its own, as launch scripts define flags when imported."""
+  code = """
+import pytest
+from launch.train import settings
+from tests.toy_config import get_config
+config = get_config().to_dict()
+optim, train = settings(config)
+assert optim["num_steps"] == 12 and train["ema_decay"] == 0.9 and train["seed"] == 0 and "ema_decay" not in optim
+for changes, message in [(dict(optim=None), "needs a block 'optim'"),
+                         (dict(optim={**config["optim"], "lr": 1.0}), r"optim.lr = 1.0; allowed: .*learning_rate"),
+                         (dict(train={**config["train"], "seed": 3}), r"train.seed = 3; allowed"),
+                         (dict(train={"num_steps": 3}), "Missing config key train.log_every_steps"),
+                         (dict(optim={"learning_rate": 1.0}), "Missing config key optim.ema_decay"),
+                         (dict(optim={"ema_decay": 0.1}), "Missing config key optim.learning_rate")]:
+  with pytest.raises(ValueError, match=message):
+    settings({**config, **changes})
+del config["seed"]
+with pytest.raises(ValueError, match="Missing config key seed"):
+  settings(config)
+"""
+  done = subprocess.run([sys.executable, "-c", code], cwd=repo, env=environment(), capture_output=True, text=True,
+                        timeout=60, check=False)
+  assert done.returncode == 0, done.stderr
+
+
+def test_debug_shows_the_traceback(repo):
+  for arguments, env in ((["--debug"], {}), ([], {"LARTPC_DEBUG": "1"})):
+    done = launch(repo, *arguments, script=["-m", "launch.train"], **env)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_help_does_not_wait_for_jax(repo):
+  code = ("import sys; import launch.train\n"
+          "heavy = {'jax', 'orbax', 'flax', 'optax', 'matplotlib'} & sys.modules.keys()\n"
+          "assert not heavy, heavy")
+  subprocess.run([sys.executable, "-c", code], cwd=repo, check=True, timeout=60)
+  done = subprocess.run([sys.executable, "-m", "launch.train", "--help"], cwd=repo, capture_output=True, text=True,
+                        timeout=60, check=False)
+  assert "--workdir" in done.stdout and "the same command again resumes" in done.stdout
+
+
+def test_workdir_is_made_and_checked(tmp_path):
+  workdir = cli.setup_workdir(tmp_path / "a" / "b", CONFIG)
+  cli.setup_workdir(workdir, {"seed": 1})  # no results yet: it may change
+  cli.setup_workdir(workdir, CONFIG)
+  (workdir / "checkpoints" / "3").mkdir(parents=True)
+  cli.setup_workdir(workdir, {**CONFIG, "train": {"num_steps": 9}})
+  assert json.loads((workdir / "config.json").read_text())["train"]["num_steps"] == 9
+  assert (workdir / "environment.txt").read_text().count("command: ") == 4
+  with pytest.raises(ValueError, match=r"network\.num_channels: 8 -> 9"):
+    cli.setup_workdir(workdir, {**CONFIG, "network": {"num_channels": 9}})
+  (workdir / "checkpoints" / "3").rmdir()
+  (workdir / "weights").mkdir()
+  with pytest.raises(ValueError, match=r"network\.num_channels: 8 -> \(absent\)"):
+    cli.setup_workdir(workdir, {})
+  (workdir / "config.json").write_text("{")
+  with pytest.raises(ValueError, match="not readable as JSON"):
+    cli.setup_workdir(workdir, CONFIG)
+  with pytest.raises(ValueError, match="--workdir"):
+    cli.setup_workdir("", CONFIG)
+  (tmp_path / "file").write_text("")
+  with pytest.raises(OSError, match="Cannot write to the work directory"):
+    cli.setup_workdir(tmp_path / "file" / "run", CONFIG)
+
+
+def test_device_summary():
+  assert re.fullmatch(r"\d+ x cpu \(cpu\)", cli.device_summary())
+
+
+def test_plain_progress(monkeypatch):
+  clock = iter(range(0, 1000, 2))
+  monkeypatch.setattr(cli.time, "monotonic", lambda: float(next(clock)))
+  stream = io.StringIO()
+  with cli.progress_bar(10, initial=2, description="train", stream=stream, every_seconds=5.0) as bar:
+    bar.write("hello")
+    for done in range(3, 11):
+      bar.update(done, **({"train/loss": 0.25} if done == 4 else {}))
+  lines = stream.getvalue().splitlines()
+  assert lines[0] == "hello"
+  assert lines[1] == "train step 4/10  40%  loss 0.25  ETA 0:00:12"  # 2 s a step
+  assert [line.split()[2] for line in lines[2:]] == ["7/10", "10/10"]
+  assert lines[-1].endswith("100%  ETA 0:00:00")
+
+
+def test_bar_on_a_terminal():
+  class Terminal(io.StringIO):
+    def isatty(self):
+      return True
+  stream = Terminal()
+  with cli.progress_bar(4, stream=stream) as bar:
+    bar.update(1)
+    bar.update(4, **{"train/loss": 0.5, "images_per_second": 1234.0})
+    bar.write("a line")
+  assert "4/4" in stream.getvalue() and "loss 0.5, images/s 1234" in stream.getvalue() and "a line" in stream.getvalue()

@@ -1,0 +1,34 @@
+"""A file is whole or untouched."""
+import pytest
+
+from lartpc_jax.files import atomic_write
+
+
+def test_replaces_when_done(tmp_path):
+  path = tmp_path / "a.txt"
+  path.write_text("old")
+  with atomic_write(path) as file:
+    file.write("new")
+    assert path.read_text() == "old"
+  assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_error_leaves_the_old_file(tmp_path):
+  path = tmp_path / "a.bin"
+  path.write_bytes(b"old")
+  with pytest.raises(RuntimeError), atomic_write(path, "wb") as file:
+    file.write(b"half")
+    raise RuntimeError
+  assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_permissions_are_those_of_open(tmp_path):
+  (tmp_path / "plain").write_text("")
+  with atomic_write(tmp_path / "atomic"):
+    pass
+  assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_other_modes_are_refused(tmp_path):
+  with pytest.raises(ValueError, match="'a'"), atomic_write(tmp_path / "a", "a"):
+    pass

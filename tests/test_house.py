@@ -1,0 +1,174 @@
+"""House rules that no linter knows; the import rules themselves are in setup.cfg under [importlinter]."""
+import ast
+import configparser
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lartpc_jax
+
+REPO = Path(__file__).resolve().parent.parent
+PACKAGE = sorted((REPO / "lartpc_jax").rglob("*.py"))
+SCRIPTS = sorted((REPO / "launch").rglob("*.py"))
+CONFIGS = sorted(p for p in (REPO / "configs").glob("*.py") if p.stem not in ("__init__", "common"))
+TEXT = {".py", ".md", ".cfg", ".toml", ".sh", ".ipynb", ".json", ".txt", ".yml", ".yaml", ".tex", ""}
+
+MAX_MODULE_LINES = 500
+MAX_SCRIPT_LINES = 120
+# Installed under another name than they are imported by.
+IMPORT_NAMES = {"absl-py": "absl", "ml-collections": "ml_collections", "orbax-checkpoint": "orbax",
+                "ott-jax": "ott", "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX"}
+FREE_FOR_ALL = {"jax", "jaxtyping", "numpy", "scipy"}
+
+
+def relative(path) -> str:
+  return str(path.relative_to(REPO))
+
+
+def tracked_files() -> list[Path]:
+  """What git has or would add; skips where the source is no clone."""
+  command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+  result = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+  if result.returncode:
+    pytest.skip(f"not a git clone: {result.stderr.strip()}")
+  return [REPO / name for name in result.stdout.split("\0") if name and (REPO / name).is_file()]
+
+
+def settings() -> configparser.ConfigParser:
+  parser = configparser.ConfigParser()
+  parser.read(REPO / "setup.cfg")
+  return parser
+
+
+def lines_of(value: str) -> list[str]:
+  return [line.strip() for line in value.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def import_names(requirements: str) -> set[str]:
+  """Import names of the distributions in a block of setup.cfg."""
+  names = {re.match(r"[\w.-]+", line).group().lower() for line in lines_of(requirements)}
+  return {IMPORT_NAMES.get(name, name) for name in names}
+
+
+def third_party_imports(nodes) -> set[str]:
+  """Top-level names of what these nodes of a syntax tree import from outside the project and Python."""
+  names = set()
+  for node in nodes:
+    if isinstance(node, ast.Import):
+      names |= {alias.name.split(".")[0] for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+      names.add(node.module.split(".")[0])
+  return names - set(sys.stdlib_module_names) - {"lartpc_jax", "launch", "configs"}
+
+
+@pytest.mark.parametrize("paths,limit", [(PACKAGE, MAX_MODULE_LINES), (SCRIPTS, MAX_SCRIPT_LINES)],
+                         ids=["lartpc_jax", "launch"])
+def test_files_are_short(paths, limit):
+  counts = {relative(p): len(p.read_text().splitlines()) for p in paths}
+  too_long = {name: count for name, count in counts.items() if count > limit}
+  assert not too_long, f"Over {limit} lines, so more than one concept: {too_long}"
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGE if p.read_text().strip()], ids=relative)
+def test_public_functions_have_docstrings(path):
+  module = ast.parse(path.read_text())
+  public = [node for node in module.body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")]
+  missing = [f"{relative(path)}:{node.lineno} {node.name}" for node in public if not ast.get_docstring(node)]
+  if not ast.get_docstring(module):
+    missing.append(relative(path))
+  assert not missing, f"No docstring: {missing}"
+
+
+def test_imports_are_declared():
+  """At module level only what a base install brings; inside functions the extras too."""
+  options = settings()["options"]
+  base = import_names(options["install_requires"])
+  extras = settings()["options.extras_require"]
+  optional = base.union(*(import_names(extras[name]) for name in extras if name not in ("test", "lint")))
+  for path in PACKAGE + SCRIPTS:
+    module = ast.parse(path.read_text())
+    eager = third_party_imports(module.body)
+    assert eager <= base, f"{relative(path)} needs {eager - base}, which [options] install_requires lacks."
+    every = third_party_imports(ast.walk(module))
+    assert every <= optional, f"{relative(path)} needs {every - optional}, which setup.cfg does not declare."
+
+
+def test_every_third_party_has_a_home():
+  homes = set(lines_of(settings()["importlinter:contract:homes"]["forbidden_modules"]))
+  for path in PACKAGE:
+    homeless = third_party_imports(ast.walk(ast.parse(path.read_text()))) - homes - FREE_FOR_ALL
+    assert not homeless, f"{relative(path)} imports {homeless}: add it under [importlinter:contract:homes]."
+
+
+def test_import_contracts():
+  """In a process of its own, as import-linter reconfigures logging."""
+  pytest.importorskip("importlinter", reason="needs import-linter, the [lint] extra")
+  code = "import sys; from importlinter import cli; sys.exit(cli.lint_imports('setup.cfg', no_cache=True))"
+  result = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False)
+  assert result.returncode == 0, result.stdout[result.stdout.rfind("Broken contracts"):] + result.stderr
+
+
+def test_no_machine_paths():
+  """No path that exists on one machine only."""
+  pattern = re.compile(r"(?<![\w.$~-])/(?:home|Users|root|work|scratch|global|cvmfs)/[\w.-]+|/tmp/w/")
+  found = []
+  for path in tracked_files():
+    if path.suffix not in TEXT or path == Path(__file__).resolve():
+      continue
+    for number, line in enumerate(path.read_text(errors="ignore").splitlines(), 1):
+      found += [f"{relative(path)}:{number}: {match.group()}" for match in pattern.finditer(line)]
+  assert not found, "\n".join(found)
+
+
+def load_config(path):
+  spec = importlib.util.spec_from_file_location(f"config_under_test_{path.stem}", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=relative)
+def test_config_docstring_gives_the_command(path):
+  text = ast.get_docstring(ast.parse(path.read_text())) or ""
+  commands = re.findall(r"python -m launch\.(\w+)", text)
+  assert commands, f"{relative(path)}: the docstring must give its `python -m launch...` command."
+  for script in commands:
+    assert (REPO / "launch" / f"{script}.py").is_file(), f"{relative(path)}: there is no launch.{script}."
+  for name in re.findall(r"configs/\w+\.py", text):
+    assert (REPO / name).is_file(), f"{relative(path)}: there is no {name}."
+  assert relative(path) in text, f"{relative(path)}: the command must name this config."
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=relative)
+def test_config_variants(path):
+  module = load_config(path)
+  base, tiny = module.get_config(), module.get_config("tiny")
+  assert sorted(base) == sorted(tiny), f"{relative(path)}: base and tiny differ in their blocks."
+  with pytest.raises(ValueError, match="no_such_variant"):
+    module.get_config("no_such_variant")
+
+
+def test_version():
+  assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", lartpc_jax.__version__)
+  try:
+    installed = importlib.metadata.version("lartpc_jax")
+  except importlib.metadata.PackageNotFoundError:
+    pytest.skip("lartpc_jax is not installed")
+  assert installed == lartpc_jax.__version__, "Reinstall: pip install -e ."
+
+
+def test_assets_ship_with_the_package():
+  patterns = lines_of(settings()["options.package_data"]["lartpc_jax"])
+  # Unlike setuptools, Path.glob takes a trailing ** to mean folders only.
+  shipped = {path for pattern in patterns
+             for path in (REPO / "lartpc_jax").glob(re.sub(r"\*\*$", "**/*", pattern))}
+  files = {path for path in (REPO / "lartpc_jax").rglob("*")
+           if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts}
+  assert files <= shipped, f"Not in [options.package_data]: {sorted(relative(p) for p in files - shipped)}"
