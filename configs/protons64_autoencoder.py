@@ -8,6 +8,7 @@ from configs import common
 
 VARIANTS = {
     "base": dict(features=128, path="", num_holdout=5_000, batch_size=32, num_steps=8_000, every=1_000, rate=1.5e-3),
+    "gpu": dict(features=192, path="", num_holdout=5_000, batch_size=512, num_steps=6_000, every=1_000, rate=2e-3),
     "tiny": dict(features=16, path="sample", num_holdout=100, batch_size=8, num_steps=20, every=10, rate=1e-3),
 }
 

@@ -22,6 +22,6 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.sampler = dict(name="dpm_solver_pp_2m", num_steps=num_steps, sigma_min=0.02, sigma_max=80.0, rho=7.0)
   config.screen_sampler = dict(name="dpm_solver_pp_2m", num_steps=screen_steps, sigma_min=0.02, sigma_max=80.0, rho=7.0)
   config.inference = dict(
-      **fields, learning_rate=0.06, second_learning_rate=0.02, vertex_power=1.0, vertex_radius_px=0.5, charge_weight_px=20.0,
+      **fields, learning_rate=0.06, second_learning_rate=0.02, vertex_power=2.0, vertex_radius_px=2.0, charge_weight_px=20.0,
       kinetic_margin_mev=2.0, max_emd_px=3.0, max_spread_mev=25.0)
   return config

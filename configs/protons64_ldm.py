@@ -2,20 +2,23 @@ r"""Momentum-conditional latent diffusion of 64x64 proton images.
 
 python -m launch.train --config=configs/protons64_ldm.py --config.data.path=protons_geant4.npz \
     --config.autoencoder=runs/ae/weights --workdir=runs/ldm
+
+autoencoder="bundled" takes the one that ships with the package; init_from="bundled" goes on from the shipped weights.
 """
 import ml_collections
 
 from configs import common
 
 VARIANTS = {
-    "base": dict(features=64, path="", num_holdout=5_000, batch_size=32, num_steps=40_000, every=2_000, rate=8e-4),
+    "base": dict(features=64, path="", num_holdout=5_000, batch_size=32, num_steps=14_000, every=2_000, rate=8e-4),
+    "gpu": dict(features=96, path="", num_holdout=5_000, batch_size=512, num_steps=20_000, every=2_000, rate=1e-3),
     "tiny": dict(features=16, path="sample", num_holdout=100, batch_size=8, num_steps=20, every=10, rate=1e-3),
 }
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="latent_diffusion", seed=0, autoencoder="bundled"))
+  config = ml_collections.ConfigDict(dict(task="latent_diffusion", seed=0, autoencoder="bundled", init_from=""))
   config.image = common.protons64_image()
   config.condition = common.proton_condition()
   config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"], contained_only=False)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -29,12 +30,17 @@ LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "
 flags.DEFINE_bool("debug", False, "Show the traceback of errors (as does LARTPC_DEBUG=1).")
 
 
-def run(main: Callable[[list[str]], int | None]) -> None:
+def run(main: Callable[[list[str]], int | None], *, default_config: str | None = None) -> None:
   """Runs `main(argv)` under absl and exits; expected errors become one message and exit code 2.
 
   Expected are ValueError, OSError (a missing file, say), FloatingPointError (a diverged training) and any
-  mistake in the command line or in a config file. With --debug they keep their traceback.
+  mistake in the command line or in a config file. With --debug they keep their traceback. `default_config` is the
+  file of --config where the command line names none: as the default of the flag itself, ml_collections would read the
+  --config.KEY flags too early for their errors to become messages.
   """
+  if default_config and not any(re.match("--?config(=|$)", argument) for argument in sys.argv[1:]):
+    sys.argv.insert(1, f"--config={default_config}")
+
   def start(argv):
     if len(argv) > 1:
       raise ValueError(f"Unexpected arguments {argv[1:]}; options start with --.")

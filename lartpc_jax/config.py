@@ -3,7 +3,7 @@
 Keys of a config block are the keyword arguments of its builder, one to one.
 """
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lartpc_jax.plotting.images import image_rows, momentum_titles
 from lartpc_jax.sde import SDE, vp_sde
 from lartpc_jax.train.autoencoder import autoencoder_task
 from lartpc_jax.train.latent_diffusion import latent_diffusion_task
+from lartpc_jax.train.run_config import plain
 from lartpc_jax.train.task import Task
 
 SDES = {"vp": vp_sde}
@@ -112,15 +113,33 @@ def build_batches(*, spec: ImageSpec, seed: int, path: str, num_holdout: int, ba
   return batch_fn, jax.tree.map(np.asarray, held)
 
 
+def _load_weights(directory: str | Path, name: str, keys: tuple[str, ...]):
+  params, info = pretrained.load_weights(directory, name)
+  missing = [key for key in keys if key not in info]
+  if missing:
+    raise ValueError(f"{Path(directory) / name}.json: lacks {missing}; it holds {sorted(info)}.")
+  return params, info
+
+
+def _check_fit(params, wanted, directory: str | Path, name: str) -> None:
+  shapes = lambda tree: {jax.tree_util.keystr(path): tuple(leaf.shape)
+                         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+  stored, wanted = shapes(params), shapes(wanted)
+  for key in sorted(stored.keys() | wanted.keys()):
+    if stored.get(key) != wanted.get(key):
+      raise ValueError(f"{Path(directory) / name}.npz does not fit the network of {name}.json: {key} is "
+                       f"{stored.get(key)}, the network needs {wanted.get(key)}.")
+
+
 def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
   """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
-  params, info = pretrained.load_weights(directory, "autoencoder")
-  network = build_autoencoder(info["network"])
+  params, info = _load_weights(directory, "autoencoder", ("network", "latent", "charge", "image"))
+  network, num_pixels = build_autoencoder(info["network"]), info["image"]["num_pixels"]
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), num_pixels)), directory, "autoencoder")
   scale = LatentScale(*(jnp.asarray(info["latent"][name], jnp.float32) for name in ("shift", "scale")))
   space = make_latent_space(network.encode, network.decode, params, scale,
-                            transform=make_charge_transform(**info["charge"]),
+                            transform=call_with(make_charge_transform, "charge", info["charge"]),
                             threshold_mev=info["image"]["threshold_mev"])
-  num_pixels = info["image"]["num_pixels"]
   shape = jax.eval_shape(space.encode, jnp.zeros((1, num_pixels, num_pixels))).shape[1:]
   return space, shape, info
 
@@ -133,13 +152,19 @@ def build_diffusion(directory: str | Path | None = None) -> tuple[Diffusion, dic
     ValueError: naming the file that is truncated or does not fit.
   """
   directory = pretrained.bundled_directory() if directory is None else Path(directory)
-  params, info = pretrained.load_weights(directory, "diffusion")
+  params, info = _load_weights(directory, "diffusion", ("network", "sde", "momentum_scale_mev", "kinetic_range_mev"))
   space, shape, _ = build_latent_space(directory)
   network = build_denoiser(info["network"])
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "diffusion")
   return Diffusion(apply=network.apply, params=jax.tree.map(jnp.asarray, params), sde=build_sde(info["sde"]),
                    latent=space, latent_shape=shape, sigma_data=1.0,
                    momentum_scale_mev=info["momentum_scale_mev"],
                    kinetic_range_mev=tuple(info["kinetic_range_mev"])), info
+
+
+def build_condition(*, momentum_scale_mev: float, kinetic_range_mev: Sequence[float]) -> dict:
+  """Block `condition` of a config: the momentum that the network sees as 1, and the energies of the data."""
+  return {"momentum_scale_mev": momentum_scale_mev, "kinetic_range_mev": tuple(kinetic_range_mev)}
 
 
 def _emd_batch() -> Callable:
@@ -148,7 +173,7 @@ def _emd_batch() -> Callable:
 
 
 def _autoencoder_task(config: dict, image: dict) -> Task:
-  spec, transform = ImageSpec(**image), make_charge_transform(**section(config, "charge"))
+  spec, transform = ImageSpec(**image), call_with(make_charge_transform, "charge", section(config, "charge"))
   batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, seed=config["seed"])
   values = section(config, "network")
 
@@ -174,7 +199,7 @@ def _diffusion_task(config: dict, image: dict) -> Task:
   batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=ImageSpec(**image),
                                 seed=config["seed"])
   values, sde = section(config, "network"), build_sde(section(config, "sde"))
-  condition = section(config, "condition")
+  condition = call_with(build_condition, "condition", section(config, "condition"))
   network = build_denoiser(values)
   diffusion = Diffusion(network.apply, None, sde, space, shape, 1.0, condition["momentum_scale_mev"],
                         tuple(condition["kinetic_range_mev"]))
@@ -184,10 +209,20 @@ def _diffusion_task(config: dict, image: dict) -> Task:
     pretrained.save_weights(target, "diffusion", params, {**keys, "step": done["step"]})
     pretrained.copy_weights(directory, target, "autoencoder")
 
+  if config.get("init_from"):
+    network = network._replace(init=_released_init(config["init_from"], values))
   return call_with(latent_diffusion_task, "loss", section(config, "loss"), network=network, diffusion=diffusion,
                    batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
                    sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=sde),
                    figure=lambda x, y, p: image_rows({"Geant4": x, "generated": y}, titles=momentum_titles(p)))
+
+
+def _released_init(source: str, network: dict) -> Callable:
+  """init(key, shape) that starts from released diffusion weights ("bundled" or a directory) instead of random ones."""
+  params, info = pretrained.load_weights(pretrained.bundled_directory() if source == "bundled" else source, "diffusion")
+  if info["network"] != plain(network):
+    raise ValueError(f"init_from = {source!r} holds network {info['network']}; the config says {plain(network)}.")
+  return lambda key, shape: jax.tree.map(jnp.asarray, params)
 
 
 TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task}
@@ -197,11 +232,13 @@ def build_task(config: Mapping) -> Task:
   """Training task of a whole config. Raises ValueError naming a missing, unknown or inconsistent key."""
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   allowed = {"task", "seed", "image", "charge", "data", "network", "sde", "condition", "loss", "sampler", "optim",
-             "train", "autoencoder"}
+             "train", "autoencoder", "init_from"}
   for key in sorted(set(config) - allowed):
     raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(allowed)}.")
   if config.get("task") not in TASKS:
     raise ValueError(f"Unknown config value task = {config.get('task')!r}; allowed: {sorted(TASKS)}.")
+  if "seed" not in config:
+    raise ValueError(f"Missing config key seed; there are {sorted(config)}.")
   image = section(config, "image")
   call_with(ImageSpec, "image", image)
   return TASKS[config["task"]](config, image)

@@ -49,7 +49,7 @@ def sample_sigma(key: Array, num: int, *, p_mean: float, p_std: float) -> Float[
   Karras et al. 2022, table 1 (training distribution); stratification as in Kingma et al. 2021 (VDM), App. I.1.
   """
   key_shift, key_order = jax.random.split(key)
-  u = (jnp.arange(num) + jax.random.uniform(key_shift, ())) / num
+  u = (jnp.arange(num, dtype=jnp.float32) + jax.random.uniform(key_shift, (), jnp.float32)) / num
   u = jax.random.permutation(key_order, jnp.clip(u, 1e-4, 1.0 - 1e-4))
   return jnp.exp(p_mean + p_std * jax.scipy.special.ndtri(u))
 

@@ -70,6 +70,8 @@ def load_weights(directory: str | os.PathLike, name: str) -> tuple[Params, dict]
     info = json.loads((directory / f"{name}.json").read_text())
   except json.JSONDecodeError as error:
     raise ValueError(f"{directory / f'{name}.json'}: not valid JSON (truncated?): {error}") from error
+  if not isinstance(info, dict):
+    raise ValueError(f"{directory / f'{name}.json'}: must hold a JSON object; got {type(info).__name__}.")
   if info.get("format") != FORMAT:
     raise ValueError(f"{directory / f'{name}.json'}: format {info.get('format')!r}; this version reads {FORMAT}.")
   content = (directory / f"{name}.npz").read_bytes()

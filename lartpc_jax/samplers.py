@@ -22,10 +22,11 @@ def _check_times(times: np.ndarray) -> np.ndarray:
   return times
 
 
-def _log_snr_tables(sde: SDE, times: np.ndarray):
-  """alpha, std and lambda = log(alpha / std) at each time, as constants."""
-  alpha, std = alpha_std(sde, jnp.asarray(times))
-  return alpha, std, jnp.log(alpha / std)
+def _log_snr_tables(sde: SDE, times: np.ndarray, dtype):
+  """t, alpha, std and lambda = log(alpha / std) at each time, as constants in the precision of the state."""
+  t = jnp.asarray(times, dtype)
+  alpha, std = alpha_std(sde, t)
+  return t, alpha, std, jnp.log(alpha / std)
 
 
 def _scan(step: Callable, carry, inputs, remat: bool):
@@ -39,7 +40,7 @@ def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
   times = _check_times(times)
 
   def sample(score_fn, x):
-    alpha, std, _ = _log_snr_tables(sde, times)
+    grid, alpha, std, _ = _log_snr_tables(sde, times, x.dtype)
     denoised_fn = denoised_from_score(sde, score_fn)
 
     def step(x, inputs):
@@ -47,9 +48,9 @@ def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
       denoised = denoised_fn(x, jnp.full(x.shape[:1], t))
       return alpha_next * denoised + ratio * (x - alpha_t * denoised), None
 
-    inputs = (jnp.asarray(times[:-1]), alpha[1:], std[1:] / std[:-1], alpha[:-1])
+    inputs = (grid[:-1], alpha[1:], std[1:] / std[:-1], alpha[:-1])
     x = _scan(step, x, inputs, remat)
-    return denoised_fn(x, jnp.full(x.shape[:1], times[-1]))
+    return denoised_fn(x, jnp.full(x.shape[:1], grid[-1]))
   return sample
 
 
@@ -58,11 +59,11 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Cal
   times = _check_times(times)
 
   def sample(score_fn, x):
-    alpha, std, lam = _log_snr_tables(sde, times)
+    grid, alpha, std, lam = _log_snr_tables(sde, times, x.dtype)
     denoised_fn = denoised_from_score(sde, score_fn)
     h = jnp.diff(lam)
     # extrapolation weight 1 / (2 r), r = h_{i-1} / h_i; the first step has no history and is of order 1
-    weight = jnp.concatenate([jnp.zeros(1), 0.5 * h[1:] / h[:-1]])
+    weight = jnp.concatenate([jnp.zeros(1, x.dtype), 0.5 * h[1:] / h[:-1]])
 
     def step(carry, inputs):
       x, previous = carry
@@ -71,14 +72,14 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Cal
       mixed = (1.0 + w) * denoised - w * previous
       return (ratio * x + gain * mixed, denoised), None
 
-    inputs = (jnp.asarray(times[:-1]), weight, std[1:] / std[:-1], -alpha[1:] * jnp.expm1(-h))
+    inputs = (grid[:-1], weight, std[1:] / std[:-1], -alpha[1:] * jnp.expm1(-h))
     x, _ = _scan(step, (x, jnp.zeros_like(x)), inputs, remat)
-    return denoised_fn(x, jnp.full(x.shape[:1], times[-1]))
+    return denoised_fn(x, jnp.full(x.shape[:1], grid[-1]))
   return sample
 
 
 SAMPLERS = {"ddim": ddim, "dpm_solver_pp_2m": dpm_solver_pp_2m}
-NUM_EXTRA_EVALUATIONS = 1  # both end on the denoised image at times[-1]
+NUM_EXTRA_EVALUATIONS = 1  # both end on the denoised image at times[-1]: one evaluation more than steps
 
 
 def make_sampler(name: str, sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:

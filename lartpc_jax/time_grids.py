@@ -1,4 +1,5 @@
 """Decreasing grids of diffusion time on which samplers step. Host-side numpy: a grid is a constant of the program."""
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,7 +30,8 @@ def karras_grid(sde: SDE, num_steps: int, *, sigma_min: float = 0.01, sigma_max:
 def time_of_sigma(sde: SDE, sigmas: np.ndarray) -> np.ndarray:
   """Diffusion times at which std/alpha equals `sigmas`, by log-log interpolation on 4,097 tabulated times."""
   table_t = np.geomspace(1e-5, 1.0, 4097).astype(np.float32)
-  alpha, std = (np.asarray(a, np.float64) for a in alpha_std(sde, jnp.asarray(table_t)))
+  with jax.ensure_compile_time_eval():  # a constant also where a caller builds the grid under jit
+    alpha, std = (np.asarray(a, np.float64) for a in alpha_std(sde, jnp.asarray(table_t)))
   log_sigma = np.log(std / alpha)
   log_wanted = np.log(np.asarray(sigmas, np.float64))
   if log_wanted.min() < log_sigma[0] or log_wanted.max() > log_sigma[-1]:

@@ -95,8 +95,8 @@ def main(_):
     median, tail = (100 * np.percentile(error / exact[select], level) for level in (50, 90))
     along = np.sum(np.asarray(gradient) * tangent[select], axis=(1, 2))
     turn = 100 * np.linalg.norm(along - slope[select]) / np.linalg.norm(slope[select])
-    print(f"| {name} | {1e3 * seconds / len(error):.2f} | {median:.1f} % | {tail:.1f} % | {error.mean():.3f} | "
-          f"{turn:.1f} % |", flush=True)
+    print(f"| {name} | {1e3 * seconds / len(error):.2f} | {median:.1f} % | {tail:.1f} % | "
+          f"{error.mean():.3f} | {turn:.1f} % |", flush=True)
 
   print(f"| POT, loop, value only | {1e3 * exact_seconds / len(a):.2f} | 0 | 0 | 0 | 0 |")
   for name, settings in (("DESCENT", emd.DESCENT), ("all_pixels", {**emd.DESCENT, "all_pixels": True}),

@@ -49,7 +49,7 @@ def small_pair(dtype=np.float64):
   return jnp.asarray(a, dtype), jnp.asarray(1.3 * b, dtype)
 
 
-@pytest.mark.parametrize("settings,median,worst", [(emd.DESCENT, 0.03, 0.25), (emd.REPORTING, 0.01, 0.03)],
+@pytest.mark.parametrize("settings,median,worst", [(emd.DESCENT, 0.02, 0.25), (emd.REPORTING, 0.01, 0.05)],
                          ids=["descent", "reporting"])
 def test_presets_match_exact(settings, median, worst):
   a, b = track_pairs(24)
@@ -80,8 +80,10 @@ def test_identity_and_scale():
   distance = jitted(**emd.REPORTING)
   for factor in (1.0, 3.0):
     np.testing.assert_allclose(distance.emd(image, factor * image).value, 0.0, atol=1e-3)
-  gradient = jax.grad(lambda x: distance.emd(x, image).value)(image)
-  assert jnp.abs(gradient * image.sum())[image > 0].max() < 0.05   # px
+  # At small eps any slope below one is all but optimal.
+  blurred = jitted(ot_epsilon_px=0.5, num_iterations=200, num_pixels=64)
+  gradient = jax.grad(lambda x: blurred.emd(x, image).value)(image)
+  assert jnp.abs(gradient * image.sum())[image > 0].max() < 0.02   # px
 
 
 def test_symmetry_and_prepared_target():
@@ -102,7 +104,11 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+SLOW_FORMS = ("unbalanced plain", "unbalanced all pixels", "charge", "one level")
+
+
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.slow) if form in SLOW_FORMS else form for form in FORMS])
 def test_gradient_against_finite_differences(x64, form):
   """Reverse mode = forward mode = central differences, along directions that leave the support in place."""
   a, b = small_pair()
@@ -183,6 +189,7 @@ def test_dense_agrees_with_brightest_pixels():
   dense = jitted(**settings, num_pixels=24 * 24).emd(noisy, b)
   extended = jitted(**settings, num_pixels=64, all_pixels=True).emd(noisy, b)
   brightest = jitted(**settings, num_pixels=64).emd(noisy, b)
+  assert dense.marginal_error < 0.02   # momentum 1.8 diverged here
   np.testing.assert_allclose(extended.value, dense.value, rtol=5e-3)
   assert abs(extended.value - dense.value) < abs(brightest.value - dense.value)
   assert 1e-4 < brightest.dropped_charge < 1e-2

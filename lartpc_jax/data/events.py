@@ -1,11 +1,12 @@
 """Sparse events: energy deposits in voxels around a vertex, and the particle momentum that made them."""
 import os
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 
-FIELDS = ("momentum", "offsets", "voxel", "edep", "voxel_mm")
+FIELDS = {"momentum": 2, "offsets": 1, "voxel": 2, "edep": 1, "voxel_mm": 0}  # name -> number of axes in the file
 
 
 class Events(NamedTuple):
@@ -36,19 +37,29 @@ def load_events(path: str | os.PathLike) -> Events:
   """
   if not os.path.exists(path):
     raise FileNotFoundError(f"No event file at {os.fspath(path)!r}.")
-  try:
-    with np.load(path, allow_pickle=False) as npz:
-      missing = [name for name in FIELDS if name not in npz.files]
-      if missing:
-        raise ValueError(f"{path}: sparse-event file lacks {missing}; it holds {sorted(npz.files)}.")
-      arrays = {name: npz[name] for name in FIELDS}
-  except (zipfile.BadZipFile, EOFError, OSError) as error:
-    raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
+  if not zipfile.is_zipfile(path):
+    raise ValueError(f"{path}: not a readable npz file (truncated?).")
+  with np.load(path, allow_pickle=False) as npz:
+    missing = [name for name in FIELDS if name not in npz.files]
+    if missing:
+      raise ValueError(f"{path}: sparse-event file lacks {missing}; it holds {sorted(npz.files)}.")
+    arrays = {name: _read_field(npz, name, str(path)) for name in FIELDS}
   events = Events(momentum_mev=np.asarray(arrays["momentum"], np.float32),
                   offsets=np.asarray(arrays["offsets"], np.int64), voxel=arrays["voxel"],
                   edep_mev=np.asarray(arrays["edep"], np.float32), voxel_mm=float(arrays["voxel_mm"]))
   check_events(events, str(path))
   return events
+
+
+def _read_field(npz, name: str, source: str) -> np.ndarray:
+  try:
+    array = npz[name]
+  except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+    raise ValueError(f"{source}: field {name!r} is not readable (truncated?): {error}") from error
+  if array.ndim != FIELDS[name] or array.dtype.kind not in "iuf":
+    raise ValueError(f"{source}: field {name!r} must hold numbers on {FIELDS[name]} axes; got {array.dtype} of shape "
+                     f"{array.shape}.")
+  return array
 
 
 def check_events(events: Events, source: str = "events") -> None:
@@ -72,6 +83,9 @@ def check_events(events: Events, source: str = "events") -> None:
 def save_events(path: str | os.PathLike, events: Events) -> None:
   """Writes `events` in the layout that `load_events` reads, compressed. Overwrites `path` only when complete."""
   check_events(events, str(path))
+  limits = np.iinfo(np.int16)
+  if events.voxel.size and not limits.min <= events.voxel.min() <= events.voxel.max() <= limits.max:
+    raise ValueError(f"{path}: field 'voxel' must fit int16; it spans {events.voxel.min()} to {events.voxel.max()}.")
   temporary = f"{os.fspath(path)}.tmp.npz"
   np.savez_compressed(temporary, momentum=events.momentum_mev, offsets=events.offsets,
                       voxel=events.voxel.astype(np.int16), edep=events.edep_mev, voxel_mm=np.float32(events.voxel_mm))
@@ -81,7 +95,7 @@ def save_events(path: str | os.PathLike, events: Events) -> None:
 def select_events(events: Events, indices: np.ndarray) -> Events:
   """The events numbered `indices` (any order, repeats allowed), as a container of their own."""
   indices = np.asarray(indices)
-  starts, counts = events.offsets[indices], np.diff(events.offsets)[indices]
+  starts, counts = events.offsets[:-1][indices], np.diff(events.offsets)[indices]
   offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
   rows = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
   return Events(events.momentum_mev[indices], offsets, events.voxel[rows], events.edep_mev[rows], events.voxel_mm)

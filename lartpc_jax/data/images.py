@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.data import pipeline, rasterize as raster
@@ -71,7 +72,7 @@ def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...], 
   kinetic = squared / (np.sqrt(squared + PROTON_MASS_MEV**2) + PROTON_MASS_MEV)
   deposited = deposited_energy(events)[chosen]
   contained = np.concatenate([
-      np.asarray(raster.is_contained(batch.position_mm, batch.edep_mev, views, spec))
+      np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), views, spec))
       for batch in (pad_events(events, chosen[i:i + 256]) for i in range(0, len(chosen), 256))])
   return contained & (np.abs(deposited - kinetic) <= INTERACTION_TOLERANCE * kinetic)
 

@@ -107,16 +107,15 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     repeated = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), targets)
     first = descents[0](starts, repeated, noise_of(key_first, settings.first_draws))
     noise = noise_of(key_second, settings.second_draws)
-    if h > 1:
-      ends = chart.to_momentum(first.hypothesis, bounds)
-      best = jnp.argmin(objective.evaluate(ends, repeated, noise[:, :2]).reshape(b, h), axis=1)
-    else:
-      best = jnp.zeros(b, jnp.int32)
+    # the best start is the one with the lowest mean value over the last steps of the first stage
+    late = first.values[-3:].mean(0).reshape(b, h)
+    best = jnp.argmin(jnp.where(jnp.isnan(late), jnp.inf, late), axis=1)  # argmin takes NaN for the smallest
     chosen = jnp.arange(b) * h + best
     second = descents[1](first.hypothesis[chosen], targets, noise)
     momentum = chart.to_momentum(second.hypothesis, bounds)
-    emd_start, _ = plain_emd(chart.to_momentum(starts[chosen], bounds), images, noise)
-    emd_end, drawn = plain_emd(momentum, images, noise)
+    both = jnp.concatenate([chart.to_momentum(starts[chosen], bounds), momentum])  # one call: one compilation
+    distances, drawn = plain_emd(both, jnp.concatenate([images, images]), noise)
+    emd_start, emd_end = jnp.split(distances, 2)
     ends = chart.to_momentum(first.hypothesis, bounds).reshape(b, h, 3)
     converged = ((emd_end.max(axis=1) <= settings.max_emd_px) & (second.spread <= settings.max_spread_mev)
                  & jnp.all(jnp.isfinite(momentum), axis=1))
@@ -124,7 +123,7 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
         momentum_mev=momentum, objective=second.values[-settings.num_averaged:].mean(0), emd_start=emd_start,
         emd_end=emd_end, converged=converged,
         trajectory=jnp.concatenate([first.trajectory[:, chosen], second.trajectory, momentum[None]]),
-        values=jnp.concatenate([first.values[:, chosen], second.values]), images=drawn,
+        values=jnp.concatenate([first.values[:, chosen], second.values]), images=drawn[b:],
         start_momentum_mev=start_momentum_mev, end_momentum_mev=ends)
 
   def infer(images: Float[Array, "b v n n"], candidates: screening.Candidates, key) -> Inferred:
@@ -153,5 +152,6 @@ def check_target_images(images: np.ndarray, *, num_views: int, num_pixels: int, 
                      (images < 0, "negative pixels (MeV)"), (images.sum((2, 3), keepdims=True) <= 0, "no charge")):
     bad = np.argwhere(np.any(test, axis=(2, 3)))
     if len(bad):
-      raise ValueError(f"images hold {text} in event {first_event + bad[0][0]}, view {bad[0][1]} ({len(bad)} such images in all).")
+      raise ValueError(f"images hold {text} in event {first_event + bad[0][0]}, view {bad[0][1]} ({len(bad)} such images "
+                       "in all).")
   return images

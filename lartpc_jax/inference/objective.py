@@ -90,7 +90,8 @@ def generate_views(generate: Callable, noise: Float[Array, "v k h w c"], momentu
 def antithetic_noise(key: Array, num_views: int, num_draws: int, shape: tuple[int, ...]) -> Float[Array, "v k h w c"]:
   """Fixed draws for the objective, in pairs z, -z (Hammersley & Morton 1956).
 
-  To first order in z a pair scatters a track to both sides alike, so few draws do not pull the momentum to one side.
+  To first order in z a pair scatters a track to both sides alike, so few draws do not pull the momentum to one side. The
+  two of a pair are neighbours: the first 2 m draws are m pairs.
   """
   half = jax.random.normal(key, (num_views, -(-num_draws // 2), *shape))
-  return jnp.concatenate([half, -half], axis=1)[:, :num_draws]
+  return jnp.stack([half, -half], axis=2).reshape(num_views, -1, *shape)[:, :num_draws]

@@ -24,7 +24,8 @@ def pool(images: Float[Array, "*b n n"], factor: int) -> Float[Array, "*b p p"]:
 def make_screen(distance: EMD, *, factor: int, charge_weight_px: float) -> Callable:
   """Builds screen(targets [b v n n], candidates) -> coarse objective [b m], in pooled pixels, summed over the views.
 
-  The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full objective.
+  The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full objective. An
+  empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.
   """
   def compare(image, charge, prepared, target_charge):
     ratio = jnp.abs(charge - target_charge) / target_charge
@@ -35,6 +36,7 @@ def make_screen(distance: EMD, *, factor: int, charge_weight_px: float) -> Calla
     prepared = jax.vmap(distance.prepare_target)(pooled)
     charge = pooled.sum((1, 2))
     over_views = jax.vmap(compare)
-    return jax.vmap(lambda x: over_views(x, x.sum((1, 2)), prepared, charge).sum())(candidates.images)
+    values = jax.vmap(lambda x: over_views(x, x.sum((1, 2)), prepared, charge).sum())(candidates.images)
+    return jnp.where(jnp.isnan(values), jnp.inf, values)
 
   return lambda targets, candidates: jax.lax.map(lambda target: screen_one(target, candidates), targets)

@@ -24,17 +24,24 @@ def zero_conv(features: int, **kwargs) -> nn.Conv:
 
 
 class ResidualBlock(nn.Module):
-  """Pre-activation residual block, GroupNorm and FiLM from `embedding` (Perez et al. 2018) when they are asked for."""
+  """Pre-activation residual block.
+
+  With GroupNorm, FiLM from `embedding` [b e] (Perez et al. 2018) and modulation pixel by pixel from `code` [b h w e]
+  (SPADE, Park et al. 2019) when they are given.
+  """
   features: int
   num_groups: int = 0  # 0: no normalisation (the autoencoder: an almost empty image has no useful statistics)
 
   @nn.compact
-  def __call__(self, x, embedding=None):
+  def __call__(self, x, embedding=None, code=None):
     norm = (lambda y: nn.GroupNorm(self.num_groups)(y)) if self.num_groups else (lambda y: y)
     h = nn.Conv(self.features, (3, 3))(nn.silu(norm(x)))
     h = norm(h)
     if embedding is not None:
-      scale, shift = jnp.split(nn.Dense(2 * self.features)(nn.silu(embedding))[:, None, None, :], 2, axis=-1)
+      modulation = nn.Dense(2 * self.features)(nn.silu(embedding))[:, None, None, :]
+      if code is not None:
+        modulation += nn.Dense(2 * self.features, kernel_init=nn.initializers.zeros)(code)
+      scale, shift = jnp.split(modulation, 2, axis=-1)
       h = h * (1.0 + scale) + shift
     h = zero_conv(self.features)(nn.silu(h))
     if x.shape[-1] != self.features:

@@ -56,7 +56,7 @@ def draw_surface(axis, surface: Surface) -> None:
   """Contours of the objective, the trajectory of the descent on it, and the marked directions."""
   if np.isfinite(surface.values).all():
     filled = axis.contourf(surface.angle, surface.angle, surface.values, levels=16, cmap="viridis")
-    axis.figure.colorbar(filled, ax=axis, label="objective at this |p|, pixels")
+    axis.figure.colorbar(filled, ax=axis, label="objective at this |p|, pixels", shrink=0.6)
   axis.plot(*surface.trajectory.T, color="white", linewidth=1, marker=".", markersize=3)
   for name, point in surface.points.items():
     marker, colour = MARKERS[name]
@@ -80,15 +80,16 @@ def summary_figure(errors: dict[str, np.ndarray], *, magnitude_mev: np.ndarray, 
   histogram, by_magnitude, by_angle = figure.subplots(1, 3)
   finite = np.concatenate([e[np.isfinite(e) & (e > 0)] for e in errors.values()])
   low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 10.0)
+  scale = "log" if len(finite) else "linear"
   bins = np.geomspace(0.9 * low, 1.1 * high, 31)
   for colour, (label, error) in zip(COLOURS, errors.items()):
     histogram.hist(error[np.isfinite(error)], bins=bins, histtype="step", color=colour,
                    label=f"{label}, median {np.median(error):.1f}")
     for axis, x in ((by_magnitude, magnitude_mev), (by_angle, angle_degrees)):
       axis.plot(x, error, ".", color=colour, alpha=0.6, label=label)
-  histogram.set(xlabel="|dp|, MeV/c", ylabel="events", xscale="log")
-  by_magnitude.set(xlabel=f"{of} |p|, MeV/c", ylabel="|dp|, MeV/c", yscale="log")
-  by_angle.set(xlabel=f"angle of the {of} p to the nearest line of sight, degrees", ylabel="|dp|, MeV/c", yscale="log")
+  histogram.set(xlabel="|dp|, MeV/c", ylabel="events", xscale=scale)
+  by_magnitude.set(xlabel=f"{of} |p|, MeV/c", ylabel="|dp|, MeV/c", yscale=scale)
+  by_angle.set(xlabel=f"{of} p to nearest line of sight, degrees", ylabel="|dp|, MeV/c", yscale=scale)
   for axis in (histogram, by_magnitude, by_angle):
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8)

@@ -1,0 +1,87 @@
+"""Images of given momenta: what launch.generate does."""
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from lartpc_jax import config as config_lib, parallel
+from lartpc_jax.data.images import check_views, save_images
+from lartpc_jax.data.rasterize import view_axes
+from lartpc_jax.generator import prior_noise
+from lartpc_jax.inference.errors import kinetic_energy, outside_range
+from lartpc_jax.plotting.images import image_rows, momentum_titles
+from lartpc_jax.runs.pictures import save_figure
+
+MAX_COLUMNS = 16
+MAX_PICTURES = 8
+
+
+def parse_momenta(text: str) -> np.ndarray:
+  """Momenta [m 3] from "px,py,pz" in MeV/c, several with ; between them. Raises ValueError naming a bad one."""
+  momenta = []
+  for part in text.split(";"):
+    try:
+      momentum = [float(number) for number in part.split(",")]
+    except ValueError:
+      momentum = []
+    if len(momentum) != 3 or not np.isfinite(momentum).all():
+      raise ValueError(f"Bad momentum {part.strip()!r}: give px,py,pz in MeV/c, such as --momentum=-356,-245,40.")
+    momenta.append(momentum)
+  return np.array(momenta, np.float32)
+
+
+def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[str, ...], num: int,
+                    weights: str | None = None, seed: int = 0, chunk_size: int = 32,
+                    update: Callable = lambda done: None, say: Callable = print) -> tuple[np.ndarray, np.ndarray]:
+  """`num` events of each momentum: images [m*num v p p] in MeV and their momenta [m*num 3].
+
+  Args:
+    momenta_mev: [m 3].
+    config: an inference config, of which `sampler` and `guidance_scale` matter.
+    views: names of the views; each is a draw of its own.
+    num: events of each momentum.
+    weights: directory; None for those of the package.
+    seed: of the noise.
+    chunk_size: images a device draws at once.
+    update: called with the number of finished events.
+    say: prints a warning.
+  Raises:
+    OSError, ValueError: naming the file, view or key that is wrong.
+  """
+  views = check_views(views)
+  diffusion, _ = config_lib.build_diffusion(weights)
+  generate = config_lib.build_generate(config, diffusion)
+  low, high = diffusion.kinetic_range_mev
+  for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev), strict=True):
+    if outside_range(momentum[None], diffusion.kinetic_range_mev)[0]:
+      say(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is {kinetic:.1f} MeV, outside "
+          f"{low:g} to {high:g} MeV, on which the generator was trained.")
+  momentum_mev = np.repeat(momenta_mev, num, axis=0)
+  seen = momentum_mev[:, [view_axes(view) for view in views]].reshape(-1, 3)  # event by event, its views in order
+  noise = np.asarray(prior_noise(diffusion, jax.random.key(seed), len(seen)))
+  mapped = parallel.make_device_map(lambda pair: generate(*pair), chunk_size=chunk_size)
+  images = mapped((noise, seen), progress=lambda done: update(done // len(views)))
+  images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
+  empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())
+  if empty:
+    say(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not take them.")
+  return images, momentum_mev
+
+
+def write(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
+          ) -> list[Path]:
+  """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths."""
+  out = Path(out)
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+    save_images(out / "images.npz", images, momentum_mev)
+  except OSError as error:
+    raise OSError(f"Cannot write to {out}: {error.strerror or error}.") from error
+  paths = [out / "images.npz"]
+  for i in range(min(len(images) // num, MAX_PICTURES)):
+    few = images[i * num:(i + 1) * num][:MAX_COLUMNS]
+    figure = image_rows({view: few[:, v] for v, view in enumerate(views)})
+    figure.suptitle(f"{momentum_titles(momentum_mev[i * num:i * num + 1])[0]} MeV/c", fontsize=9)
+    paths.append(save_figure(figure, out / f"images_{i:02d}.png"))
+  return paths

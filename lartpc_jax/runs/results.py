@@ -1,0 +1,159 @@
+"""Results of a run as a table: rows, quantiles, warnings, CSV, JSON and what the terminal shows."""
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lartpc_jax.files import atomic_write
+from lartpc_jax.inference.errors import EDGE, error_summary, hidden_axis, momentum_error, outside_range
+
+AXES = "xyz"
+MAX_ROWS_SHOWN = 32
+MAX_EVENTS_NAMED = 20
+
+
+class Results(NamedTuple):
+  """Columns of the table [n], a summary that JSON can hold, and the events to warn of."""
+  columns: dict[str, np.ndarray]
+  summary: dict
+  unconverged: list[int]
+  at_edge: list[int]
+  kinetic_range_mev: tuple[float, float]
+
+
+def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], true_mev: np.ndarray | None,
+                 classical_mev: np.ndarray, clean: np.ndarray | None, kinetic_range_mev: tuple[float, float]) -> Results:
+  """Table of a run.
+
+  Args:
+    fields: momentum_mev [n 3], emd_start and emd_end [n v], converged [n], seconds [n], cold [n]; see `inference.chunks`.
+    events: numbers [n].
+    views: names.
+    true_mev: [n 3] or None.
+    classical_mev: [n 3].
+    clean: [n] contained and non-interacting, or None.
+    kinetic_range_mev: of the generator.
+  """
+  vector = lambda prefix, p: {f"{prefix}p{axis}_mev": p[:, i] for i, axis in enumerate(AXES)}
+  momentum = fields["momentum_mev"]
+  columns = {"event": events, **vector("", momentum), "emd_start": fields["emd_start"].mean(1),
+             "emd_end": fields["emd_end"].mean(1), "converged": fields["converged"].astype(int)}
+  if true_mev is not None:
+    columns |= vector("true_", true_mev)
+  columns |= vector("classical_", classical_mev)
+  for name in ("emd_start", "emd_end"):
+    columns |= {f"{name}_{view}": fields[name][:, i] for i, view in enumerate(views)}
+  if hidden_axis(views) is not None:
+    columns[f"p{AXES[hidden_axis(views)]}_sign_ambiguous"] = np.ones(len(events), int)
+  at_edge = outside_range(momentum, kinetic_range_mev, margin=EDGE)
+  summary = {"num_events": len(events), "num_converged": int(columns["converged"].sum()), "views": list(views),
+             "num_at_edge_of_range": int(at_edge.sum()), "seconds_per_event": _seconds(fields)}
+  for name in ("emd_start", "emd_end"):
+    summary[f"median_{name}_px"] = {view: float(np.median(fields[name][:, i])) for i, view in enumerate(views)}
+  if true_mev is not None:
+    summary["inferred"] = error_summary(momentum, true_mev, views, clean)
+    summary["classical"] = error_summary(classical_mev, true_mev, views, clean)
+    summary["num_clean"] = None if clean is None else int(clean.sum())
+  else:
+    summary["median_distance_to_classical_mev"] = float(np.median(momentum_error(momentum, classical_mev, views)))
+  number = lambda mask: events[mask].tolist()
+  return Results(columns, summary, number(columns["converged"] == 0), number(at_edge), kinetic_range_mev)
+
+
+def _seconds(fields: dict) -> float:
+  """Mean seconds an event, without the first chunk of each run, which compiles, unless there is nothing else."""
+  warm = ~fields["cold"].astype(bool)
+  return float(fields["seconds"][warm if np.any(warm) else slice(None)].mean())
+
+
+def write(out: str | os.PathLike, table: Results, metadata: dict) -> None:
+  """Writes results.csv and results.json into `out`, each whole or not at all. NaN is null in JSON."""
+  columns = {name: column.tolist() for name, column in table.columns.items()}
+  with atomic_write(Path(out) / "results.csv") as file:
+    file.write(",".join(columns) + "\n")
+    for row in zip(*columns.values(), strict=True):
+      file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
+  rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+  content = {**metadata, "summary": table.summary, "unconverged": table.unconverged, "at_edge_of_range": table.at_edge,
+             "events": rows}
+  with atomic_write(Path(out) / "results.json") as file:
+    json.dump(_finite(content), file, indent=1, allow_nan=False)
+    file.write("\n")
+
+
+def _finite(value):
+  if isinstance(value, dict):
+    return {key: _finite(x) for key, x in value.items()}
+  if isinstance(value, list | tuple):
+    return [_finite(x) for x in value]
+  return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def report(table: Results) -> str:
+  """What the terminal shows: the events if there are few, the summary, the warnings."""
+  parts = [event_table(table)] if len(table.columns["event"]) <= MAX_ROWS_SHOWN else []
+  return "\n\n".join([*parts, summary_table(table), *warnings(table)])
+
+
+def event_table(table: Results) -> str:
+  """One line an event: truth (if known), inferred and classical momentum in MeV/c, distances in px."""
+  columns, prefixes = table.columns, {"truth": "true_", "inferred": "", "classical": "classical_"}
+  shown = {label: np.stack([columns[f"{prefix}p{axis}_mev"] for axis in AXES], axis=1)
+           for label, prefix in prefixes.items() if f"{prefix}px_mev" in columns}
+  views = tuple(table.summary["views"])
+  errors = {}
+  if "truth" in shown:
+    errors = {f"|dp| {label}": momentum_error(shown[label], shown["truth"], views) for label in ("inferred", "classical")}
+  head = ["event".rjust(6), *(f"{label + ' (px, py, pz)':>24}" for label in shown), *(f"{e:>14}" for e in errors),
+          "EMD start", "  end", "converged"]
+  lines = ["Momenta in MeV/c, Earth Mover's Distance (EMD) in pixels, mean over views", "  ".join(head)]
+  for i, event in enumerate(columns["event"]):
+    momenta = ["({:7.1f},{:7.1f},{:7.1f})".format(*p[i]).rjust(24) for p in shown.values()]
+    lines.append("  ".join([f"{event:6d}", *momenta, *(f"{e[i]:14.1f}" for e in errors.values()),
+                            f"{columns['emd_start'][i]:9.2f}", f"{columns['emd_end'][i]:5.2f}",
+                            f"{'yes' if columns['converged'][i] else 'NO':>9}"]))
+  return "\n".join(lines)
+
+
+def summary_table(table: Results) -> str:
+  """Inferred against classical, and the distances; what needs the truth only where it is known."""
+  summary, lines = table.summary, []
+  if "inferred" in summary:
+    rows = [("median |dp|, MeV/c", "median_dp_mev", 1), ("68 % quantile of |dp|", "q68_dp_mev", 1),
+            ("95 % quantile of |dp|", "q95_dp_mev", 1), ("median |d|p||", "median_abs_dp_magnitude_mev", 1),
+            ("|dp| above 50 MeV/c, % of all", "share_above_50_mev", 100),
+            (f"|dp| above 50 MeV/c, % of {summary['num_clean']} clean*", "share_above_50_mev_clean", 100)]
+    lines.append(f"{'':40}{'inferred':>12}{'classical':>12}")
+    for label, name, factor in rows:
+      if name in summary["inferred"]:
+        lines.append(f"{label:40}" + "".join(f"{factor * summary[who][name]:12.1f}" for who in ("inferred", "classical")))
+    if "share_above_50_mev_clean" in summary["inferred"]:
+      lines.append("* contained in the views, and without nuclear interaction")
+  else:
+    lines.append(f"{'median distance inferred - classical':40}{summary['median_distance_to_classical_mev']:12.1f} MeV/c")
+  for view in summary["views"]:
+    start, end = (summary[f"median_{name}_px"][view] for name in ("emd_start", "emd_end"))
+    lines.append(f"{f'median EMD in {view}, start -> end':40}{start:12.2f} -> {end:.2f} px")
+  lines.append(f"{'converged':40}{summary['num_converged']:12d} of {summary['num_events']}")
+  lines.append(f"{'seconds an event':40}{summary['seconds_per_event']:12.2f}")
+  return "\n".join(lines)
+
+
+def warnings(table: Results) -> list[str]:
+  """Lines that say which results not to trust."""
+  def named(events):
+    more = f" and {len(events) - MAX_EVENTS_NAMED} more" if len(events) > MAX_EVENTS_NAMED else ""
+    return ", ".join(map(str, events[:MAX_EVENTS_NAMED])) + more
+  found, (low, high) = [], table.kinetic_range_mev
+  if table.unconverged:
+    found.append(f"WARNING: {len(table.unconverged)} events did not converge: {named(table.unconverged)}.")
+  if table.at_edge:
+    found.append(f"WARNING: the inferred kinetic energy of {len(table.at_edge)} events is at the edge of, or outside, the "
+                 f"{low:g} to {high:g} MeV that the generator was trained on: {named(table.at_edge)}.")
+  views = tuple(table.summary["views"])
+  if (hidden := hidden_axis(views)) is not None:
+    found.append(f"NOTE: one view tells |p{AXES[hidden]}| and not its sign: p and its mirror image fit alike "
+                 f"(column p{AXES[hidden]}_sign_ambiguous); errors compare |p{AXES[hidden]}|.")
+  return found

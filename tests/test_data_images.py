@@ -1,0 +1,116 @@
+"""Files of target images."""
+import numpy as np
+import pytest
+
+from lartpc_jax.data import events as events_lib, images as images_lib, pipeline
+from lartpc_jax.data.rasterize import ImageSpec
+
+SPEC = ImageSpec()
+TWO = ("xy", "xz")
+
+
+def random_images(num, views=2):
+  return np.random.default_rng(0).uniform(size=(num, views, 64, 64)).astype(np.float32)
+
+
+def test_npz_round_trip(tmp_path):
+  images, momentum = random_images(5), np.arange(15.0, dtype=np.float32).reshape(5, 3)
+  images_lib.save_images(tmp_path / "a.npz", images, momentum)
+  found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=1, num=3)
+  np.testing.assert_array_equal(found.images, images[1:4])
+  np.testing.assert_array_equal(found.momentum_mev, momentum[1:4])
+  assert found.clean is None and found.num_in_file == 5
+
+
+def test_npy_is_mapped_and_one_view_needs_no_axis(tmp_path):
+  images = random_images(4, 1)[:, 0]
+  np.save(tmp_path / "a.npy", images)
+  found = images_lib.open_images(tmp_path / "a.npy", views=("xz",), spec=SPEC)
+  assert isinstance(found.images, np.memmap) and found.momentum_mev is None
+  np.testing.assert_array_equal(found.images, images[:, None])
+
+
+def test_events_are_drawn(tmp_path):
+  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(6))
+  events_lib.save_events(tmp_path / "a.npz", events)
+  found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=2)
+  np.testing.assert_array_equal(found.momentum_mev, events.momentum_mev[2:])
+  np.testing.assert_allclose(found.images.sum((2, 3))[:, 0], events_lib.deposited_energy(events)[2:], rtol=0.02)
+  same = images_lib.open_images("sample", views=TWO, spec=SPEC, first=2, num=4)
+  np.testing.assert_array_equal(same.images, found.images)
+
+
+def test_clean_events_deposit_all_their_energy_in_the_window():
+  def event(momentum, voxel):  # 50 MeV deposited in one voxel
+    return np.array([momentum], np.float32), np.array([voxel], np.int16)
+  kinetic_50 = (0.0, 0.0, 310.3)  # MeV/c of 50 MeV
+  cases = [event(kinetic_50, (0, 0, 20)), event((0.0, 0.0, 330.0), (0, 0, 20)), event(kinetic_50, (0, 0, 200)),
+           event(kinetic_50, (200, 0, 0))]
+  events = events_lib.Events(np.concatenate([p for p, _ in cases]), np.arange(5), np.concatenate([v for _, v in cases]),
+                             np.full(4, 50.0, np.float32), 1.0)
+  assert images_lib.clean_events(events, np.arange(4), views=("xy",), spec=SPEC).tolist() == [True, False, True, False]
+  assert images_lib.clean_events(events, np.arange(4), views=TWO, spec=SPEC).tolist() == [True, False, False, False]
+
+
+def write_file(path, name):
+  images, momentum = random_images(3), np.ones((3, 3), np.float32)
+  if name == "text.txt":
+    path.write_text("hello")
+  elif name == "cut.npz":
+    np.savez(path, images=images)
+    path.write_bytes(path.read_bytes()[:1000])
+  elif name == "cut.npy":
+    np.save(path, images)
+    path.write_bytes(path.read_bytes()[:1000])
+  elif name == "empty.npy":
+    path.write_bytes(b"")
+  elif name == "other.npz":
+    np.savez(path, pictures=images)
+  elif name == "small.npy":
+    np.save(path, images[..., :32])
+  elif name == "one_view.npy":
+    np.save(path, images[:, :1])
+  elif name == "words.npy":
+    np.save(path, np.full((3, 2, 64, 64), "a"))
+  elif name == "objects.npy":
+    np.save(path, np.array([{}], object), allow_pickle=True)
+  elif name == "momentum.npz":
+    np.savez(path, images=images, momentum=momentum[:2])
+  elif name == "nan_momentum.npz":
+    np.savez(path, images=images, momentum=momentum * np.nan)
+  elif name == "no_momentum_events.npz":
+    np.savez(path, voxel=np.zeros((1, 3), np.int16), offsets=np.array([0, 1]))
+  elif name == "good.npy":
+    np.save(path, images)
+
+
+@pytest.mark.parametrize("name,message", [
+    ("text.txt", "must be an npz or npy"), ("cut.npz", "truncated"), ("cut.npy", "not a readable file of images"),
+    ("empty.npy", "not a readable file"), ("other.npz", r"needs `images`.*pictures"),
+    ("small.npy", r"shape \(N, 2, 64, 64\).*got \(3, 2, 64, 32\)"), ("one_view.npy", "1 views of each event, but 2"),
+    ("words.npy", "must be numbers"), ("objects.npy", "not a readable"),
+    ("momentum.npz", r"momentum must have shape \(3, 3\)"),
+    ("nan_momentum.npz", "momentum holds NaN"), ("no_momentum_events.npz", "lacks")])
+def test_bad_files_are_named(tmp_path, name, message):
+  write_file(tmp_path / name, name)
+  with pytest.raises(ValueError, match=message) as error:
+    images_lib.open_images(tmp_path / name, views=TWO, spec=SPEC)
+  assert name in str(error.value)
+
+
+def test_missing_files_and_events(tmp_path):
+  with pytest.raises(FileNotFoundError, match="nothing.npz"):
+    images_lib.open_images(tmp_path / "nothing.npz", views=TWO, spec=SPEC)
+  write_file(tmp_path / "good.npy", "good.npy")
+  for first, num in ((0, 4), (3, None), (2, 2)):
+    with pytest.raises(ValueError, match="holds 3 events.*--num_events"):
+      images_lib.open_images(tmp_path / "good.npy", views=TWO, spec=SPEC, first=first, num=num)
+
+
+def test_views():
+  assert images_lib.check_views(["xz", "xy"]) == ("xz", "xy")
+  with pytest.raises(ValueError, match="Unknown view 'xq'"):
+    images_lib.check_views(["xq"])
+  for views in ([], ["xy", "xy"]):
+    with pytest.raises(ValueError, match="at least one view, each once"):
+      images_lib.check_views(views)

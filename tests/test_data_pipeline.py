@@ -1,0 +1,94 @@
+"""Batches: pure functions of (seed, step), rotations included; splits and cuts."""
+import numpy as np
+import pytest
+
+from lartpc_jax.data import pipeline
+from lartpc_jax.data.events import Events, deposited_energy, load_events, save_events, select_events
+from lartpc_jax.data.rasterize import ImageSpec
+
+SPEC = ImageSpec(num_pixels=64)
+
+
+@pytest.fixture(scope="module")
+def events():
+  return select_events(pipeline.open_events("sample"), np.arange(40))
+
+
+def test_a_batch_is_a_function_of_seed_and_step(events):
+  build = lambda seed: pipeline.make_batches(events, batch_size=4, seed=seed, spec=SPEC)
+  first, again = build(3), build(3)
+  a = first(7)
+  first(8)
+  b, other_step, other_seed = again(7), again(8), build(4)(7)
+  assert a["image"].shape == (4, 1, 64, 64) and a["momentum_mev"].shape == (4, 3)
+  for name in a:
+    np.testing.assert_array_equal(a[name], b[name])
+    assert not np.allclose(a[name], other_step[name]) and not np.allclose(a[name], other_seed[name])
+
+
+def test_rotated_batches_keep_energy_and_momentum(events):
+  """The momentum of every image is that of an event up to a rotation, and points along its charge."""
+  inner = pipeline.keep_contained(events, SPEC)
+  batch = pipeline.make_batches(inner, batch_size=16, seed=0, spec=SPEC._replace(threshold_mev=0.0), views=("xy", "xz"))(0)
+  known = np.linalg.norm(inner.momentum_mev, axis=1)
+  energy = deposited_energy(inner)
+  centre = (np.arange(64) - 31.5) * 3.0
+  aligned = 0
+  for image, momentum in zip(np.asarray(batch["image"]), np.asarray(batch["momentum_mev"])):
+    event = np.abs(known - np.linalg.norm(momentum)).argmin()
+    np.testing.assert_allclose(np.linalg.norm(momentum), known[event], rtol=1e-5)
+    np.testing.assert_allclose(image.sum((1, 2)), energy[event], rtol=2e-3)  # the smearing's tail over the edge
+    np.testing.assert_allclose(image[0].sum(1), image[1].sum(1), atol=2e-2)  # both views share x
+    # image axes are (x, y) and (x, z): the mean position of charge lies along the momentum
+    mean = np.array([centre @ image[0].sum(1), centre @ image[0].sum(0), centre @ image[1].sum(0)])
+    aligned += mean @ momentum / np.linalg.norm(mean) / np.linalg.norm(momentum) > 0.95
+  assert aligned >= 14  # nuclear interactions and scattering may turn a few
+
+
+def test_images_without_rotation_conserve_charge(events):
+  contained = pipeline.keep_contained(events, SPEC)
+  images = pipeline.images_of(contained, np.arange(6), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0), chunk=4)
+  assert images.shape == (6, 2, 64, 64)
+  np.testing.assert_allclose(images.sum((2, 3)), np.repeat(deposited_energy(contained)[:6, None], 2, 1), rtol=2e-3)
+  one = pipeline.images_of(contained, np.array([5]), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0))
+  np.testing.assert_allclose(one[0], images[5], atol=1e-5)
+
+
+def test_holdout_and_train_are_disjoint_and_complete(events):
+  train = pipeline.split_events(events, "train", num_holdout=10)
+  held = pipeline.split_events(events, "holdout", num_holdout=10)
+  rows = lambda e: {tuple(p) for p in e.momentum_mev.tolist()}
+  assert len(train) == 30 and len(held) == 10 and not rows(train) & rows(held)
+  assert rows(train) | rows(held) == rows(events)
+
+
+def test_bad_splits_and_sizes_are_named(events, tmp_path):
+  for num in (0, 40):
+    with pytest.raises(ValueError, match=f"data.num_holdout must lie between 1 and 39.*got {num}"):
+      pipeline.split_events(events, "train", num_holdout=num)
+  with pytest.raises(ValueError, match=r"Unknown split 'test'; choose from \['holdout', 'train'\]"):
+    pipeline.split_events(events, "test", num_holdout=1)
+  with pytest.raises(ValueError, match="data.batch_size must be at least 1; got 0"):
+    pipeline.make_batches(events, batch_size=0, seed=0, spec=SPEC)
+  with pytest.raises(ValueError, match="data.path is not set.*'sample'"):
+    pipeline.open_events("")
+  with pytest.raises(FileNotFoundError, match="nothing.npz"):
+    pipeline.open_events(tmp_path / "nothing.npz")
+
+
+def test_open_events_reads_a_file(events, tmp_path):
+  save_events(tmp_path / "e.npz", events)
+  np.testing.assert_array_equal(pipeline.open_events(tmp_path / "e.npz").edep_mev, events.edep_mev)
+  assert len(load_events(str(tmp_path / "e.npz"))) == 40
+
+
+def test_keep_contained_drops_what_any_rotation_could_lose():
+  """Half the window is 24 mm = 8 voxels; empty events, first, middle and last, are kept."""
+  voxels = {1: [[0, 0, 0], [7, 0, 0]], 2: [[0, 0, 7], [6, 6, 6]], 4: [[0, 0, 0]], 5: [[0, -9, 0], [0, 0, 0]]}
+  counts = [len(voxels.get(i, [])) for i in range(7)]
+  flat = np.array([v for i in range(7) for v in voxels.get(i, [])], np.int16)
+  events = Events(np.arange(21, dtype=np.float32).reshape(7, 3), np.concatenate([[0], np.cumsum(counts)]), flat,
+                  np.ones(len(flat), np.float32), 3.0)
+  kept = pipeline.keep_contained(events, SPEC._replace(num_pixels=16))
+  np.testing.assert_array_equal(kept.momentum_mev[:, 0] / 3, [0, 1, 3, 4, 6])
+  np.testing.assert_array_equal(kept.voxel, [[0, 0, 0], [7, 0, 0], [0, 0, 0]])

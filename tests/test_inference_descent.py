@@ -1,0 +1,101 @@
+"""The descent on straight tracks, and on objectives that pull where it must not go."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lartpc_jax import emd
+from lartpc_jax.inference import chart
+from lartpc_jax.inference.descent import make_descent
+from lartpc_jax.inference.objective import antithetic_noise, make_objective
+from tests import toy_generator as toy
+
+VIEWS = ("xy", "xz")
+SETTINGS = dict(kinetic_range_mev=toy.KINETIC_RANGE_MEV, num_steps=24, learning_rate=0.1, final_learning_rate=0.005,
+                num_averaged=4, mode="forward")
+
+
+def kinetic(momentum_mev):
+  return np.sqrt(np.sum(np.asarray(momentum_mev, float) ** 2, -1) + 938.27209**2) - 938.27209
+
+
+def test_recovers_the_truth_from_40_degrees_away():
+  """Targets scatter by 0.04 rad in each view, which bends the far end only: the direction at the vertex is wanted.
+
+  A straight line laid through a track that leaves its tangent by scatter * noise at the end is off by less than that, so
+  the error of the direction has its own sigma below 0.04 rad an axis; the energy, by charge, is exact to a few 0.1 MeV.
+  """
+  scatter, num = 0.04, 8
+  generate = toy.make_generate(scatter)
+  objective = make_objective(generate, emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64, vertex_power=1.0,
+                             charge_weight_px=20.0)
+  truth = toy.random_momenta(num, seed=0)
+  own = jax.random.normal(jax.random.key(0), (2, num, *toy.LATENT_SHAPE))
+  images = jnp.stack([generate(own[v], jnp.asarray(truth[:, order])) for v, order in enumerate(([0, 1, 2], [0, 2, 1]))],
+                     axis=1)
+  start = jnp.asarray(toy.turn(truth, np.radians(40.0)) * 0.97)
+  np.testing.assert_allclose(toy.angle_deg(start, truth), 40.0, rtol=1e-4)
+  descend = jax.jit(make_descent(objective.evaluate, **SETTINGS))
+  found = descend(chart.from_momentum(start, toy.KINETIC_RANGE_MEV), jax.jit(objective.prepare)(images),
+                  antithetic_noise(jax.random.key(1), 2, 2, toy.LATENT_SHAPE))
+  end = chart.to_momentum(found.hypothesis, toy.KINETIC_RANGE_MEV)
+  angle = np.radians(toy.angle_deg(end, truth))
+  assert np.sqrt(np.mean(angle**2)) < np.sqrt(2) * scatter, np.degrees(angle)  # two angles, sigma each
+  assert angle.max() < 3 * np.sqrt(2) * scatter, np.degrees(angle)
+  assert np.abs(kinetic(end) - kinetic(truth)).max() < 1.5
+  assert found.trajectory.shape == (24, num, 3) and found.values.shape == (24, num)
+  np.testing.assert_allclose(found.trajectory[0], start, rtol=1e-4, atol=0.05)
+  assert np.all(found.values[-1] < 0.3 * found.values[0])
+  assert np.all(found.spread < 10.0)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.parametrize("pull", [1.0, -1.0, 1e6])
+def test_energy_stays_in_range(mode, pull):
+  """An objective that only wants a shorter or longer track, with absurd rates: in range at every step, and finite."""
+  descend = jax.jit(make_descent(lambda p: pull * jnp.linalg.norm(p, axis=1) + p[:, 0], **{
+      **SETTINGS, "learning_rate": 5.0, "final_learning_rate": 5.0, "mode": mode}))
+  found = descend(chart.random_hypotheses(jax.random.key(2), 16))
+  energy = kinetic(found.trajectory)
+  low, high = toy.KINETIC_RANGE_MEV
+  assert np.all(np.isfinite(found.trajectory)) and np.all(np.isfinite(found.hypothesis))
+  assert low - 1e-3 <= energy.min() and energy.max() <= high + 1e-3
+  assert np.abs(energy[-1] - (low if pull > 0 else high)).max() < 1.0
+  np.testing.assert_allclose(np.linalg.norm(found.hypothesis[:, :3], axis=1), 1.0, rtol=1e-5)
+
+
+def test_minimum_in_closed_form():
+  """Distance to a known momentum: the descent ends there, and examples do not mix."""
+  truth = jnp.asarray(toy.random_momenta(5, seed=3))
+  start = chart.from_momentum(jnp.asarray(toy.turn(truth, 0.5, seed=1)), toy.KINETIC_RANGE_MEV)
+  descend = jax.jit(make_descent(lambda p, q: jnp.sum((p - q) ** 2, axis=1) / 1e4, **{**SETTINGS, "num_steps": 150}))
+  together = descend(start, truth)
+  end = chart.to_momentum(together.hypothesis, toy.KINETIC_RANGE_MEV)
+  np.testing.assert_allclose(end, truth, atol=1.0)
+  alone = descend(start[2:3], truth[2:3])
+  np.testing.assert_allclose(alone.hypothesis[0], together.hypothesis[2], atol=1e-4)
+
+
+def test_average_of_the_last_iterates():
+  """num_averaged = 1 returns the last iterate, with no spread; trajectory and values belong together."""
+  objective = lambda p: jnp.sum(jnp.abs(p - 100.0), axis=1)
+  start = chart.random_hypotheses(jax.random.key(4), 3)
+  settings = {**SETTINGS, "num_steps": 5}
+  one = make_descent(objective, **{**settings, "num_averaged": 1})(start)
+  longer = make_descent(objective, **{**settings, "num_averaged": 3})(start)
+  np.testing.assert_allclose(one.spread, 0.0, atol=1e-3)
+  np.testing.assert_allclose(one.values, jax.vmap(objective)(one.trajectory), rtol=1e-5)
+  np.testing.assert_allclose(longer.trajectory, one.trajectory, rtol=1e-5)
+  # its own words: the rms distance of the averaged iterates (steps 3, 4 and the last) from their mean
+  ends = np.concatenate([one.trajectory[3:], chart.to_momentum(one.hypothesis, toy.KINETIC_RANGE_MEV)[None]])
+  centre = np.asarray(chart.to_momentum(longer.hypothesis, toy.KINETIC_RANGE_MEV))
+  np.testing.assert_allclose(longer.spread, np.sqrt(np.mean(np.sum((ends - centre) ** 2, -1), 0)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("wrong,named", [
+    (dict(num_averaged=0), "num_averaged=0"), (dict(num_averaged=25), "num_averaged=25, num_steps=24"),
+    (dict(final_learning_rate=0.0), "final_learning_rate=0.0"), (dict(learning_rate=0.001), "learning_rate=0.001"),
+    (dict(mode="both"), "Unknown gradient mode 'both'")])
+def test_bad_arguments_are_named(wrong, named):
+  with pytest.raises(ValueError, match=named):
+    make_descent(lambda p: p[:, 0], **{**SETTINGS, **wrong})

@@ -1,0 +1,146 @@
+"""The momentum objective on straight tracks, where the distance is that of the centroids (see tests/toy_generator.py)."""
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lartpc_jax import emd
+from lartpc_jax.data.rasterize import to_view
+from lartpc_jax.inference.gradients import make_value_and_grad
+from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective, vertex_weights
+from tests import toy_generator as toy
+
+VIEWS = ("xy", "xz")
+KINETIC_MEV = 80.0
+SILENT = {views: jnp.zeros((views, 1, *toy.LATENT_SHAPE)) for views in (1, 2)}
+
+
+@functools.cache
+def objective_of(views=("xy",), scatter_rad=0.0, **kwargs):
+  """The objective on the toy generator, compiled; made once, as compiling is what takes the time."""
+  objective = make_objective(toy.make_generate(scatter_rad), emd.make_emd(**emd.DESCENT), views=views,
+                             num_pixels=toy.SPEC.num_pixels, **kwargs)
+  return objective._replace(prepare=jax.jit(objective.prepare), evaluate=jax.jit(objective.evaluate))
+
+
+def in_plane(angles_rad, kinetic_mev=KINETIC_MEV):
+  """Momenta [b 3] in the xy plane."""
+  direction = np.stack([np.cos(angles_rad), np.sin(angles_rad), np.zeros_like(angles_rad)], axis=1)
+  return jnp.asarray(toy.magnitude_of(kinetic_mev) * direction, jnp.float32)
+
+
+def repeated(targets, num):
+  return jax.tree.map(lambda x: jnp.repeat(x, num, axis=0), targets)
+
+
+def test_zero_at_the_truth_and_the_chord_elsewhere():
+  """Turned by an angle: 2 sin(angle / 2) times the charge-weighted mean depth, to the accuracy of the DESCENT preset."""
+  objective = objective_of()
+  angles = np.radians([0.0, 3.0, 10.0, 25.0, 60.0, 120.0])
+  truth = in_plane(np.array([0.4]))
+  targets = objective.prepare(toy.straight_images(truth))
+  value = objective.evaluate(in_plane(0.4 + angles), repeated(targets, len(angles)), SILENT[1])
+  assert value[0] < 0.02
+  assert np.all(np.diff(value) > 0)
+  np.testing.assert_allclose(value[1:], 2 * np.sin(angles[1:] / 2) * toy.mean_depth_px(KINETIC_MEV), rtol=0.06)
+  assert targets.charge.shape == (1, 1)
+  np.testing.assert_allclose(targets.charge, KINETIC_MEV, rtol=0.01)  # but for pixels below threshold
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_gradient_of_a_turn(mode):
+  """Along a turn in the image the derivative is cos(angle / 2) times the mean depth, in pixels a radian."""
+  objective = objective_of()
+  angles = np.radians([12.0, -20.0, 45.0])
+  targets = repeated(objective.prepare(toy.straight_images(in_plane(np.array([0.4])))), 3)
+  momentum = in_plane(0.4 + angles)
+  across = in_plane(0.4 + angles + np.pi / 2) / toy.magnitude_of(KINETIC_MEV).astype(np.float32)
+  _, gradient = jax.jit(make_value_and_grad(objective.evaluate, mode=mode))(momentum, across[None], targets, SILENT[1])
+  slope = np.sum(gradient * across, axis=1) * toy.magnitude_of(KINETIC_MEV)
+  np.testing.assert_allclose(slope, np.sign(angles) * np.cos(angles / 2) * toy.mean_depth_px(KINETIC_MEV), rtol=0.1)
+
+
+def test_views_are_compared_one_by_one():
+  """Swapped target views are another event; the value is the sum of the views; the sum of the pictures is not looked at."""
+  objective = objective_of(VIEWS)
+  truth = jnp.asarray([[120.0, 330.0, -150.0]])
+  images = toy.straight_images(truth, VIEWS)
+  targets = objective.prepare(jnp.concatenate([images, images[:, ::-1]]))
+  right, swapped = objective.evaluate(repeated(truth, 2), targets, SILENT[2])
+  assert right < 0.04 and swapped > 10.0
+  hypothesis = jnp.asarray([[200.0, 200.0, 280.0]])
+  both = objective.evaluate(hypothesis, objective.prepare(images), SILENT[2])
+  single = objective_of()
+  parts = [single.evaluate(to_view(hypothesis, view), single.prepare(images[:, i:i + 1]), SILENT[1])
+           for i, view in enumerate(VIEWS)]
+  np.testing.assert_allclose(both, parts[0] + parts[1], rtol=1e-3)
+
+
+def test_charge_term():
+  """Off: only the shape counts. On: weight times the smoothed relative difference of charge, on top."""
+  plain, charged = objective_of(), objective_of(charge_weight_px=20.0)
+  truth = in_plane(np.array([1.0]))
+  images = toy.straight_images(truth) * jnp.asarray([1.0, 1.25])[:, None, None, None]  # the shape of the truth in both
+  values = [f.evaluate(repeated(truth, 2), f.prepare(images), SILENT[1]) for f in (plain, charged)]
+  np.testing.assert_allclose(values[0], 0.0, atol=0.02)
+  smooth = np.sqrt(0.2**2 + 0.005**2) - 0.005  # (1 - 1.25) / 1.25
+  np.testing.assert_allclose(values[1] - values[0], [0.0, 20.0 * smooth], atol=1e-3)
+
+
+def test_vertex_weights():
+  np.testing.assert_array_equal(vertex_weights(16, power=0.0), np.ones((16, 16)))
+  weights = np.asarray(vertex_weights(64, power=2.0, radius_px=1.5))
+  np.testing.assert_allclose(weights[32 + 3, 32 - 5], (1.5 / (np.hypot(3.5, 4.5) + 1.5)) ** 2, rtol=1e-6)
+  np.testing.assert_allclose(weights, weights[::-1].T, rtol=1e-6)  # all four quadrants alike
+  np.testing.assert_allclose(weights.max(), (1.5 / (np.sqrt(0.5) + 1.5)) ** 2, rtol=1e-6)
+
+
+def test_vertex_weights_listen_to_the_vertex():
+  """A track that only bends towards its end is closer, in units of a turned one, with the weights than without."""
+  truth = in_plane(np.array([0.3]))
+  noise = jnp.full((1, 1, *toy.LATENT_SHAPE), jnp.asarray([-np.sin(0.3), np.cos(0.3)], jnp.float32))  # across the track
+  ratio = []
+  for power in (0.0, 2.0):
+    bent, straight = (objective_of(scatter_rad=s, vertex_power=power, vertex_radius_px=2.0) for s in (0.2, 0.0))
+    targets = straight.prepare(toy.straight_images(truth))
+    ratio.append(bent.evaluate(truth, targets, noise) / straight.evaluate(in_plane(np.array([0.5])), targets, noise))
+  assert ratio[1] < 0.8 * ratio[0] and ratio[0] < 1.0, ratio
+
+
+def test_draws_are_averaged():
+  """Two draws: the mean of the values with each alone."""
+  objective = objective_of(scatter_rad=0.1)
+  truth = in_plane(np.array([2.0]))
+  targets = objective.prepare(toy.straight_images(truth))
+  noise = jax.random.normal(jax.random.key(0), (1, 2, *toy.LATENT_SHAPE))
+  each = [objective.evaluate(truth, targets, noise[:, i:i + 1]) for i in (0, 1)]
+  assert abs(each[0] - each[1]) > 0.01
+  np.testing.assert_allclose(objective.evaluate(truth, targets, noise), (each[0] + each[1]) / 2, rtol=1e-3)
+
+
+@pytest.mark.parametrize("num_draws", [1, 2, 3, 8])
+def test_antithetic_noise(num_draws):
+  """Neighbours are opposite pairs, so every even number of first draws sums to zero; views draw for themselves."""
+  noise = np.asarray(antithetic_noise(jax.random.key(1), 2, num_draws, (2, 3, 4)))
+  assert noise.shape == (2, num_draws, 2, 3, 4)
+  pairs = num_draws // 2
+  np.testing.assert_array_equal(noise[:, 0:2 * pairs:2], -noise[:, 1:2 * pairs:2])
+  assert len(np.unique(np.abs(noise))) == 2 * -(-num_draws // 2) * 24
+  many = antithetic_noise(jax.random.key(2), 1, 2000, (5, 5, 1))
+  np.testing.assert_allclose(many.std(), 1.0, atol=4 / np.sqrt(2 * 25_000))  # half of the 50,000 are free
+
+
+def test_views_of_the_generator():
+  """The xz image of a momentum is the xy image of the permuted one; draws and events keep their places."""
+  views, generate = ("xy", "xz", "yz"), toy.make_generate(0.1)
+  momentum = jnp.asarray(toy.random_momenta(2, seed=5))
+  noise = jax.random.normal(jax.random.key(3), (3, 4, *toy.LATENT_SHAPE))
+  images = generate_views(generate, noise, momentum, views)
+  assert images.shape == (2, 3, 4, 64, 64)
+  for v, order in enumerate(([0, 1, 2], [0, 2, 1], [1, 2, 0])):
+    permuted = momentum[:, np.array(order)]
+    for k in range(4):
+      expected = generate(jnp.stack([noise[v, k]] * 2), permuted)
+      np.testing.assert_allclose(images[:, v, k], expected, atol=1e-5)

@@ -1,0 +1,83 @@
+"""The latent space with linear stand-ins for the networks."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lartpc_jax import generator, latent
+from lartpc_jax.data.charge import sqrt_transform
+from lartpc_jax.sde import vp_sde
+
+TRANSFORM = sqrt_transform(0.5)
+SCALE = latent.LatentScale(jnp.array([0.2, -1.0]), jnp.array([2.0, 0.5]))
+
+
+def encode(params, y):
+  return jnp.concatenate([params * y, -y], axis=-1), jnp.zeros((*y.shape[:3], 2))
+
+
+def decode(params, z):
+  return z[..., :1] / params
+
+
+@pytest.fixture
+def space():
+  return latent.make_latent_space(encode, decode, 3.0, SCALE, transform=TRANSFORM, threshold_mev=0.01)
+
+
+def test_encode_normalises_the_mean_and_decode_inverts_it(space):
+  images = jnp.abs(jax.random.normal(jax.random.key(0), (2, 4, 4))) + 0.1
+  z = space.encode(images)
+  y = np.sqrt(np.asarray(images) / 0.5)
+  np.testing.assert_allclose(z[..., 0], (3 * y - 0.2) / 2.0, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(z[..., 1], (-y + 1.0) / 0.5, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(space.decode(z), images, rtol=1e-5)
+
+
+def test_decoded_pixels_below_threshold_are_exactly_zero(space):
+  values = jnp.array([0.0, 0.0099, 0.0101, 2.0]).reshape(1, 2, 2)
+  decoded = np.asarray(space.decode(space.encode(values)))[0].ravel()
+  np.testing.assert_allclose(decoded, [0.0, 0.0, 0.0101, 2.0], rtol=1e-4)
+  assert (decoded[:2] == 0).all()
+
+
+def test_measured_scale_normalises():
+  means = 3.0 + jax.random.normal(jax.random.key(0), (8, 5, 5, 2)) * jnp.array([2.0, 0.1]).reshape(1, 1, 1, 2)
+  scale = latent.measure_latent_scale(means)
+  flat = np.asarray(means, float).reshape(-1, 2)
+  np.testing.assert_allclose(scale.shift, flat.mean(0), rtol=1e-4)
+  np.testing.assert_allclose(scale.scale, flat.std(0), rtol=1e-4)
+
+
+def test_decode_gradient_equals_finite_differences(x64, space):
+  scale = latent.LatentScale(*(jnp.asarray(a, jnp.float64) for a in SCALE))
+  space = latent.make_latent_space(encode, decode, 3.0, scale, transform=TRANSFORM, threshold_mev=0.01)
+  z = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 2, 2)))
+  f = lambda z: jnp.sum(jnp.sin(space.decode(z)))
+  g, h = jax.grad(f)(z), 1e-6
+  np.testing.assert_allclose(jnp.sum(g * z), (f(z * (1 + h)) - f(z * (1 - h))) / (2 * h), rtol=1e-6)
+  assert not g[..., 1].any()
+
+
+def test_generator_chains_score_sampler_and_decoder(space):
+  """A network that knows the momentum of each example: the sampler sees its score, the decoder its latents."""
+  seen = []
+  def apply(params, z, c_noise, cond):
+    seen.append(cond)
+    return jnp.zeros_like(z) if cond is None else params * jnp.broadcast_to(cond["momentum"][:, :1, None, None], z.shape)
+  diffusion = generator.Diffusion(apply, 2.0, vp_sde(), space, (4, 4, 2), 1.0, 500.0, (50.0, 100.0))
+  sampler = lambda score_fn, x: x + score_fn(x, jnp.full(x.shape[:1], 0.5))
+  noise = generator.prior_noise(diffusion, jax.random.key(0), 2)
+  momentum = jnp.array([[250.0, 0.0, 0.0], [-500.0, 1.0, 2.0]])
+  images = generator.make_generate(diffusion, sampler)(noise, momentum)
+  alpha, std = vp_sde().marginal_prob(jnp.ones(1), jnp.full(1, 0.5))
+  a, s = float(alpha[0]), float(std[0])
+  x = np.asarray(noise, float)
+  sigma = s / a  # D(x/alpha) with unit data: skip x/alpha/(1 + sigma^2) + sigma/sqrt(1 + sigma^2) 2 p/500
+  for i, p in enumerate([0.5, -1.0]):
+    denoised = x[i] / a / (1 + sigma**2) + sigma / np.sqrt(1 + sigma**2) * 2 * p
+    z = x[i] + (a * denoised - x[i]) / s**2
+    np.testing.assert_allclose(images[i], space.decode(jnp.asarray(z, jnp.float32)[None])[0], rtol=1e-3, atol=1e-4)
+  assert images.shape == (2, 4, 4) and all(cond is not None for cond in seen)
+  free = generator.make_generate(diffusion, sampler, guidance_scale=0.0)
+  np.testing.assert_allclose(free(noise, momentum), free(noise, -momentum), atol=1e-6)

@@ -1,0 +1,72 @@
+"""launch.generate: momenta, images in the file that launch.infer reads, warnings, mistakes."""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import protons64_infer
+from lartpc_jax.data.images import open_images
+from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.runs import generate, infer
+from tests.toy_weights import save_toy_weights
+
+VIEWS = ("xy", "xz")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+  return str(save_toy_weights(tmp_path_factory.mktemp("weights")))
+
+
+def tiny():
+  return protons64_infer.get_config("tiny").to_dict()
+
+
+def test_parse_momenta():
+  np.testing.assert_array_equal(generate.parse_momenta("-356,-245,40; 1e2,0,0"), [[-356, -245, 40], [100, 0, 0]])
+  for text in ("", "1,2", "1,2,3,4", "a,b,c", "1,2,nan", "1,2,3;"):
+    with pytest.raises(ValueError, match=f"Bad momentum '{text.split(';')[-1]}'"):
+      generate.parse_momenta(text)
+
+
+def test_images_go_to_infer(weights, tmp_path):
+  said, done = [], []
+  momenta = np.array([[256.0, -245.0, 40.0], [0.0, 0.0, 100.0]], np.float32)
+  make = lambda chunk_size: generate.generate_events(momenta, tiny(), views=VIEWS, num=3, weights=weights, seed=1,
+                                                     chunk_size=chunk_size, update=done.append, say=said.append)
+  images, momentum = make(2)
+  assert images.shape == (6, 2, 64, 64) and done[-1] == 6 and np.all(images >= 0)
+  assert len(said) == 1 and "(0, 0, 100) MeV/c is 5.3 MeV, outside 50 to 100 MeV" in said[0]
+  np.testing.assert_allclose(images, make(1)[0], atol=1e-4)
+  paths = generate.write(tmp_path, images, momentum, views=VIEWS, num=3)
+  assert [p.name for p in paths] == ["images.npz", "images_00.png", "images_01.png"] and all(p.exists() for p in paths)
+  found = open_images(paths[0], views=VIEWS, spec=ImageSpec())
+  np.testing.assert_array_equal(found.images, images)
+  np.testing.assert_array_equal(found.momentum_mev, np.repeat(momenta, 3, axis=0))
+  job = infer.prepare(infer.Request(str(paths[0]), VIEWS, weights=weights), tiny())
+  assert len(job.events) == 6 and job.data.clean is None
+
+
+def test_the_view_sees_its_own_axes(weights):
+  """The xz image of (px, py, pz) is the xy image of (px, pz, py), for the same noise."""
+  draw = lambda p, view: generate.generate_events(np.array([p], np.float32), tiny(), views=(view,), num=2,
+                                                  weights=weights, chunk_size=1)[0]
+  np.testing.assert_allclose(draw([300.0, 100.0, 20.0], "xz"), draw([300.0, 20.0, 100.0], "xy"), atol=1e-5)
+
+
+def test_unwritable_directory(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(OSError, match="Cannot write to"):
+    generate.write(tmp_path / "file" / "x", np.ones((1, 1, 64, 64)), np.ones((1, 3)), views=("xy",), num=1)
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["--out=x"], "Give --momentum"), (["--out=x", "--momentum=1,2"], "error: Bad momentum '1,2'"),
+    (["--out=x", "--momentum=1,2,3", "--views=ab", "--weights=WEIGHTS"], "Unknown view 'ab'")])
+def test_mistakes_are_one_message(repo, weights, arguments, message):
+  done = subprocess.run([sys.executable, "-m", "launch.generate", *(a.replace("WEIGHTS", weights) for a in arguments)],
+                        cwd=repo, env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": "."}, capture_output=True, text=True,
+                        timeout=120, check=False)
+  assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,251 @@
+"""launch.infer and launch.demo: one job, compiled once, run in several directories; mistakes; processes."""
+import contextlib
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import protons64_infer
+from lartpc_jax import cli
+from lartpc_jax.inference import chunks, errors, surface
+from lartpc_jax.inference.infer import Settings
+from lartpc_jax.runs import infer, results
+from tests.toy_weights import save_toy_weights
+
+NUM = 7
+BASE = ["event", "px_mev", "py_mev", "pz_mev", "emd_start", "emd_end", "converged"]
+VECTORS = [f"{prefix}_p{axis}_mev" for prefix in ("true", "classical") for axis in "xyz"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+  return str(save_toy_weights(tmp_path_factory.mktemp("weights")))
+
+
+def tiny():
+  return protons64_infer.get_config("tiny").to_dict()
+
+
+@pytest.fixture(scope="module")
+def job(weights):
+  return infer.prepare(infer.Request("sample", ("xy", "xz"), num_events=NUM, first_event=2, weights=weights,
+                                     chunk_size=1), tiny())  # four devices: strides of 4
+
+
+class Bar:
+  """Stands in for `cli.progress_bar`, interrupting after `stop_at` events."""
+
+  def __init__(self, stop_at=None):
+    self.stop_at, self.seen = stop_at, []
+
+  @contextlib.contextmanager
+  def __call__(self, total, *, initial, **_):
+    self.seen.append((initial, total))
+    yield cli.Progress(self.update, print)
+
+  def update(self, done):
+    self.seen.append(done)
+    if self.stop_at is not None and done >= self.stop_at:
+      raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def unbroken(job, tmp_path_factory):
+  out, bar, lines = tmp_path_factory.mktemp("unbroken"), Bar(), []
+  infer.execute(job, cli.setup_workdir(out, job.identity), progress=bar, num_pictures=1, say=lines.append)
+  return out, bar, "\n".join(lines)
+
+
+def test_table_and_pictures(unbroken, job):
+  out, bar, said = unbroken
+  rows = list(csv.DictReader((out / "results.csv").open()))
+  views = [f"emd_{end}_{view}" for end in ("start", "end") for view in ("xy", "xz")]
+  assert list(rows[0]) == BASE + VECTORS + views
+  assert [int(row["event"]) for row in rows] == list(range(2, 2 + NUM))
+  for row, truth in zip(rows, job.data.momentum_mev, strict=True):
+    np.testing.assert_allclose([float(row[f"true_p{a}_mev"]) for a in "xyz"], truth, atol=1e-3)
+    np.testing.assert_allclose(float(row["emd_end"]), np.mean([float(row[v]) for v in views[2:]]), atol=1e-3)
+  saved = json.loads((out / "results.json").read_text())
+  assert [r["event"] for r in saved["events"]] == list(range(2, 2 + NUM)) and saved["run"]["views"] == "xy,xz"
+  assert {"median_dp_mev", "q68_dp_mev", "q95_dp_mev", "share_above_50_mev_clean"} <= set(saved["summary"]["inferred"])
+  assert (out / "summary.png").stat().st_size > 10_000
+  assert [p.name for p in (out / "events").iterdir()] == ["event_00002.png"]
+  assert bar.seen == [(0, NUM), 4, 7]
+  for wanted in ("median |dp|", "inferred", "classical", "did not converge", "seconds an event", "event_00002.png"):
+    assert wanted in said
+
+
+def test_interrupted_run_ends_as_an_unbroken_one(job, unbroken, tmp_path):
+  out = cli.setup_workdir(tmp_path, job.identity)
+  with pytest.raises(KeyboardInterrupt):
+    infer.execute(job, out, progress=Bar(stop_at=4), num_pictures=0)
+  assert not (out / "results.csv").exists() and len(chunks.finished_events(out / "chunks")) == 4
+  bar = Bar()
+  assert infer.execute(job, cli.setup_workdir(tmp_path, job.identity), progress=bar, num_pictures=0) is None
+  assert bar.seen == [(4, NUM), 7]
+  assert (out / "results.csv").read_bytes() == (unbroken[0] / "results.csv").read_bytes()
+  before = (out / "results.csv").read_bytes()
+  infer.execute(job, out, progress=bar, num_pictures=0)
+  assert bar.seen[2:] == [(NUM, NUM)] and (out / "results.csv").read_bytes() == before
+
+
+def test_a_signal_stops_between_chunks(job, tmp_path):
+  lines = []
+  assert infer.execute(job, tmp_path, progress=Bar(), stop=lambda: 15, num_pictures=0, say=lines.append) == 15
+  assert f"Stopped after 4 of {NUM} events" in lines[-1] and len(chunks.finished_events(tmp_path / "chunks")) == 4
+
+
+def test_a_directory_holds_one_identity(job, unbroken):
+  for changes, message in ((dict(seed=1), "seed: 0 -> 1"), (dict(views="xy"), "views: 'xy,xz' -> 'xy'"),
+                           (dict(input="b.npz, sha256 1"), "input: 'sample, sha256"),
+                           (dict(weights={**job.identity["weights"], "diffusion": "0"}), "weights.diffusion")):
+    with pytest.raises(ValueError, match=message):
+      cli.setup_workdir(unbroken[0], {**job.identity, **changes})
+
+
+def bad_images(value):
+  images = np.ones((3, 2, 64, 64), np.float32)
+  images[1, 1] = 0.0
+  images[1, 1, 5, 5] = value
+  return images
+
+
+@pytest.mark.parametrize("value,message", [(np.nan, "NaN pixels in event 1, view 1"), (-1.0, "negative pixels"),
+                                           (0.0, "no charge in event 1"), (np.inf, "infinite")])
+def test_bad_pixels_are_named(weights, tmp_path, value, message):
+  np.save(tmp_path / "a.npy", bad_images(value))
+  for first in (0, 1):  # numbers count from the start of the file
+    with pytest.raises(ValueError, match=message):
+      infer.prepare(infer.Request(str(tmp_path / "a.npy"), ("xy", "xz"), weights=weights, first_event=first), tiny())
+
+
+def with_key(block, key, value):
+  config = tiny()
+  (config[block] if block else config)[key] = value
+  return config
+
+
+@pytest.mark.parametrize("changes,config,message", [
+    (dict(input="no.npz"), tiny(), "No input file at 'no.npz'"), (dict(views=("xq",)), tiny(), "Unknown view 'xq'"),
+    (dict(num_events=501), tiny(), "holds 500 events"), (dict(weights="nowhere"), tiny(), "No weights: nowhere"),
+    (dict(start="here"), tiny(), "Unknown --start"),
+    ({}, with_key("inference", "steps", 3), r"inference.steps = 3; allowed"),
+    ({}, with_key("inference", "num_starts", 0), "num_starts must be at least 1"),
+    ({}, with_key("inference", "num_starts", 99), "num_starts = 99 exceeds"),
+    ({}, with_key("sampler", "steps", 3), "sampler.steps = 3"),
+    ({}, with_key("sampler", "name", "x"), "Unknown sampler 'x'"),
+    ({}, with_key(None, "surplus", 3), "surplus = 3; allowed"), ({}, with_key(None, "guidance_scale", np.nan), "finite"),
+    ({}, with_key("inference", "num_averaged", 99), "num_averaged")])
+def test_mistakes_are_named(weights, changes, config, message):
+  request = infer.Request("sample", ("xy", "xz"), num_events=1, weights=weights)._replace(**changes)
+  with pytest.raises((ValueError, OSError), match=message):
+    infer.prepare(request, config)
+
+
+def test_truncated_weights_are_named(weights, tmp_path):
+  for path in Path(weights).iterdir():
+    content = path.read_bytes()
+    (tmp_path / path.name).write_bytes(content[:len(content) // 2] if path.name == "diffusion.npz" else content)
+  with pytest.raises(ValueError, match="diffusion.npz.*truncated"):
+    infer.prepare(infer.Request("sample", ("xy",), num_events=1, weights=str(tmp_path)), tiny())
+
+
+def test_config_has_the_fields_and_defaults_of_settings():
+  assert protons64_infer.get_config().inference.to_dict() == Settings()._asdict()
+
+
+def one_view_results(true_mev, momentum_mev, **changes):
+  n = len(momentum_mev)
+  fields = dict(momentum_mev=momentum_mev, emd_start=np.ones((n, 1)), emd_end=np.ones((n, 1)),
+                converged=np.ones(n, bool), seconds=np.full(n, 2.0), cold=np.arange(n) < 1) | changes
+  return results.make_results(fields, events=np.arange(n), views=("xy",), true_mev=true_mev, classical_mev=momentum_mev,
+                              clean=None, kinetic_range_mev=(50.0, 100.0))
+
+
+def test_one_view_compares_up_to_the_sign(tmp_path):
+  true_mev = np.array([[200.0, 200.0, 200.0], [0.0, 350.0, 100.0]])
+  table = one_view_results(true_mev, true_mev * np.array([1, 1, -1]))
+  assert table.summary["inferred"]["median_dp_mev"] == 0.0 and "share_above_50_mev_clean" not in table.summary["inferred"]
+  assert table.columns["pz_sign_ambiguous"].tolist() == [1, 1] and list(table.columns)[-1] == "pz_sign_ambiguous"
+  assert any("|pz|" in line for line in results.warnings(table))
+  assert errors.hidden_axis(("xz",)) == 1 and errors.hidden_axis(("xy", "xz")) is None
+  np.testing.assert_allclose(errors.line_of_sight_angle(true_mev, ("xy",)), [54.7356, 74.0546], rtol=1e-4)
+
+
+def test_warnings_and_missing_truth(tmp_path):
+  momentum = np.array([[0.0, 0.0, 310.4], [350.0, 0.0, 0.0], [500.0, 0.0, 0.0], [np.nan, 0.0, 0.0]])
+  table = one_view_results(None, momentum, converged=np.array([True, False, True, False]))
+  assert table.unconverged == [1, 3] and table.at_edge == [0, 2, 3]
+  text = results.report(table)
+  assert "2 events did not converge: 1, 3." in text and "outside, the 50 to 100 MeV" in text and "true_" not in text
+  results.write(tmp_path, table, {})
+  saved = json.loads((tmp_path / "results.json").read_text())
+  assert saved["events"][3]["px_mev"] is None and "true_px_mev" not in saved["events"][0]
+  assert saved["summary"]["seconds_per_event"] == 2.0
+
+
+def test_truth_outside_the_range_is_said(job):
+  lines = []
+  far = np.concatenate([job.data.momentum_mev[:-2] * 2, job.data.momentum_mev[-2:]])
+  infer.warn_about_truth(job._replace(data=job.data._replace(momentum_mev=far)), lines.append)
+  assert f"energy of {NUM - 2} of {NUM} events lies outside 50 to 100 MeV" in lines[0]
+  infer.warn_about_truth(job, lines.append)
+  assert len(lines) == 1
+
+
+def test_plane_of_directions():
+  draw = np.random.default_rng(0)
+  centre = draw.normal(size=3)
+  momenta = draw.normal(size=(20, 3))
+  momenta *= np.linalg.norm(centre) / np.linalg.norm(momenta, axis=1, keepdims=True)
+  plane = surface.to_plane(momenta, centre)
+  np.testing.assert_allclose(surface.from_plane(plane, centre), momenta, atol=1e-9)
+  cosine = momenta @ centre / np.linalg.norm(centre)**2
+  np.testing.assert_allclose(np.linalg.norm(plane, axis=1), np.arccos(cosine), atol=1e-7)
+  np.testing.assert_allclose(surface.from_plane(np.zeros((1, 2)), centre), centre[None])
+
+
+def test_chunk_files(tmp_path):
+  compute = lambda events: {"square": events**2}
+  assert chunks.run_chunks(compute, np.arange(3), directory=tmp_path, stride=2) is None
+  chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4)  # other stride, other events
+  assert chunks.load_fields(tmp_path, np.array([5, 0]), ["square"])["square"].tolist() == [25, 0]
+  with pytest.raises(ValueError, match=r"no result of events \[6\]"):
+    chunks.load_fields(tmp_path, np.arange(7), ["square"])
+  (tmp_path / "chunk_0000009_0000009.npz").write_bytes(b"half")
+  with pytest.raises(ValueError, match="chunk_0000009.*remove it"):
+    chunks.finished_events(tmp_path)
+
+
+def launch(repo, script, *arguments):
+  env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": "."}
+  return subprocess.run([sys.executable, "-m", f"launch.{script}", *arguments], cwd=repo, env=env, capture_output=True,
+                        text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize("arguments,message", [
+    ([], "Give --input"), (["--input=sample", "--out=x", "--config.inference.steps=1"], "no key"),
+    (["--input=none.npz", "--out=x", "--weights=WEIGHTS"], "error: No input file at 'none.npz'"),
+    (["--start=here"], "start")])
+def test_mistakes_are_one_message(repo, weights, arguments, message):
+  done = launch(repo, "infer", *(a.replace("WEIGHTS", weights) for a in arguments))
+  assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_events_come_first_in_every_field(job):
+  out = job.compute(job.events[:2])
+  assert out["trajectory"].shape[0] == 2 and out["values"].shape[:1] == (2,)
+
+
+@pytest.mark.slow
+def test_demo_starts_anew(repo, weights, tmp_path):
+  arguments = (f"--out={tmp_path / 'demo'}", f"--weights={weights}", "--variant=tiny", "--num_events=2", "--num_pictures=1")
+  for _ in range(2):  # always anew
+    done = launch(repo, "demo", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "median |dp|" in done.stdout and "event_00000.png" in done.stdout and "already" not in done.stdout

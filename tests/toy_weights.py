@@ -1,0 +1,28 @@
+"""Tiny generators with random weights, in the files that launch scripts read."""
+import jax
+import numpy as np
+
+from lartpc_jax import config as config_lib, pretrained
+from lartpc_jax.data.rasterize import ImageSpec
+
+AUTOENCODER = dict(latent_channels=4, stem=8, features=8, num_encoder_blocks=1, num_decoder_blocks=1)
+DENOISER = dict(features=8, multipliers=[1], num_blocks=1, attention_levels=[], num_heads=1, num_groups=4)
+
+
+def save_toy_weights(directory, *, seed: int = 0):
+  """Writes autoencoder and diffusion weights of random values; returns the directory."""
+  draw = np.random.default_rng(seed)
+  key = jax.random.key(0)
+  autoencoder, denoiser = config_lib.build_autoencoder(AUTOENCODER), config_lib.build_denoiser(DENOISER)
+
+  def randomly(init):  # shapes alone: to run an initialiser takes half a minute
+    shapes = jax.eval_shape(init)
+    return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), shapes)
+
+  pretrained.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, 64)), {
+      "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(), "step": 0,
+      "latent": {"shift": np.zeros(4).tolist(), "scale": np.ones(4).tolist()}})
+  pretrained.save_weights(directory, "diffusion", randomly(lambda: denoiser.init(key, (8, 8, 4))), {
+      "network": DENOISER, "sde": dict(name="vp", beta_min=0.1, beta_max=20.0), "momentum_scale_mev": 500.0,
+      "kinetic_range_mev": [50.0, 100.0], "step": 0})
+  return directory
