@@ -7,8 +7,8 @@ import ml_collections
 from configs import common
 
 VARIANTS = {
-    "base": dict(num_candidates=256, num_starts=3, first_steps=10, first_draws=2, second_steps=16, second_draws=8,
-                 num_averaged=6, num_steps=8, screen_steps=4),
+    "base": dict(num_candidates=256, num_starts=2, first_steps=8, first_draws=2, second_steps=14, second_draws=4,
+                 num_averaged=6, num_steps=6, screen_steps=4),
     "tiny": dict(num_candidates=16, num_starts=2, first_steps=2, first_draws=1, second_steps=3, second_draws=2,
                  num_averaged=2, num_steps=3, screen_steps=2),
 }

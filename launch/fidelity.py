@@ -73,7 +73,8 @@ def main(argv) -> None:
   curves = np.nanmean([row.dedx for row in table if np.isfinite(row.dedx).all()], axis=0)
   edges = proton.PSTAR_RESIDUAL_EDGES_MM
   lines += ["", "| residual range [mm] | Geant4 [MeV/mm] | generated [MeV/mm] | ratio | PSTAR |", "|" + " --- |" * 5]
-  lines += [f"| {edges[i]:.0f}-{edges[i + 1]:.0f} | {a:.3f} | {b:.3f} | {b / a:.3f} | {proton.PSTAR_DEDX_MEV_PER_MM[i]:.3f} |"
+  pstar = proton.PSTAR_DEDX_MEV_PER_MM
+  lines += [f"| {edges[i]:.0f}-{edges[i + 1]:.0f} | {a:.3f} | {b:.3f} | {b / a:.3f} | {pstar[i]:.3f} |"
             for i, (a, b) in enumerate(curves.T)]
   print("\n".join(lines))
   by_direction = {name: [row for row in table if row.direction == name] for name in closure.DIRECTIONS}

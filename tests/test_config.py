@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax import config as lib
+from lartpc_jax import config as lib, pretrained
 from lartpc_jax.generator import make_generate, prior_noise
-from tests.toy_weights import save_toy_weights
+from tests.toy_weights import DENOISER, save_toy_weights
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +174,17 @@ def test_weights_that_do_not_fit_are_named(weights, tmp_path, name, changes, mes
 def test_missing_weights_are_named(tmp_path):
   with pytest.raises(FileNotFoundError, match="diffusion.json does not exist"):
     lib.build_diffusion(tmp_path)
+
+
+def test_training_goes_on_from_released_weights(weights):
+  config = edited(edited(tiny("ldm", weights), "network", DENOISER), "init_from", str(weights))
+  params = lib.build_task(config).init(jax.random.key(3))
+  released, _ = pretrained.load_weights(weights, "diffusion")
+  assert jax.tree.structure(params) == jax.tree.structure(released)
+  jax.tree.map(np.testing.assert_array_equal, params, released)
+
+
+def test_released_weights_of_another_network_are_named(weights):
+  config = edited(tiny("ldm", weights), "init_from", str(weights))
+  with pytest.raises(ValueError, match="init_from = .* holds network"):
+    lib.build_task(config)

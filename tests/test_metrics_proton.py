@@ -3,8 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.data import pipeline
-from lartpc_jax.data import rasterize as raster
+from lartpc_jax.data import pipeline, rasterize as raster
 from lartpc_jax.metrics import closure, proton
 
 

@@ -97,11 +97,13 @@ def test_aligned_coordinates_turn_with_the_momentum():
   """Along and across coordinates of a momentum turned by 90 degrees are those of the image turned by 90 degrees."""
   p = jnp.array([[0.6, 0.2, 0.3]])
   turned = jnp.array([[-0.2, 0.6, 0.3]])  # (x, y) -> (-y, x): pixel (i, j) -> (n - 1 - j, i)
-  a, b = (np.asarray(unet.aligned_coordinates(q, 6))[0, ..., :2] for q in (p, turned))
+  a, b = (np.asarray(unet.aligned_coordinates(q, 6))[0, ..., :4] for q in (p, turned))
   np.testing.assert_allclose(b, a.transpose(1, 0, 2)[::-1], atol=1e-6)
   centres = (np.arange(6) - 2.5) / 3
   direction = np.asarray(p[0]) / np.linalg.norm(p[0])
-  np.testing.assert_allclose(a[..., 0], centres[:, None] * direction[0] + centres[None] * direction[1], atol=1e-6)
+  along = centres[:, None] * direction[0] + centres[None] * direction[1]
+  np.testing.assert_allclose(a[..., 0], along, atol=1e-6)
+  np.testing.assert_allclose(a[..., 2], along / np.sqrt(direction[0] ** 2 + direction[1] ** 2 + 0.01), atol=1e-6)
 
 
 def test_space_to_depth_is_invertible_and_keeps_each_block_together():

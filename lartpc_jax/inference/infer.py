@@ -16,11 +16,11 @@ from lartpc_jax.inference.objective import antithetic_noise, generate_views, mak
 class Settings(NamedTuple):
   """Knobs of the inference; a config block `inference` has the same keys."""
   num_candidates: int = 256         # random starts, drawn once and screened against every event
-  num_starts: int = 3               # best candidates refined in the first stage
-  first_steps: int = 10
+  num_starts: int = 2               # best candidates refined in the first stage
+  first_steps: int = 8
   first_draws: int = 2
-  second_steps: int = 16            # the best of the first stage goes on
-  second_draws: int = 8
+  second_steps: int = 14            # the best of the first stage goes on
+  second_draws: int = 4
   learning_rate: float = 0.06       # radians of direction, logits of energy
   second_learning_rate: float = 0.02
   num_averaged: int = 6

@@ -1,4 +1,6 @@
 """Physics quantities of single-proton images whose direction is known. Host-side numpy."""
+import contextlib
+
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
@@ -13,10 +15,8 @@ def track_length_mm(image: np.ndarray, *, pitch_mm: float = 3.0, threshold_mev: 
   points = np.argwhere(image > threshold_mev).astype(float)
   if len(points) < 2:
     return 0.0
-  try:
+  with contextlib.suppress(QhullError):  # raised when all pixels lie on one line
     points = points[ConvexHull(points).vertices]
-  except QhullError:  # all pixels on one line
-    pass
   return float(pdist(points).max() * pitch_mm)
 
 
