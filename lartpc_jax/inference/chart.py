@@ -23,12 +23,15 @@ def to_momentum(hypothesis: Float[Array, "b 4"], kinetic_range_mev: tuple[float,
 
 
 def from_momentum(momentum_mev: Float[Array, "b 3"], kinetic_range_mev: tuple[float, float]) -> Float[Array, "b 4"]:
-  """Inverse of `to_momentum`; energies outside the range are moved just inside it."""
+  """Inverse of `to_momentum`; energies outside the range are moved just inside it. Momentum zero is taken along x."""
   low, high = kinetic_range_mev
   magnitude = jnp.linalg.norm(momentum_mev, axis=-1)
   fraction = jnp.clip((kinetic_from_momentum(magnitude) - low) / (high - low), _EDGE, 1.0 - _EDGE)
   logit = jnp.log(fraction) - jnp.log1p(-fraction)
-  return jnp.concatenate([momentum_mev / magnitude[:, None], logit[:, None]], axis=-1)
+  still = magnitude[:, None] == 0.0
+  direction = momentum_mev / jnp.where(still, 1.0, magnitude[:, None])
+  direction = jnp.where(still, jnp.array([[1.0, 0.0, 0.0]], momentum_mev.dtype), direction)
+  return jnp.concatenate([direction, logit[:, None]], axis=-1)
 
 
 def tangent_basis(hypothesis: Float[Array, "b 4"]) -> Float[Array, "3 b 4"]:
