@@ -70,7 +70,7 @@ def main(argv) -> None:
     table = closure.closure_table(events, generate, kinetic_mev=ENERGIES_MEV, window_mev=window, max_events=f.max_events,
                                   seed=f.seed, spec=ImageSpec(), progress=progress.update)
   lines = table_lines(table)
-  curves = np.nanmean([row.dedx for row in table if np.isfinite(row.dedx).all()], axis=0)
+  curves = np.nanmean([row.dedx for row in table if np.isfinite(row.dedx).any()], axis=0)
   edges = proton.PSTAR_RESIDUAL_EDGES_MM
   lines += ["", "| residual range [mm] | Geant4 [MeV/mm] | generated [MeV/mm] | ratio | PSTAR |", "|" + " --- |" * 5]
   pstar = proton.PSTAR_DEDX_MEV_PER_MM

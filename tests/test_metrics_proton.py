@@ -78,3 +78,16 @@ def test_too_few_events_are_named():
   with pytest.raises(ValueError, match="Only 0 events within 1.0 MeV of 10.0 MeV"):
     closure.matched_images(events, 10.0, np.array([1.0, 0, 0]), window_mev=1.0, max_events=40, seed=0,
                            spec=raster.ImageSpec())
+
+
+def test_bins_behind_the_vertex_are_not_known():
+  curve = proton.residual_dedx(draw(30.0, (1, 0, 0), lambda r: 1.0 + 0 * r), np.array([1.0, 0.0]))
+  assert np.isfinite(curve[:4]).all() and np.isnan(curve[-3:]).all()
+
+
+def test_length_ignores_blips():
+  image = draw(30.0, (1, 0, 0), lambda r: 1.0 + 0 * r)
+  alone = proton.track_length_mm(image)
+  image = image.copy()
+  image[2, 2] = 5.0
+  assert proton.track_length_mm(image) == alone

@@ -75,9 +75,16 @@ def compare(simulated: np.ndarray, generated: np.ndarray, momentum_mev: np.ndarr
     full = np.abs(ratio - 1.0) < 0.05
     curves = [proton.residual_dedx(image, in_plane, pitch_mm=pitch_mm) for image in images[full]]
     flat = DIRECTIONS[name][2] == 0.0 and len(curves)
-    dedx = np.mean(curves, axis=0) if flat else np.full(len(proton.PSTAR_DEDX_MEV_PER_MM), np.nan)
+    dedx = mean_of_known(curves) if flat else np.full(len(proton.PSTAR_DEDX_MEV_PER_MM), np.nan)
     rows.append((length.mean(), length.std() / np.sqrt(len(length)), ratio.mean(), np.median(ratio), dedx))
   return Closure(kinetic_mev, name, len(simulated), *(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def mean_of_known(curves: list[np.ndarray]) -> np.ndarray:
+  """Mean over curves [bins] of what is not NaN; NaN where fewer than half of the curves reach."""
+  known = np.isfinite(curves)
+  mean = np.nansum(curves, axis=0) / np.maximum(known.sum(0), 1)
+  return np.where(known.sum(0) >= 0.5 * len(curves), mean, np.nan)
 
 
 def closure_table(events: Events, generate: Callable, *, kinetic_mev: tuple[float, ...], window_mev: float,

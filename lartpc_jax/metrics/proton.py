@@ -2,6 +2,7 @@
 import contextlib
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
@@ -11,8 +12,15 @@ PSTAR_DEDX_MEV_PER_MM = np.array([2.666, 2.220, 1.903, 1.607, 1.383, 1.187, 1.02
 
 
 def track_length_mm(image: np.ndarray, *, pitch_mm: float = 3.0, threshold_mev: float = 0.1) -> float:
-  """Largest distance between pixels above threshold, in mm: diameter of their convex hull. 0 with fewer than two."""
-  points = np.argwhere(image > threshold_mev).astype(float)
+  """Largest distance between pixels of the largest cluster, in mm: the diameter of its convex hull.
+
+  A cluster is a connected set (8 neighbours) of pixels above threshold: neutron blips and the like stay out. 0 for a
+  cluster of fewer than two pixels.
+  """
+  labels, count = ndimage.label(image > threshold_mev, structure=np.ones((3, 3)))
+  if count == 0:
+    return 0.0
+  points = np.argwhere(labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])).astype(float)
   if len(points) < 2:
     return 0.0
   with contextlib.suppress(QhullError):  # raised when all pixels lie on one line
@@ -42,10 +50,12 @@ def residual_dedx(image: np.ndarray, direction: np.ndarray, edges_mm: np.ndarray
   """Mean charge per mm of path in bins of residual range, for a track in the image plane.
 
   The end is where the last `end_charge_mev` begin, moved on by the range of a proton of that energy; so it does not hang
-  on single pixels. Smearing and pixels round the peak off: compare with images, and with PSTAR only above about 5 mm.
+  on single pixels. Bins that reach back behind the vertex are NaN. Smearing and pixels round the peak off: compare with
+  images, and with PSTAR only above about 5 mm.
   """
   position, charge = cumulative_charge(image, direction, pitch_mm=pitch_mm)
   residual_at_end = 0.19 * end_charge_mev / 4.0  # mm; CSDA range of a 4 MeV proton in liquid argon, NIST PSTAR
   end = np.interp(charge[-1] - end_charge_mev, charge, position) + residual_at_end
-  at = np.interp(end - np.asarray(edges_mm, float), position, charge)
-  return -np.diff(at) / np.diff(edges_mm)
+  edges_mm = np.asarray(edges_mm, float)
+  at = np.interp(end - edges_mm, position, charge)
+  return np.where(edges_mm[1:] <= end, -np.diff(at) / np.diff(edges_mm), np.nan)

@@ -2,6 +2,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import losses
@@ -44,7 +45,7 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
     return values.mean(), {}
 
   images = np.asarray(holdout_batch["image"][:, 0])
-  momentum_mev = np.asarray(holdout_batch["momentum_mev"])
+  momentum_mev = jnp.asarray(holdout_batch["momentum_mev"])
   held = {"z": encode(images), "momentum": momentum_mev / diffusion.momentum_scale_mev}
 
   @jax.jit
@@ -62,7 +63,7 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
             "eval/emd_median": float(np.median(distances)), "eval/charge_ratio_median": float(np.median(charge))}
 
   def draw(params, key):
-    return figure(images[:8], np.asarray(generate(params, key))[:8], momentum_mev[:8])
+    return figure(images[:8], np.asarray(generate(params, key))[:8], np.asarray(momentum_mev[:8]))
 
   return Task(init=lambda key: network.init(key, diffusion.latent_shape), loss_fn=loss_fn, batch_fn=encoded_batch,
               evaluate=evaluate, draw=draw if figure else None, export=export)
