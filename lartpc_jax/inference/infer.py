@@ -17,16 +17,16 @@ class Settings(NamedTuple):
   """Knobs of the inference; a config block `inference` has the same keys."""
   num_candidates: int = 256         # random starts, drawn once and screened against every event
   num_starts: int = 2               # best candidates refined in the first stage
-  first_steps: int = 8
-  first_draws: int = 2
-  second_steps: int = 14            # the best of the first stage goes on
-  second_draws: int = 4
+  first_steps: int = 10
+  first_draws: int = 4
+  second_steps: int = 12            # the best of the first stage goes on
+  second_draws: int = 6
   learning_rate: float = 0.06       # radians of direction, logits of energy
   second_learning_rate: float = 0.02
   num_averaged: int = 6
   vertex_power: float = 2.0
   vertex_radius_px: float = 2.0
-  charge_weight_px: float = 20.0
+  charge_weight_px: float = 2.0    # a generator whose charge scatters makes a larger one rough
   kinetic_margin_mev: float = 2.0   # the chart reaches this far beyond the trained range
   max_emd_px: float = 3.0           # a fit that ends above this, in any view, has not converged
   max_spread_mev: float = 25.0      # nor one whose last iterates scatter by more

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import losses
@@ -56,14 +57,15 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
   held_loss = jax.jit(lambda params, key: losses_of(params, held, key)[0].mean())
 
   def evaluate(params, key):
-    generated = generate(params, key)
+    key_generate, key_loss = jax.random.split(key)
+    generated = generate(params, key_generate)
     charge = np.asarray(generated.sum((1, 2))) / images.sum((1, 2))
     distances = np.asarray(emd(generated, images))
-    return {"eval/loss": float(held_loss(params, key)), "eval/emd": float(np.mean(distances)),
+    return {"eval/loss": float(held_loss(params, key_loss)), "eval/emd": float(np.mean(distances)),
             "eval/emd_median": float(np.median(distances)), "eval/charge_ratio_median": float(np.median(charge))}
 
   def draw(params, key):
-    return figure(images[:8], np.asarray(generate(params, key))[:8], np.asarray(momentum_mev[:8]))
+    return figure(images[:8], np.asarray(generate(params, key))[:8], np.asarray(np.asarray(momentum_mev[:8])))
 
   return Task(init=lambda key: network.init(key, diffusion.latent_shape), loss_fn=loss_fn, batch_fn=encoded_batch,
               evaluate=evaluate, draw=draw if figure else None, export=export)
