@@ -3,7 +3,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import losses
