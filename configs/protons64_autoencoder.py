@@ -2,7 +2,7 @@ r"""KL autoencoder of 64x64 proton images, 64x64x1 -> 8x8x8 latents.
 
 python -m launch.train --config=configs/protons64_autoencoder.py --config.data.path=protons_geant4.npz --workdir=runs/ae
 
-base: 27 minutes on two busy CPU cores; Earth Mover's Distance to the held-out images 0.028 px (median), charge -0.3 +- 1.1 %.
+base: 27 minutes on two busy CPU cores; Earth Mover's Distance to held-out images 0.028 px (median), charge -0.3 +- 1.1 %.
 gpu: for launch/train_all_gpu.sh, not measured.
 """
 import ml_collections

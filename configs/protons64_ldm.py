@@ -4,7 +4,7 @@ python -m launch.train --config=configs/protons64_ldm.py --config.data.path=prot
     --config.autoencoder=runs/ae/weights --workdir=runs/ldm
 
 autoencoder="bundled" takes the one that ships with the package; init_from="bundled" goes on from the shipped weights.
-base: 41 minutes on two busy CPU cores; held-out loss 0.145, Earth Mover's Distance to real events of the same momentum 1.41 px
+base: 41 minutes on two busy CPU cores; held-out loss 0.145, Earth Mover's Distance to real events of equal momentum 1.41 px
 (mean; two real events: 0.54). Not converged: more steps help. gpu: for launch/train_all_gpu.sh, not measured.
 """
 import ml_collections
