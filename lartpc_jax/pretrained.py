@@ -43,7 +43,8 @@ def save_weights(directory: str | os.PathLike, name: str, params: Params, info: 
   """Writes `name`.npz and `name`.json. Float arrays are stored as `dtype`; each file is written whole or not at all."""
   directory = Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
-  arrays = {key: value.astype(dtype) for key, value in flatten(params).items()}
+  with np.errstate(over="ignore"):  # refused below, by name
+    arrays = {key: value.astype(dtype) for key, value in flatten(params).items()}
   for key, value in arrays.items():
     if not np.all(np.isfinite(value)):
       raise ValueError(f"Weight {key!r} is not finite as {dtype}.")

@@ -91,8 +91,8 @@ def test_gradient_equals_finite_differences(x64):
   position, edep = jnp.asarray(rng.uniform(-9, 9, (3, 3))), jnp.asarray(rng.exponential(size=3) + 0.5)
   weights = jnp.asarray(rng.normal(size=(8, 8)))
   spec = SPEC._replace(num_pixels=8, threshold_mev=0.005)
-  f = lambda x, e: jnp.sum(weights * raster.rasterize(x, e, spec))
-  gx, ge = jax.grad(f, argnums=(0, 1))(position, edep)
+  f = jax.jit(lambda x, e: jnp.sum(weights * raster.rasterize(x, e, spec)))
+  gx, ge = jax.jit(jax.grad(f, argnums=(0, 1)))(position, edep)
   assert not gx[:, 2].any()  # nothing depends on the coordinate along the line of sight
   dx, de = jnp.asarray(rng.normal(size=(3, 3))), jnp.asarray(rng.normal(size=3))
   h = 1e-6
@@ -120,8 +120,8 @@ def test_momenta_and_positions_turn_together():
   rotations = raster.random_rotations(jax.random.key(1), 4)
   vectors = jax.random.normal(jax.random.key(2), (4, 5, 3))
   turned = raster.rotate(vectors, rotations)
-  np.testing.assert_allclose(turned, [[np.asarray(r) @ np.asarray(v) for v in vs] for r, vs in zip(rotations, vectors)],
-                             atol=1e-6)
+  expected = [[r @ v for v in vs] for r, vs in zip(np.asarray(rotations), np.asarray(vectors))]
+  np.testing.assert_allclose(turned, expected, atol=1e-6)
   np.testing.assert_allclose(raster.rotate(vectors[:, 2], rotations), turned[:, 2], atol=1e-6)
   np.testing.assert_allclose(jnp.linalg.norm(turned, axis=-1), jnp.linalg.norm(vectors, axis=-1), rtol=1e-5)
 
