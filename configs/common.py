@@ -13,6 +13,11 @@ def protons64_image() -> dict:
   return dict(num_pixels=64, pitch_mm=3.0, sigma_mm=1.35, threshold_mev=0.005)
 
 
+def track_frame() -> dict:
+  """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see data/frames.py)."""
+  return dict(num_along=64, num_across=32, pitch_mm=2.0, sigma_mm=0.8, start_mm=-24.0, threshold_mev=0.001)
+
+
 def proton_condition() -> dict:
   """Condition p / (500 MeV/c), kinetic energies as in edep_protons64."""
   return dict(momentum_scale_mev=500.0, kinetic_range_mev=(50.0, 100.0))

@@ -14,8 +14,9 @@ import numpy as np
 from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
 from lartpc_jax.data import pipeline
 from lartpc_jax.data.charge import make_charge_transform
+from lartpc_jax.data.frames import TrackFrame, remaining_sigma_mm
 from lartpc_jax.data.rasterize import ImageSpec
-from lartpc_jax.generator import Diffusion, make_generate
+from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.inference.gradients import default_mode
 from lartpc_jax.inference.infer import Infer, Settings, make_infer
 from lartpc_jax.inference.objective import Objective, make_objective
@@ -100,17 +101,31 @@ def _check_fields(module, values: dict) -> None:
       raise ValueError(f"Unknown config key network.{key} = {value!r}; allowed: {allowed}.")
 
 
-def build_batches(*, spec: ImageSpec, seed: int, path: str, num_holdout: int, batch_size: int,
+def build_batches(*, spec: ImageSpec, frame: TrackFrame, seed: int, path: str, num_holdout: int, batch_size: int,
                   contained_only: bool) -> tuple[Callable, dict]:
-  """batch_fn over the training events, and one batch of the held-out ones, of a config block `data`."""
+  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`."""
   events = pipeline.open_events(path)
   if contained_only:
     events = pipeline.keep_contained(events, spec)
   train = pipeline.split_events(events, "train", num_holdout=num_holdout)
   holdout = pipeline.split_events(events, "holdout", num_holdout=num_holdout)
-  batch_fn = pipeline.make_batches(train, batch_size=batch_size, seed=seed, spec=spec)
-  held = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, spec=spec)(0)
-  return batch_fn, jax.tree.map(np.asarray, held)
+  batch_fn = pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame)
+  track = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, frame=frame)(0)
+  chosen = np.arange(min(NUM_EVALUATION_IMAGES, len(holdout)))
+  images = pipeline.images_of(holdout, chosen, views=("xy",), spec=spec)[:, 0]
+  return batch_fn, {"track": jax.tree.map(np.asarray, track), "image": images, "momentum_mev": holdout.momentum_mev[chosen]}
+
+
+def build_geometry(config: Mapping) -> tuple[ImageSpec, TrackFrame]:
+  """Detector images and track frame of the config blocks `image` and `frame`.
+
+  Raises:
+    ValueError: naming a missing or unknown key, or a track frame that smears more than the detector.
+  """
+  spec = call_with(ImageSpec, "image", section(config, "image"))
+  frame = call_with(TrackFrame, "frame", section(config, "frame"))
+  remaining_sigma_mm(frame, spec)
+  return spec, frame
 
 
 def _load_weights(directory: str | Path, name: str, keys: tuple[str, ...]):
@@ -133,15 +148,21 @@ def _check_fit(params, wanted, directory: str | Path, name: str) -> None:
 
 def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
   """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
-  params, info = _load_weights(directory, "autoencoder", ("network", "latent", "charge", "image"))
-  network, num_pixels = build_autoencoder(info["network"]), info["image"]["num_pixels"]
-  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), num_pixels)), directory, "autoencoder")
+  params, info = _load_weights(directory, "autoencoder", ("network", "latent", "charge", "image", "frame"))
+  network, (_, frame) = build_autoencoder(info["network"]), build_geometry(info)
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), frame.shape)), directory, "autoencoder")
   scale = LatentScale(*(jnp.asarray(info["latent"][name], jnp.float32) for name in ("shift", "scale")))
   space = make_latent_space(network.encode, network.decode, params, scale,
                             transform=call_with(make_charge_transform, "charge", info["charge"]),
-                            threshold_mev=info["image"]["threshold_mev"])
-  shape = jax.eval_shape(space.encode, jnp.zeros((1, num_pixels, num_pixels))).shape[1:]
+                            threshold_mev=frame.threshold_mev)
+  shape = jax.eval_shape(space.encode, jnp.zeros((1, *frame.shape))).shape[1:]
   return space, shape, info
+
+
+def _state_shape(latent_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+  """Latents, and a plane for the charge."""
+  h, w, c = latent_shape
+  return h, w, c + 1
 
 
 def build_diffusion(directory: str | Path | None = None) -> tuple[Diffusion, dict]:
@@ -152,12 +173,16 @@ def build_diffusion(directory: str | Path | None = None) -> tuple[Diffusion, dic
     ValueError: naming the file that is truncated or does not fit.
   """
   directory = pretrained.bundled_directory() if directory is None else Path(directory)
-  params, info = _load_weights(directory, "diffusion", ("network", "sde", "momentum_scale_mev", "kinetic_range_mev"))
-  space, shape, _ = build_latent_space(directory)
+  params, info = _load_weights(directory, "diffusion", (
+      "network", "sde", "momentum_scale_mev", "kinetic_range_mev", "charge_ratio"))
+  space, shape, autoencoder = build_latent_space(directory)
+  spec, frame = build_geometry(autoencoder)
+  shape = _state_shape(shape)
   network = build_denoiser(info["network"])
   _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "diffusion")
   return Diffusion(apply=network.apply, params=jax.tree.map(jnp.asarray, params), sde=build_sde(info["sde"]),
-                   latent=space, latent_shape=shape, sigma_data=1.0,
+                   latent=space, frame=frame, spec=spec, latent_shape=shape,
+                   charge_ratio=call_with(ChargeRatio, "charge_ratio", info["charge_ratio"]), sigma_data=1.0,
                    momentum_scale_mev=info["momentum_scale_mev"],
                    kinetic_range_mev=tuple(info["kinetic_range_mev"])), info
 
@@ -172,38 +197,47 @@ def _emd_batch() -> Callable:
   return jax.jit(jax.vmap(lambda a, b: distance.emd(a, b).value))
 
 
-def _autoencoder_task(config: dict, image: dict) -> Task:
-  spec, transform = ImageSpec(**image), call_with(make_charge_transform, "charge", section(config, "charge"))
-  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, seed=config["seed"])
+def _geometry_info(spec: ImageSpec, frame: TrackFrame) -> dict:
+  return {"image": spec._asdict(), "frame": frame._asdict()}
+
+
+def _autoencoder_task(config: dict) -> Task:
+  (spec, frame), transform = build_geometry(config), call_with(make_charge_transform, "charge", section(config, "charge"))
+  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, frame=frame,
+                                seed=config["seed"])
   values = section(config, "network")
 
   def export(params, directory, info, scale):
     pretrained.save_weights(directory, "autoencoder", params, {
-        "network": values, "charge": section(config, "charge"), "image": image, "step": info["step"],
+        "network": values, "charge": section(config, "charge"), **_geometry_info(spec, frame), "step": info["step"],
         "latent": {"shift": np.asarray(scale.shift).tolist(), "scale": np.asarray(scale.scale).tolist()}})
 
   return call_with(autoencoder_task, "loss", section(config, "loss"), network=build_autoencoder(values),
-                   transform=transform, threshold_mev=spec.threshold_mev, num_pixels=spec.num_pixels,
-                   batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
+                   transform=transform, threshold_mev=frame.threshold_mev, shape=frame.shape,
+                   batch_fn=batch_fn, holdout_batch=holdout["track"], emd=_emd_batch(), export=export,
                    figure=lambda x, y: image_rows({"Geant4": x, "decoded": y}))
 
 
-def _diffusion_task(config: dict, image: dict) -> Task:
+def _diffusion_task(config: dict) -> Task:
+  spec, frame = build_geometry(config)
   weights = config.get("autoencoder")
   if not weights:
     raise ValueError("The config needs `autoencoder`: the weights directory of a trained autoencoder, or 'bundled'.")
   directory = pretrained.bundled_directory() if weights == "bundled" else Path(weights)
   space, shape, info = build_latent_space(directory)
-  if info["image"] != image:
-    raise ValueError(f"The autoencoder in {directory} was trained on images {info['image']}; the config says {image}.")
-  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=ImageSpec(**image),
+  trained = {name: info[name] for name in ("image", "frame")}
+  if trained != _geometry_info(spec, frame):
+    raise ValueError(f"The autoencoder in {directory} was trained on {trained}; the config says "
+                     f"{_geometry_info(spec, frame)}.")
+  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, frame=frame,
                                 seed=config["seed"])
   values, sde = section(config, "network"), build_sde(section(config, "sde"))
   condition = call_with(build_condition, "condition", section(config, "condition"))
   network = build_denoiser(values)
-  diffusion = Diffusion(network.apply, None, sde, space, shape, 1.0, condition["momentum_scale_mev"],
-                        tuple(condition["kinetic_range_mev"]))
-  keys = {"network": values, "sde": section(config, "sde"), **condition}
+  ratio = call_with(ChargeRatio, "charge_ratio", section(config, "charge_ratio"))
+  diffusion = Diffusion(network.apply, None, sde, space, frame, spec, ratio, _state_shape(shape), 1.0,
+                        condition["momentum_scale_mev"], tuple(condition["kinetic_range_mev"]))
+  keys = {"network": values, "sde": section(config, "sde"), "charge_ratio": ratio._asdict(), **condition}
 
   def export(params, target, done):
     pretrained.save_weights(target, "diffusion", params, {**keys, "step": done["step"]})
@@ -212,7 +246,7 @@ def _diffusion_task(config: dict, image: dict) -> Task:
   if config.get("init_from"):
     network = network._replace(init=_released_init(config["init_from"], values))
   return call_with(latent_diffusion_task, "loss", section(config, "loss"), network=network, diffusion=diffusion,
-                   batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
+                   batch_fn=batch_fn, holdout=holdout, emd=_emd_batch(), export=export,
                    sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=sde),
                    figure=lambda x, y, p: image_rows({"Geant4": x, "generated": y}, titles=momentum_titles(p)))
 
@@ -226,22 +260,23 @@ def _released_init(source: str, network: dict) -> Callable:
 
 
 TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task}
+COMMON_KEYS = {"task", "seed", "image", "frame", "data", "network", "loss", "optim", "train"}
+TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
+             "latent_diffusion": COMMON_KEYS | {"condition", "sde", "sampler", "charge_ratio", "autoencoder",
+                                                 "init_from"}}
 
 
 def build_task(config: Mapping) -> Task:
   """Training task of a whole config. Raises ValueError naming a missing, unknown or inconsistent key."""
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  allowed = {"task", "seed", "image", "charge", "data", "network", "sde", "condition", "loss", "sampler", "optim",
-             "train", "autoencoder", "init_from"}
-  for key in sorted(set(config) - allowed):
-    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(allowed)}.")
   if config.get("task") not in TASKS:
     raise ValueError(f"Unknown config value task = {config.get('task')!r}; allowed: {sorted(TASKS)}.")
+  allowed = TASK_KEYS[config["task"]]
+  for key in sorted(set(config) - allowed):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r} of task {config['task']!r}; allowed: {sorted(allowed)}.")
   if "seed" not in config:
     raise ValueError(f"Missing config key seed; there are {sorted(config)}.")
-  image = section(config, "image")
-  call_with(ImageSpec, "image", image)
-  return TASKS[config["task"]](config, image)
+  return TASKS[config["task"]](config)
 
 
 def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, dict]:
@@ -288,7 +323,7 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -
   """
   return make_infer(
       build_generate(config, diffusion), build_generate(config, diffusion, "screen_sampler"),
-      latent_shape=diffusion.latent_shape, num_pixels=num_pixels_of(diffusion),
+      latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
       kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(),
       settings=build_settings(section(config, "inference")))
 
@@ -298,10 +333,6 @@ def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...
   settings = build_settings(section(config, "inference"))
   return make_objective(
       build_generate(config, diffusion), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
-      num_pixels=num_pixels_of(diffusion), vertex_power=settings.vertex_power,
+      num_pixels=diffusion.spec.num_pixels, vertex_power=settings.vertex_power,
       vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px)
 
-
-def num_pixels_of(diffusion: Diffusion) -> int:
-  """Size of the images that the generator draws."""
-  return jax.eval_shape(diffusion.latent.decode, jnp.zeros((1, *diffusion.latent_shape))).shape[-1]

@@ -17,13 +17,21 @@ class LatentScale(NamedTuple):
 
 class LatentSpace(NamedTuple):
   """Pure functions; the autoencoder's parameters are inside."""
-  encode: Callable  # images [b n n] in MeV -> z [b h w c], normalised posterior means
-  decode: Callable  # z -> images [b n n] in MeV, exactly zero below the threshold
+  encode: Callable  # images [b n m] in MeV -> z [b h w c], normalised posterior means
+  decode: Callable  # z -> images [b n m] in MeV, exactly zero below the threshold
 
 
 def measure_latent_scale(means: Float[Array, "b h w c"]) -> LatentScale:
-  """Mean and standard deviation of each channel over examples and pixels."""
-  return LatentScale(means.mean((0, 1, 2)), means.std((0, 1, 2)))
+  """Mean and standard deviation of each channel over examples and pixels.
+
+  Raises:
+    ValueError: naming the channels that are constant: the autoencoder does not use them, and nothing can normalise them.
+  """
+  scale = means.std((0, 1, 2))
+  if not bool(jnp.all(scale > 0.0)):
+    raise ValueError(f"Latent channels {jnp.flatnonzero(~(scale > 0.0)).tolist()} of {len(scale)} are constant; use fewer "
+                     "network.latent_channels or a smaller loss.kl_weight.")
+  return LatentScale(means.mean((0, 1, 2)), scale)
 
 
 def make_latent_space(encode: Callable, decode: Callable, params: Params, scale: LatentScale, *,
@@ -39,11 +47,11 @@ def make_latent_space(encode: Callable, decode: Callable, params: Params, scale:
     threshold_mev: decoded pixels below are set to 0, as in the data.
   Both fields are differentiable in their argument, forward and reverse, except that pixels below threshold have none.
   """
-  def encode_images(images_mev: Float[Array, "b n n"]) -> Float[Array, "b h w c"]:
+  def encode_images(images_mev: Float[Array, "b n m"]) -> Float[Array, "b h w c"]:
     mean, _ = encode(params, transform.forward(images_mev)[..., None])
     return (mean - scale.shift[None, None, None]) / scale.scale[None, None, None]
 
-  def decode_images(z: Float[Array, "b h w c"]) -> Float[Array, "b n n"]:
+  def decode_images(z: Float[Array, "b h w c"]) -> Float[Array, "b n m"]:
     latent = z * scale.scale[None, None, None] + scale.shift[None, None, None]
     images = transform.inverse(decode(params, latent)[..., 0])
     return jnp.where(images >= threshold_mev, images, 0.0)

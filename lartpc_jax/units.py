@@ -3,6 +3,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 PROTON_MASS_MEV = 938.27209
+PROTON_RANGE_100_MM = 78.22   # at 100 MeV in liquid argon: NIST PSTAR, 10.92 g/cm2, at 1.396 g/cm3
+PROTON_RANGE_POWER = 1.769    # of the energy, from PSTAR at 40 MeV, 2.159 g/cm2
 
 
 def momentum_from_kinetic(kinetic_mev: Float[Array, "*b"], mass_mev: float = PROTON_MASS_MEV) -> Float[Array, "*b"]:
@@ -14,3 +16,8 @@ def kinetic_from_momentum(momentum_mev: Float[Array, "*b"], mass_mev: float = PR
   """Kinetic energy in MeV of a particle with |p| in MeV/c: T = p^2 / (sqrt(p^2 + m^2) + m), free of cancellation."""
   squared = momentum_mev**2
   return squared / (jnp.sqrt(squared + mass_mev**2) + mass_mev)
+
+
+def proton_range_mm(kinetic_mev: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  """Mean range in mm of protons in liquid argon by the Bragg-Kleeman rule (Bragg & Kleeman 1905), to a few per cent."""
+  return PROTON_RANGE_100_MM * (kinetic_mev / 100.0) ** PROTON_RANGE_POWER

@@ -63,7 +63,11 @@ BAD_AUTOENCODER = [
     ("task", "gan", r"Unknown config value task = 'gan'; allowed: \['autoencoder', 'latent_diffusion'\]"),
     ("task", ..., "Unknown config value task = None"),
     ("seed", ..., "Missing config key seed"),
-    ("extra", 1, r"Unknown config key extra = 1; allowed: \['autoencoder'"),
+    ("extra", 1, r"Unknown config key extra = 1 of task 'autoencoder'; allowed: \['charge'"),
+    ("sde", {}, r"Unknown config key sde = {} of task 'autoencoder'"),  # a block of the other task would do nothing
+    ("frame", ..., "The config needs a block 'frame'; it has"),
+    ("frame.pitch", 1.0, r"Unknown config key frame.pitch = 1.0; allowed: \['num_across', 'num_along', 'pitch_mm'"),
+    ("frame.sigma_mm", 2.0, "frame.sigma_mm = 2.0 and frame.pitch_mm = 2.0 smear more than the image.sigma_mm = 1.35"),
     ("image", ..., "The config needs a block 'image'; it has"),
     ("data", 3, "The config needs a block 'data'"),
     ("image.pitch", 1.0, r"Unknown config key image.pitch = 1.0; allowed: \['num_pixels', 'pitch_mm'"),
@@ -89,7 +93,8 @@ BAD_DIFFUSION = [
     ("condition.mass_mev", 1.0, r"Unknown config key condition.mass_mev = 1.0; allowed: \['kinetic_range_mev'"),
     ("loss.p_mean", ..., "Missing config key loss.p_mean"),
     ("autoencoder", "", "The config needs `autoencoder`"),
-    ("image.pitch_mm", 4.0, "was trained on images .*'pitch_mm': 3.0.*; the config says .*'pitch_mm': 4.0"),
+    ("frame.start_mm", -20.0, "was trained on .*'start_mm': -24.0.*; the config says .*'start_mm': -20.0"),
+    ("image.pitch_mm", 4.0, "was trained on .*'pitch_mm': 3.0.*; the config says .*'pitch_mm': 4.0"),
 ]
 
 
@@ -129,8 +134,8 @@ def test_call_with_names_keys_that_the_caller_supplies_itself():
 def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
   diffusion, info = lib.build_diffusion(weights)
   spec, _ = lib.build_image_spec(weights)
-  assert lib.num_pixels_of(diffusion) == spec.num_pixels == 64 and info["kinetic_range_mev"] == [50.0, 100.0]
-  assert diffusion.latent_shape == (8, 8, 4) and diffusion.kinetic_range_mev == (50.0, 100.0)
+  assert diffusion.spec == spec and spec.num_pixels == 64 and info["kinetic_range_mev"] == [50.0, 100.0]
+  assert diffusion.latent_shape == (8, 4, 5) and diffusion.kinetic_range_mev == (50.0, 100.0)
   sampler = lib.build_sampler(diffusion.sde, num_steps=3)
   generate = jax.jit(make_generate(diffusion, sampler))
   noise = prior_noise(diffusion, jax.random.key(0), 2)
@@ -141,7 +146,10 @@ def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
   np.testing.assert_array_equal(generate(noise, momentum), images)
   np.testing.assert_allclose(generate(noise, momentum * jnp.array([[1.0, 1.0, -1.0]])), images, atol=1e-5)
   assert np.abs(generate(-noise, momentum) - images).max() > 1e-3
-  assert np.abs(generate(noise, -momentum) - images).max() > 1e-5
+  assert np.abs(generate(noise, 0.9 * momentum) - images).max() > 1e-5
+  # turning the momentum in the plane of the image turns the image: exact by a quarter, about the vertex at the centre
+  quarter = jnp.stack([-momentum[:, 1], momentum[:, 0], momentum[:, 2]], axis=-1)
+  np.testing.assert_allclose(generate(noise, quarter), np.rot90(images, axes=(1, 2)), rtol=1e-3, atol=6e-3)
   again = jax.jit(make_generate(lib.build_diffusion(weights)[0], sampler))  # another load of the same files
   np.testing.assert_array_equal(again(noise, momentum), images)
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from lartpc_jax import samplers, time_grids
-from lartpc_jax.generator import Diffusion, make_generate
+from lartpc_jax.data.frames import TrackFrame
+from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.inference.gradients import MODES, default_mode, make_value_and_grad
 from lartpc_jax.latent import LatentSpace
 from lartpc_jax.networks.api import make_latent_unet
@@ -123,17 +125,19 @@ def test_rematerialisation_changes_nothing(name, x64):
 def random_unet():
   """A tiny latent U-Net and float64 weights for it, the ones that start at zero random too."""
   network = make_latent_unet(features=8, multipliers=(1,), num_blocks=1, attention_levels=(0,), num_heads=2, num_groups=4)
-  shapes = jax.eval_shape(lambda key: network.init(key, (4, 4, 2)), jax.random.key(0))
+  shapes = jax.eval_shape(lambda key: network.init(key, (4, 4, 3)), jax.random.key(0))
   rng = np.random.default_rng(5)
   return network, jax.tree.map(lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape) + (s.ndim == 1)), shapes)
 
 
 def unet_generate(*, remat=False):
-  """Generator of the tiny U-Net, through a smooth decoder."""
+  """Generator of the tiny U-Net, through a smooth decoder, on pixels of 30 cm: a range of a few of them."""
   network, params = random_unet()
   sde = vp_sde()
   diffusion = Diffusion(network.apply, params, sde, LatentSpace(None, lambda z: jax.nn.softplus(z).sum(axis=-1)),
-                        (4, 4, 2), 1.0, 400.0, (48.0, 103.0))
+                        TrackFrame(4, 4, 300.0, 150.0, -300.0), ImageSpec(4, 300.0, 250.0, 0.0), ChargeRatio(1.0, 0.1),
+                        (4, 4, 3), 1.0, 400.0,
+                        (48.0, 103.0))
   times = time_grids.karras_grid(sde, 4, sigma_min=0.05)
   return make_generate(diffusion, samplers.dpm_solver_pp_2m(sde, times, remat=remat))
 
@@ -141,7 +145,7 @@ def unet_generate(*, remat=False):
 def test_through_a_network_and_a_sampler(x64):
   """In units of 400 MeV/c, so that all numbers are of order one; reverse mode with and without rematerialisation."""
   rng = np.random.default_rng(4)
-  noise, weights = jnp.asarray(rng.normal(size=(2, 4, 4, 2))), jnp.asarray(rng.normal(size=(2, 4, 4)))
+  noise, weights = jnp.asarray(rng.normal(size=(2, 4, 4, 3))), jnp.asarray(rng.normal(size=(2, 4, 4)))
   condition = jnp.asarray(rng.normal(size=(2, 3)) + np.array([0.5, -0.5, 0.7]))
   functions = [lambda c, g=unet_generate(remat=remat): (weights * g(noise, 400.0 * c)).sum(axis=(1, 2))
                for remat in (False, True)]

@@ -6,8 +6,11 @@ import pytest
 
 from lartpc_jax import generator, latent
 from lartpc_jax.data.charge import sqrt_transform
+from lartpc_jax.data.frames import TrackFrame, turn_images
+from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.sde import vp_sde
 
+FRAME, SPEC = TrackFrame(4, 4, start_mm=-3.0), ImageSpec(4)
 TRANSFORM = sqrt_transform(0.5)
 SCALE = latent.LatentScale(jnp.array([0.2, -1.0]), jnp.array([2.0, 0.5]))
 
@@ -49,6 +52,12 @@ def test_measured_scale_normalises():
   np.testing.assert_allclose(scale.scale, flat.std(0), rtol=1e-4)
 
 
+def test_a_constant_channel_is_named():
+  means = jax.random.normal(jax.random.key(0), (8, 5, 5, 3)).at[..., 1].set(2.0)
+  with pytest.raises(ValueError, match=r"Latent channels \[1\] of 3 are constant"):
+    latent.measure_latent_scale(means)
+
+
 def test_decode_gradient_equals_finite_differences(x64, space):
   scale = latent.LatentScale(*(jnp.asarray(a, jnp.float64) for a in SCALE))
   space = latent.make_latent_space(encode, decode, 3.0, scale, transform=TRANSFORM, threshold_mev=0.01)
@@ -65,19 +74,40 @@ def test_generator_chains_score_sampler_and_decoder(space):
   def apply(params, z, c_noise, cond):
     seen.append(cond)
     return jnp.zeros_like(z) if cond is None else params * jnp.broadcast_to(cond["momentum"][:, :1, None, None], z.shape)
-  diffusion = generator.Diffusion(apply, 2.0, vp_sde(), space, (4, 4, 2), 1.0, 500.0, (50.0, 100.0))
+  diffusion = generator.Diffusion(apply, 2.0, vp_sde(), space, FRAME, SPEC, generator.ChargeRatio(1.0, 0.1), (4, 4, 3), 1.0,
+                                  500.0, (50.0, 100.0))
   sampler = lambda score_fn, x: x + score_fn(x, jnp.full(x.shape[:1], 0.5))
   noise = generator.prior_noise(diffusion, jax.random.key(0), 2)
-  momentum = jnp.array([[250.0, 0.0, 0.0], [-500.0, 1.0, 2.0]])
+  momentum = jnp.array([[250.0, 0.0, 0.0], [0.0, -500.0, 2.0]])
   images = generator.make_generate(diffusion, sampler)(noise, momentum)
   alpha, std = vp_sde().marginal_prob(jnp.ones(1), jnp.full(1, 0.5))
   a, s = float(alpha[0]), float(std[0])
   x = np.asarray(noise, float)
   sigma = s / a  # D(x/alpha) with unit data: skip x/alpha/(1 + sigma^2) + sigma/sqrt(1 + sigma^2) 2 p/500
-  for i, p in enumerate([0.5, -1.0]):
+  for i, p in enumerate([0.5, 1.0]):
     denoised = x[i] / a / (1 + sigma**2) + sigma / np.sqrt(1 + sigma**2) * 2 * p
     z = x[i] + (a * denoised - x[i]) / s**2
-    np.testing.assert_allclose(images[i], space.decode(jnp.asarray(z, jnp.float32)[None])[0], rtol=1e-3, atol=1e-4)
+    in_track_frame = np.array(space.decode(jnp.asarray(z[..., :2], jnp.float32)[None]))
+    kinetic = np.sqrt(np.sum(np.asarray(momentum[i], float) ** 2) + 938.27209**2) - 938.27209
+    in_track_frame *= kinetic * (1.0 + 0.1 * z[..., 2].mean()) / in_track_frame.sum()  # the plane names the charge
+    turned = turn_images(jnp.asarray(in_track_frame), momentum[i:i + 1], FRAME, SPEC)
+    np.testing.assert_allclose(images[i], turned[0], rtol=1e-3, atol=1e-4)
   assert images.shape == (2, 4, 4) and all(cond is not None for cond in seen)
   free = generator.make_generate(diffusion, sampler, guidance_scale=0.0)
-  np.testing.assert_allclose(free(noise, momentum), free(noise, -momentum), atol=1e-6)
+  np.testing.assert_allclose(free(noise, momentum), free(noise, 1.1 * momentum), atol=1e-6)
+
+
+def test_state_and_images_are_inverse(space):
+  """The plane holds charge over kinetic energy: 80 % of it, whatever the decoder makes of the latents."""
+  diffusion = generator.Diffusion(None, None, vp_sde(), space, FRAME, SPEC, generator.ChargeRatio(0.9, 0.05), (4, 4, 3), 1.0,
+                                  500.0, (50.0, 100.0))
+  momentum = jnp.array([[300.0, 200.0, 100.0], [400.0, 0.0, 0.0]])
+  kinetic = np.sqrt(np.sum(np.asarray(momentum, float) ** 2, -1) + 938.27209**2) - 938.27209
+  images = jax.random.uniform(jax.random.key(0), (2, 4, 4)) + 0.1
+  images *= (0.8 * kinetic / np.asarray(images.sum((1, 2))))[:, None, None]
+  state = generator.to_state(diffusion, images, momentum)
+  np.testing.assert_allclose(state[..., 2], -2.0, atol=1e-4)
+  np.testing.assert_array_equal(state[..., :2], space.encode(images))
+  np.testing.assert_allclose(generator.from_state(diffusion, state, momentum), images, rtol=1e-4)
+  lost = generator.from_state(diffusion, state.at[..., 2].set(-50.0), momentum)  # a negative charge counts as none
+  assert not lost.any()

@@ -85,11 +85,12 @@ def test_autoencoder_evaluation_equals_the_exported_latent_space(autoencoder, au
   task, _, state = autoencoder
   metrics = task.evaluate(state.ema_params, jax.random.key(0))
   config = autoencoder_config()
-  _, held = config_lib.build_batches(**config["data"], spec=config_lib.ImageSpec(**config["image"]), seed=config["seed"])
-  images = held["image"][:, 0]
+  spec, frame = config_lib.build_geometry(config)
+  _, held = config_lib.build_batches(**config["data"], spec=spec, frame=frame, seed=config["seed"])
+  images = held["track"]["image"]
   space, shape, info = config_lib.build_latent_space(autoencoder_weights)
   z = jax.jit(space.encode)(jnp.asarray(images))
-  assert shape == z.shape[1:] == (8, 8, 4) and info["step"] == 40
+  assert shape == z.shape[1:] == (8, 4, 4) and info["step"] == 40
   np.testing.assert_allclose(z.mean((0, 1, 2)), 0.0, atol=0.02)  # the scale was measured on the holdout
   np.testing.assert_allclose(z.std((0, 1, 2)), 1.0, atol=0.02)
   decoded = np.asarray(jax.jit(space.decode)(z))
@@ -108,7 +109,7 @@ def diffusion(autoencoder_weights):
 def test_training_lowers_the_denoising_loss(diffusion):
   task, before, state = diffusion
   loss_fn, batch = jax.jit(task.loss_fn), task.batch_fn(10_000)
-  assert batch["z"].shape == (4, 8, 8, 4) and batch["momentum"].shape == (4, 3)
+  assert batch["z"].shape == (4, 8, 4, 5) and batch["momentum"].shape == (4, 3)
   norms = np.linalg.norm(batch["momentum"], axis=1) * 500.0
   assert (norms > 305).all() and (norms < 450).all()  # 50 to 100 MeV protons: 310 to 445 MeV/c
   losses = [np.mean([float(loss_fn(params, batch, jax.random.key(k))[0]) for k in range(8)])

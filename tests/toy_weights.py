@@ -3,6 +3,7 @@ import jax
 import numpy as np
 
 from lartpc_jax import config as config_lib, pretrained
+from lartpc_jax.data.frames import TrackFrame
 from lartpc_jax.data.rasterize import ImageSpec
 
 AUTOENCODER = dict(latent_channels=4, stem=8, features=8, num_encoder_blocks=1, num_decoder_blocks=1)
@@ -19,10 +20,12 @@ def save_toy_weights(directory, *, seed: int = 0):
     shapes = jax.eval_shape(init)
     return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), shapes)
 
-  pretrained.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, 64)), {
-      "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(), "step": 0,
+  pretrained.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, TrackFrame().shape)), {
+      "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(),
+      "frame": TrackFrame()._asdict(), "step": 0,
       "latent": {"shift": np.zeros(4).tolist(), "scale": np.ones(4).tolist()}})
-  pretrained.save_weights(directory, "diffusion", randomly(lambda: denoiser.init(key, (8, 8, 4))), {
+  pretrained.save_weights(directory, "diffusion", randomly(lambda: denoiser.init(key, (8, 4, 5))), {
       "network": DENOISER, "sde": dict(name="vp", beta_min=0.1, beta_max=20.0), "momentum_scale_mev": 500.0,
+      "charge_ratio": dict(mean=1.0, std=0.1),
       "kinetic_range_mev": [50.0, 100.0], "step": 0})
   return directory

@@ -9,6 +9,7 @@ import numpy as np
 
 from lartpc_jax.data import rasterize as raster
 from lartpc_jax.data.events import Events, load_events, pad_events, select_events
+from lartpc_jax.data.frames import TrackFrame, to_track_frame, track_images
 
 SAMPLE = "sample"  # the path that names the events shipped with the package
 
@@ -45,17 +46,18 @@ def keep_contained(events: Events, spec: raster.ImageSpec) -> Events:
   return select_events(events, np.flatnonzero(escaped == 0))
 
 
-@functools.partial(jax.jit, static_argnames=("spec", "views"))
-def rotated_images(key, position_mm, edep_mev, momentum_mev, *, spec: raster.ImageSpec, views: tuple[str, ...]):
-  """Images [b k n n] and momenta [b 3] of events turned by random rotations: the medium is isotropic."""
+@functools.partial(jax.jit, static_argnames="frame")
+def rotated_images(key, position_mm, edep_mev, momentum_mev, *, frame: TrackFrame):
+  """Track-frame images [b h w] and momenta [b 3] of events turned by random rotations: the medium is isotropic."""
   rotations = raster.random_rotations(key, momentum_mev.shape[0])
-  images = raster.rasterize_views(raster.rotate(position_mm, rotations), edep_mev, views, spec)
-  return images, raster.rotate(momentum_mev, rotations)
+  position_mm, momentum_mev = to_track_frame(raster.rotate(position_mm, rotations), raster.rotate(momentum_mev, rotations))
+  return track_images(position_mm, edep_mev, frame), momentum_mev
 
 
-def make_batches(events: Events, *, batch_size: int, seed: int, spec: raster.ImageSpec,
-                 views: tuple[str, ...] = ("xy",)) -> Callable:
-  """Builds batch_fn(step) -> dict(image [b k n n] MeV, momentum_mev [b 3]) with a fresh rotation of every event.
+def make_batches(events: Events, *, batch_size: int, seed: int, frame: TrackFrame) -> Callable:
+  """Builds batch_fn(step) -> dict(image [b h w] MeV, momentum_mev [b 3]), both in the track frame.
+
+  Every event gets a fresh rotation in 3D before.
 
   Events are drawn with replacement: with a rotation each, no image is ever seen twice.
   """
@@ -67,7 +69,7 @@ def make_batches(events: Events, *, batch_size: int, seed: int, spec: raster.Ima
     indices = np.random.default_rng((seed, step)).integers(0, len(events), batch_size)
     batch = pad_events(events, indices)
     images, momentum_mev = rotated_images(jax.random.fold_in(key, step), *(
-        batch.position_mm, batch.edep_mev, batch.momentum_mev), spec=spec, views=views)
+        batch.position_mm, batch.edep_mev, batch.momentum_mev), frame=frame)
     return {"image": images, "momentum_mev": momentum_mev}
   return batch_fn
 

@@ -3,7 +3,7 @@
 Image axis 0 is the first coordinate of the view, axis 1 the second. The vertex (origin) is the image centre: the
 corner shared by the four central pixels, low edge of pixel (n/2, n/2).
 """
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,26 @@ from jaxtyping import Array, Float
 VIEWS = {"xy": (0, 1, 2), "xz": (0, 2, 1), "yz": (1, 2, 0)}
 
 
+@runtime_checkable
+class Window(Protocol):
+  """Geometry of a picture that `rasterize` draws."""
+  sigma_mm: float
+  threshold_mev: float
+
+  def edges_mm(self) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 class ImageSpec(NamedTuple):
   """Geometry of the images. Defaults are those of edep_protons64 (see README, "Data")."""
   num_pixels: int = 64
   pitch_mm: float = 3.0
   sigma_mm: float = 1.35
   threshold_mev: float = 0.005  # pixels below are exactly zero
+
+  def edges_mm(self) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel edges [n + 1] along each image axis."""
+    edges = (np.arange(self.num_pixels + 1) - self.num_pixels / 2) * self.pitch_mm
+    return edges, edges
 
 
 def view_axes(view: str) -> tuple[int, int, int]:
@@ -35,23 +49,23 @@ def to_view(vectors: Float[Array, "*b 3"], view: str) -> Float[Array, "*b 3"]:
   return jnp.take(vectors, np.array(view_axes(view)), axis=-1)
 
 
-def pixel_integrals(coordinate_mm: Float[Array, " v"], spec: ImageSpec) -> Float[Array, "v n"]:
-  """Share of a unit Gaussian at each coordinate that falls into each pixel column (erf differences, exact)."""
-  half = spec.num_pixels / 2
-  edges = (jnp.arange(spec.num_pixels + 1, dtype=coordinate_mm.dtype) - half) * spec.pitch_mm
-  z = (edges[None, :] - coordinate_mm[:, None]) / (spec.sigma_mm * np.sqrt(2.0).astype(coordinate_mm.dtype))
+def pixel_integrals(coordinate_mm: Float[Array, " v"], edges_mm: np.ndarray, sigma_mm: float) -> Float[Array, "v n"]:
+  """Share of a unit Gaussian at each coordinate that falls between neighbouring edges [n + 1] (erf differences, exact)."""
+  dtype = coordinate_mm.dtype
+  z = (jnp.asarray(edges_mm, dtype)[None, :] - coordinate_mm[:, None]) / jnp.asarray(sigma_mm * np.sqrt(2.0), dtype)
   return 0.5 * jnp.diff(jax.lax.erf(z), axis=1)
 
 
-def rasterize(position_mm: Float[Array, "v 3"], edep_mev: Float[Array, " v"], spec: ImageSpec = ImageSpec()
-              ) -> Float[Array, "n n"]:
-  """Charge image in MeV per pixel of deposits seen along their third axis.
+def rasterize(position_mm: Float[Array, "v d"], edep_mev: Float[Array, " v"], spec: Window = ImageSpec()
+              ) -> Float[Array, "n m"]:
+  """Charge image in MeV per pixel of deposits in 3D, seen along their third axis, or in 2D.
 
   Smearing and projection are separable: image_ij = sum_v gx_vi edep_v gy_vj. Charge outside the window is lost, as in
   the published data. Differentiable in position and energy (forward and reverse), up to the threshold.
   """
-  gx = pixel_integrals(position_mm[:, 0], spec)
-  gy = pixel_integrals(position_mm[:, 1], spec)
+  edges_x, edges_y = spec.edges_mm()
+  gx = pixel_integrals(position_mm[:, 0], edges_x, spec.sigma_mm)
+  gy = pixel_integrals(position_mm[:, 1], edges_y, spec.sigma_mm)
   image = jnp.einsum("vi,v,vj->ij", gx, edep_mev, gy)
   return jnp.where(image >= spec.threshold_mev, image, 0.0)
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.gradients import make_value_and_grad
+from lartpc_jax.inference.sphere_adam import sphere_adam
 
 
 class Descent(NamedTuple):
@@ -38,7 +39,7 @@ def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float],
     raise ValueError("Need 1 <= num_averaged <= num_steps and 0 < final_learning_rate <= learning_rate; got "
                      f"{num_averaged=}, {num_steps=}, {learning_rate=}, {final_learning_rate=}.")
   rate = optax.cosine_decay_schedule(learning_rate, num_steps, alpha=final_learning_rate / learning_rate)
-  tx = optax.adam(rate, b1=0.8, b2=0.95)
+  tx = sphere_adam(rate, b1=0.8, b2=0.95)
   value_and_grad = make_value_and_grad(
       lambda hypothesis, *args: objective(chart.to_momentum(hypothesis, kinetic_range_mev), *args), mode=mode)
 
@@ -46,7 +47,7 @@ def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float],
     def step(carry, _):
       hypothesis, state = carry
       value, gradient = value_and_grad(hypothesis, chart.tangent_basis(hypothesis), *args)
-      update, state = tx.update(gradient, state)
+      update, state = tx.update(gradient, state, hypothesis)
       momentum = chart.to_momentum(hypothesis, kinetic_range_mev)
       return (chart.retract(hypothesis + update), state), (hypothesis, momentum, value)
 

@@ -37,7 +37,7 @@ class Inferred(NamedTuple):
   momentum_mev: Float[Array, "b 3"]
   objective: Float[Array, " b"]       # at the end, summed over views
   emd_start: Float[Array, "b v"]      # plain W1 to the target at the best start, mean over draws
-  emd_end: Float[Array, "b v"]        # the same at the end
+  emd_end: Float[Array, "b v"]        # the same at the end, on draws that the descent has not used
   converged: Float[Array, " b"] | Array
   trajectory: Float[Array, "s b 3"]   # of the hypothesis that won, both stages
   values: Float[Array, "s b"]         # objective along it
@@ -101,7 +101,7 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
 
   def refine(images: Float[Array, "b v n n"], start_momentum_mev: Float[Array, "b h 3"], key) -> Inferred:
     b, h = start_momentum_mev.shape[:2]
-    key_first, key_second = jax.random.split(key)
+    key_first, key_second, key_report = jax.random.split(key, 3)
     targets = objective.prepare(images)
     starts = chart.from_momentum(start_momentum_mev.reshape(-1, 3), bounds)
     repeated = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), targets)
@@ -114,7 +114,8 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     second = descents[1](first.hypothesis[chosen], targets, noise)
     momentum = chart.to_momentum(second.hypothesis, bounds)
     both = jnp.concatenate([chart.to_momentum(starts[chosen], bounds), momentum])  # one call: one compilation
-    distances, drawn = plain_emd(both, jnp.concatenate([images, images]), noise)
+    # draws that the descent has not seen: it may have fitted its own
+    distances, drawn = plain_emd(both, jnp.concatenate([images, images]), noise_of(key_report, settings.second_draws))
     emd_start, emd_end = jnp.split(distances, 2)
     ends = chart.to_momentum(first.hypothesis, bounds).reshape(b, h, 3)
     converged = ((emd_end.max(axis=1) <= settings.max_emd_px) & (second.spread <= settings.max_spread_mev)

@@ -10,9 +10,9 @@ from lartpc_jax.networks.unet import LatentUNet
 
 
 class AutoencoderNetwork(NamedTuple):
-  """A KL autoencoder for [b n n 1] images; every field is a pure function."""
-  init: Callable    # (key, num_pixels) -> params
-  encode: Callable  # (params, y [b n n 1]) -> mean, logvar [b n/stem n/stem c]
+  """A KL autoencoder for [b h w 1] images; every field is a pure function."""
+  init: Callable    # (key, (h, w)) -> params
+  encode: Callable  # (params, y [b h w 1]) -> mean, logvar [b h/stem w/stem c]
   decode: Callable  # (params, z) -> y
 
 
@@ -26,7 +26,7 @@ def make_autoencoder(**kwargs) -> AutoencoderNetwork:
   """KL autoencoder behind a space-to-depth stem; keywords of `networks.autoencoder.Autoencoder`."""
   module = Autoencoder(**kwargs)
   return AutoencoderNetwork(
-      init=lambda key, num_pixels: module.init(key, jnp.zeros((1, num_pixels, num_pixels, 1)))["params"],
+      init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
       encode=lambda params, y: module.apply({"params": params}, y, method="encode"),
       decode=lambda params, z: module.apply({"params": params}, z, method="decode"))
 
@@ -37,7 +37,7 @@ def make_latent_unet(**kwargs) -> DenoiserNetwork:
   module = LatentUNet(**kwargs)
 
   def init(key: jax.Array, shape: tuple[int, int, int]):
-    cond = {"momentum": jnp.ones((1, 3)), "keep": jnp.ones(1)}
+    cond = {"momentum": jnp.ones((1, 3)), "end": jnp.ones(1), "keep": jnp.ones(1)}
     return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), cond)["params"]
 
   return DenoiserNetwork(init, lambda params, z, c_noise, cond: module.apply({"params": params}, z, c_noise, cond))

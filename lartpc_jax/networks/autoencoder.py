@@ -6,7 +6,7 @@ pixels into channels without arithmetic, and every convolution runs at the laten
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lartpc_jax.networks.blocks import ResidualBlock, depth_to_space, space_to_depth
+from lartpc_jax.networks.blocks import Conv, ResidualBlock, depth_to_space, space_to_depth
 
 
 class Encoder(nn.Module):
@@ -18,7 +18,7 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    h = nn.Conv(self.features, (3, 3))(space_to_depth(x, self.stem))
+    h = Conv(self.features)(space_to_depth(x, self.stem))
     for _ in range(self.num_blocks):
       h = ResidualBlock(self.features)(h)
     mean, logvar = jnp.split(nn.Dense(2 * self.latent_channels)(nn.silu(h)), 2, axis=-1)
@@ -33,10 +33,10 @@ class Decoder(nn.Module):
 
   @nn.compact
   def __call__(self, z):
-    h = nn.Conv(self.features, (3, 3))(z)
+    h = Conv(self.features)(z)
     for _ in range(self.num_blocks):
       h = ResidualBlock(self.features)(h)
-    return depth_to_space(nn.Conv(self.stem**2, (3, 3))(nn.silu(h)), self.stem)
+    return depth_to_space(Conv(self.stem**2)(nn.silu(h)), self.stem)
 
 
 class Autoencoder(nn.Module):

@@ -18,9 +18,32 @@ def depth_to_space(x: jax.Array, block: int) -> jax.Array:
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * block, w * block, c // block**2)
 
 
-def zero_conv(features: int, **kwargs) -> nn.Conv:
-  """3x3 convolution that starts at zero, so that a residual branch starts as the identity."""
-  return nn.Conv(features, (3, 3), kernel_init=nn.initializers.zeros, **kwargs)
+class Conv(nn.Module):
+  """3x3 convolution, zero padded; parameters as in `flax.linen.Conv`.
+
+  On images narrower than 4 pixels as one matrix product over the 9 shifted copies: XLA's CPU convolution takes 20 times
+  longer there (4x2 pixels of 128 channels: 20 ms against 0.9 ms, with gradient 42 against 2.5).
+  """
+  features: int
+  kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+
+  @nn.compact
+  def __call__(self, x):
+    _, h, w, c = x.shape
+    kernel = self.param("kernel", self.kernel_init, (3, 3, c, self.features))
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    if w >= 4:
+      y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    else:
+      padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+      shifted = jnp.concatenate([padded[:, i:i + h, j:j + w] for i in range(3) for j in range(3)], axis=-1)
+      y = shifted @ kernel.reshape(9 * c, self.features)
+    return y + bias[None, None, None]
+
+
+def zero_conv(features: int) -> Conv:
+  """Convolution that starts at zero, so that a residual branch starts as the identity."""
+  return Conv(features, kernel_init=nn.initializers.zeros)
 
 
 class ResidualBlock(nn.Module):
@@ -35,7 +58,7 @@ class ResidualBlock(nn.Module):
   @nn.compact
   def __call__(self, x, embedding=None, code=None):
     norm = (lambda y: nn.GroupNorm(self.num_groups)(y)) if self.num_groups else (lambda y: y)
-    h = nn.Conv(self.features, (3, 3))(nn.silu(norm(x)))
+    h = Conv(self.features)(nn.silu(norm(x)))
     h = norm(h)
     if embedding is not None:
       modulation = nn.Dense(2 * self.features)(nn.silu(embedding))[:, None, None, :]

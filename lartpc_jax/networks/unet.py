@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.networks.blocks import ResidualBlock, SelfAttention, depth_to_space, space_to_depth
+from lartpc_jax.networks.blocks import Conv, ResidualBlock, SelfAttention, depth_to_space, space_to_depth, zero_conv
 
 
 def fourier(x: jax.Array, num_octaves: int) -> jax.Array:
@@ -15,41 +15,31 @@ def fourier(x: jax.Array, num_octaves: int) -> jax.Array:
 
 
 def momentum_features(momentum: jax.Array) -> jax.Array:
-  """Features [b f] of a momentum [b 3] seen along its third axis.
+  """Features [b f] of a momentum [b 3] in the track frame: first component along the track, second 0, third unseen.
 
-  Even in the third component: a projection cannot tell p_z from -p_z, so neither can the generator. Smooth everywhere
-  but at momentum zero.
+  Even in the third component: a projection cannot tell p_z from -p_z, so neither can the generator.
   """
   magnitude = jnp.linalg.norm(momentum, axis=-1, keepdims=True)
-  direction = momentum / magnitude
-  in_plane = direction[:, :2]
-  along = direction[:, 2:] ** 2
-  return jnp.concatenate([momentum[:, :2], magnitude, in_plane, along, fourier(in_plane, 3), fourier(along, 2),
-                          fourier(magnitude, 4)], axis=-1)
+  along = momentum[:, :1] / magnitude   # sine of the angle to the line of sight
+  return jnp.concatenate([momentum[:, :1], magnitude, along, along**2, fourier(along, 3), fourier(magnitude, 4)], axis=-1)
 
 
-def aligned_coordinates(momentum: jax.Array, size: int) -> jax.Array:
-  """Channels [b size size f]: coordinates of each pixel along and across the projected direction.
+def pixel_coordinates(end: jax.Array, height: int, width: int) -> jax.Array:
+  """Channels [b h w f]: where each pixel lies in the window and with respect to the expected end [b] of the track.
 
-  CoordConv (Liu et al. 2018) in the frame of the particle: without them the network must learn to turn an image.
+  CoordConv (Liu et al. 2018). All in units of the half window, axis 0 along the track.
   """
-  direction = momentum[:, :2] / jnp.linalg.norm(momentum, axis=-1, keepdims=True)
-  # unit vector in the plane, fading out smoothly where the projection has no direction
-  unit = direction / jnp.sqrt(jnp.sum(direction**2, axis=-1, keepdims=True) + 0.1**2)
-  centres = ((np.arange(size) + 0.5) / (0.5 * size) - 1.0).astype(np.float32)
-  x, y = (jnp.asarray(c)[None] for c in np.meshgrid(centres, centres, indexing="ij"))
-
-  def frame(vector):
-    ux, uy = vector[:, 0, None, None], vector[:, 1, None, None]
-    return jnp.stack([x * ux + y * uy, x * uy - y * ux], axis=-1)
-
-  turned = frame(unit)
-  fixed = jnp.broadcast_to(jnp.stack([x, y], axis=-1), turned.shape)
-  return jnp.concatenate([frame(direction), turned, fixed, fourier(turned, 4)], axis=-1)
+  centres = lambda n: ((np.arange(n) + 0.5) / (0.5 * n) - 1.0).astype(np.float32)
+  x, y = (jnp.asarray(c)[None] for c in np.meshgrid(centres(height), centres(width), indexing="ij"))
+  to_end = x - end[:, None, None]
+  fixed = jnp.stack([x, y], axis=-1)
+  fixed = jnp.concatenate([fixed, fourier(fixed, 3)], axis=-1)
+  moving = jnp.concatenate([to_end[..., None], fourier(to_end[..., None], 5)], axis=-1)
+  return jnp.concatenate([jnp.broadcast_to(fixed, (len(end), *fixed.shape[1:])), moving], axis=-1)
 
 
 class PixelCondition(nn.Module):
-  """Code [b size size features] of what the condition means at each pixel: an MLP of aligned coordinates and condition.
+  """Code [b size size features] of what the condition means at each pixel: an MLP of its coordinates and the condition.
 
   It modulates every block pixel by pixel (SPADE, Park et al. 2019): an implicit function of (position, momentum) that a
   global FiLM vector cannot express.
@@ -57,8 +47,8 @@ class PixelCondition(nn.Module):
   features: int
 
   @nn.compact
-  def __call__(self, momentum, condition, size):
-    h = nn.Dense(self.features)(aligned_coordinates(momentum, size))
+  def __call__(self, coordinates, condition):
+    h = nn.Dense(self.features)(coordinates)
     h = nn.silu(h + nn.Dense(self.features)(condition)[:, None, None, :])
     h = nn.silu(nn.Dense(self.features)(h) * (1.0 + nn.Dense(self.features)(condition)[:, None, None, :]))
     return nn.silu(nn.Dense(self.features)(h))
@@ -67,8 +57,9 @@ class PixelCondition(nn.Module):
 class LatentUNet(nn.Module):
   """(z [b h w c], c_noise [b], cond) -> [b h w c].
 
-  cond: None, or dict(momentum [b 3], keep [b] (optional)): keep = 0 drops the condition of that example, which is what
-  classifier-free guidance trains with (Ho & Salimans 2022, alg. 1). Momentum enters by FiLM and by `PixelCondition`.
+  cond: None, or dict(momentum [b 3] in the track frame, end [b]: where the track is expected to stop on axis 0, as a
+  share of the half window, keep [b] (optional)): keep = 0 drops the condition of that example, which is what
+  classifier-free guidance trains with (Ho & Salimans 2022, alg. 1). It enters by FiLM and by `PixelCondition`.
   """
   features: int = 64
   multipliers: tuple[int, ...] = (1, 2)
@@ -83,17 +74,19 @@ class LatentUNet(nn.Module):
     emb_size = 4 * self.features
     embedding = nn.Dense(emb_size)(fourier(c_noise[:, None], 6))
     null = self.param("null_condition", nn.initializers.normal(1.0), (emb_size,))
-    momentum = jnp.ones((z.shape[0], 3), z.dtype) if cond is None else cond["momentum"]
-    keep = jnp.zeros(z.shape[0], z.dtype) if cond is None else cond.get("keep", jnp.ones(z.shape[0], z.dtype))
+    one = jnp.ones(z.shape[0], z.dtype)
+    cond = {"momentum": jnp.ones((z.shape[0], 3), z.dtype), "end": one, "keep": 0.0 * one} if cond is None else cond
+    momentum, end, keep = cond["momentum"], cond["end"], cond.get("keep", one)
     known = nn.Dense(emb_size)(nn.silu(nn.Dense(emb_size)(momentum_features(momentum))))
     embedding += keep[:, None] * known + (1.0 - keep[:, None]) * null[None]
     embedding = nn.Dense(emb_size)(nn.silu(nn.Dense(emb_size)(nn.silu(embedding))))
     mask = keep[:, None, None, None]
-    codes = [mask * PixelCondition(2 * self.features)(momentum, known, z.shape[1] // 2**level)
+    codes = [mask * PixelCondition(2 * self.features)(
+                 pixel_coordinates(end, z.shape[1] // 2**level, z.shape[2] // 2**level), known)
              for level in range(len(self.multipliers))]
 
     block = lambda width: ResidualBlock(width, self.num_groups)
-    h = nn.Conv(self.features, (3, 3))(jnp.concatenate([z, codes[0]], axis=-1))
+    h = Conv(self.features)(jnp.concatenate([z, codes[0]], axis=-1))
     skips = []
     for level, multiplier in enumerate(self.multipliers):
       width = multiplier * self.features
@@ -114,4 +107,4 @@ class LatentUNet(nn.Module):
       if level:
         h = depth_to_space(nn.Dense(4 * self.multipliers[level - 1] * self.features)(h), 2)
     h = nn.silu(nn.GroupNorm(self.num_groups)(h))
-    return nn.Conv(out_channels, (3, 3), kernel_init=nn.initializers.zeros)(h)
+    return zero_conv(out_channels)(h)

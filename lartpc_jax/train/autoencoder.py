@@ -12,8 +12,8 @@ from lartpc_jax.networks.api import AutoencoderNetwork
 from lartpc_jax.train.task import Task
 
 
-def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform, threshold_mev: float, num_pixels: int,
-                     batch_fn: Callable, holdout_batch: dict, kl_weight: float, charge_weight: float,
+def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform, threshold_mev: float,
+                     shape: tuple[int, int], batch_fn: Callable, holdout_batch: dict, kl_weight: float, charge_weight: float,
                      emd: Callable, figure: Callable | None, export: Callable | None) -> Task:
   """Task whose loss is reconstruction + kl_weight KL + charge_weight (relative error of the total charge)^2.
 
@@ -21,23 +21,23 @@ def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform,
     network: autoencoder.
     transform: charge transform.
     threshold_mev: pixels below are zero, in the data and after decoding.
-    num_pixels: image size.
-    batch_fn: step -> dict(image [b 1 n n], ...).
-    holdout_batch: images [b 1 n n] never trained on, for evaluation and pictures.
+    shape: (h, w) of the images.
+    batch_fn: step -> dict(image [b h w], ...).
+    holdout_batch: images [b h w] never trained on, for evaluation and pictures.
     kl_weight: weight of the KL term, in nats, against the summed squared error.
     charge_weight: weight of the charge term.
-    emd: (images [b n n], images [b n n]) -> Earth Mover's Distances [b] in pixels.
+    emd: (images [b h w], images [b h w]) -> Earth Mover's Distances [b] in pixels.
     figure: (images, reconstructions) -> Figure.
     export: (params, directory, info, scale) -> None; scale is the LatentScale measured on the holdout.
   """
   def loss_fn(params, batch, key):
-    terms = losses.autoencoder_terms(network.encode, network.decode, params, batch["image"][:, 0], key,
+    terms = losses.autoencoder_terms(network.encode, network.decode, params, batch["image"], key,
                                      transform=transform)
     metrics = {name: value.mean() for name, value in terms._asdict().items()}
     metrics["charge"] = jnp.sqrt(metrics["charge"])  # rms relative error
     return jnp.mean(terms.reconstruction + kl_weight * terms.kl + charge_weight * terms.charge), metrics
 
-  holdout = jnp.asarray(holdout_batch["image"][:, 0])
+  holdout = jnp.asarray(holdout_batch["image"])
 
   @jax.jit
   def reconstruct(params):
@@ -62,5 +62,5 @@ def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform,
     latent, _ = reconstruct(params)
     export(params, directory, info, measure_latent_scale(latent))
 
-  return Task(init=lambda key: network.init(key, num_pixels), loss_fn=loss_fn, batch_fn=batch_fn, evaluate=evaluate,
+  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=batch_fn, evaluate=evaluate,
               draw=draw if figure else None, export=export_weights if export else None)

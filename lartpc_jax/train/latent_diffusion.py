@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import losses
-from lartpc_jax.generator import Diffusion, make_generate, prior_noise
+from lartpc_jax.generator import Diffusion, condition_of, make_generate, prior_noise, to_state
 from lartpc_jax.networks.api import DenoiserNetwork
 from lartpc_jax.train.task import Task
 
 
-def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, batch_fn: Callable, holdout_batch: dict,
+def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, batch_fn: Callable, holdout: dict,
                           p_mean: float, p_std: float, cond_dropout: float, sampler: Callable, emd: Callable,
                           figure: Callable | None, export: Callable | None) -> Task:
   """Task of denoising score matching on latents of a frozen autoencoder.
@@ -19,8 +19,9 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
   Args:
     network: denoiser.
     diffusion: everything but trained parameters (its params are ignored).
-    batch_fn: step -> dict(image [b 1 n n], momentum_mev [b 3]).
-    holdout_batch: the same, never trained on, for evaluation and pictures.
+    batch_fn: step -> dict(image [b h w], momentum_mev [b 3]) in the track frame.
+    holdout: dict(track: such a batch, image [b n n], momentum_mev [b 3] as in the detector), never trained on, for
+      evaluation and pictures.
     p_mean: mean of log sigma in training.
     p_std: standard deviation of log sigma in training.
     cond_dropout: share of examples trained without condition.
@@ -29,14 +30,15 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
     figure: (real images, generated images, momentum_mev) -> Figure.
     export: (params, directory, info) -> None.
   """
-  encode = jax.jit(diffusion.latent.encode)
+  @jax.jit
+  def encode(images, momentum_mev):
+    return {"z": to_state(diffusion, images, momentum_mev), **condition_of(diffusion, momentum_mev)}
 
-  def encoded_batch(step):
-    batch = batch_fn(step)
-    return {"z": encode(batch["image"][:, 0]), "momentum": batch["momentum_mev"] / diffusion.momentum_scale_mev}
+  encoded = lambda batch: encode(batch["image"], batch["momentum_mev"])
 
   def losses_of(params, batch, key):
-    return losses.edm_denoising(network.apply, params, batch["z"], {"momentum": batch["momentum"]}, key,
+    cond = {name: batch[name] for name in ("momentum", "end")}
+    return losses.edm_denoising(network.apply, params, batch["z"], cond, key,
                                 sigma_data=diffusion.sigma_data, p_mean=p_mean, p_std=p_std,
                                 cond_dropout=cond_dropout)
 
@@ -44,9 +46,8 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
     values, _ = losses_of(params, batch, key)
     return values.mean(), {}
 
-  images = np.asarray(holdout_batch["image"][:, 0])
-  momentum_mev = jnp.asarray(holdout_batch["momentum_mev"])
-  held = {"z": encode(images), "momentum": momentum_mev / diffusion.momentum_scale_mev}
+  images, momentum_mev = np.asarray(holdout["image"]), jnp.asarray(holdout["momentum_mev"])
+  held = encoded(holdout["track"])
 
   @jax.jit
   def generate(params, key):
@@ -64,7 +65,7 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
             "eval/emd_median": float(np.median(distances)), "eval/charge_ratio_median": float(np.median(charge))}
 
   def draw(params, key):
-    return figure(images[:8], np.asarray(generate(params, key))[:8], np.asarray(np.asarray(momentum_mev[:8])))
+    return figure(images[:8], np.asarray(generate(params, key))[:8], np.asarray(momentum_mev[:8]))
 
-  return Task(init=lambda key: network.init(key, diffusion.latent_shape), loss_fn=loss_fn, batch_fn=encoded_batch,
-              evaluate=evaluate, draw=draw if figure else None, export=export)
+  return Task(init=lambda key: network.init(key, diffusion.latent_shape), loss_fn=loss_fn,
+              batch_fn=lambda step: encoded(batch_fn(step)), evaluate=evaluate, draw=draw if figure else None, export=export)

@@ -1,0 +1,44 @@
+"""Adam on the chart of momenta: one second moment for the direction, one for the energy."""
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+_EPSILON = 1e-8
+
+
+class SphereAdamState(NamedTuple):
+  """Moments of the gradient of b hypotheses."""
+  count: jax.Array        # steps taken
+  mean: jax.Array         # [b 4]
+  square: jax.Array       # [b 2]: mean square per degree of freedom of the direction, and of the energy
+
+
+def _tangential(vector: jax.Array, hypothesis: jax.Array) -> jax.Array:
+  n = hypothesis[:, :3]
+  direction = vector[:, :3] - jnp.sum(vector[:, :3] * n, axis=-1, keepdims=True) * n
+  return jnp.concatenate([direction, vector[:, 3:]], axis=-1)
+
+
+def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float) -> optax.GradientTransformation:
+  """Adam on the product of sphere and line (Becigneul & Ganea 2019, alg. 1a): each factor has one adaptive step size.
+
+  Adam by coordinates would stretch the gradient along x, y and z differently, so that the path would depend on the choice
+  of axes. The first moment is carried along by projection on the tangent plane. `update` needs params: hypotheses [b 4]
+  of `chart`, retracted; gradients are tangents there.
+  """
+  def init(params):
+    return SphereAdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(params), jnp.zeros_like(params[:, :2]))
+
+  def update(gradient, state, params):
+    mean = b1 * _tangential(state.mean, params) + (1.0 - b1) * gradient
+    factors = jnp.stack([0.5 * jnp.sum(gradient[:, :3] ** 2, axis=-1), gradient[:, 3] ** 2], axis=-1)
+    square = b2 * state.square + (1.0 - b2) * factors
+    count = state.count + 1
+    rms = jnp.sqrt(square / (1.0 - b2**count)) + _EPSILON
+    scale = jnp.concatenate([jnp.repeat(rms[:, :1], 3, axis=1), rms[:, 1:]], axis=1)
+    step = -learning_rate(state.count) * mean / (1.0 - b1**count) / scale
+    return step, SphereAdamState(count, mean, square)
+
+  return optax.GradientTransformation(init, update)
