@@ -309,9 +309,10 @@ def build_settings(values: dict) -> Settings:
   for name, default in Settings._field_defaults.items():
     if isinstance(default, int) and getattr(settings, name) < 1:
       raise ValueError(f"Config key inference.{name} must be at least 1; got {getattr(settings, name)}.")
-  if settings.num_starts > settings.num_candidates:
-    raise ValueError(f"Config key inference.num_starts = {settings.num_starts} exceeds inference.num_candidates = "
-                     f"{settings.num_candidates}.")
+  for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates")):
+    if getattr(settings, small) > getattr(settings, large):
+      raise ValueError(f"Config key inference.{small} = {getattr(settings, small)} exceeds inference.{large} = "
+                       f"{getattr(settings, large)}.")
   return settings
 
 

@@ -117,7 +117,8 @@ def test_bad_diffusion_configs_are_named(weights, key, value, message):
     ("sampler.eta", 0.0, "Unknown config key sampler.eta = 0.0; allowed"),
     ("inference.restarts", 2, "Unknown config key inference.restarts = 2; allowed"),
     ("inference.num_starts", 0, "inference.num_starts must be at least 1; got 0"),
-    ("inference.num_starts", 99, "inference.num_starts = 99 exceeds inference.num_candidates = 16"),
+    ("inference.num_starts", 99, "inference.num_starts = 99 exceeds inference.num_screened = 4"),
+    ("inference.num_screened", 17, "inference.num_screened = 17 exceeds inference.num_candidates = 16"),
 ])
 def test_bad_inference_configs_are_named(weights, key, value, message):
   diffusion, _ = lib.build_diffusion(weights)

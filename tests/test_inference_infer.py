@@ -10,11 +10,13 @@ from lartpc_jax import emd
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.errors import momentum_error
 from lartpc_jax.inference.infer import Infer, Inferred, Settings, check_target_images, make_infer
+from lartpc_jax.inference.objective import make_objective
 from tests import toy_generator as toy
 
 VIEWS = ("xy", "xz")
 NUM_EVENTS = 6
-SMALL = Settings(num_candidates=200, num_starts=2, first_steps=14, first_draws=2, second_steps=16, second_draws=2,
+SMALL = Settings(num_candidates=200, num_screened=16, num_starts=2, first_steps=14, first_draws=2,
+                 second_steps=16, second_draws=2,
                  learning_rate=0.1, second_learning_rate=0.03, num_averaged=4, vertex_power=1.0, vertex_radius_px=2.0,
                  charge_weight_px=20.0)
 
@@ -96,7 +98,7 @@ def test_reported_distance_is_the_exact_one(one_view):
   """Without scatter all draws are alike, so emd_end is POT's W1 between the target and the drawn image."""
   found = one_view.found
   exact = [emd.exact_emd(np.asarray(a[0]), np.asarray(b[0])) for a, b in zip(found.images, one_view.images)]
-  np.testing.assert_allclose(found.emd_end[:, 0], exact, rtol=0.02, atol=0.02)
+  np.testing.assert_allclose(found.emd_end[:, 0], exact, rtol=0.02, atol=0.03)  # a fit ends at 0.1 px: few pixels move
 
 
 def test_no_proton_does_not_converge(two_views, one_view):
@@ -150,7 +152,8 @@ def test_refine_from_given_starts(one_view):
 def test_candidates(two_views):
   """Hypotheses inside the range with its margin, and the pooled images that belong to them."""
   candidates = two_views.candidates
-  assert candidates.hypothesis.shape == (200, 4) and candidates.images.shape == (200, 2, 16, 16)
+  assert candidates.hypothesis.shape == (200, 4) and candidates.images.shape == (200, 2, 64, 64)
+  np.testing.assert_array_equal(candidates.pooled, screening.pool(candidates.images, 4))
   low, high = toy.KINETIC_RANGE_MEV
   momentum = chart.to_momentum(candidates.hypothesis, (low - 2.0, high + 2.0))  # kinetic_margin_mev
   kinetic = np.sqrt(np.sum(np.asarray(momentum, float) ** 2, 1) + 938.27209**2) - 938.27209
@@ -160,27 +163,36 @@ def test_candidates(two_views):
 
 def screen_of(candidates_mev, targets):
   images = toy.straight_images(candidates_mev, VIEWS)
-  candidates = screening.Candidates(jnp.zeros((len(images), 4)), screening.pool(images, 4))
-  return candidates, screening.make_screen(emd.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), factor=4,
-                                           charge_weight_px=20.0)
+  candidates = screening.Candidates(jnp.zeros((len(images), 4)), images, screening.pool(images, 4))
+  objective = make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64,
+                             charge_weight_px=20.0)
+  screen = screening.make_screen(emd.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), objective.compare,
+                                 factor=4, charge_weight_px=20.0, num_screened=4, num_starts=3)
+  targets = toy.straight_images(targets, VIEWS)
+  return candidates, np.asarray(jax.jit(screen)(targets, objective.prepare(targets), candidates))
 
 
 def test_screening_ranks_by_angle():
-  """In pooled pixels, summed over the views: nothing at the truth, growing with the angle."""
+  """The truth first, then by growing angle, whatever the order of the candidates."""
   truth = toy.random_momenta(1, seed=12)
-  turned = np.concatenate([toy.turn(truth, np.radians(a), seed=3) for a in (0, 10, 30, 60, 120)])
-  candidates, screen = screen_of(turned, truth)
-  values = np.asarray(jax.jit(screen)(toy.straight_images(truth, VIEWS), candidates))
-  assert values.shape == (1, 5) and values[0, 0] < 0.05 and np.all(np.diff(values[0]) > 0), values
+  turned = np.concatenate([toy.turn(truth, np.radians(a), seed=3) for a in (30, 120, 10, 60, 0)])
+  _, best = screen_of(turned, truth)
+  np.testing.assert_array_equal(best, [[4, 2, 0]])
 
 
-def test_an_empty_candidate_is_the_last(two_views):
+def test_an_empty_candidate_is_the_last():
   """A generator may draw nothing; a distance to nothing is NaN, which must not win."""
   truth = toy.random_momenta(1, seed=12)
-  candidates, screen = screen_of(toy.random_momenta(5, seed=13), truth)
-  candidates = candidates._replace(images=candidates.images.at[2].set(0.0))
-  values = jax.jit(screen)(toy.straight_images(truth, VIEWS), candidates)[0]
-  assert values[2] == np.inf and np.all(np.isfinite(np.delete(values, 2)))
+  others = toy.random_momenta(5, seed=13)
+  nothing = jnp.zeros((1, 2, 64, 64))
+  images = jnp.concatenate([nothing, toy.straight_images(others, VIEWS), nothing])
+  objective = make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64)
+  screen = screening.make_screen(emd.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), objective.compare,
+                                 factor=4, charge_weight_px=0.0, num_screened=7, num_starts=5)
+  candidates = screening.Candidates(jnp.zeros((7, 4)), images, screening.pool(images, 4))
+  targets = toy.straight_images(truth, VIEWS)
+  best = jax.jit(screen)(targets, objective.prepare(targets), candidates)
+  assert sorted(np.asarray(best)[0].tolist()) == [1, 2, 3, 4, 5]
 
 
 def test_pool():

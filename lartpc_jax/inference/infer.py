@@ -12,21 +12,25 @@ from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.descent import make_descent
 from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective
 
+CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
+
 
 class Settings(NamedTuple):
   """Knobs of the inference; a config block `inference` has the same keys."""
-  num_candidates: int = 256         # random starts, drawn once and screened against every event
+  num_candidates: int = 1024        # random starts, drawn once and screened against every event on coarse images
+  num_screened: int = 32            # the best of them go on to full images
   num_starts: int = 2               # best candidates refined in the first stage
-  first_steps: int = 10
+  first_steps: int = 8
   first_draws: int = 4
   second_steps: int = 12            # the best of the first stage goes on
   second_draws: int = 6
   learning_rate: float = 0.06       # radians of direction, logits of energy
   second_learning_rate: float = 0.02
   num_averaged: int = 6
-  vertex_power: float = 2.0
+  first_vertex_power: float = 0.0   # screening and first stage see the whole track, so its length too
+  vertex_power: float = 2.0         # the second stage looks where the direction is written
   vertex_radius_px: float = 2.0
-  charge_weight_px: float = 2.0    # a generator whose charge scatters makes a larger one rough
+  charge_weight_px: float = 10.0    # a generator whose charge scatters would make it rough
   kinetic_margin_mev: float = 2.0   # the chart reaches this far beyond the trained range
   max_emd_px: float = 3.0           # a fit that ends above this, in any view, has not converged
   max_spread_mev: float = 25.0      # nor one whose last iterates scatter by more
@@ -40,7 +44,7 @@ class Inferred(NamedTuple):
   emd_end: Float[Array, "b v"]        # the same at the end, on draws that the descent has not used
   converged: Float[Array, " b"] | Array
   trajectory: Float[Array, "s b 3"]   # of the hypothesis that won, both stages
-  values: Float[Array, "s b"]         # objective along it
+  values: Float[Array, "s b"]         # objective of each stage along it
   images: Float[Array, "b v n n"]     # one generated draw at the end, MeV
   start_momentum_mev: Float[Array, "b h 3"]  # the refined starts
   end_momentum_mev: Float[Array, "b h 3"]    # where the first stage took them
@@ -70,28 +74,30 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
   """
   low, high = kinetic_range_mev
   bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
-  objective = make_objective(
-      generate, emd_lib.make_emd(**emd_lib.DESCENT), views=views, num_pixels=num_pixels,
-      vertex_power=settings.vertex_power, vertex_radius_px=settings.vertex_radius_px,
-      charge_weight_px=settings.charge_weight_px)
-  descents = [make_descent(objective.evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
+  first_objective, objective = (make_objective(
+      generate, emd_lib.make_emd(**emd_lib.DESCENT), views=views, num_pixels=num_pixels, vertex_power=power,
+      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px)
+      for power in (settings.first_vertex_power, settings.vertex_power))
+  descents = [make_descent(stage.evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
                            final_learning_rate=final, num_averaged=averaged, mode=mode)
-              for steps, rate, final, averaged in (
-                  (settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1),
-                  (settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
+              for stage, steps, rate, final, averaged in (
+                  (first_objective, settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1),
+                  (objective, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
                    settings.num_averaged))]
   factor = 4
-  screen = screening.make_screen(emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), factor=factor,
-                                 charge_weight_px=settings.charge_weight_px)
+  screen = screening.make_screen(
+      emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), first_objective.compare, factor=factor,
+      charge_weight_px=settings.charge_weight_px, num_screened=settings.num_screened, num_starts=settings.num_starts)
   report = emd_lib.make_emd(**emd_lib.REPORTING)
   noise_of = lambda key, draws: antithetic_noise(key, len(views), draws, latent_shape)
 
   def draw_candidates(key) -> screening.Candidates:
     key_hypothesis, key_noise = jax.random.split(key)
     hypothesis = chart.random_hypotheses(key_hypothesis, settings.num_candidates)
-    momentum = chart.to_momentum(hypothesis, bounds)
-    images = generate_views(generate_fast, noise_of(key_noise, 1), momentum, views)[:, :, 0]
-    return screening.Candidates(hypothesis, screening.pool(images, factor))
+    noise = noise_of(key_noise, 1)
+    draw = lambda h: generate_views(generate_fast, noise, chart.to_momentum(h[None], bounds), views)[0, :, 0]
+    images = jax.lax.map(draw, hypothesis, batch_size=min(CANDIDATES_AT_ONCE, settings.num_candidates))
+    return screening.Candidates(hypothesis, images, screening.pool(images, factor))
 
   def plain_emd(momentum, images, noise):
     generated = generate_views(generate, noise, momentum, views)
@@ -102,9 +108,9 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
   def refine(images: Float[Array, "b v n n"], start_momentum_mev: Float[Array, "b h 3"], key) -> Inferred:
     b, h = start_momentum_mev.shape[:2]
     key_first, key_second, key_report = jax.random.split(key, 3)
-    targets = objective.prepare(images)
+    targets, first_targets = objective.prepare(images), first_objective.prepare(images)
     starts = chart.from_momentum(start_momentum_mev.reshape(-1, 3), bounds)
-    repeated = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), targets)
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), first_targets)
     first = descents[0](starts, repeated, noise_of(key_first, settings.first_draws))
     noise = noise_of(key_second, settings.second_draws)
     # the best start is the one with the lowest mean value over the last steps of the first stage
@@ -128,8 +134,7 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
         start_momentum_mev=start_momentum_mev, end_momentum_mev=ends)
 
   def infer(images: Float[Array, "b v n n"], candidates: screening.Candidates, key) -> Inferred:
-    coarse = screen(images, candidates)
-    _, best = jax.lax.top_k(-coarse, settings.num_starts)
+    best = screen(images, first_objective.prepare(images), candidates)
     starts = chart.to_momentum(candidates.hypothesis[best.reshape(-1)], bounds)
     return refine(images, starts.reshape(*best.shape, 3), key)
 

@@ -1,4 +1,4 @@
-"""Random starting points, screened cheaply: few sampler steps, one draw, coarse images."""
+"""Random starting points, screened in two passes: all on coarse images, the best of them on full ones. One draw each."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ from lartpc_jax.emd import EMD
 class Candidates(NamedTuple):
   """Random hypotheses with one coarse image a view; drawn once and compared with every event."""
   hypothesis: Float[Array, "m 4"]
-  images: Float[Array, "m v p p"]  # pooled, MeV
+  images: Float[Array, "m v n n"]  # MeV
+  pooled: Float[Array, "m v p p"]  # the same, coarse
 
 
 def pool(images: Float[Array, "*b n n"], factor: int) -> Float[Array, "*b p p"]:
@@ -21,8 +22,34 @@ def pool(images: Float[Array, "*b n n"], factor: int) -> Float[Array, "*b p p"]:
   return images.reshape(*batch, n // factor, factor, n // factor, factor).sum((-3, -1))
 
 
-def make_screen(distance: EMD, *, factor: int, charge_weight_px: float) -> Callable:
-  """Builds screen(targets [b v n n], candidates) -> coarse objective [b m], in pooled pixels, summed over the views.
+def make_screen(distance: EMD, compare_full: Callable, *, factor: int, charge_weight_px: float, num_screened: int,
+                num_starts: int) -> Callable:
+  """Builds screen(images [b v n n], targets, candidates) -> indices [b h] of the best candidates for each event.
+
+  Args:
+    distance: for pooled images.
+    compare_full: `Objective.compare`, for full ones.
+    factor: pixels pooled in each direction.
+    charge_weight_px: of the objective.
+    num_screened: candidates that the coarse pass leaves to the full one.
+    num_starts: h.
+  """
+  coarse = _make_coarse(distance, factor=factor, charge_weight_px=charge_weight_px)
+
+  def screen(images, targets, candidates: Candidates):
+    def one(inputs):
+      image, target = inputs
+      _, kept = jax.lax.top_k(-coarse(image, candidates), num_screened)
+      drawn = candidates.images[kept][:, :, None]
+      values = compare_full(drawn, jax.tree.map(lambda x: jnp.repeat(x[None], num_screened, axis=0), target))
+      _, best = jax.lax.top_k(-jnp.where(jnp.isnan(values), jnp.inf, values), num_starts)
+      return kept[best]
+    return jax.lax.map(one, (images, targets))
+  return screen
+
+
+def _make_coarse(distance: EMD, *, factor: int, charge_weight_px: float) -> Callable:
+  """Builds coarse(target [v n n], candidates) -> objective [m] of pooled images, in pooled pixels, summed over views.
 
   The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full objective. An
   empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.
@@ -36,7 +63,7 @@ def make_screen(distance: EMD, *, factor: int, charge_weight_px: float) -> Calla
     prepared = jax.vmap(distance.prepare_target)(pooled)
     charge = pooled.sum((1, 2))
     over_views = jax.vmap(compare)
-    values = jax.vmap(lambda x: over_views(x, x.sum((1, 2)), prepared, charge).sum())(candidates.images)
+    values = jax.vmap(lambda x: over_views(x, x.sum((1, 2)), prepared, charge).sum())(candidates.pooled)
     return jnp.where(jnp.isnan(values), jnp.inf, values)
 
-  return lambda targets, candidates: jax.lax.map(lambda target: screen_one(target, candidates), targets)
+  return screen_one
