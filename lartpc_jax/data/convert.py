@@ -31,9 +31,9 @@ def convert(format_name: str, source: str | os.PathLike, out: str | os.PathLike,
   """Converts a file or directory, in pieces; `out` appears only when it is complete.
 
   Image formats become an npz (`images` [N v 64 64], `momentum` [N 3] if the source has it, more fields), or an npy of
-  images, with further fields as npy files beside it. 3D formats become a sparse-event npz (see data.events) with `number`
-  [N] (of the event in its file), `momentum_known` [N] and, where the source has labels, `vlabel` [M]. An event has a momentum
-  if it has just one primary particle whose momentum the file tells; other momenta are written as zeros.
+  images, with further fields as npy files beside it. 3D formats become a sparse-event npz (data.events) with `number`
+  [N] (of the event in its file), `momentum_known` [N] and, where the source has labels, `vlabel` [M]. An event has a
+  momentum if it has just one primary particle whose momentum the file tells; other momenta are written as zeros.
 
   Args:
     format_name: one of data.readers.formats.FORMATS.
