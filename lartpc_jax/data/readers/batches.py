@@ -1,0 +1,131 @@
+"""The group's batches: `batch_{i}.npy` with `batch_mom_{i}.npy` and perhaps `batch_xz_{i}.npy`, and their older names.
+
+Images are (n, 64, 64) in MeV, momenta (n, 3) in MeV/c, axis 0 of an image is the first momentum component. The older
+names are `protons64_{i}.npy` and `protons64_mom_{i}.npy`. Multi-track batches hold an image and a momentum for every track:
+(n, T, 64, 64) and (n, T, 3).
+"""
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lartpc_jax.data.readers.api import NUM_PIXELS, ImageSource, check_values, existing
+from lartpc_jax.data.readers.npy import NpyFile, open_npy, read_across, read_rows
+
+NAMES = {"batch": "xy", "batch_mom": "momentum", "batch_xz": "xz", "protons64": "xy", "protons64_mom": "momentum",
+         "protons64_xz": "xz"}
+PATTERN = re.compile(r"(batch|protons64)(_mom|_xz)?_(\d+)\.npy")
+TRACKS = ("each", "sum")
+
+
+class Batch(NamedTuple):
+  """The files of one number."""
+  xy: NpyFile
+  xz: NpyFile | None
+  momentum: NpyFile | None
+  num_tracks: int | None  # None: images have no axis of tracks
+
+
+def open_batches(path: str | os.PathLike, *, tracks: str = "each") -> ImageSource:
+  """Images of a directory of batches, or of one of them (the path of its `batch_{i}.npy`).
+
+  Args:
+    path: directory, or the images of one batch.
+    tracks: of multi-track batches, "each" makes an event of every track, "sum" adds the tracks up and puts their momenta
+      into the extra field `track_momenta` [n T 3].
+  Raises:
+    FileNotFoundError, ValueError: naming the file and field.
+  """
+  if tracks not in TRACKS:
+    raise ValueError(f"Unknown tracks={tracks!r}; choose from {list(TRACKS)}.")
+  batches = _find(existing(path))
+  first = batches[0]
+  for batch in batches[1:]:
+    for field in ("xz", "momentum"):
+      if (getattr(batch, field) is None) != (getattr(first, field) is None):
+        raise ValueError(f"{Path(batch.xy.path).parent}: field {field!r} is there for some batches only: "
+                         f"{Path(first.xy.path).name} and {Path(batch.xy.path).name} differ.")
+    if batch.num_tracks != first.num_tracks:
+      raise ValueError(f"{batch.xy.path}: field 'xy' has {batch.num_tracks or 'no axis of'} tracks, but {first.xy.path} has "
+                       f"{first.num_tracks or 'none'}.")
+  multi = first.num_tracks is not None
+  each = multi and tracks == "each"
+  counts = np.array([len(b.xy) * (b.num_tracks if each else 1) for b in batches])
+  views = ["xy"] + ["xz"] * (first.xz is not None)
+
+  def read_batch(i, start, stop):
+    return np.stack([_images(getattr(batches[i], view), start, stop, first.num_tracks, tracks) for view in views], axis=1)
+
+  def read_momenta(i, start, stop):
+    return _momenta(batches[i].momentum, start, stop, first.num_tracks if each else None)
+
+  extra = {}
+  if first.momentum is not None:
+    name = "track_momenta" if multi and not each else "momentum"
+    extra[name] = lambda start, stop: read_across(counts, read_momenta, start, stop)
+  return ImageSource(int(counts.sum()), len(views), lambda start, stop: read_across(counts, read_batch, start, stop), extra)
+
+
+def _find(path: Path) -> list[Batch]:
+  """The batches in the order of their numbers."""
+  directory = path if path.is_dir() else path.parent
+  found: dict[tuple[str, int], dict[str, Path]] = {}
+  for entry in sorted(directory.iterdir()):
+    match = PATTERN.fullmatch(entry.name)
+    if match:
+      stem, number = match[1], int(match[3])
+      found.setdefault((stem, number), {})[NAMES[stem + (match[2] or "")]] = entry
+  if path.is_file():
+    match = PATTERN.fullmatch(path.name)
+    if not match or match[2]:
+      raise ValueError(f"{path}: must be called batch_NUMBER.npy or protons64_NUMBER.npy, or give the directory.")
+    found = {key: files for key, files in found.items() if key == (match[1], int(match[3]))}
+  if not found:
+    raise ValueError(f"{directory}: holds no batch_NUMBER.npy and no protons64_NUMBER.npy.")
+  if len({stem for stem, _ in found}) > 1:
+    raise ValueError(f"{directory}: holds both batch_*.npy and protons64_*.npy; convert them from directories of their own.")
+  lonely = [files for files in found.values() if "xy" not in files]
+  if lonely:
+    raise ValueError(f"{next(iter(lonely[0].values()))}: has no images beside it (field 'xy').")
+  return [_open(found[key]) for key in sorted(found)]
+
+
+def _open(files: dict[str, Path]) -> Batch:
+  opened = {field: open_npy(existing(file), field) for field, file in files.items()}
+  xy, xz, momentum = opened["xy"], opened.get("xz"), opened.get("momentum")
+  pixels = (NUM_PIXELS, NUM_PIXELS)
+  num_tracks = xy.shape[1] if len(xy.shape) == 4 and xy.shape[2:] == pixels else None
+  if momentum is not None and num_tracks == 1 and len(momentum.shape) == 2:
+    num_tracks = None  # an axis of one channel
+  if xy.shape[1:] not in (pixels, (1, *pixels), (*pixels, 1)) and (num_tracks is None or not num_tracks):
+    raise ValueError(f"{xy.path}: field 'xy' must have shape (n, {NUM_PIXELS}, {NUM_PIXELS}) or (n, tracks, {NUM_PIXELS}, "
+                     f"{NUM_PIXELS}); got {xy.shape}.")
+  if xz is not None and xz.shape != xy.shape:
+    raise ValueError(f"{xz.path}: field 'xz' must have the shape of the xy images, {xy.shape}; got {xz.shape}.")
+  want = (len(xy), 3) if num_tracks is None else (len(xy), num_tracks, 3)
+  if momentum is not None and momentum.shape != want:
+    raise ValueError(f"{momentum.path}: field 'momentum' must have shape {want}; got {momentum.shape}.")
+  return Batch(xy, xz, momentum, num_tracks)
+
+
+def _images(file: NpyFile, start: int, stop: int, num_tracks: int | None, tracks: str) -> np.ndarray:
+  """[b p p] of rows start ... stop - 1, where a row is a track for tracks="each"."""
+  if num_tracks is not None and tracks == "each":
+    first, last = start // num_tracks, -(-stop // num_tracks)
+    images = read_rows(file, first, last).reshape(-1, NUM_PIXELS, NUM_PIXELS)
+    images = images[start - first * num_tracks:stop - first * num_tracks]
+  elif num_tracks is not None:
+    images = read_rows(file, start, stop).sum(axis=1)
+  else:
+    images = read_rows(file, start, stop).reshape(-1, NUM_PIXELS, NUM_PIXELS)
+  return check_values(images, file.path, file.field, minimum=0.0)
+
+
+def _momenta(file: NpyFile, start: int, stop: int, num_tracks: int | None) -> np.ndarray:
+  if num_tracks is None:
+    return check_values(read_rows(file, start, stop), file.path, file.field)
+  first, last = start // num_tracks, -(-stop // num_tracks)
+  rows = read_rows(file, first, last).reshape(-1, 3)[start - first * num_tracks:stop - first * num_tracks]
+  return check_values(rows, file.path, file.field)

@@ -1,0 +1,32 @@
+"""launch.convert: from the command line to a file that the package reads; mistakes are one message."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lartpc_jax.data.images import open_images
+from lartpc_jax.data.rasterize import ImageSpec
+
+
+def run(repo, *arguments):
+  return subprocess.run([sys.executable, "-m", "launch.convert", *arguments], cwd=repo,
+                        env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": "."}, capture_output=True, text=True, timeout=120,
+                        check=False)
+
+
+def test_root_to_images(repo, tmp_path):
+  done = run(repo, "--format=edepsim_root", "--input=tests/data/edepsim.root", f"--out={tmp_path}/a.npz", "--num_events=4")
+  assert done.returncode == 0 and "4 events in" in done.stdout and "momentum of 4 known" in done.stdout, done.stderr
+  found = open_images(tmp_path / "a.npz", views=("xy", "xz"), spec=ImageSpec())
+  assert found.images.shape == (4, 2, 64, 64) and found.momentum_mev[3].tolist() == [303.0, -30.0, 5.0]
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["--format=pilarnet"], "Give --input"), (["--format=jpeg"], "jpeg"),
+    (["--format=pilarnet", "--input=tests/data/edepsim.root", "--out=OUT"], "edepsim.root: is not a readable HDF5 file"),
+    (["--format=pilarnet", "--input=x", "--out=OUT", "--split=train"], "--split does not go with --format=pilarnet")])
+def test_mistakes_are_one_message(repo, tmp_path, arguments, message):
+  done = run(repo, *(a.replace("OUT", str(tmp_path / "a.npz")) for a in arguments))
+  assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+  assert not list(tmp_path.iterdir())
