@@ -114,3 +114,13 @@ def test_views():
   for views in ([], ["xy", "xy"]):
     with pytest.raises(ValueError, match="at least one view, each once"):
       images_lib.check_views(views)
+
+
+def test_a_momentum_of_zero_is_no_truth(tmp_path):
+  """Converted files write zeros where their source knows no momentum."""
+  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(3))
+  events.momentum_mev[1] = 0.0
+  events_lib.save_events(tmp_path / "e.npz", events)
+  found = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC)
+  assert found.momentum_mev is None and len(found.images) == 3
+  assert images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC, num=1).momentum_mev is not None

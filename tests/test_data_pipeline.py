@@ -70,6 +70,10 @@ def test_bad_splits_and_sizes_are_named(events, tmp_path):
     pipeline.split_events(events, "test", num_holdout=1)
   with pytest.raises(ValueError, match="data.batch_size must be at least 1; got 0"):
     pipeline.make_batches(events, batch_size=0, seed=0, frame=TrackFrame())
+  unknown = select_events(events, np.arange(3))
+  unknown.momentum_mev[1] = 0.0
+  with pytest.raises(ValueError, match="1 events have no momentum .*the first is number 1; training needs it"):
+    pipeline.make_batches(unknown, batch_size=2, seed=0, frame=TrackFrame())
   with pytest.raises(ValueError, match="data.path is not set.*'sample'"):
     pipeline.open_events("")
   with pytest.raises(FileNotFoundError, match="nothing.npz"):

@@ -46,6 +46,8 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
     spec: geometry of the images that the generator knows.
     first: number of the first event.
     num: number of events.
+  Returns:
+    Images and the truth, if every one of the events has a momentum other than zero.
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, or fewer events. Pixel
@@ -63,7 +65,10 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   events = pipeline.open_events(path)
   chosen = np.arange(len(events))[_select(len(events), first, num, path)]
   images = pipeline.images_of(events, chosen, views=views, spec=spec)
-  return ImageSet(images, events.momentum_mev[chosen], clean_events(events, chosen, views=views, spec=spec), len(events))
+  momentum_mev = events.momentum_mev[chosen]
+  if not np.all(np.any(momentum_mev != 0, axis=1)):  # zero means unknown (see data.convert)
+    return ImageSet(images, None, None, len(events))
+  return ImageSet(images, momentum_mev, clean_events(events, chosen, views=views, spec=spec), len(events))
 
 
 def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...], spec: raster.ImageSpec) -> np.ndarray:

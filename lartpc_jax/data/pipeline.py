@@ -63,6 +63,10 @@ def make_batches(events: Events, *, batch_size: int, seed: int, frame: TrackFram
   """
   if batch_size < 1:
     raise ValueError(f"data.batch_size must be at least 1; got {batch_size}.")
+  unknown = np.flatnonzero(~np.any(events.momentum_mev != 0, axis=1))
+  if len(unknown):
+    raise ValueError(f"{len(unknown)} events have no momentum (zero means unknown), the first is number {unknown[0]}; "
+                     "training needs it.")
   key = jax.random.key(seed)
 
   def batch_fn(step: int) -> dict:
