@@ -43,7 +43,8 @@ def main(argv) -> int:
   validation = validate.compare(reference, fast)
   text = validate.report(validation)
   failed = validate.failures(validation)
-  text += "\n" + ("Everything is within its limit." if not failed else "Outside their limits:\n\n- " + "\n- ".join(failed)) + "\n"
+  verdict = "Outside their limits:\n\n- " + "\n- ".join(failed) if failed else "Everything is within its limit."
+  text += f"\n{verdict}\n"
   print(text)
   out = Path(values.out)
   out.mkdir(parents=True, exist_ok=True)

@@ -38,25 +38,27 @@ def still_noise(num_steps):
                     nuclear=jnp.full(2, 0.5))
 
 
-@pytest.mark.parametrize("particle,kinetic_mev", [("proton", 50.0), ("proton", 100.0), ("muon", 60.0),
+@pytest.mark.parametrize("particle,kinetic_mev", [("proton", 50.0), ("muon", 60.0),
                                                   ("electron_approximate", 30.0)])
 def test_deposits_add_up_to_the_energy(particle, kinetic_mev):
-  track = simulate(fast.make_fast_simulator(particle), kinetic_mev, num=50)
+  track = simulate(fast.make_fast_simulator(particle, num_steps=40), kinetic_mev, num=50)
   np.testing.assert_allclose(track.edep_mev.sum(1), kinetic_mev, rtol=2e-6)
   assert np.all(track.edep_mev >= 0) and np.isfinite(track.position_mm).all()
 
 
 @pytest.mark.parametrize("scale", [1.0, stopping.GEANT4_SCALE])
-@pytest.mark.parametrize("kinetic_mev", [20.0, 50.0, 100.0])
-def test_without_noise_it_is_the_continuous_slowing_down(kinetic_mev, scale):
+def test_without_noise_it_is_the_continuous_slowing_down(scale):
   simulator = fast.make_fast_simulator(stopping_scale=scale)
-  track = simulator.transport(jnp.float32(kinetic_mev), UP, still_noise(simulator.num_steps))
-  length = stopping.csda_range(kinetic_mev, PROTON, scale=scale)
-  np.testing.assert_allclose(track.position_mm[-1, :2], 0.0, atol=1e-6)
-  np.testing.assert_allclose(track.position_mm[-1, 2], length, rtol=2e-3)  # log-normal median of a step: below its mean
-  left = kinetic_mev - np.cumsum(track.edep_mev)[30]  # energy after 31 steps
+  kinetic = np.array([20.0, 50.0, 100.0])
+  noise = still_noise(simulator.num_steps)
+  run = jax.jit(jax.vmap(lambda t: simulator.transport(t, UP, noise)))
+  track = jax.tree.map(lambda x: np.asarray(x, float), run(jnp.asarray(kinetic, jnp.float32)))
+  length = stopping.csda_range(kinetic, PROTON, scale=scale)
+  np.testing.assert_allclose(track.position_mm[:, -1, :2], 0.0, atol=1e-6)
+  np.testing.assert_allclose(track.position_mm[:, -1, 2], length, rtol=1.2e-2)  # steps of median length, below their mean
+  left = kinetic - track.edep_mev[:, :31].sum(1)
   travelled = length - stopping.csda_range(left, PROTON, scale=scale)
-  np.testing.assert_allclose(track.position_mm[31, 2], travelled, rtol=1e-2)
+  np.testing.assert_allclose(track.position_mm[:, 31, 2], travelled, rtol=1.5e-2)
 
 
 def test_mean_path_and_range_straggling(proton, tracks):
@@ -83,30 +85,28 @@ def test_energy_loss_in_a_thin_slab_is_bohrs(tracks):
   assert abs(loss.var() / variance - 1) < 4 * np.sqrt(2 / NUM) + 0.06  # nodes and interpolation
 
 
-def moments(num=20_000, steps=13):
-  """Projected angle and displacement after 13 steps, about 12 mm, of 100 MeV protons."""
-  simulator = fast.make_fast_simulator(scattering_scale=1.0)
-  track = simulate(simulator, 100.0, num=num, seed=3)
-  points = track.position_mm[:, :steps + 1]
-  depth = points[:, -1, 2].mean()
-  before, after = points[:, -2], points[:, -1]
-  following = track.position_mm[:, steps + 1] - after  # half of the next step's turn comes with it
-  del before
-  return points[:, -1, :2], following[:, :2] / following[:, 2:], depth, simulator
+@pytest.fixture(scope="module")
+def slab():
+  """Projected places and angles after 13 steps, and their depth, about 12 mm, of 100 MeV protons."""
+  steps = 13
+  track = simulate(fast.make_fast_simulator(scattering_scale=1.0, num_steps=96), 100.0, num=12_000, seed=3)
+  place = track.position_mm[:, steps]
+  following = track.position_mm[:, steps + 1] - place  # half of the next step's turn comes with it
+  return place[:, :2], following[:, :2] / following[:, 2:], place[:, 2].mean()
 
 
-def test_displacements_follow_fermi_and_eyges():
-  """In a thin slab <x^2> = <theta^2> z^2 / 3 and <x theta> = <theta^2> z / 2 (Eyges 1948), whatever the single scattering."""
-  place, angle, depth, _ = moments()
+def test_displacements_follow_fermi_and_eyges(slab):
+  """In a thin slab <x^2> = <theta^2> z^2 / 3 and <x theta> = <theta^2> z / 2 (Eyges 1948), for any angles."""
+  place, angle, depth = slab
   # The angle is seen half a step on; the first steps are a little weaker than the last ones.
   angle2 = np.mean(angle**2) * 13 / 13.33
   np.testing.assert_allclose(np.mean(place**2) / (angle2 * depth**2 / 3), 1.0, atol=0.06)
   np.testing.assert_allclose(np.mean(place * angle) / (angle2 * depth / 2), 1.0, atol=0.05)
 
 
-def test_core_of_the_scattering_is_highlands():
+def test_core_of_the_scattering_is_highlands(slab):
   """Central 68 % in 12 mm within 6 % of the PDG's formula, good to 11 % by itself, for the unscaled theory."""
-  _, angle, depth, _ = moments()
+  _, angle, depth = slab
   core = 0.5 * np.diff(np.percentile(angle, [15.87, 84.13]))[0]
   energy = 100 - 0.5 * depth * stopping.stopping_power(100.0, PROTON)
   assert abs(core / scattering.highland_angle(energy, depth * 13.5 / 13, PROTON) - 1) < 0.06
@@ -130,13 +130,15 @@ def test_second_moment_of_a_step():
 
 
 def test_tail_of_a_step_is_rutherfords():
-  """The chance of an angle beyond theta is chi_c^2 / theta^2 (before the nucleus cuts it off)."""
+  """The chance of an angle beyond theta is chi_c^2 / theta^2 but for the nucleus, which cuts it off smoothly."""
   kin = stopping.kinematics(90.0, PROTON)
   ones = jnp.ones(1)
   chi_c2 = float(0.9 * scattering.characteristic_power(90.0, PROTON))
   factor = scattering.deflection_per_noise(7.5 * ones, chi_c2 * ones, kin.momentum_mev * ones, kin.beta2 * ones, PROTON)
   theta2 = 15.0 * float(factor[0])**2
-  assert 1.0 < np.exp(-7.5) * theta2 / chi_c2 < 1.06  # what is left of the core adds a little
+  cut = 1 / (1 + np.exp(7.5) * chi_c2 / float(scattering.largest_angle2(kin.momentum_mev * ones)[0]))
+  assert cut > 0.85
+  np.testing.assert_allclose(np.exp(-7.5) * theta2 / chi_c2, cut, atol=0.03)  # what is left of the core
 
 
 def test_the_seed_decides(proton):

@@ -6,7 +6,7 @@ from lartpc_jax.simulation import nuclear, pstar, stopping
 
 PROTON, MUON = stopping.PARTICLES["proton"], stopping.PARTICLES["muon"]
 DENSITY = stopping.LIQUID_ARGON.density
-# Muons in liquid argon: kinetic energy in MeV and CSDA range in g/cm2, PDG Atomic and Nuclear Properties (Groom et al. 2001).
+# Muons in liquid argon: kinetic energy in MeV, CSDA range in g/cm2; PDG Atomic and Nuclear Properties (Groom et al. 2001).
 MUON_RANGES = np.array([(20.0, 3.321), (30.0, 6.598), (40.0, 10.58), (80.0, 30.84), (100.0, 42.50), (140.0, 67.32),
                         (200.0, 106.3), (300.0, 172.5), (400.0, 238.5)])
 

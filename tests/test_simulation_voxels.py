@@ -70,7 +70,7 @@ def test_merge_equals_a_loop():
         sums[c] = sums.get(c, 0.0) + float(e)
     assert count[i] == len(sums)
     np.testing.assert_allclose(edep[start:start + count[i]], [sums[c] for c in sorted(sums)], rtol=1e-6)
-    np.testing.assert_array_equal(voxel[start:start + count[i]], voxels.decode(np.array(sorted(sums), np.uint32)).reshape(-1, 3))
+    np.testing.assert_array_equal(voxel[start:start + count[i]], voxels.decode(np.array(sorted(sums), np.uint32)))
     start += count[i]
   assert start == len(edep)
 

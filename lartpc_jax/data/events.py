@@ -88,8 +88,8 @@ def save_events(path: str | os.PathLike, events: Events, *, compress: bool = Tru
     raise ValueError(f"{path}: field 'voxel' must fit int16; it spans {events.voxel.min()} to {events.voxel.max()}.")
   temporary = f"{os.fspath(path)}.tmp.npz"
   save = np.savez_compressed if compress else np.savez
-  save(temporary, momentum=events.momentum_mev, offsets=events.offsets,
-                      voxel=events.voxel.astype(np.int16), edep=events.edep_mev, voxel_mm=np.float32(events.voxel_mm))
+  save(temporary, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel.astype(np.int16),
+       edep=events.edep_mev, voxel_mm=np.float32(events.voxel_mm))
   os.replace(temporary, path)
 
 

@@ -29,8 +29,9 @@ def _fast(request: Request) -> Callable:
   return fast_backend(request)
 
 
-# Name -> builder: Request -> simulate(first, count, update) -> Events of the numbers first to first + count. A builder imports
-# what it needs itself. The events must follow from the request and their numbers: the same shard, the same events.
+# Name -> builder: Request -> simulate(first, count, update) -> Events of the numbers first to first + count, where
+# update(done) reports progress within them. A builder imports what it needs itself, and refuses what it cannot do with a
+# ValueError. The events must follow from the request, first and count alone, so that a resumed run ends with the same file.
 BACKENDS = {"fast": _fast}
 
 

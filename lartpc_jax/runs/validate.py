@@ -110,8 +110,8 @@ def report(validation: Validation) -> str:
   for name, (_, a, b, chi2, ndf) in validation.histograms.items():
     lines.append(f"| {name} | {len(a)} and {len(b)} events | | | chi2/ndf {chi2:.1f}/{ndf} = {chi2 / ndf:.2f} | "
                  f"{LIMITS['chi2/ndf']} |")
-  lines += ["", "Range: depth of the centroid of the last 20 MeV, over its CSDA value for PSTAR-like stopping power; straggling: its "
-            "spread. dE/dx in MeV/mm, lateral rms in mm.", "", *pstar_lines()]
+  lines += ["", "Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; straggling: "
+            "its spread. dE/dx in MeV/mm, lateral rms in mm.", "", *pstar_lines()]
   return "\n".join(lines) + "\n"
 
 

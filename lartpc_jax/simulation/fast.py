@@ -100,7 +100,7 @@ def make_fast_simulator(particle: str = "proton", *, nuclear: bool = False, num_
     particle: "proton", "muon" or "electron_approximate".
     nuclear: whether protons may interact with nuclei. Such a track ends where it does, and a uniform share of what energy
       is left is deposited there; the rest leaves with particles that are not followed.
-    num_steps: of every track, whatever its length: for sharp 1 mm voxels the steps, 1.2 R / num_steps, should not exceed 1 mm.
+    num_steps: of every track, whatever its length; for voxels the longest, 1.2 R / num_steps, should not exceed their edge.
     max_kinetic_mev: largest energy of the tables.
     stopping_scale: factor on the stopping power; the default fits Geant4 (see `stopping.GEANT4_SCALE`), 1 is the formula.
     scattering_scale: factor on the mean squared scattering angle, likewise (`scattering.GEANT4_SCALE`).

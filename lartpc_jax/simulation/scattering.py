@@ -1,22 +1,29 @@
 """Multiple Coulomb scattering of one step: Moliere's Gaussian core and single-scattering tail, without a rejection loop.
 
-Sources: Moliere 1948 (Z. Naturforsch. 3a, 78) and Bethe 1953 (Phys. Rev. 89, 1256) for the characteristic angle chi_c and the
-screening angle chi_a; Fano 1954 (Phys. Rev. 93, 117) for the share of atomic electrons; Eyges 1948 (Phys. Rev. 74, 1534)
-for displacements; Highland's formula as PDG 2024 (Phys. Rev. D 110, 030001), eq. 34.16.
+Sources: Moliere 1948 (Z. Naturforsch. 3a, 78) and Bethe 1953 (Phys. Rev. 89, 1256) for the characteristic angle chi_c and
+the screening angle chi_a; Fano 1954 (Phys. Rev. 93, 117) for the share of atomic electrons; Eyges 1948 (Phys. Rev. 74,
+1534) for displacements; Highland's formula as PDG 2024 (Phys. Rev. D 110, 030001), eq. 34.16.
 """
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from lartpc_jax.simulation.stopping import (
-  ELECTRON_MASS_MEV, FINE_STRUCTURE, LIQUID_ARGON, Material, Particle, Values, kinematics)
+  ELECTRON_MASS_MEV,
+  FINE_STRUCTURE,
+  LIQUID_ARGON,
+  Material,
+  Particle,
+  Values,
+  kinematics,
+)
 
-# Fitted: the lateral spread of protons in Geant4 11.4.1 (option1, Urban's model, tuned to the core of Highland's formula) is 4 %
-# below that of the full second moment of single scattering.
+# Fitted: the lateral spread of 50 to 100 MeV protons in Geant4 11.4.1 (option1) is 4 % below that of the full second moment of
+# single scattering. 1 is the theory.
 GEANT4_SCALE = 0.92
 
-# Nuclear form factor 1 / (1 + q^2 R^2 / 12)^2 with R = 1.27 A^0.27 fm (as in Geant4's WentzelVI model: Ivanchenko et al.
-# 2010, J. Phys. Conf. Ser. 219, 032045): its square root of 12 / R, times exp(-1/2) for a sharp cut of the same second moment.
+# Nuclear form factor 1 / (1 + q^2 R^2 / 12)^2 with R = 1.27 A^0.27 fm (Ivanchenko et al. 2010, J. Phys. Conf. Ser. 219,
+# 032045): a cut at q = sqrt(12) / R times exp(-1/2) has the same second moment.
 HBARC_MEV_FM = 197.32698
 
 
@@ -46,8 +53,8 @@ def deflection_per_noise(exponential: Float[Array, "*n"], chi_c2: Float[Array, "
 
   E = |normal|^2 / 2 is exponential, so exp(-E) is the chance of a larger deflection theta = |normal| factor:
     theta^2 = 2 sigma^2 E + chi_c^2 (exp(E) - 1 - E - E^2 / 2),
-  a Gaussian for small E, and Rutherford's chance chi_c^2 / theta^2 for large E, down to the cut of `largest_angle2`. The core
-  takes what this tail leaves of the second moment of single scattering, chi_c^2 (ln(theta_max^2 / chi_a^2) - 1):
+  a Gaussian for small E, and Rutherford's chance chi_c^2 / theta^2 for large E, up to the cut of `largest_angle2`. The
+  core takes what this tail leaves of the second moment of single scattering, chi_c^2 (ln(theta_max^2 / chi_a^2) - 1):
     2 sigma^2 = chi_c^2 (ln(chi_c^2 / chi_a^2) + 2) + electrons.
   Electrons deflect by less than their mass ratio, so theirs is Gaussian: chi_c^2 / Z (ln(theta_e^2 / chi_a^2) - 1).
 
