@@ -170,7 +170,7 @@ def test_validation_finds_a_wrong_density():
   events = simulate.fast_backend(request)(0, 3000)
   same = validate.compare(events, events)
   assert validate.failures(same) == []
-  wrong = validate.compare(events, events._replace(voxel_mm=1.03))
+  wrong = validate.compare(events, Events(*tuple(events)[:4], 1.03))
   text = " ".join(validate.failures(wrong))
   assert "range" in text and "dE/dx" in text and "| range |" in validate.report(wrong)
   assert len(figures.histogram_comparison(wrong.histograms).axes) == 2

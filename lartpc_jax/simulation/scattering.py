@@ -18,7 +18,7 @@ from lartpc_jax.simulation.stopping import (
   kinematics,
 )
 
-# Fitted: the lateral spread of 50 to 100 MeV protons in Geant4 11.4.1 (option1) is 4 % below that of the full second moment of
+# Fitted: the lateral spread of 50 to 100 MeV protons in Geant4 11.4.1 (option1) is 4 % below the full second moment of
 # single scattering. 1 is the theory.
 GEANT4_SCALE = 0.92
 
