@@ -101,14 +101,17 @@ def lateral_spread(events: Events, depths: VoxelDepths, chosen: np.ndarray, edge
                    ) -> tuple[np.ndarray, np.ndarray]:
   """Energy-weighted rms distance from the axis in one projection, mm, and its error, in bins of depth, each [bins].
 
-  The spread of voxel centres about what they hold, voxel_mm^2 / 12 an axis, is taken off.
+  The spread of voxel centres about what they hold, voxel_mm^2 / 12 an axis, is taken off. Only voxels within 2 mm plus half
+  the depth count: the keV that an X-ray leaves 100 mm away would outweigh a track.
+
   Args:
     chosen: which events count, bool [n].
     edges_mm: depth [bins + 1].
   """
   rows = []
   for low, high in zip(edges_mm[:-1], edges_mm[1:], strict=True):
-    inside = np.flatnonzero(chosen[depths.event] & (depths.depth_mm >= low) & (depths.depth_mm < high))
+    near = depths.lateral2_mm2 < (2.0 + 0.5 * high)**2
+    inside = np.flatnonzero(near & chosen[depths.event] & (depths.depth_mm >= low) & (depths.depth_mm < high))
     weight, square = events.edep_mev[inside].astype(float), 0.5 * depths.lateral2_mm2[inside]
     owner = depths.event[inside]
     total = np.bincount(owner, weight, minlength=len(events))

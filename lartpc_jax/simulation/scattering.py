@@ -18,9 +18,9 @@ from lartpc_jax.simulation.stopping import (
   kinematics,
 )
 
-# Fitted: the lateral spread of 50 to 100 MeV protons in Geant4 11.4.1 (option1) is 4 % below the full second moment of
+# Fitted: the lateral spread of 50 to 100 MeV protons in Geant4 11.4.1 (option1) is 3.5 % below the full second moment of
 # single scattering. 1 is the theory.
-GEANT4_SCALE = 0.92
+GEANT4_SCALE = 0.93
 
 # Nuclear form factor 1 / (1 + q^2 R^2 / 12)^2 with R = 1.27 A^0.27 fm (Ivanchenko et al. 2010, J. Phys. Conf. Ser. 219,
 # 032045): a cut at q = sqrt(12) / R times exp(-1/2) has the same second moment.
