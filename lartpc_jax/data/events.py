@@ -80,15 +80,16 @@ def check_events(events: Events, source: str = "events") -> None:
   need(events.voxel_mm > 0, "voxel_mm", f"must be positive; got {events.voxel_mm}")
 
 
-def save_events(path: str | os.PathLike, events: Events) -> None:
-  """Writes `events` in the layout that `load_events` reads, compressed. Overwrites `path` only when complete."""
+def save_events(path: str | os.PathLike, events: Events, *, compress: bool = True) -> None:
+  """Writes `events` in the layout that `load_events` reads. Overwrites `path` only when complete."""
   check_events(events, str(path))
   limits = np.iinfo(np.int16)
   if events.voxel.size and not limits.min <= events.voxel.min() <= events.voxel.max() <= limits.max:
     raise ValueError(f"{path}: field 'voxel' must fit int16; it spans {events.voxel.min()} to {events.voxel.max()}.")
   temporary = f"{os.fspath(path)}.tmp.npz"
-  np.savez_compressed(temporary, momentum=events.momentum_mev, offsets=events.offsets,
-                      voxel=events.voxel.astype(np.int16), edep=events.edep_mev, voxel_mm=np.float32(events.voxel_mm))
+  save = np.savez_compressed if compress else np.savez
+  save(temporary, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel.astype(np.int16),
+       edep=events.edep_mev, voxel_mm=np.float32(events.voxel_mm))
   os.replace(temporary, path)
 
 

@@ -1,0 +1,129 @@
+"""The fast simulation against Geant4 events and NIST PSTAR: what launch.validate_simulation does."""
+from typing import NamedTuple
+
+import numpy as np
+
+from lartpc_jax.data.events import Events
+from lartpc_jax.metrics import tracks
+from lartpc_jax.simulation import pstar, stopping
+
+ENERGY_EDGES_MEV = np.arange(50.0, 101.0, 10.0)
+RESIDUAL_EDGES_MM = np.array([2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70], float)
+# Energies in MeV and depths in mm of the lateral spread; the last depths end before the first tracks do.
+LATERAL = {"50-60 MeV": ((50.0, 60.0), np.array([6, 10, 14, 18, 22], float)),
+           "60-80 MeV": ((60.0, 80.0), np.array([10, 15, 20, 25, 30], float)),
+           "80-100 MeV": ((80.0, 100.0), np.array([15, 25, 35, 45], float)),
+           "90-100 MeV": ((90.0, 100.0), np.array([45, 55, 63], float))}
+LENGTH_EDGES_MM = np.arange(15.0, 85.0, 2.0)
+ANGLE_EDGES_DEG = np.arange(0.0, 12.0, 0.4)
+LIMITS = {"range": 0.005, "straggling": 0.10, "dE/dx": 0.02, "lateral rms": 0.05, "chi2/ndf": 1.5}
+
+
+class Comparison(NamedTuple):
+  """One quantity in bins: the same rule applied to both samples, with statistical errors where they are known."""
+  quantity: str        # a key of LIMITS
+  where: str           # "" or what the bins belong to
+  edges: np.ndarray    # [bins + 1]
+  unit: str            # of the edges
+  values: np.ndarray   # [2 bins], reference and fast
+  errors: np.ndarray   # [2 bins]
+
+
+class Validation(NamedTuple):
+  """Everything `report` and the figures need."""
+  comparisons: list[Comparison]
+  histograms: dict[str, tuple]  # name -> (edges, reference values [n], fast values [n], chi2, degrees of freedom)
+
+
+def end_to_stop_mm(particle: stopping.Particle) -> float:
+  """Distance from the centroid of the last `tracks.END_MEV` to the end of a track: the mean of R over that energy."""
+  energies = (np.arange(2000) + 0.5) * (tracks.END_MEV / 2000)
+  return float(np.mean(stopping.csda_range(energies, particle)))
+
+
+def compare(reference: Events, fast: Events, *, num_histogram: int = 20_000) -> Validation:
+  """Both samples through the same rules; protons without nuclear interactions, kinetic energies 50 to 100 MeV.
+
+  Args:
+    num_histogram: events in the histograms at most: chi-squared grows with it.
+  Raises:
+    ValueError: if a sample has no events in one of the bins of energy.
+  """
+  proton = stopping.PARTICLES["proton"]
+  shift = end_to_stop_mm(proton)
+  samples = []
+  for name, events in (("reference", reference), ("fast", fast)):
+    depths = tracks.voxel_depths(events)
+    ends = tracks.track_ends(events, depths)
+    counts = np.histogram(ends.kinetic_mev, ENERGY_EDGES_MEV)[0]
+    if counts.min() < 100:
+      raise ValueError(f"The {name} sample needs at least 100 events in each bin of energy {ENERGY_EDGES_MEV.tolist()} MeV; "
+                       f"got {counts.tolist()}.")
+    samples.append((events, depths, ends))
+  comparisons = []
+  def add(quantity, where, edges, unit, rows):
+    values, errors = (np.array(column) for column in zip(*rows, strict=True))
+    comparisons.append(Comparison(quantity, where, np.asarray(edges), unit, values, errors))
+  # depth of the last 20 MeV's centroid against what CSDA says, so that bins of energy need not be thin
+  expected = lambda kinetic: stopping.csda_range(kinetic, proton) - shift
+  ranges = [tracks.binned_range(ends, ENERGY_EDGES_MEV, expected) for _, _, ends in samples]
+  counts = [np.histogram(ends.kinetic_mev, ENERGY_EDGES_MEV)[0] for _, _, ends in samples]
+  add("range", "", ENERGY_EDGES_MEV, "MeV", [(mean, error) for mean, error, _ in ranges])
+  add("straggling", "", ENERGY_EDGES_MEV, "MeV",
+      [(spread, spread / np.sqrt(2.0 * n)) for (_, _, spread), n in zip(ranges, counts, strict=True)])
+  curves = [tracks.residual_curve(events, depths, ends, RESIDUAL_EDGES_MM, shift) for events, depths, ends in samples]
+  add("dE/dx", "", RESIDUAL_EDGES_MM, "mm", [(curve, np.zeros_like(curve)) for curve in curves])
+  for name, ((low, high), edges) in LATERAL.items():
+    add("lateral rms", name, edges, "mm",
+        [tracks.lateral_spread(events, depths, (ends.kinetic_mev >= low) & (ends.kinetic_mev < high), edges)
+         for events, depths, ends in samples])
+  histograms = {}
+  for name, edges, values in (
+      ("track length [mm]", LENGTH_EDGES_MM, [np.linalg.norm(ends.position_mm, axis=1) for _, _, ends in samples]),
+      ("angle [deg]", ANGLE_EDGES_DEG, [tracks.angle_deg(events, ends) for events, _, ends in samples])):
+    values = [value[:num_histogram] for value in values]
+    histograms[name] = (edges, *values, *tracks.histogram_chi2(*values, edges))
+  return Validation(comparisons, histograms)
+
+
+def failures(validation: Validation) -> list[str]:
+  """What lies outside its limit, in words; statistical errors are not counted in its favour."""
+  found = []
+  for c in validation.comparisons:
+    ratio = c.values[1] / c.values[0]
+    found += [f"{c.quantity} {c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit}: ratio {ratio[i]:.4f}"
+              for i in np.flatnonzero(~(np.abs(ratio - 1.0) <= LIMITS[c.quantity]))]
+  found += [f"{name}: chi2/ndf {chi2:.1f}/{ndf}" for name, (*_, chi2, ndf) in validation.histograms.items()
+            if not chi2 / ndf <= LIMITS["chi2/ndf"]]
+  return found
+
+
+def report(validation: Validation) -> str:
+  """Markdown tables of all comparisons, and of the stopping power against PSTAR."""
+  lines = ["| quantity | bin | Geant4 | fast | ratio | limit |", "| --- | --- | --- | --- | --- | --- |"]
+  for c in validation.comparisons:
+    for i, (a, b) in enumerate(c.values.T):
+      error = np.hypot(c.errors[0, i] / a, c.errors[1, i] / b) * b / a
+      shown = f"{b / a:.4f}" + (f" +- {error:.4f}" if error else "")
+      lines.append(f"| {c.quantity} | {c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit} | {a:.4g} | {b:.4g} | {shown} | "
+                   f"{100 * LIMITS[c.quantity]:g} % |")
+  for name, (_, a, b, chi2, ndf) in validation.histograms.items():
+    lines.append(f"| {name} | {len(a)} and {len(b)} events | | | chi2/ndf {chi2:.1f}/{ndf} = {chi2 / ndf:.2f} | "
+                 f"{LIMITS['chi2/ndf']} |")
+  lines += ["", "Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; straggling: "
+            "its spread. dE/dx in MeV/mm, lateral rms in mm.", "", *pstar_lines()]
+  return "\n".join(lines) + "\n"
+
+
+def pstar_lines() -> list[str]:
+  """Markdown table of the formula, and of what the fast simulation uses, against PSTAR."""
+  proton, density = stopping.PARTICLES["proton"], stopping.LIQUID_ARGON.density
+  energy, loss, range_gcm2 = pstar.TABLE.T
+  ours = 10.0 * stopping.stopping_power(energy, proton) / density / loss
+  scale = stopping.GEANT4_SCALE
+  lines = ["| T [MeV] | PSTAR S [MeV cm2/g] | formula / PSTAR | PSTAR R [g/cm2] | formula / PSTAR | as simulated / PSTAR |",
+           "| --- " * 6 + "|"]
+  for i, t in enumerate(energy):
+    ranges = [0.1 * density * stopping.csda_range(t, proton, scale=s) / range_gcm2[i] for s in (1.0, scale)]
+    lines.append(f"| {t:g} | {loss[i]:g} | {ours[i]:.4f} | {range_gcm2[i]:g} | {ranges[0]:.4f} | {ranges[1]:.4f} |")
+  return lines

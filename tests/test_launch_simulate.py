@@ -1,0 +1,191 @@
+"""launch.simulate: the same file whatever happens on the way, refusals, mistakes; and its protons against Geant4's."""
+import contextlib
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from lartpc_jax.data.events import Events, deposited_energy, load_events, select_events
+from lartpc_jax.metrics.tracks import kinetic_energy
+from lartpc_jax.plotting import simulation as figures
+from lartpc_jax.runs import shards, simulate, validate
+
+SMALL = simulate.Request(out="", num_events=50, shard_events=20, chunk_size=8, kinetic_mev=(50.0, 60.0), nuclear=False)
+
+
+class Bar:
+  """Like cli.Progress, and remembers."""
+
+  def __init__(self):
+    self.done, self.initial = [], None
+
+  @contextlib.contextmanager
+  def __call__(self, total, *, initial=0, **kwargs):
+    self.initial, self.total = initial, total
+    yield self
+
+  def update(self, done):
+    self.done.append(done)
+
+
+def run(request, **kwargs):
+  bar, said = Bar(), []
+  return simulate.execute(request, progress=bar, say=said.append, **kwargs), bar, said
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  request = SMALL._replace(out=str(tmp_path_factory.mktemp("straight") / "events.npz"))
+  stopped, bar, _ = run(request)
+  assert stopped is None and bar.initial == 0 and bar.total == bar.done[-1] == 50
+  return request
+
+
+def test_events_hold_what_was_asked(straight):
+  events = load_events(straight.out)
+  kinetic = kinetic_energy(events.momentum_mev)
+  assert len(events) == 50 and events.voxel.dtype == np.int16 and events.voxel_mm == 1.0
+  assert kinetic.min() >= 50 and kinetic.max() <= 60 and kinetic.std() > 1.5
+  np.testing.assert_allclose(deposited_energy(events), kinetic, rtol=1e-5)
+  assert os.listdir(os.path.dirname(straight.out)) == ["events.npz"]
+
+
+def test_stop_and_resume_gives_the_same_bytes(straight, tmp_path):
+  """Also with chunks of another size, and when the last part is lost on the way."""
+  request = straight._replace(out=str(tmp_path / "events.npz"), chunk_size=5)
+  stopped, bar, said = run(request, stop=lambda: 15)
+  assert stopped == 15 and bar.done[-1] == 20 and "20 of 50 events" in said[0] and not os.path.exists(request.out)
+  (shards.shard_folder(request.out) / "events_0000000020.npz.tmp.npz").write_bytes(b"half a part")  # a kill leaves this
+  stopped, bar, _ = run(request)
+  assert stopped is None and bar.initial == 20
+  with open(straight.out, "rb") as expected, open(request.out, "rb") as got:
+    assert got.read() == expected.read()
+  assert not shards.shard_folder(request.out).exists()
+
+
+def test_seeds_and_shards_matter(straight, tmp_path):
+  other = straight._replace(out=str(tmp_path / "other.npz"), seed=1)
+  run(other)
+  assert np.all(load_events(other.out).momentum_mev != load_events(straight.out).momentum_mev)
+  run(straight._replace(out=str(tmp_path / "parts.npz"), shard_events=50))
+  parts, whole = load_events(tmp_path / "parts.npz"), load_events(straight.out)
+  jax.tree.map(np.testing.assert_array_equal, parts, whole)  # the fast backend numbers events, not parts
+
+
+def test_complete_and_changed(straight):
+  _, _, said = run(straight)
+  assert "already complete" in said[0]
+  with pytest.raises(ValueError, match=r"was made with seed=0 \(now 3\)"):
+    run(straight._replace(seed=3))
+
+
+def test_parts_of_other_settings_are_refused(straight, tmp_path):
+  request = straight._replace(out=str(tmp_path / "events.npz"))
+  run(request, stop=lambda: 15)
+  with pytest.raises(ValueError, match=r"shards was made with nuclear=False \(now True\)"):
+    run(request._replace(nuclear=True))
+  (shards.shard_folder(request.out) / "settings.json").write_text("{")
+  with pytest.raises(ValueError, match="not readable as JSON"):
+    run(request)
+
+
+def test_bad_files_are_named(straight, tmp_path):
+  path = tmp_path / "events.npz"
+  path.write_bytes(b"no zip")
+  with pytest.raises(ValueError, match="not a readable event file"):
+    run(straight._replace(out=str(path)))
+  np.savez(path, momentum=np.zeros(3))
+  with pytest.raises(ValueError, match="does not say how it was made"):
+    run(straight._replace(out=str(path)))
+
+
+def test_a_part_of_the_wrong_size_is_named(straight, tmp_path):
+  path = str(tmp_path / "events.npz")
+  shards.prepare_shards(path, {})
+  few = select_events(load_events(straight.out), np.arange(3))
+  shards.make_shards(lambda first, count, update: few, 50, 50, path)
+  with pytest.raises(ValueError, match="has 3 events instead of 50"):
+    shards.join_shards(path, 50, 50, {})
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(OSError, match="Cannot write to"):
+    shards.prepare_shards(tmp_path / "file" / "events.npz", {})
+
+
+def test_compressed_is_smaller_and_equal(straight, tmp_path):
+  request = straight._replace(out=str(tmp_path / "events.npz"), compress=True)
+  run(request)
+  assert os.path.getsize(request.out) < 0.8 * os.path.getsize(straight.out)
+  jax.tree.map(np.testing.assert_array_equal, load_events(request.out), load_events(straight.out))
+
+
+def test_other_backends_fit_in(monkeypatch, tmp_path):
+  """A backend is a builder of simulate(first, count, update); it is not built for a finished file."""
+  built = []
+  def build(request):
+    built.append(request)
+    def make(first, count, update):
+      offsets = np.arange(count + 1)
+      momentum = np.arange(first, first + count, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+      return Events(momentum, offsets, np.zeros((count, 3), np.int16), np.ones(count, np.float32), 1.0)
+    return make
+  monkeypatch.setitem(simulate.BACKENDS, "toy", build)
+  request = SMALL._replace(out=str(tmp_path / "toy.npz"), backend="toy")
+  run(request), run(request)
+  assert len(built) == 1
+  np.testing.assert_array_equal(load_events(request.out).momentum_mev[:, 0], np.arange(50))
+
+
+@pytest.mark.parametrize("change,match", [
+    (dict(backend="fluka"), "Unknown backend 'fluka'; choose from"), (dict(particle="kaon"), "Unknown particle 'kaon'"),
+    (dict(kinetic_mev=(60.0, 50.0)), "minimum <= maximum; got 60 and 50"), (dict(kinetic_mev=(0.0, 50.0)), "0 < minimum"),
+    (dict(kinetic_mev=(50.0, 900.0)), "beyond 511 voxels of 1 mm"), (dict(kinetic_mev=(50.0, 9000.0)), "9000"),
+    (dict(num_events=0), "num_events must be at least 1"), (dict(shard_events=0), "shard_events must"),
+    (dict(chunk_size=0), "chunk_size must"), (dict(voxel_mm=0.0), "voxel_mm must be positive"),
+    (dict(seed=-1), "seed must be within"), (dict(out="events.h5"), r"must end in .npz; got 'events.h5'")])
+def test_bad_requests_are_named(change, match, tmp_path):
+  with pytest.raises(ValueError, match=match):
+    run(SMALL._replace(**{"out": str(tmp_path / "events.npz"), **change}))
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["--num_events=5"], "Give --out"), (["--out=x.npz"], "Give --num_events"),
+    (["--num_events=5", "--out=x.npz", "--kinetic_mev=5"], "Bad --kinetic_mev=5: give two numbers")])
+def test_mistakes_are_one_message(repo, arguments, message, tmp_path):
+  env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(repo)}
+  done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], cwd=tmp_path, env=env, capture_output=True,
+                        text=True, timeout=120, check=False)
+  assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_validation_finds_a_wrong_density():
+  """A sample against a copy of itself passes; against one stretched by 3 % it fails in range and dE/dx."""
+  request = SMALL._replace(out="unused.npz", num_events=3000, kinetic_mev=(50.0, 100.0), chunk_size=1000)
+  events = simulate.fast_backend(request)(0, 3000)
+  same = validate.compare(events, events)
+  assert validate.failures(same) == []
+  wrong = validate.compare(events, Events(*tuple(events)[:4], 1.03))
+  text = " ".join(validate.failures(wrong))
+  assert "range" in text and "dE/dx" in text and "| range |" in validate.report(wrong)
+  assert len(figures.histogram_comparison(wrong.histograms).axes) == 2
+  c = wrong.comparisons[0]
+  assert len(figures.binned_comparison([("", c.edges, c.values, c.errors)], limit=0.01, xlabel="", ylabel="").axes) == 2
+  with pytest.raises(ValueError, match="The fast sample needs at least 100 events in each bin"):
+    validate.compare(events, select_events(events, np.arange(50)))
+
+
+@pytest.mark.slow
+def test_fast_protons_are_those_of_geant4(shared_data):
+  """Range, straggling, dE/dx, lateral spread, track length and angle, all within `validate.LIMITS`."""
+  path = shared_data / "protons_geant4_em.npz"
+  if not path.exists():
+    pytest.skip(f"no {path.name}")
+  request = simulate.Request(out="unused.npz", num_events=40_000, nuclear=False, seed=1)
+  fast = simulate.fast_backend(request)(0, request.num_events)
+  assert validate.failures(validate.compare(load_events(path), fast)) == []
