@@ -112,6 +112,7 @@ def build_simulation(settings: Settings) -> Simulation:
   manager.BeamOn(0)  # makes the tables, before the forks
   interface.ApplyCommand("/run/dumpCouples")  # the cuts that are in force, for the log
   interface.ApplyCommand("/process/em/printParameters")
+  interface.ApplyCommand("/control/echo Geant4 is ready.")  # its end of line flushes Geant4's own buffer
   table = g4.G4ParticleTable.GetParticleTable()
   mass_mev = {name: table.FindParticle(name).GetPDGMass() for name in PARTICLES}
 
@@ -294,5 +295,5 @@ def serve(spec_path: str, fd: int) -> None:
 
 if __name__ == "__main__":
   serve(sys.argv[1], int(sys.argv[2]))
-  sys.stdout.flush()
+  geant4_pool.flush_output()
   os._exit(0)  # Geant4 may crash while it is torn down

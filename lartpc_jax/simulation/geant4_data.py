@@ -106,6 +106,6 @@ def _explain(physics: str, missing: list[DataSet], folders: list[Path], note: st
   names = ", ".join(f"{d.name}{d.version} ({d.variable})" for d in missing)
   archives = ", ".join(f"{d.archive}.{d.version}.tar.gz" for d in missing)
   looked = ", ".join(str(p) for p in folders) or "the environment"
-  return (f"Geant4 data sets that physics={physics!r} needs are missing: {names}. Looked in {looked}{note}. To get them: run "
-          f"`python -c 'import geant4_pybind'` in a terminal with GEANT4_DATA_DIR unset, which offers to download all sets to "
-          f"{DOWNLOADED}; or unpack {archives} from {URL} into a folder and name it by --geant4_data or GEANT4_DATA_DIR.")
+  return (f"Geant4 data sets that physics={physics!r} needs are missing: {names}. Looked in {looked}{note}. To get them: "
+          f"run `python -c 'import geant4_pybind'` in a terminal with GEANT4_DATA_DIR unset, which offers to download all "
+          f"sets to {DOWNLOADED}; or unpack {archives} from {URL} into a folder and name it by --geant4_data or GEANT4_DATA_DIR.")

@@ -39,6 +39,13 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def flush_output() -> None:
+  """Flushes what Python and C libraries have buffered; os._exit would lose it."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  ctypes.CDLL(None).fflush(None)
+
+
 def run_shards(shards: Sequence[Shard], run_one: Callable[[Shard, Callable[[int], None]], None], *, workers: int,
                retries: int, stall_s: float, emit: Callable[[dict], None]) -> list[Shard]:
   """Runs `run_one(shard, report_done)` for every shard, each in a fork of this process.
@@ -88,8 +95,7 @@ def run_shards(shards: Sequence[Shard], run_one: Callable[[Shard, Callable[[int]
 
 def _fork(shard: Shard, attempt: int, run_one) -> tuple[int, _Child]:
   done = mmap.mmap(-1, 8)
-  sys.stdout.flush()
-  sys.stderr.flush()
+  flush_output()  # or the child writes it a second time
   parent = os.getpid()
   pid = os.fork()
   if pid:
@@ -104,8 +110,7 @@ def _fork(shard: Shard, attempt: int, run_one) -> tuple[int, _Child]:
   except BaseException:  # the child must never return into the caller's loop
     traceback.print_exc()
   finally:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_output()
     os._exit(code)  # Geant4 may crash while it is torn down
 
 
