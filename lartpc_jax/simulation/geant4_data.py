@@ -108,4 +108,5 @@ def _explain(physics: str, missing: list[DataSet], folders: list[Path], note: st
   looked = ", ".join(str(p) for p in folders) or "the environment"
   return (f"Geant4 data sets that physics={physics!r} needs are missing: {names}. Looked in {looked}{note}. To get them: "
           f"run `python -c 'import geant4_pybind'` in a terminal with GEANT4_DATA_DIR unset, which offers to download all "
-          f"sets to {DOWNLOADED}; or unpack {archives} from {URL} into a folder and name it by --geant4_data or GEANT4_DATA_DIR.")
+          f"sets to {DOWNLOADED}; or unpack {archives} from {URL} into a folder and name it by --geant4_data or "
+          "GEANT4_DATA_DIR.")
