@@ -224,8 +224,8 @@ def _run_server(spec: dict, folder: Path, environment: dict[str, str], done: int
       server.wait()
   lost = sum(size for name, size in sizes.items() if name not in finished)
   if failed:
-    raise ChildProcessError(f"{len(failed)} of {len(sizes)} shards failed: {'; '.join(sorted(failed))}. The others are kept, and "
-                            f"the same command tries these again.\n{_tail(log_path)}")
+    raise ChildProcessError(f"{len(failed)} of {len(sizes)} shards failed: {'; '.join(sorted(failed))}. The others are "
+                            f"kept, and the same command tries these again.\n{_tail(log_path)}")
   if code or lost:
     what = "stopped" if ready else "did not start"
     raise ChildProcessError(f"Geant4 {what} ({geant4_pool.describe_exit(code)}), {lost} events are missing; the same "
