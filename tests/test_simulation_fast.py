@@ -96,12 +96,17 @@ def slab():
 
 
 def test_displacements_follow_fermi_and_eyges(slab):
-  """In a thin slab <x^2> = <theta^2> z^2 / 3 and <x theta> = <theta^2> z / 2 (Eyges 1948), for any angles."""
+  """<x^2> and <x theta> are the second and first moments of the scattering power over the way left (Eyges 1948).
+
+  The power grows as (p v)^-2 (Rossi & Greisen 1941) while 0.75 MeV/mm is lost: at constant power <x^2> = <theta^2> z^2 / 3.
+  """
   place, angle, depth = slab
-  # The angle is seen half a step on; the first steps are a little weaker than the last ones.
-  angle2 = np.mean(angle**2) * 13 / 13.33
-  np.testing.assert_allclose(np.mean(place**2) / (angle2 * depth**2 / 3), 1.0, atol=0.06)
-  np.testing.assert_allclose(np.mean(place * angle) / (angle2 * depth / 2), 1.0, atol=0.05)
+  left = 1.0 - (np.arange(1000) + 0.5) / 1000
+  energy = 100.0 - 0.75 * depth * (1.0 - left)
+  power = ((energy + 938.272) / (energy * (energy + 2 * 938.272))) ** 2
+  angle2 = np.mean(angle**2) * 13 / 13.33  # the angle is seen half a step on
+  np.testing.assert_allclose(np.mean(place**2) / (angle2 * depth**2), np.average(left**2, weights=power), rtol=0.04)
+  np.testing.assert_allclose(np.mean(place * angle) / (angle2 * depth), np.average(left, weights=power), rtol=0.04)
 
 
 def test_core_of_the_scattering_is_highlands(slab):
