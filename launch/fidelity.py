@@ -18,7 +18,7 @@ flags.DEFINE_string("out", None, "Directory for the results.", required=True)
 flags.DEFINE_string("weights", None, "Weights directory; default: the ones of the package.")
 flags.DEFINE_float("window_mev", 0.0, "Half-width in energy of the matched events; 0: 1 MeV, for small files 3 MeV.")
 flags.DEFINE_integer("max_events", 200, "Events at each energy and direction.")
-flags.DEFINE_integer("num_steps", 8, "Sampler steps.")
+flags.DEFINE_integer("num_steps", 12, "Sampler steps.")
 flags.DEFINE_integer("seed", 0, "Seed of rolls and noise.")
 ENERGIES_MEV = (50.0, 60.0, 70.0, 80.0, 90.0, 100.0)
 COLUMNS = ("T [MeV]", "direction", "events", "length Geant4 [mm]", "generated [mm]", "ratio", "charge/T Geant4",
