@@ -4,7 +4,8 @@ python -m launch.train --config=configs/protons64_ldm.py --config.data.path=prot
     --config.autoencoder=runs/ae/weights --workdir=runs/ldm
 
 autoencoder="bundled" takes the one that ships with the package; init_from="bundled" goes on from the shipped weights.
-base: about 45 minutes on two CPU cores (390 images a second). The shipped weights came in two runs: 12,611 of 16,000
+base: about 45 minutes on two CPU cores, reckoned from 390 images a second; not run whole. The shipped
+weights came in two runs: 12,611 of 16,000
 steps without the plane of `charge_ratio`; then, with a channel added that started at zero, 5,800 steps from there at a
 rate of 8e-4 (init_from; warm-up of 100 steps, decay over the last 80 %): 1.18 million images in all. Held-out loss 0.172;
 Earth Mover's Distance of one draw to a real event of equal momentum 0.51 px in the median (64 sample events; two real

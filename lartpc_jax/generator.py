@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lartpc_jax import guidance
-from lartpc_jax.data.frames import TrackFrame, azimuth, expected_end, turn_images
+from lartpc_jax.data.frames import TrackFrame, expected_end, momentum_in_track_frame, turn_images
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.latent import LatentSpace
 from lartpc_jax.score import edm_denoiser, score_from_denoiser
@@ -38,9 +38,8 @@ class Diffusion(NamedTuple):
 
 def condition_of(diffusion: Diffusion, momentum_mev: Float[Array, "b 3"]) -> dict:
   """What the network is told of a momentum in MeV/c in the frame of the view: all but its azimuth."""
-  _, _, transverse = azimuth(momentum_mev)
-  in_frame = jnp.stack([transverse, jnp.zeros_like(transverse), momentum_mev[:, 2]], axis=-1)
-  return {"momentum": in_frame / diffusion.momentum_scale_mev, "end": expected_end(momentum_mev, diffusion.frame)}
+  return {"momentum": momentum_in_track_frame(momentum_mev) / diffusion.momentum_scale_mev,
+          "end": expected_end(momentum_mev, diffusion.frame)}
 
 
 def to_state(diffusion: Diffusion, images: Float[Array, "b h w"], momentum_mev: Float[Array, "b 3"]

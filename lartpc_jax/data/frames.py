@@ -55,13 +55,19 @@ def azimuth(momentum: Float[Array, "*b 3"]) -> tuple[Float[Array, "*b"], Float[A
           jnp.where(defined, transverse, 0.0))
 
 
+def momentum_in_track_frame(momentum: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
+  """(transverse, 0, third): all but the azimuth."""
+  _, _, transverse = azimuth(momentum)
+  return jnp.stack([transverse, jnp.zeros_like(transverse), momentum[..., 2]], axis=-1)
+
+
 def to_track_frame(position_mm: Float[Array, "b v 3"], momentum_mev: Float[Array, "b 3"]
                    ) -> tuple[Float[Array, "b v 3"], Float[Array, "b 3"]]:
-  """Deposits and momenta turned about the third axis; the momentum comes out as (transverse, 0, third)."""
-  cos, sin, transverse = azimuth(momentum_mev)
+  """Deposits and momenta turned about the third axis."""
+  cos, sin, _ = azimuth(momentum_mev)
   x, y, z = jnp.moveaxis(position_mm, -1, 0)
   turned = jnp.stack([cos[:, None] * x + sin[:, None] * y, cos[:, None] * y - sin[:, None] * x, z], axis=-1)
-  return turned, jnp.stack([transverse, jnp.zeros_like(transverse), momentum_mev[:, 2]], axis=-1)
+  return turned, momentum_in_track_frame(momentum_mev)
 
 
 def track_images(position_mm: Float[Array, "b v 3"], edep_mev: Float[Array, "b v"], frame: TrackFrame
