@@ -42,7 +42,7 @@ def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float],
   rate = optax.cosine_decay_schedule(learning_rate, num_steps, alpha=final_learning_rate / learning_rate)
   # Short memories: a descent has some ten steps, and with Adam's usual 0.9 it overshoots (measured on tabulated surfaces of
   # 96 events, 12 steps: median distance from the minimum 0.6 MeV/c; 3.7 with 0.8 and 0.95, 5.8 with 0.9 and 0.99).
-  tx = sphere_adam(rate, b1=0.5, b2=0.9)
+  tx = sphere_adam(rate, b1=0.5, b2=0.9, clip=1.5)
   value_and_grad = make_value_and_grad(
       lambda hypothesis, *args: objective(chart.to_momentum(hypothesis, kinetic_range_mev), *args), mode=mode)
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import optax
 
 _EPSILON = 1e-8
-_CLIP = 1.5  # a gradient may exceed the rms of those before it by this factor
 
 
 class SphereAdamState(NamedTuple):
@@ -32,26 +31,28 @@ def _per_coordinate(factors: jax.Array) -> jax.Array:
   return jnp.concatenate([jnp.repeat(factors[:, :1], 3, axis=1), factors[:, 1:]], axis=1)
 
 
-def _limits(gradient: jax.Array, state: SphereAdamState, b2: float) -> jax.Array:
-  """Factors [b 2], at most 1, that bring a gradient down to _CLIP times the rms of those before it."""
+def _limits(gradient: jax.Array, state: SphereAdamState, b2: float, clip: float) -> jax.Array:
+  """Factors [b 2], at most 1, that bring a gradient down to `clip` times the rms of those before it."""
   earlier = jnp.sqrt(state.square / jnp.where(state.count > 0, 1.0 - b2**state.count, 1.0))
-  limit = _CLIP * earlier / (jnp.sqrt(_squares(gradient)) + _EPSILON)
-  return jnp.where(state.count > 0, jnp.minimum(limit, 1.0), 1.0)
+  limit = clip * earlier / (jnp.sqrt(_squares(gradient)) + _EPSILON)
+  return jnp.where(earlier > 0.0, jnp.minimum(limit, 1.0), 1.0)  # no scale yet: let it pass
 
 
-def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float) -> optax.GradientTransformation:
+def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float, clip: float | None = None
+                ) -> optax.GradientTransformation:
   """Adam on the product of sphere and line (Becigneul & Ganea 2019, alg. 1a): each factor has one adaptive step size.
 
   Adam by coordinates would stretch the gradient along x, y and z differently, so that the path would depend on the choice
   of axes. The first moment is carried along by projection on the tangent plane. `update` needs params: hypotheses [b 4]
-  of `chart`, retracted; gradients are tangents there. Gradients far above the rms of those before are shortened, for the two
-  factors apart: where a draw of the generator changes its topology the slope is steep and means nothing.
+  of `chart`, retracted; gradients are tangents there. Gradients above `clip` times the rms of those before are shortened to
+  it, for direction and energy apart: where a draw changes its topology the slope is steep and means nothing.
   """
   def init(params):
     return SphereAdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(params), jnp.zeros_like(params[:, :2]))
 
   def update(gradient, state, params):
-    gradient = gradient * _per_coordinate(_limits(gradient, state, b2))
+    if clip is not None:
+      gradient = gradient * _per_coordinate(_limits(gradient, state, b2, clip))
     mean = b1 * _tangential(state.mean, params) + (1.0 - b1) * gradient
     square = b2 * state.square + (1.0 - b2) * _squares(gradient)
     count = state.count + 1
