@@ -32,6 +32,9 @@ flags.DEFINE_integer("shard_events", None, "Events a shard: what a kill can cost
 flags.DEFINE_bool("compress", False, "Compress the file, to about a third; takes longer than the fast simulation.")
 flags.DEFINE_string("part", None, "I/N: make only the I-th of N parts of the shards, I from 0 (see launch/slurm).")
 flags.DEFINE_bool("merge", False, "Join the shards that parts have made; takes --out and --compress alone.")
+flags.DEFINE_integer("beam_parts", None, "Let an Apache Beam pipeline make so many parts and join them (extra [beam]).",
+                     lower_bound=1)
+flags.DEFINE_list("beam", [], "Options of that pipeline, such as --runner=FlinkRunner; default: it runs here.")
 flags.DEFINE_bool("nuclear", True, "fast: nuclear interactions.")
 flags.DEFINE_integer("chunk_size", 2048, "fast: events a device works on at once.", lower_bound=1)
 flags.DEFINE_string("physics", "QGSP_BERT", "geant4: physics list; em: electromagnetic interactions and decays only.")
@@ -81,6 +84,11 @@ def main(argv) -> int:
       "multiplicity": None if values.multiplicity is None else pair("multiplicity", values.multiplicity, int)})
   existed = Path(values.out).exists()
   start = time.perf_counter()
+  if values.beam_parts:
+    from lartpc_jax.runs import beam
+    beam.run_parts(request, values.beam_parts, values.beam)
+    print(f"{values.out} is complete after {time.perf_counter() - start:.1f} s.")
+    return 0
   with stop_requests() as stop:
     stopped = simulate.execute(request, progress=cli.progress_bar, stop=stop)
   if stopped is None and not existed and request.part is None:

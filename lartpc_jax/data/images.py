@@ -12,7 +12,7 @@ import numpy as np
 from lartpc_jax.data import pipeline, rasterize as raster
 from lartpc_jax.data.events import Events, deposited_energy, pad_events
 from lartpc_jax.files import atomic_write
-from lartpc_jax.units import PROTON_MASS_MEV
+from lartpc_jax.units import kinetic_energy
 
 SUFFIXES = (".npz", ".npy")
 INTERACTION_TOLERANCE = 0.02  # a proton that stops without a nuclear interaction deposits its energy to this
@@ -72,8 +72,7 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
 
 def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...], spec: raster.ImageSpec) -> np.ndarray:
   """True [n] for those of the `chosen` events that deposit their kinetic energy (to 2 %), all of it inside the views."""
-  squared = np.sum(events.momentum_mev[chosen].astype(np.float64) ** 2, axis=1)
-  kinetic = squared / (np.sqrt(squared + PROTON_MASS_MEV**2) + PROTON_MASS_MEV)
+  kinetic = kinetic_energy(events.momentum_mev[chosen])
   deposited = deposited_energy(events)[chosen]
   contained = np.concatenate([
       np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), views, spec))

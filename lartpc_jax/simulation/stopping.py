@@ -17,7 +17,6 @@ Values = float | int | np.floating | np.ndarray  # one number or an array of the
 
 ELECTRON_MASS_MEV = 0.51099895
 MUON_MASS_MEV = 105.6583755
-PROTON_MASS_MEV = 938.27209
 FINE_STRUCTURE = 1.0 / 137.035999
 BETHE_K = 0.307075  # MeV cm2 / mol
 
