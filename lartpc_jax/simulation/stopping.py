@@ -12,6 +12,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from lartpc_jax.simulation import pstar
+from lartpc_jax.units import PROTON_MASS_MEV
 
 Values = float | int | np.floating | np.ndarray  # one number or an array of them
 
