@@ -20,7 +20,7 @@ def test_simulation(repo, tmp_path):
   row = json.loads((tmp_path / "results.json").read_text())["results"]["fast transport"]
   assert row["events_per_s"] == pytest.approx(20 / row["wall_s"]) and row["cpu_s"] > 0
   done = launch(repo, *arguments)
-  assert done.returncode == 2 and "fast.npz exists; choose another --out" in done.stderr
+  assert done.returncode == 2 and "fast_few.npz exists; choose another --out" in done.stderr
 
 
 @pytest.mark.slow
