@@ -68,9 +68,11 @@ def main(argv) -> int:
         kinetic_mev=energy, geant4_data=values.geant4_data))
   results["fast transport"] = measure(Request(out=str(out / "fast.npz"), num_events=values.num_events, nuclear=False,
                                               kinetic_mev=energy))
-  lines = ["| simulation | events | wall s | CPU s | events/s | events per CPU second | without start | load |", "| --- " * 8 + "|"]
+  lines = ["| simulation | events | wall s | CPU s | events/s | events per CPU second | without start | load |",
+           "| --- " * 8 + "|"]
   lines += [f"| {name} | {r['events']} | {r['wall_s']:.1f} | {r['cpu_s']:.1f} | {r['events_per_s']:.0f} | "
-            f"{r['events_per_cpu_s']:.0f} | {r['without_start_per_cpu_s']:.0f} | {r['load']:.1f} |" for name, r in results.items()]
+            f"{r['events_per_cpu_s']:.0f} | {r['without_start_per_cpu_s']:.0f} | {r['load']:.1f} |"
+            for name, r in results.items()]
   if len(results) == 2:
     slow, fast = results.values()
     lines.append(f"\nThe fast transport is {fast['events_per_s'] / slow['events_per_s']:.0f} times as fast, "
