@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
-from lartpc_jax.data import pipeline
+from lartpc_jax.data import crop_labels, pipeline
 from lartpc_jax.data.charge import make_charge_transform
+from lartpc_jax.data.crops import images_mev
 from lartpc_jax.data.frames import TrackFrame, remaining_sigma_mm
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
@@ -22,15 +23,19 @@ from lartpc_jax.inference.infer import Infer, Settings, make_infer
 from lartpc_jax.inference.objective import Objective, make_objective
 from lartpc_jax.latent import LatentScale, LatentSpace, make_latent_space
 from lartpc_jax.networks import api as networks
-from lartpc_jax.plotting.images import image_rows, momentum_titles
+from lartpc_jax.plotting.images import image_rows, label_rows, momentum_titles
 from lartpc_jax.sde import SDE, vp_sde
 from lartpc_jax.train.autoencoder import autoencoder_task
+from lartpc_jax.train.classifier import cnn_fit_predict
 from lartpc_jax.train.latent_diffusion import latent_diffusion_task
 from lartpc_jax.train.run_config import plain
+from lartpc_jax.train.segmentation import Segmenter, make_segmenter, segmentation_task
 from lartpc_jax.train.task import Task
 
 SDES = {"vp": vp_sde}
 NUM_EVALUATION_IMAGES = 128
+SSNET = "ssnet64"     # the segmentation network that ships with the package
+FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
 
 
 def call_with(function: Callable, block: str, values: Mapping, **supplied) -> Any:
@@ -92,6 +97,36 @@ def build_denoiser(values: dict) -> networks.DenoiserNetwork:
   from lartpc_jax.networks.unet import LatentUNet
   _check_fields(LatentUNet, values)
   return networks.make_latent_unet(**values)
+
+
+def build_ssnet(values: dict) -> networks.SegmentationNetwork:
+  """Segmentation network of a config block `network`. Raises ValueError naming an unknown key."""
+  from lartpc_jax.networks.ssnet import SSNet
+  _check_fields(SSNet, values)
+  return networks.make_ssnet(**values)
+
+
+def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dict]:
+  """SSNet from the weights in `directory` (None: those that ship with the package), and the JSON beside them.
+
+  Raises:
+    FileNotFoundError: naming the missing file.
+    ValueError: naming the file that is truncated or does not fit.
+  """
+  directory = pretrained.bundled_directory(SSNET) if directory is None else Path(directory)
+  params, info = _load_weights(directory, "ssnet", ("network", "charge", "classes", "shape"))
+  network, shape = build_ssnet(info["network"]), tuple(info["shape"])
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "ssnet")
+  stage = int(np.log2(shape[0] // FEATURE_PIXELS // info["network"].get("stem", 1)))
+  transform = call_with(make_charge_transform, "charge", info["charge"])
+  return make_segmenter(network, params, transform, classes=tuple(info["classes"]), stage=stage), info
+
+
+def build_image_classifier(*, num_epochs: int, batch_size: int = 64, learning_rate: float = 2e-3, augment: bool = True,
+                           seed: int = 0, progress: Callable | None = None) -> Callable:
+  """fit_predict of the image classifier for `metrics.c2st.cross_validated_test`."""
+  return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), num_epochs=num_epochs,
+                         batch_size=batch_size, learning_rate=learning_rate, augment=augment, seed=seed, progress=progress)
 
 
 def _check_fields(module, values: dict) -> None:
@@ -259,11 +294,38 @@ def _released_init(source: str, network: dict) -> Callable:
   return lambda key, shape: jax.tree.map(jnp.asarray, params)
 
 
-TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task}
+def build_labelled_crops(*, seed: int, path: str, num_holdout_events: int, batch_size: int, five_classes: bool,
+                         delta: str, michel: str) -> tuple[Callable, dict, tuple[str, ...]]:
+  """batch_fn over labelled training crops of a config block `data`, all held-out ones, and the names of the classes."""
+  labelled = crop_labels.open_labelled_crops(path, five_classes=five_classes, delta=delta, michel=michel)
+  train, held = (crop_labels.split_labelled(labelled, split, num_holdout_events=num_holdout_events)
+                 for split in ("train", "holdout"))
+  holdout = {"image": images_mev(held.crops), "label": held.label.astype(np.int32)}
+  return crop_labels.make_labelled_batches(train, batch_size=batch_size, seed=seed), holdout, labelled.classes
+
+
+def _ssnet_task(config: dict) -> Task:
+  values, charge, data = (section(config, name) for name in ("network", "charge", "data"))
+  batch_fn, holdout, classes = call_with(build_labelled_crops, "data", data, seed=config["seed"])
+  values = {**values, "num_classes": len(classes)}
+  saved = {"network": values, "charge": charge, "classes": classes, "shape": holdout["image"].shape[1:],
+           "num_holdout_events": data["num_holdout_events"]}
+
+  def export(params, directory, info, evaluation):
+    pretrained.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
+
+  return call_with(segmentation_task, "loss", section(config, "loss"), network=build_ssnet(values),
+                   transform=call_with(make_charge_transform, "charge", charge), shape=saved["shape"], batch_fn=batch_fn,
+                   holdout=holdout, classes=classes, export=export,
+                   figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))
+
+
+TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task, "ssnet": _ssnet_task}
 COMMON_KEYS = {"task", "seed", "image", "frame", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
              "latent_diffusion": COMMON_KEYS | {"condition", "sde", "sampler", "charge_ratio", "autoencoder",
-                                                 "init_from"}}
+                                                 "init_from"},
+             "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"}}
 
 
 def build_task(config: Mapping) -> Task:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from lartpc_jax.networks.autoencoder import Autoencoder
+from lartpc_jax.networks.classifier import ImageClassifier
+from lartpc_jax.networks.ssnet import SSNet
 from lartpc_jax.networks.unet import LatentUNet
 
 
@@ -20,6 +22,19 @@ class DenoiserNetwork(NamedTuple):
   """A conditional network on latents; every field is a pure function."""
   init: Callable   # (key, (h, w, c)) -> params
   apply: Callable  # (params, z [b h w c], c_noise [b], cond) -> [b h w c]
+
+
+class SegmentationNetwork(NamedTuple):
+  """A network that classifies the pixels of [b h w 1] images; every field is a pure function."""
+  init: Callable      # (key, (h, w)) -> params
+  apply: Callable     # (params, y [b h w 1]) -> logits [b h w classes]
+  features: Callable  # (params, y, stage) -> output [b h' w' c] of an encoder stage
+
+
+class ClassifierNetwork(NamedTuple):
+  """A network with one logit an image; every field is a pure function."""
+  init: Callable   # (key, (h, w)) -> params
+  apply: Callable  # (params, y [b h w 1]) -> logit [b]
 
 
 def make_autoencoder(**kwargs) -> AutoencoderNetwork:
@@ -41,3 +56,19 @@ def make_latent_unet(**kwargs) -> DenoiserNetwork:
     return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), cond)["params"]
 
   return DenoiserNetwork(init, lambda params, z, c_noise, cond: module.apply({"params": params}, z, c_noise, cond))
+
+
+def make_ssnet(**kwargs) -> SegmentationNetwork:
+  """Segmentation network; keywords of `networks.ssnet.SSNet`."""
+  module = SSNet(**kwargs)
+  return SegmentationNetwork(
+      init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
+      apply=lambda params, y: module.apply({"params": params}, y),
+      features=lambda params, y, stage: module.apply({"params": params}, y, stage, method="features_at"))
+
+
+def make_classifier(**kwargs) -> ClassifierNetwork:
+  """Classifier of images; keywords of `networks.classifier.ImageClassifier`."""
+  module = ImageClassifier(**kwargs)
+  return ClassifierNetwork(init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
+                           apply=lambda params, y: module.apply({"params": params}, y))
