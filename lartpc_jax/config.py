@@ -83,6 +83,25 @@ def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 
   return samplers.make_sampler(name, sde, times, remat=remat)
 
 
+def build_pixel_sampler(sde: SDE, *, name: str, num_evaluations: int = 20, uniform: bool = False, t_min: float = 1e-3,
+                        sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0, progress: Callable | None = None,
+                        **knobs) -> Callable:
+  """The sampler `name` with at most num_evaluations network evaluations; `knobs` are those of the sampler.
+
+  Its times are those of a Karras grid, or uniform from 1 to t_min. An adaptive sampler takes what it needs.
+  Raises ValueError naming an unknown sampler or knob, or too few evaluations.
+  """
+  allowed = inspect.signature(samplers.SAMPLERS[name]).parameters if name in samplers.SAMPLERS else knobs
+  for key in sorted(set(knobs) - set(allowed)):
+    raise ValueError(f"Sampler {name!r} takes no option {key!r}; it takes {sorted(set(allowed) - {'sde', 'times'})}.")
+  counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
+  known = samplers.num_evaluations(name, 1, **counted)
+  num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
+  times = (time_grids.uniform_grid(num_steps, t_min=t_min) if uniform else
+           time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho))
+  return samplers.make_sampler(name, sde, times, **knobs, **({} if progress is None else {"progress": progress}))
+
+
 def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:
   """Autoencoder of a config block `network`; Raises ValueError naming an unknown key."""
   from lartpc_jax.networks.autoencoder import Autoencoder

@@ -9,8 +9,7 @@ from scipy.integrate import solve_ivp
 from lartpc_jax import samplers, time_grids
 from lartpc_jax.score import denoised_from_score
 from lartpc_jax.sde import SDES, alpha_std, vp_sde
-from tests.toy_scores import (
-    MEANS, STDS, WEIGHTS, gaussian_score, mixture_cdf, mixture_draws, mixture_moments, mixture_score)
+from tests.toy_scores import MEANS, STDS, WEIGHTS, gaussian_score, mixture_cdf, mixture_draws, mixture_moments, mixture_score
 
 SDE = vp_sde()
 NUM = 4096
@@ -43,7 +42,9 @@ def levels(name):
 
 def grid_of(name, num_steps, knobs):
   sde = SDES[name]()
-  return time_grids.uniform_grid(num_steps) if knobs.get("uniform") else time_grids.karras_grid(sde, num_steps, **levels(name))
+  if knobs.get("uniform"):
+    return time_grids.uniform_grid(num_steps)
+  return time_grids.karras_grid(sde, num_steps, **levels(name))
 
 
 @pytest.mark.parametrize("name,sde_name,num_steps,bias,knobs", CASES, ids=lambda v: v if isinstance(v, str) else "")

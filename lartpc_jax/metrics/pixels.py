@@ -34,8 +34,8 @@ def two_sample_chi2(a: np.ndarray, b: np.ndarray, bins: np.ndarray) -> Chi2:
 
   sum (sqrt(B/A) a_i - sqrt(A/B) b_i)^2 / (a_i + b_i), A and B the totals, with both samples' errors (Gagunashvili 2010,
   Nucl. Instrum. Meth. A 614, 287, eq. 3); ndf is the number of bins filled in either, less one. Values
-  outside the bins go to the first and last. Entries must be independent: for pixels of common images the value is too large, so compare it with
-  two real samples of the same size.
+  outside the bins go to the first and last. Entries must be independent: for pixels of common images the value is too
+  large, so compare it with two real samples of the same size.
   """
   bins = np.asarray(bins, float)
   if bins.ndim != 1 or len(bins) < 3 or not np.all(np.diff(bins) > 0):
