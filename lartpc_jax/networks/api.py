@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from lartpc_jax.networks.autoencoder import Autoencoder
 from lartpc_jax.networks.classifier import ImageClassifier
+from lartpc_jax.networks.ncsn import NCSN
+from lartpc_jax.networks.ncsnpp import EMBEDDINGS, NCSNpp
 from lartpc_jax.networks.ssnet import SSNet
 from lartpc_jax.networks.unet import LatentUNet
 
@@ -19,7 +21,7 @@ class AutoencoderNetwork(NamedTuple):
 
 
 class DenoiserNetwork(NamedTuple):
-  """A conditional network on latents; every field is a pure function."""
+  """A network on latents or pixels, conditional or not; every field is a pure function."""
   init: Callable   # (key, (h, w, c)) -> params
   apply: Callable  # (params, z [b h w c], c_noise [b], cond) -> [b h w c]
 
@@ -72,3 +74,23 @@ def make_classifier(**kwargs) -> ClassifierNetwork:
   module = ImageClassifier(**kwargs)
   return ClassifierNetwork(init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
                            apply=lambda params, y: module.apply({"params": params}, y))
+
+
+def make_ncsnpp(**kwargs) -> DenoiserNetwork:
+  """Unconditional U-Net on pixels; keywords of `networks.ncsnpp.NCSNpp`. `apply` ignores cond.
+
+  Raises ValueError naming an unknown time embedding.
+  """
+  kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
+  module = NCSNpp(**kwargs)
+  if module.embedding not in EMBEDDINGS:
+    raise ValueError(f"Unknown network.embedding {module.embedding!r}; choose from {list(EMBEDDINGS)}.")
+  init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1))["params"]
+  return DenoiserNetwork(init, lambda params, x, c_noise, cond: module.apply({"params": params}, x, c_noise))
+
+
+def make_ncsn(*, features: int = 128, num_levels: int = 10) -> DenoiserNetwork:
+  """The original noise-conditional score network: apply(params, x, level [b] int, cond) -> sigma times the score."""
+  module = NCSN(features, num_levels)
+  init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32))["params"]
+  return DenoiserNetwork(init, lambda params, x, level, cond=None: module.apply({"params": params}, x, level))
