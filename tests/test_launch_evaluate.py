@@ -3,7 +3,6 @@ import contextlib
 import json
 import types
 
-import ml_collections
 import numpy as np
 import pytest
 
@@ -53,7 +52,7 @@ def tiny(**changes):
       config[block][name] = value
     else:
       config[block] = value
-  return ml_collections.ConfigDict(config)
+  return config
 
 
 @pytest.fixture(scope="module")

@@ -43,8 +43,7 @@ class Report(NamedTuple):
 
 
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], training: str | None = None,
-             planted: tuple[str, ...] = (), ssnet: str | None = None, progress: Callable | None = None,
-             say: Callable = print) -> Report:
+             planted: tuple[str, ...] = (), ssnet: str | None = None, progress: Callable) -> Report:
   """Compares samples with the first half of the real images; the second half is the floor.
 
   Args:
@@ -54,8 +53,7 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], traini
     training: path of images the generators were trained on.
     planted: names of `metrics.defects` to plant in the second half, each as a column.
     ssnet: directory of SSNet's weights; None for those of the package.
-    progress: (total) -> context manager with update(done), as `cli.progress_bar`.
-    say: prints a line.
+    progress: (total) -> context manager with update(done) and write(text), as `cli.progress_bar`.
   Raises:
     ValueError: naming a bad key, part, defect or file, or if there are too few images.
   """
@@ -207,7 +205,8 @@ def ranking(report: Report) -> list[tuple[str, float, int, str]]:
   table = []
   for name in others:
     best = max(found[name], default=(0.0, "none"))
-    table.append((name, float(np.mean(ranks[name])) if ranks[name] else float("nan"), sum(s > 3.0 for s, _ in found[name]),
+    table.append((name, float(np.mean(ranks[name])) if ranks[name] else float("nan"),
+                  int(sum(s > 3.0 for s, _ in found[name])),
                   f"{best[1]} ({best[0]:.1f} sigma)"))
   return sorted(table, key=lambda row: (row[1], -row[2]))
 

@@ -103,9 +103,11 @@ def frechet_rows(reference: Sample, sample: Sample, tools: Tools, extra: Extra, 
   pooled = [s.stage.mean((1, 2)) for s in (reference, sample)]
   rows = [Row("frechet", "SSNet-FID", "published", 1, Estimate(frechet.frechet_distance(*stages)),
               f"{stages[0].shape[1]} dimensions, {len(stages[0])} and {len(stages[1])} images")]
-  if min(len(p) for p in pooled) >= 3 * pooled[0].shape[1]:
-    rows.append(Row("frechet", "SSNet-FID, infinite N", "corrected", 1, frechet.extrapolated_frechet(*pooled),
-                    f"{pooled[0].shape[1]} dimensions"))
+  dimension = pooled[0].shape[1]
+  enough = min(len(p) for p in pooled) >= 3 * dimension
+  rows.append(Row("frechet", "SSNet-FID, infinite N", "corrected", 1,
+                  frechet.extrapolated_frechet(*pooled) if enough else Estimate(float("nan")),
+                  f"{dimension} dimensions" + ("" if enough else f": needs {3 * dimension} images")))
   rows.append(Row("frechet", "KPD", "corrected", 1, frechet.kernel_distance(*pooled)))
   return rows
 
