@@ -438,8 +438,8 @@ def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, di
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale"}
 
 
-def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler") -> Callable:
-  """generate(noise, momentum_mev) of an inference config, with the sampler of the given block.
+def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False) -> Callable:
+  """generate(noise, momentum_mev) of an inference config, with the sampler of the given block; see `make_generate`.
 
   Raises:
     ValueError: naming a missing or unknown key.
@@ -449,7 +449,7 @@ def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler"
   if not np.isfinite(config.get("guidance_scale", 1.0)):
     raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
   sampler = call_with(build_sampler, block, section(config, block), sde=diffusion.sde)
-  return make_generate(diffusion, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)))
+  return make_generate(diffusion, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)), mirrored=mirrored)
 
 
 def build_settings(values: dict) -> Settings:
@@ -472,7 +472,7 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -
     ValueError: naming a missing or unknown key, or one out of range.
   """
   return make_infer(
-      build_generate(config, diffusion), build_generate(config, diffusion, "screen_sampler"),
+      build_generate(config, diffusion, mirrored=True), build_generate(config, diffusion, "screen_sampler"),
       latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
       kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(),
       settings=build_settings(section(config, "inference")))
@@ -482,7 +482,8 @@ def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...
   """The objective that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
   return make_objective(
-      build_generate(config, diffusion), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
+      build_generate(config, diffusion, mirrored=True), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
       num_pixels=diffusion.spec.num_pixels, vertex_power=settings.vertex_power,
-      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px)
+      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
+      charge_tolerance=settings.charge_tolerance)
 
