@@ -33,7 +33,7 @@ def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, n
     nonlocal epochs_done
     per_epoch = max(len(x) // batch_size, 1)
     total = per_epoch * num_epochs
-    tx = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(total // 20, 1), total))
+    tx = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, total // 20, total))
 
     @jax.jit
     def step(params, state, images, label):
