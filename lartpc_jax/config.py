@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
-from lartpc_jax.data import pipeline, sources
+from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline, sources
 from lartpc_jax.data.charge import make_charge_transform
 from lartpc_jax.data.events import Events
 from lartpc_jax.data.frames import TrackFrame, remaining_sigma_mm
@@ -24,15 +24,22 @@ from lartpc_jax.inference.infer import Infer, Settings, make_infer
 from lartpc_jax.inference.objective import Objective, make_objective
 from lartpc_jax.latent import LatentScale, LatentSpace, make_latent_space
 from lartpc_jax.networks import api as networks
-from lartpc_jax.plotting.images import image_rows, momentum_titles
-from lartpc_jax.sde import SDE, vp_sde
+from lartpc_jax.pixel_generator import PixelDiffusion
+from lartpc_jax.plotting.images import image_rows, label_rows, momentum_titles
+from lartpc_jax.plotting.pixels import mosaics
+from lartpc_jax.score import PREDICTIONS
+from lartpc_jax.sde import SDE, SDES
 from lartpc_jax.train.autoencoder import autoencoder_task
+from lartpc_jax.train.classifier import cnn_fit_predict
 from lartpc_jax.train.latent_diffusion import latent_diffusion_task
+from lartpc_jax.train.pixel_diffusion import make_objective as make_pixel_objective, pixel_diffusion_task
 from lartpc_jax.train.run_config import plain
+from lartpc_jax.train.segmentation import Segmenter, make_segmenter, segmentation_task
 from lartpc_jax.train.task import Task
 
-SDES = {"vp": vp_sde}
 NUM_EVALUATION_IMAGES = 128
+SSNET = "ssnet64"     # the segmentation network that ships with the package
+FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
 
 
 def call_with(function: Callable, block: str, values: Mapping, **supplied) -> Any:
@@ -82,6 +89,25 @@ def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 
   return samplers.make_sampler(name, sde, times, remat=remat)
 
 
+def build_pixel_sampler(sde: SDE, *, name: str, num_evaluations: int = 20, uniform: bool = False, t_min: float = 1e-3,
+                        sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0, progress: Callable | None = None,
+                        **knobs) -> Callable:
+  """The sampler `name` with at most num_evaluations network evaluations; `knobs` are those of the sampler.
+
+  Its times are those of a Karras grid, or uniform from 1 to t_min. An adaptive sampler takes what it needs.
+  Raises ValueError naming an unknown sampler or knob, or too few evaluations.
+  """
+  allowed = inspect.signature(samplers.SAMPLERS[name]).parameters if name in samplers.SAMPLERS else knobs
+  for key in sorted(set(knobs) - set(allowed)):
+    raise ValueError(f"Sampler {name!r} takes no option {key!r}; it takes {sorted(set(allowed) - {'sde', 'times'})}.")
+  counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
+  known = samplers.num_evaluations(name, 1, **counted)
+  num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
+  times = (time_grids.uniform_grid(num_steps, t_min=t_min) if uniform else
+           time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho))
+  return samplers.make_sampler(name, sde, times, **knobs, **({} if progress is None else {"progress": progress}))
+
+
 def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:
   """Autoencoder of a config block `network`; Raises ValueError naming an unknown key."""
   from lartpc_jax.networks.autoencoder import Autoencoder
@@ -94,6 +120,36 @@ def build_denoiser(values: dict) -> networks.DenoiserNetwork:
   from lartpc_jax.networks.unet import LatentUNet
   _check_fields(LatentUNet, values)
   return networks.make_latent_unet(**values)
+
+
+def build_ssnet(values: dict) -> networks.SegmentationNetwork:
+  """Segmentation network of a config block `network`. Raises ValueError naming an unknown key."""
+  from lartpc_jax.networks.ssnet import SSNet
+  _check_fields(SSNet, values)
+  return networks.make_ssnet(**values)
+
+
+def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dict]:
+  """SSNet from the weights in `directory` (None: those that ship with the package), and the JSON beside them.
+
+  Raises:
+    FileNotFoundError: naming the missing file.
+    ValueError: naming the file that is truncated or does not fit.
+  """
+  directory = pretrained.bundled_directory(SSNET) if directory is None else Path(directory)
+  params, info = _load_weights(directory, "ssnet", ("network", "charge", "classes", "shape"))
+  network, shape = build_ssnet(info["network"]), tuple(info["shape"])
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "ssnet")
+  stage = int(np.log2(shape[0] // FEATURE_PIXELS // info["network"].get("stem", 1)))
+  transform = call_with(make_charge_transform, "charge", info["charge"])
+  return make_segmenter(network, params, transform, classes=tuple(info["classes"]), stage=stage), info
+
+
+def build_image_classifier(*, num_epochs: int, batch_size: int = 64, learning_rate: float = 2e-3, augment: bool = True,
+                           seed: int = 0, progress: Callable | None = None) -> Callable:
+  """fit_predict of the image classifier for `metrics.c2st.cross_validated_test`."""
+  return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), num_epochs=num_epochs,
+                         batch_size=batch_size, learning_rate=learning_rate, augment=augment, seed=seed, progress=progress)
 
 
 def _check_fields(module, values: dict) -> None:
@@ -304,11 +360,104 @@ def _released_init(source: str, network: dict) -> Callable:
   return lambda key, shape: jax.tree.map(jnp.asarray, params)
 
 
-TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task}
+def build_labelled_crops(*, seed: int, path: str, num_holdout_events: int, batch_size: int, five_classes: bool,
+                         delta: str, michel: str) -> tuple[Callable, dict, tuple[str, ...]]:
+  """batch_fn over labelled training crops of a config block `data`, all held-out ones, and the names of the classes."""
+  labelled = crop_labels.open_labelled_crops(path, five_classes=five_classes, delta=delta, michel=michel)
+  train, held = (crop_labels.split_labelled(labelled, split, num_holdout_events=num_holdout_events)
+                 for split in ("train", "holdout"))
+  holdout = {"image": crops_lib.images_mev(held.crops), "label": held.label.astype(np.int32)}
+  return crop_labels.make_labelled_batches(train, batch_size=batch_size, seed=seed), holdout, labelled.classes
+
+
+def _ssnet_task(config: dict) -> Task:
+  values, charge, data = (section(config, name) for name in ("network", "charge", "data"))
+  batch_fn, holdout, classes = call_with(build_labelled_crops, "data", data, seed=config["seed"])
+  values = {**values, "num_classes": len(classes)}
+  saved = {"network": values, "charge": charge, "classes": classes, "shape": holdout["image"].shape[1:],
+           "num_holdout_events": data["num_holdout_events"]}
+
+  def export(params, directory, info, evaluation):
+    pretrained.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
+
+  return call_with(segmentation_task, "loss", section(config, "loss"), network=build_ssnet(values),
+                   transform=call_with(make_charge_transform, "charge", charge), shape=saved["shape"], batch_fn=batch_fn,
+                   holdout=holdout, classes=classes, export=export,
+                   figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))
+
+
+def build_pixel_network(values: dict) -> networks.DenoiserNetwork:
+  """Pixel U-Net of a config block `network`. Raises ValueError naming an unknown key."""
+  from lartpc_jax.networks.ncsnpp import NCSNpp
+  _check_fields(NCSNpp, values)
+  return networks.make_ncsnpp(**values)
+
+
+def build_crops(*, path: str, num_holdout_events: int, batch_size: int, num_evaluation: int, seed: int
+                ) -> tuple[Callable, crops_lib.Crops, np.ndarray]:
+  """batch_fn over the training crops of a config block `data`, those crops, and the first held-out images in MeV."""
+  crops = crops_lib.open_crops(path)
+  train = crops_lib.split_crops(crops, "train", num_holdout_events=num_holdout_events)
+  holdout = crops_lib.split_crops(crops, "holdout", num_holdout_events=num_holdout_events)
+  batch_fn = crops_lib.make_crop_batches(train, batch_size=batch_size, seed=seed)
+  return batch_fn, train, crops_lib.images_mev(holdout, slice(num_evaluation))
+
+
+def _prediction(*, name: str = "edm", sigma_data: float = 1.0) -> dict:
+  if name not in PREDICTIONS:
+    raise ValueError(f"Unknown config value prediction.name = {name!r}; allowed: {sorted(PREDICTIONS)}.")
+  return {"prediction": name, "sigma_data": sigma_data}
+
+
+def _pixel_task(config: dict) -> Task:
+  batch_fn, train, holdout = call_with(build_crops, "data", section(config, "data"), seed=config["seed"])
+  transform = call_with(make_charge_transform, "charge", section(config, "charge"))
+  scale = crops_lib.measure_state_scale(train, transform)
+  network, sde = build_pixel_network(section(config, "network")), build_sde(section(config, "sde"))
+  shape = tuple(holdout.shape[1:])
+  diffusion = PixelDiffusion(network.apply, None, sde, shape, transform, scale, config["threshold_mev"],
+                             **call_with(_prediction, "prediction", section(config, "prediction")))
+
+  def export(params, directory, done):
+    pretrained.save_weights(directory, "pixels", params, {
+        **{name: section(config, name) for name in ("network", "sde", "charge", "prediction", "sampler")},
+        "threshold_mev": config["threshold_mev"], "scale": scale._asdict(), "shape": shape, "step": done["step"],
+        "num_holdout_events": config["data"]["num_holdout_events"]})
+
+  return pixel_diffusion_task(
+      network, diffusion, batch_fn=batch_fn, holdout=holdout, export=export,
+      objective=call_with(make_pixel_objective, "loss", section(config, "loss"), network=network, diffusion=diffusion),
+      sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=sde),
+      figure=lambda real, fake: mosaics({"Geant4": real, "generated": fake}))
+
+
+def build_pixel_diffusion(directory: str | Path) -> tuple[PixelDiffusion, dict]:
+  """The trained pixel model in `directory`, and the JSON beside it.
+
+  Raises:
+    FileNotFoundError: naming the missing file.
+    ValueError: naming the file that is truncated or does not fit.
+  """
+  params, info = _load_weights(directory, "pixels", (
+      "network", "sde", "charge", "prediction", "threshold_mev", "scale", "shape"))
+  network, shape = build_pixel_network(info["network"]), tuple(info["shape"])
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), (*shape, 1))), directory, "pixels")
+  return PixelDiffusion(
+      network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape,
+      call_with(make_charge_transform, "charge", info["charge"]),
+      call_with(crops_lib.StateScale, "scale", info["scale"]), info["threshold_mev"],
+      **call_with(_prediction, "prediction", info["prediction"])), info
+
+
+TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task, "pixel_diffusion": _pixel_task,
+         "ssnet": _ssnet_task}
 COMMON_KEYS = {"task", "seed", "image", "frame", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
              "latent_diffusion": COMMON_KEYS | {"condition", "sde", "sampler", "charge_ratio", "autoencoder",
-                                                 "init_from"}}
+                                                 "init_from"},
+             "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"},
+             "pixel_diffusion": (COMMON_KEYS - {"image", "frame"}) | {"charge", "threshold_mev", "prediction", "sde",
+                                                                      "sampler"}}
 
 
 def build_task(config: Mapping) -> Task:

@@ -40,6 +40,14 @@ def time_of_sigma(sde: SDE, sigmas: np.ndarray) -> np.ndarray:
   return np.exp(np.interp(log_wanted, log_sigma, np.log(table_t.astype(np.float64)))).astype(np.float32)
 
 
+def check_times(times: np.ndarray) -> np.ndarray:
+  """times as float32. Raises ValueError if they do not fall strictly within (0, 1]."""
+  times = np.asarray(times, np.float32)
+  if times.ndim != 1 or len(times) < 2 or not np.all(np.diff(times) < 0) or times[-1] <= 0 or times[0] > 1:
+    raise ValueError(f"times must fall strictly from at most 1 to above 0, two at least; got {times}.")
+  return times
+
+
 def _check(num_steps: int, t_min: float, t_max: float) -> None:
   if num_steps < 1 or not 0.0 < t_min < t_max <= 1.0:
     raise ValueError(f"Need num_steps >= 1 and 0 < t_min < t_max <= 1; got {num_steps=}, {t_min=}, {t_max=}.")

@@ -2,11 +2,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import integrate, stats
 
 from lartpc_jax import losses
 from lartpc_jax.data.charge import sqrt_transform
-from lartpc_jax.score import edm_coefficients
+from lartpc_jax.score import PREDICTIONS, edm_coefficients, make_denoiser, score_from_denoiser
+from lartpc_jax.sde import SDES, alpha_std
+from tests.toy_scores import gaussian_score
 
 NUM, DIMENSIONS = 4096, 4
 MEAN, STD, SIGMA_DATA = 0.4, 0.3, 0.5  # the data, and what the preconditioning believes
@@ -102,3 +105,92 @@ def test_latent_noise_has_the_encoder_s_variance():
   encode = lambda params, y: (jnp.full((NUM, 1, 1, 1), 2.0), jnp.full((NUM, 1, 1, 1), -1.0))
   losses.autoencoder_terms(encode, decode, None, jnp.zeros((NUM, 1, 1)), jax.random.key(0), transform=sqrt_transform())
   assert stats.kstest(np.asarray(drawn[0]).ravel(), stats.norm(2.0, np.exp(-0.5)).cdf).pvalue > 1e-4
+
+
+# --- score matching: Gaussian data N(MEAN, STD^2), for which everything is known ----------------------------------------
+def gaussian_data(key):
+  return MEAN + STD * jax.random.normal(key, (NUM, DIMENSIONS))
+
+
+@pytest.mark.parametrize("name,likelihood_weighting", [("vp", False), ("sub_vp", True), ("edm", False), ("ve", True)])
+def test_score_matching_at_the_true_score(name, likelihood_weighting):
+  """lambda(t) E|s + noise / std|^2 = lambda (1 / std^2 - 1 / total variance), per dimension (Vincent 2011, eq. 11)."""
+  sde = SDES[name]()
+  key_data, key_loss = jax.random.split(jax.random.key(0))
+  value, t = losses.score_matching(sde, gaussian_score(sde, MEAN, STD), gaussian_data(key_data), key_loss, t_min=0.01,
+                                   likelihood_weighting=likelihood_weighting)
+  alpha, std = (np.asarray(a, float) for a in alpha_std(sde, t))
+  weight = np.asarray(sde.diffusion(t), float) ** 2 if likelihood_weighting else std**2
+  expected = weight * (1 / std**2 - 1 / ((alpha * STD) ** 2 + std**2))
+  pull = (np.asarray(value, float) - expected) / np.maximum(expected, 1e-6)  # at fixed t the value is a chi-squared
+  usable = expected > 1e-4
+  assert abs(pull[usable].mean()) < 5 * pull[usable].std() / usable.sum() ** 0.5
+  assert 0.01 <= t.min() < 0.011 and 0.999 < t.max() <= 1.0
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v", "edm"])
+def test_every_target_has_its_optimum_at_the_true_denoiser(prediction):
+  """Value at the optimum: posterior variance / c_out^2; and any change of the network raises it."""
+  sde = SDES["vp"]()
+  key_data, key_loss = jax.random.split(jax.random.key(1))
+  z = gaussian_data(key_data)
+
+  def network(params, x, c_noise, cond):
+    sigma = jnp.exp(8.0 * c_noise)
+    c_skip, c_out, c_in, _ = (c[:, None] for c in PREDICTIONS[prediction](sigma, SIGMA_DATA))
+    noisy = x / c_in
+    denoised = MEAN + STD**2 / (STD**2 + sigma[:, None] ** 2) * (noisy - MEAN)
+    return (denoised - c_skip * noisy) / c_out + params
+  loss = lambda shift: losses.prediction_matching(network, shift, z, None, key_loss, sde=sde, prediction=prediction,
+                                                  sigma_data=SIGMA_DATA, t_min=0.01)
+  with jax.debug_key_reuse(False):
+    (value, t), (worse, _), (also_worse, _) = loss(0.0), loss(0.3), loss(-0.3)
+  alpha, std = (np.asarray(a, float) for a in alpha_std(sde, t))
+  sigma = std / alpha
+  _, c_out, _, _ = PREDICTIONS[prediction](jnp.asarray(sigma, jnp.float32), SIGMA_DATA)
+  expected = STD**2 * sigma**2 / (STD**2 + sigma**2) / np.asarray(c_out, float) ** 2
+  pull = np.asarray(value, float) / expected - 1
+  assert abs(pull.mean()) < 5 * pull.std() / NUM**0.5
+  np.testing.assert_allclose([worse.mean() - value.mean(), also_worse.mean() - value.mean()], 0.09, atol=0.03)
+
+
+def test_noise_prediction_equals_uniform_score_matching():
+  sde = SDES["vp"]()
+  network = lambda params, x, c_noise, cond: jnp.tanh(x) * c_noise[:, None]
+  score_fn = score_from_denoiser(sde, make_denoiser(network, None, None, prediction="eps"))
+  z = 0.1 * jnp.arange(40.0).reshape(10, 4)
+  with jax.debug_key_reuse(False):
+    a, _ = losses.score_matching(sde, score_fn, z, jax.random.key(3), t_min=0.05)
+    b, _ = losses.prediction_matching(network, None, z, None, jax.random.key(3), sde=sde, prediction="eps", t_min=0.05)
+  np.testing.assert_allclose(a, b, rtol=2e-3)
+
+
+def test_ncsn_objective_at_the_true_score():
+  """sigma^2 / 2 E|s + noise / sigma|^2 = d / 2 STD^2 / (STD^2 + sigma^2) at every level."""
+  sigmas = jnp.array([0.1, 0.5, 2.0])
+  key_data, key_loss = jax.random.split(jax.random.key(2))
+  score_fn = lambda x, sigma: -(x - MEAN) / (STD**2 + sigma**2)[:, None]
+  value, level = losses.ncsn_score_matching(score_fn, gaussian_data(key_data), key_loss, sigmas=sigmas)
+  for i, sigma in enumerate((0.1, 0.5, 2.0)):
+    at = np.asarray(value, float)[np.asarray(level) == i]
+    assert len(at) > NUM / 4
+    assert abs(at.mean() - 0.5 * DIMENSIONS * STD**2 / (STD**2 + sigma**2)) < 5 * at.std() / len(at) ** 0.5
+
+
+def test_sliced_score_matching_is_half_the_fisher_information_below_zero():
+  """At the true score E[tr grad s + |s|^2 / 2] = -d / (2 STD^2); a wrong score is larger by half its squared error."""
+  key_data, key_loss = jax.random.split(jax.random.key(4))
+  x = gaussian_data(key_data)
+  value = lambda shift: np.asarray(losses.sliced_score_matching(
+      lambda y: -(y - MEAN) / STD**2 + shift, x, key_loss, num_probes=4), float)
+  with jax.debug_key_reuse(False):
+    true, wrong = value(0.0), value(0.5)
+  assert abs(true.mean() + 0.5 * DIMENSIONS / STD**2) < 5 * true.std() / NUM**0.5
+  assert abs((wrong - true).mean() - 0.5 * DIMENSIONS * 0.25) < 5 * (wrong - true).std() / NUM**0.5
+
+
+def test_denoising_error_of_the_true_denoiser_is_the_posterior_variance():
+  key_data, key_loss = jax.random.split(jax.random.key(5))
+  denoise_fn = lambda x, sigma: MEAN + (STD**2 / (STD**2 + sigma**2))[:, None] * (x - MEAN)
+  value = np.asarray(losses.denoising_error(denoise_fn, gaussian_data(key_data), 0.4, key_loss), float)
+  assert abs(value.mean() - STD**2 * 0.16 / (STD**2 + 0.16)) < 5 * value.std() / NUM**0.5

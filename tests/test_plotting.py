@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from lartpc_jax.plotting import images as image_plots, inference as plots, training
+from lartpc_jax.metrics.pixels import compare, pixel_statistics as pixel_stats
+from lartpc_jax.plotting import images as image_plots, inference as plots, pixel_statistics, pixels, scores, training
 
 DRAW = np.random.default_rng(0)
 
@@ -49,3 +50,36 @@ def test_loss_curve():
   assert training.loss_curve([1, 2], [3.0, 2.0]).axes[0].get_yscale() == "log"
   with pytest.raises(ValueError, match="one shape"):
     training.loss_curve([1], [1.0, 2.0])
+
+
+def test_mosaic_puts_axis_0_right_and_axis_1_up():
+  images = np.zeros((3, 4, 4), np.float32)
+  images[0, 3, 0] = 1.0  # right, bottom
+  images[2, 0, 3] = 2.0  # left, top; second row, first column
+  got = pixels.mosaic(images, 2)
+  assert got.shape == (9, 9) and got[3, 3] == 1.0 and got[5, 0] == 2.0
+  assert np.isnan(got[4]).all() and np.isnan(got[:, 4]).all() and np.isnan(got[5:, 5:]).all()
+
+
+def test_mosaics_share_their_colours():
+  figure = pixels.mosaics({"a": DRAW.uniform(size=(5, 8, 8)), "b": DRAW.uniform(size=(3, 8, 8))}, num_columns=2)
+  assert [axis.get_title() for axis in figure.axes[:2]] == ["a", "b"]
+  assert figure.axes[0].images[0].norm is not None and figure.axes[0].images[0].get_array().shape == (26, 17)
+
+
+def test_statistics_figure_names_chi2():
+  real, fake = (np.where(DRAW.uniform(size=(50, 8, 8)) < 0.3, DRAW.exponential(size=(50, 8, 8)), 0.0) for _ in range(2))
+  chi2 = {"fake": compare(real, fake)}
+  figure = pixel_statistics.statistics_figure(pixel_stats(real), {"fake": pixel_stats(fake)}, chi2)
+  assert len(figure.axes) == 3
+  assert f"{chi2['fake']['charge'].reduced:.2f}" in figure.axes[1].get_legend().get_texts()[1].get_text()
+
+
+def test_score_pictures_show_arrows_and_points():
+  points = DRAW.normal(size=(20, 2))
+  figure = scores.score_fields({"a": lambda x: -x, "b": lambda x: x}, {"a": points, "b": points})
+  arrows = figure.axes[0].collections[0]
+  np.testing.assert_allclose(arrows.U, -scores.grid_points()[:, 0] / np.maximum(
+      np.linalg.norm(scores.grid_points(), axis=1), 1e-6), atol=1e-6)
+  assert len(scores.point_rows({"r": [points, points]}, ["0", "1"]).axes) == 2
+  assert len(scores.image_strip({"i": np.zeros((2, 4, 4))}, ["0", "1"], limit=1.0).axes) == 2

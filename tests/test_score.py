@@ -2,6 +2,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lartpc_jax import score as lib
 from lartpc_jax.sde import vp_sde
@@ -80,3 +81,26 @@ def test_edm_denoiser_hands_the_network_scaled_inputs_and_the_condition():
   root = np.sqrt(1 + s**2)
   raw = 3 * x / root + np.log(s) / 8 + np.asarray(momentum)[:, :1]
   np.testing.assert_allclose(got, x / root**2 + s / root * raw, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prediction", sorted(lib.PREDICTIONS))
+def test_every_prediction_gives_the_same_denoiser(prediction):
+  """A network that predicts its target exactly, written from the definitions of Ho et al. 2020 and Salimans & Ho 2022."""
+  sigma_data, truth = 0.7, gaussian_denoiser(0.3, 0.5)
+
+  def network(params, scaled, c_noise, cond):
+    sigma = jnp.exp(8.0 * c_noise)
+    x = scaled * jnp.sqrt(sigma**2 + sigma_data**2)[:, None]
+    x0, s = truth(x, sigma), sigma[:, None]
+    alpha = 1.0 / jnp.sqrt(1.0 + s**2)
+    noise = (x - x0) / s
+    c_skip, c_out = sigma_data**2 / (s**2 + sigma_data**2), s * sigma_data / jnp.sqrt(s**2 + sigma_data**2)
+    return {"eps": noise, "x0": x0, "v": alpha * noise - alpha * s * x0, "edm": (x0 - c_skip * x) / c_out}[prediction]
+  x, sigma = jnp.linspace(-2.0, 2.0, 6)[:, None], jnp.geomspace(0.05, 20.0, 6)
+  denoise_fn = lib.make_denoiser(network, None, None, prediction=prediction, sigma_data=sigma_data)
+  np.testing.assert_allclose(denoise_fn(x, sigma), truth(x, sigma), atol=2e-4)
+
+
+def test_unknown_prediction_is_named():
+  with pytest.raises(ValueError, match=r"Unknown prediction 'noise'; choose from \['edm', 'eps', 'v', 'x0'\]"):
+    lib.make_denoiser(None, None, None, prediction="noise")

@@ -2,6 +2,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
 from lartpc_jax.sde import alpha_std
 
@@ -16,12 +17,12 @@ def gaussian_score(sde, mean, std):
   return score_fn
 
 
-def mixture_score(sde):
-  """score_fn of WEIGHTS[k] N(MEANS[k], STDS[k]^2)."""
+def mixture_score(sde, weights=WEIGHTS, means=MEANS, stds=STDS):
+  """score_fn of weights[k] N(means[k], stds[k]^2)."""
   def score_fn(x, t):
     alpha, std = (a[:, None] for a in alpha_std(sde, t))
-    parts = [((alpha * s) ** 2 + std**2, x - alpha * m, w) for w, m, s in zip(WEIGHTS, MEANS, STDS)]
-    logs = jnp.stack([np.log(w) - 0.5 * jnp.log(v) - 0.5 * d**2 / v for v, d, w in parts])
+    parts = [((alpha * s) ** 2 + std**2, x - alpha * m, w) for w, m, s in zip(weights, means, stds)]
+    logs = jnp.stack([jnp.log(jnp.asarray(w, x.dtype)) - 0.5 * jnp.log(v) - 0.5 * d**2 / v for v, d, w in parts])
     shares = jax.nn.softmax(logs, axis=0)
     return sum(-share * d / v for share, (v, d, _) in zip(shares, parts))
   return score_fn
@@ -33,3 +34,15 @@ def mixture_moments():
   mean = w @ m
   d = m - mean
   return mean, w @ (s**2 + d**2), w @ (d**3 + 3 * d * s**2)
+
+
+def mixture_cdf(x, weights=WEIGHTS, means=MEANS, stds=STDS):
+  """Cumulative distribution of the mixture."""
+  return sum(w * stats.norm.cdf(x, m, s) for w, m, s in zip(weights, means, stds))
+
+
+def mixture_draws(seed, num):
+  """Draws [num] of the mixture."""
+  rng = np.random.default_rng(seed)
+  component = rng.choice(2, num, p=WEIGHTS)
+  return np.array(MEANS)[component] + np.array(STDS)[component] * rng.normal(size=num)

@@ -26,7 +26,19 @@ def arcsinh_transform(scale_mev: float = 0.1) -> ChargeTransform:
                          lambda y: scale_mev * jnp.sinh(jnp.maximum(y, 0.0)))
 
 
-CHARGE_TRANSFORMS = {"sqrt": sqrt_transform, "arcsinh": arcsinh_transform}
+def grey8_transform(scale_mev: float = 0.02) -> ChargeTransform:
+  """y = 8-bit grey level / 255, one level being `scale` (linear, rounded, cut off at 255): the published representation.
+
+  `inverse` gives whole levels; so neither direction is differentiable, and `inverse(forward(q))` is q to half a level,
+  below 255 levels.
+  """
+  if not scale_mev > 0:
+    raise ValueError(f"scale_mev must be positive; got {scale_mev}.")
+  levels = lambda y: jnp.clip(jnp.round(y), 0.0, 255.0)
+  return ChargeTransform(lambda q: levels(q / scale_mev) / 255.0, lambda y: scale_mev * levels(255.0 * y))
+
+
+CHARGE_TRANSFORMS = {"sqrt": sqrt_transform, "arcsinh": arcsinh_transform, "grey8": grey8_transform}
 
 
 def make_charge_transform(name: str, scale_mev: float) -> ChargeTransform:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.descent import make_descent
-from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective
+from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective, only_turning
 
 CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
 
@@ -25,6 +25,7 @@ class Settings(NamedTuple):
   second_steps: int = 14            # the best of the first stage goes on
   second_draws: int = 4
   learning_rate: float = 0.06       # radians of direction, logits of energy
+  first_final_learning_rate: float = 0.04
   second_learning_rate: float = 0.04
   num_averaged: int = 6
   first_vertex_power: float = 0.0   # screening and first stage see the whole track, so its length too
@@ -80,11 +81,15 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
       vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
       charge_tolerance=settings.charge_tolerance)
       for power in (settings.first_vertex_power, settings.vertex_power))
-  descents = [make_descent(stage.evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
+  # One view: the vertex weights hide the length, which alone tells the angle to the line of sight. The first stage settles
+  # that, and the second turns the track within the picture.
+  second = objective.evaluate if len(views) > 1 else only_turning(objective.evaluate, views[0])
+  descents = [make_descent(evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
                            final_learning_rate=final, num_averaged=averaged, mode=mode)
-              for stage, steps, rate, final, averaged in (
-                  (first_objective, settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1),
-                  (objective, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
+              for evaluate, steps, rate, final, averaged in (
+                  (first_objective.evaluate, settings.first_steps, settings.learning_rate,
+                   settings.first_final_learning_rate, 1 if len(views) > 1 else min(6, settings.first_steps)),
+                  (second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
                    settings.num_averaged))]
   factor = 4
   screen = screening.make_screen(

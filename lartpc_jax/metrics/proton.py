@@ -21,11 +21,16 @@ def track_length_mm(image: np.ndarray, *, pitch_mm: float = 3.0, threshold_mev: 
   if count == 0:
     return 0.0
   points = np.argwhere(labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])).astype(float)
+  return diameter(points) * pitch_mm
+
+
+def diameter(points: np.ndarray) -> float:
+  """Largest distance between points [m 2], in their unit: that between two vertices of the convex hull; 0 for one point."""
   if len(points) < 2:
     return 0.0
-  with contextlib.suppress(QhullError):  # raised when all pixels lie on one line
+  with contextlib.suppress(QhullError):  # raised when all points lie on one line, or for two
     points = points[ConvexHull(points).vertices]
-  return float(pdist(points).max() * pitch_mm)
+  return float(pdist(points).max())
 
 
 def cumulative_charge(image: np.ndarray, direction: np.ndarray, *, pitch_mm: float = 3.0

@@ -6,6 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from lartpc_jax.networks.autoencoder import Autoencoder
+from lartpc_jax.networks.classifier import ImageClassifier
+from lartpc_jax.networks.ncsn import NCSN
+from lartpc_jax.networks.ncsnpp import EMBEDDINGS, NCSNpp
+from lartpc_jax.networks.ssnet import SSNet
 from lartpc_jax.networks.unet import LatentUNet
 
 
@@ -17,9 +21,22 @@ class AutoencoderNetwork(NamedTuple):
 
 
 class DenoiserNetwork(NamedTuple):
-  """A conditional network on latents; every field is a pure function."""
+  """A network on latents or pixels, conditional or not; every field is a pure function."""
   init: Callable   # (key, (h, w, c)) -> params
   apply: Callable  # (params, z [b h w c], c_noise [b], cond) -> [b h w c]
+
+
+class SegmentationNetwork(NamedTuple):
+  """A network that classifies the pixels of [b h w 1] images; every field is a pure function."""
+  init: Callable      # (key, (h, w)) -> params
+  apply: Callable     # (params, y [b h w 1]) -> logits [b h w classes]
+  features: Callable  # (params, y, stage) -> output [b h' w' c] of an encoder stage
+
+
+class ClassifierNetwork(NamedTuple):
+  """A network with one logit an image; every field is a pure function."""
+  init: Callable   # (key, (h, w)) -> params
+  apply: Callable  # (params, y [b h w 1]) -> logit [b]
 
 
 def make_autoencoder(**kwargs) -> AutoencoderNetwork:
@@ -41,3 +58,39 @@ def make_latent_unet(**kwargs) -> DenoiserNetwork:
     return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), cond)["params"]
 
   return DenoiserNetwork(init, lambda params, z, c_noise, cond: module.apply({"params": params}, z, c_noise, cond))
+
+
+def make_ssnet(**kwargs) -> SegmentationNetwork:
+  """Segmentation network; keywords of `networks.ssnet.SSNet`."""
+  module = SSNet(**kwargs)
+  return SegmentationNetwork(
+      init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
+      apply=lambda params, y: module.apply({"params": params}, y),
+      features=lambda params, y, stage: module.apply({"params": params}, y, stage, method="features_at"))
+
+
+def make_classifier(**kwargs) -> ClassifierNetwork:
+  """Classifier of images; keywords of `networks.classifier.ImageClassifier`."""
+  module = ImageClassifier(**kwargs)
+  return ClassifierNetwork(init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
+                           apply=lambda params, y: module.apply({"params": params}, y))
+
+
+def make_ncsnpp(**kwargs) -> DenoiserNetwork:
+  """Unconditional U-Net on pixels; keywords of `networks.ncsnpp.NCSNpp`. `apply` ignores cond.
+
+  Raises ValueError naming an unknown time embedding.
+  """
+  kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
+  module = NCSNpp(**kwargs)
+  if module.embedding not in EMBEDDINGS:
+    raise ValueError(f"Unknown network.embedding {module.embedding!r}; choose from {list(EMBEDDINGS)}.")
+  init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1))["params"]
+  return DenoiserNetwork(init, lambda params, x, c_noise, cond: module.apply({"params": params}, x, c_noise))
+
+
+def make_ncsn(*, features: int = 128, num_levels: int = 10) -> DenoiserNetwork:
+  """The original noise-conditional score network: apply(params, x, level [b] int, cond) -> sigma times the score."""
+  module = NCSN(features, num_levels)
+  init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32))["params"]
+  return DenoiserNetwork(init, lambda params, x, level, cond=None: module.apply({"params": params}, x, level))

@@ -43,6 +43,24 @@ def show_image(axis, image: np.ndarray, *, top: float | None = None, half_width_
   axis.set_yticks([])
 
 
+def label_rows(images: np.ndarray, labels: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
+  """Figure with a row of images [b n n] (MeV) and one of pixel classes [b n n] for each entry of `labels`."""
+  num = len(images)
+  figure = Figure(figsize=(1.5 * num + 0.8, 1.6 * (len(labels) + 1) + 0.4), layout="constrained")
+  axes = figure.subplots(len(labels) + 1, num, squeeze=False)
+  colours = matplotlib.colors.ListedColormap(["white", "tab:blue", "tab:red", "tab:green", "tab:orange"][:len(classes)])
+  for column in range(num):
+    show_image(axes[0, column], images[column], half_width_px=images.shape[1] // 2)
+    for axis, label in zip(axes[1:, column], labels.values(), strict=True):
+      axis.imshow(label[column].T, origin="lower", cmap=colours, vmin=-0.5, vmax=len(classes) - 0.5, interpolation="nearest")
+      axis.set_xticks([])
+      axis.set_yticks([])
+  for axis, name in zip(axes[:, 0], ["charge", *labels], strict=True):
+    axis.set_ylabel(name)
+  figure.supxlabel("blue: track, red: shower" + (", green: delta, orange: Michel" if len(classes) > 3 else ""), fontsize=8)
+  return figure
+
+
 def momentum_titles(momentum_mev: np.ndarray) -> list[str]:
   """One short label "(px, py, pz)" in MeV/c for each momentum [b 3]."""
   return ["({:.0f}, {:.0f}, {:.0f})".format(*p) for p in momentum_mev]

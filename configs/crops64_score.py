@@ -1,0 +1,46 @@
+r"""Score-based diffusion on 64x64 pixels of track and shower crops, unconditional.
+
+python -m launch.train --config=configs/crops64_score.py --config.data.path=lartpc_crops_geant4.npz --workdir=runs/crops
+
+base: a network behind an invertible space-to-depth, for two CPU cores.
+published: the NCSN++ of Phys. Rev. D 109, 072011: 62.7 M parameters on pixels, 8-bit grey, noise prediction, Adam at 2e-4,
+batch 128, EMA 0.9999; for a GPU, not run.
+tiny: for tests, on images of the single protons of the package (data.path="sample").
+"""
+import ml_collections
+
+from configs import common
+
+BASE = dict(features=48, multipliers=(1, 2), num_blocks=2, attention_sizes=(8,), stem=4, fir=False, input_pyramid=False,
+            embedding="fourier", fourier_scale=0.5)
+VARIANTS = {
+    "base": dict(network=BASE, num_holdout_events=2_000, batch_size=64, num_steps=4_000, every=250, rate=1e-3, loss="edm",
+                 ema=0.998, charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.1, path="", clip=1.0, b2=0.99,
+                 schedule="wsd", num_evaluation=128),
+    "published": dict(
+        network=dict(features=128, multipliers=(1, 2, 2, 2), num_blocks=4, attention_sizes=(16,), stem=1, fir=True,
+                     input_pyramid=True, embedding="positional", fourier_scale=16.0),
+        num_holdout_events=2_000, batch_size=128, num_steps=120_000, every=5_000, rate=2e-4, loss="prediction", ema=0.9999,
+        charge=dict(name="grey8", scale_mev=0.02), threshold_mev=0.09, path="", clip=1.0, b2=0.999, schedule="constant",
+        num_evaluation=128),
+    "tiny": dict(network={**BASE, "features": 8, "num_blocks": 1, "stem": 8}, num_holdout_events=16, batch_size=8,
+                 num_steps=20, every=10, rate=1e-3, loss="edm", ema=0.99, charge=dict(name="sqrt", scale_mev=1.0),
+                 threshold_mev=0.1, path="sample", clip=1.0, b2=0.99, schedule="wsd", num_evaluation=16),
+}
+
+
+def get_config(variant: str = "base") -> ml_collections.ConfigDict:
+  v = common.variant_of(VARIANTS, variant)
+  config = ml_collections.ConfigDict(dict(task="pixel_diffusion", seed=0, threshold_mev=v["threshold_mev"]))
+  config.charge = v["charge"]
+  config.data = dict(path=v["path"], num_holdout_events=v["num_holdout_events"], batch_size=v["batch_size"],
+                     num_evaluation=v["num_evaluation"])
+  config.network = v["network"]
+  config.prediction = dict(name="edm" if v["loss"] == "edm" else "eps", sigma_data=1.0)
+  config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
+  config.loss = dict(name=v["loss"], p_mean=0.0, p_std=1.4, t_min=1e-5)
+  config.sampler = dict(name="dpm_solver_pp_2m", num_steps=16, sigma_min=0.02, sigma_max=80.0, rho=7.0)
+  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule=v["schedule"],
+                      decay_fraction=0.4, b1=0.9, b2=v["b2"], weight_decay=0.0, grad_clip_norm=v["clip"], ema_decay=v["ema"])
+  config.train = common.intervals(v["num_steps"], v["every"])
+  return config

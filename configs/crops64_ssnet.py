@@ -1,0 +1,40 @@
+r"""SSNet: background, track or shower for every pixel of 64x64 crops.
+
+python -m launch.train --config=configs/crops64_ssnet.py --config.data.path=lartpc_crops_geant4.npz --workdir=runs/ssnet
+python -m launch.train --config=configs/crops64_ssnet.py:published --config.data.path=lartpc_crops_geant4.npz \
+    --workdir=runs/ssnet_published
+
+base: half resolution behind a space-to-depth stem, for CPUs: 0.49 M parameters. The shipped weights stopped after 1,450
+steps (--config.train.num_steps=20000 to step 1026, then 1450; 46,400 images, less than one pass, about 13 CPU minutes). On
+the 5,568 crops of 2,000 held-out events: IoU of track 0.837 and of shower 0.911 over pixels with charge, pixel accuracy
+0.939, track or shower image as in truth 94.4 %, expected calibration error 0.2 %. The track IoU was still rising.
+published: the topology of the paper, 4.33 M parameters; not trained (12 images a second and core, base about 70).
+"""
+import ml_collections
+
+from configs import common
+
+BASE = dict(features=32, num_strides=2, num_modules=1, stem=2, num_groups=8, learned_upsampling=False,
+            project_always=False)
+PUBLISHED = dict(features=16, num_strides=4, num_modules=2, stem=1, num_groups=8, learned_upsampling=True,
+                 project_always=True)
+VARIANTS = {
+    "base": dict(network=BASE, path="", num_holdout=2_000, batch_size=32, num_steps=6_000, every=500, rate=2e-3),
+    "published": dict(network=PUBLISHED, path="", num_holdout=2_000, batch_size=32, num_steps=6_000, every=500, rate=2e-3),
+    "tiny": dict(network={**BASE, "features": 8, "num_groups": 4}, path="sample", num_holdout=8, batch_size=8,
+                 num_steps=20, every=10, rate=3e-3),
+}
+
+
+def get_config(variant: str = "base") -> ml_collections.ConfigDict:
+  v = common.variant_of(VARIANTS, variant)
+  config = ml_collections.ConfigDict(dict(task="ssnet", seed=0))
+  config.charge = dict(name="sqrt", scale_mev=1.0)
+  config.data = dict(path=v["path"], num_holdout_events=v["num_holdout"], batch_size=v["batch_size"], five_classes=False,
+                     delta="shower", michel="shower")
+  config.network = dict(v["network"])
+  config.loss = dict(background_weight=0.1)
+  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",
+                      decay_fraction=0.25, b1=0.9, b2=0.99, weight_decay=1e-3, grad_clip_norm=1.0, ema_decay=0.998)
+  config.train = common.intervals(v["num_steps"], v["every"])
+  return config

@@ -1,0 +1,30 @@
+"""Histograms of pixel statistics of generated images beside real ones."""
+import numpy as np
+from matplotlib.figure import Figure
+
+LABELS = {"active": "active pixels", "charge": "total charge, MeV", "spectrum": "charge of an active pixel, MeV"}
+
+
+def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict], *, num_bins: int = 40) -> Figure:
+  """One panel each of active pixels, total charge and pixel spectrum.
+
+  Args:
+    real: `metrics.pixels.PixelStatistics` of the data.
+    generated: label -> the same of a sample.
+    chi2: label -> name -> `metrics.pixels.Chi2`, for the legend.
+  """
+  figure = Figure(figsize=(13, 3.8), layout="constrained")
+  for axis, (name, label) in zip(figure.subplots(1, 3), LABELS.items(), strict=True):
+    values = getattr(real, name)
+    low, high = np.quantile(values, (0.0, 0.995))
+    edges = np.geomspace(max(low, 1e-3), high, num_bins + 1) if name == "spectrum" else np.linspace(low, high, num_bins + 1)
+    density = lambda x, edges=edges: np.histogram(x, edges)[0] / len(x) / np.diff(edges)
+    axis.stairs(density(values), edges, fill=True, color="0.8", label="real")
+    for sample, statistics in generated.items():
+      axis.stairs(density(getattr(statistics, name)), edges,
+                  label=f"{sample}, chi2/ndf {chi2[sample][name].reduced:.2f}")
+    axis.set(xlabel=label, ylabel="share per unit", yscale="log")
+    if name == "spectrum":
+      axis.set_xscale("log")
+    axis.legend(frameon=False, fontsize=8)
+  return figure

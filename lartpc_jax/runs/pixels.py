@@ -1,0 +1,77 @@
+"""Drawing from a trained pixel model and comparing with real crops: what launch.sample and launch.benchmark_samplers do."""
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lartpc_jax.config import build_pixel_sampler
+from lartpc_jax.data.crops import images_mev, open_crops, split_crops
+from lartpc_jax.metrics.pixels import Chi2, compare
+from lartpc_jax.pixel_generator import PixelDiffusion, make_draw
+
+
+class RealImages(NamedTuple):
+  """Real images in MeV, cut at the threshold of the model."""
+  holdout: np.ndarray   # never trained on
+  training: np.ndarray  # as many of the training crops, in their own orientation
+
+
+def load_real(path: str | Path, info: dict, num: int) -> RealImages:
+  """At most `num` held-out and training images of the file that a model was trained on; `info` is the model's JSON."""
+  crops = open_crops(path)
+  cut = lambda x: np.where(x >= info["threshold_mev"], x, 0.0).astype(np.float32)
+  split = lambda name: split_crops(crops, name, num_holdout_events=info["num_holdout_events"])
+  holdout, training = split("holdout"), split("train")
+  chosen = np.random.default_rng(0).choice(len(training.values), min(num, len(training.values)), replace=False)
+  return RealImages(cut(images_mev(holdout, slice(num))), cut(images_mev(training, chosen)))
+
+
+def compile_network(diffusion: PixelDiffusion, num: int) -> PixelDiffusion:
+  """The same model with its network compiled once for batches of `num`, for many samplers that differ in their steps.
+
+  Use it under `jax.disable_jit()`: the steps then run one by one around the compiled network.
+  """
+  x, c_noise = jnp.zeros((num, *diffusion.shape, 1)), jnp.zeros(num)
+  compiled = jax.jit(lambda params, x, c: diffusion.apply(params, x, c, None)).lower(diffusion.params, x, c_noise).compile()
+  return diffusion._replace(apply=lambda params, x, c, cond: compiled(params, x, c))
+
+
+def draw_images(diffusion: PixelDiffusion, num: int, *, seed: int = 0, chunk_size: int = 64, one_by_one: bool = False,
+                update: Callable = lambda done: None, **sampler) -> tuple[np.ndarray, float]:
+  """`num` images [n h w] in MeV and the seconds that an image took, without compilation.
+
+  Args:
+    diffusion: the model; compiled by `compile_network` for chunk_size images if one_by_one.
+    num: number of images.
+    seed: of prior and steps.
+    chunk_size: images a device draws at once.
+    one_by_one: run the steps of the sampler one by one instead of as one program.
+    update: called with the number of finished images.
+    **sampler: see `config.build_pixel_sampler`.
+  """
+  draw = make_draw(diffusion, build_pixel_sampler(diffusion.sde, **sampler), chunk_size)
+  if not one_by_one:
+    draw = jax.jit(draw).lower(jax.random.key(seed)).compile()
+  images, key = [], jax.random.key(seed)
+  start = time.perf_counter()
+  for i in range(0, num, chunk_size):
+    with jax.disable_jit() if one_by_one else contextlib.nullcontext():
+      images.append(np.asarray(draw(jax.random.fold_in(key, i))))
+    update(min(i + chunk_size, num))
+  seconds = (time.perf_counter() - start) / (len(images) * chunk_size)
+  return np.concatenate(images)[:num], seconds
+
+
+def chi2_cells(result: dict[str, Chi2]) -> list[str]:
+  """chi2/ndf of active pixels, total charge and spectrum, as text."""
+  return [f"{chi2.reduced:.2f}" for chi2 in result.values()]
+
+
+def floor_cells(real: RealImages, num: int) -> list[str]:
+  """The same for real images against real ones: `num` training images against all held-out ones."""
+  return chi2_cells(compare(real.holdout, real.training[:num]))

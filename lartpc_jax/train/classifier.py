@@ -1,0 +1,63 @@
+"""Fits an image classifier within a metric: a few epochs of Adam, on the host's loop."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lartpc_jax.data.charge import ChargeTransform
+from lartpc_jax.data.crops import NUM_ORIENTATIONS, orient
+from lartpc_jax.networks.api import ClassifierNetwork
+
+
+def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, num_epochs: int, batch_size: int = 64,
+                    learning_rate: float = 2e-3, augment: bool = True, seed: int = 0, progress: Callable | None = None
+                    ) -> Callable:
+  """fit_predict for `metrics.c2st.cross_validated_test` on images [n h w].
+
+  Args:
+    network: classifier.
+    transform: charge transform.
+    num_epochs: passes over the training folds.
+    batch_size: images a step.
+    learning_rate: peak, warmed up and decayed to 0 along a cosine.
+    augment: trains on random orientations. Set False where the samples have a preferred one.
+    seed: of initialisation and order.
+    progress: called with the number of epochs done, over all folds.
+  """
+  apply = lambda params, images: network.apply(params, transform.forward(images)[..., None])
+  epochs_done = 0
+
+  def fit_predict(x, generated, x_test, fold):
+    nonlocal epochs_done
+    per_epoch = max(len(x) // batch_size, 1)
+    total = per_epoch * num_epochs
+    tx = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, total // 20, total))
+
+    @jax.jit
+    def step(params, state, images, label):
+      loss = lambda p: optax.sigmoid_binary_cross_entropy(apply(p, images), label).mean()
+      updates, state = tx.update(jax.grad(loss)(params), state, params)
+      return optax.apply_updates(params, updates), state
+
+    predict = jax.jit(lambda params, images: jax.nn.sigmoid(apply(params, images)))
+    draw = np.random.default_rng((seed, fold))
+    params = network.init(jax.random.key(seed + fold), x.shape[1:])
+    state = tx.init(params)
+    for _ in range(num_epochs):
+      order = draw.permutation(len(x))
+      for i in range(per_epoch):
+        chosen = order[i * batch_size:(i + 1) * batch_size]
+        images = x[chosen]
+        if augment:
+          images = orient(images, draw.integers(0, NUM_ORIENTATIONS, len(images)))
+        params, state = step(params, state, jnp.asarray(images, jnp.float32), jnp.asarray(generated[chosen], jnp.float32))
+      epochs_done += 1
+      if progress is not None:
+        progress(epochs_done)
+    size = 256
+    padded = np.concatenate([x_test, np.zeros((-len(x_test) % size, *x_test.shape[1:]), x_test.dtype)]).astype(np.float32)
+    parts = [np.asarray(predict(params, padded[i:i + size])) for i in range(0, len(padded), size)]
+    return np.concatenate(parts)[:len(x_test)]
+  return fit_predict

@@ -1,0 +1,73 @@
+r"""Draws from a trained pixel model: images.npz, a mosaic beside real images, and their statistics against held-out crops.
+
+python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=5000 --out=runs/sample
+python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=64 --sampler=euler_maruyama \
+    --num_evaluations=1000 --uniform --out=runs/published
+
+images.npz holds `images` (N,1,64,64) in MeV. Real against real (as many training crops) stands beside every chi-squared.
+"""
+import sys
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from lartpc_jax import cli
+
+flags.DEFINE_string("weights", None, "Directory of the weights, as launch.train writes it.", required=True)
+flags.DEFINE_string("data", None, "The crops that the model was trained on; its last events were held out.", required=True)
+flags.DEFINE_string("out", None, "Directory of the results.", required=True)
+flags.DEFINE_integer("num", 5000, "Images.", lower_bound=1)
+flags.DEFINE_string("sampler", "dpm_solver_pp_2m", "Name of the sampler, see lartpc_jax.samplers.")
+flags.DEFINE_integer("num_evaluations", 20, "Network evaluations an image, at most.", lower_bound=2)
+flags.DEFINE_bool("uniform", False, "Equal steps in time instead of those of Karras et al. 2022.")
+flags.DEFINE_integer("chunk_size", 64, "Images a device draws at once.", lower_bound=1)
+flags.DEFINE_integer("grid", 5000, "Images in each mosaic, at most.", lower_bound=1)
+flags.DEFINE_integer("columns", 0, "Columns of the mosaics; 0: a square.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of the noise.")
+
+
+def main(argv) -> int:
+  del argv
+  from lartpc_jax import config as config_lib
+  from lartpc_jax.metrics.pixels import compare, pixel_statistics
+  from lartpc_jax.plotting.pixel_statistics import statistics_figure
+  from lartpc_jax.plotting.pixels import mosaics
+  from lartpc_jax.runs import pixels
+  from lartpc_jax.runs.pictures import save_figure
+  f = flags.FLAGS
+  diffusion, info = config_lib.build_pixel_diffusion(f.weights)
+  real = pixels.load_real(f.data, info, 1_000_000)
+  with cli.progress_bar(f.num, description="draw", unit="image") as bar:
+    images, seconds = pixels.draw_images(diffusion, f.num, seed=f.seed, chunk_size=min(f.chunk_size, f.num),
+                                         update=bar.update, name=f.sampler, num_evaluations=f.num_evaluations,
+                                         uniform=f.uniform)
+  out = Path(f.out)
+  out.mkdir(parents=True, exist_ok=True)
+  with cli.atomic_write(out / "images.npz", "wb") as file:
+    np.savez_compressed(file, images=images[:, None])
+  count = min(f.grid, f.num, len(real.holdout))
+  columns = f.columns or int(np.ceil(count**0.5))
+  shown = {"held-out": real.holdout[:count], f"generated, {f.sampler}, {f.num_evaluations} evaluations": images}
+  save_figure(mosaics(shown, num_columns=columns, max_images=count, inches=max(5.0, 0.3 * columns)), out / "mosaic.png",
+              dpi=110 if columns < 20 else 220)
+  chi2 = {"generated": compare(real.holdout, images), "training": compare(real.holdout, real.training[:len(images)])}
+  samples = {"generated": pixel_statistics(images), "training": pixel_statistics(real.training[:len(images)])}
+  held = pixel_statistics(real.holdout)
+  save_figure(statistics_figure(held, samples, chi2), out / "statistics.png")
+  lines = [f"{info['step']} training steps, {f.sampler}, {f.num_evaluations} evaluations, {1e3 * seconds:.1f} ms an image, "
+           f"{len(real.holdout)} held-out images", "",
+           "| sample | images | active pixels, mean | charge, mean MeV | chi2/ndf active | charge | spectrum |",
+           "|" + " --- |" * 7]
+  for label, sample, cells in [("held-out", held, ["", "", ""])] + [
+      (name, samples[name], pixels.chi2_cells(chi2[name])) for name in samples]:
+    lines.append(f"| {label} | {len(sample.active)} | {sample.active.mean():.1f} | {sample.charge.mean():.1f} | "
+                 + " | ".join(cells) + " |")
+  with cli.atomic_write(out / "sample.md") as file:
+    file.write("\n".join(lines) + "\n")
+  print("\n".join(lines) + f"\nWrote {out}/images.npz, mosaic.png, statistics.png, sample.md")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(cli.run(main))

@@ -1,0 +1,157 @@
+"""The report from end to end on the crops of the package, with planted defects; its files and its errors."""
+import contextlib
+import json
+import types
+
+import numpy as np
+import pytest
+
+from configs import images64_evaluate
+from lartpc_jax import config as config_lib
+from lartpc_jax.data.images import save_images
+from lartpc_jax.metrics.estimate import Estimate
+from lartpc_jax.runs import evaluate as lib, report as report_lib, rows, samples
+from lartpc_jax.train.segmentation import Segmenter
+from launch import evaluate as launch
+
+
+@contextlib.contextmanager
+def silent(total):
+  del total
+  yield types.SimpleNamespace(update=lambda done: None, write=lambda text: None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap():
+  """Tracks are images of bright pixels, and a classifier by total charge: the parts themselves are tested elsewhere."""
+  def run(images, progress=lambda share: None):
+    progress(1.0)
+    brightness = images.sum((1, 2)) / (images > 0).sum((1, 2))
+    track = np.where(brightness > np.median(brightness), 0.8, 0.3)[:, None, None] * (images > 0)
+    probability = np.stack([1.0 * (images == 0), track, (images > 0) - track], axis=-1)
+    pooled = images.reshape(len(images), 8, 8, 8, 8).transpose(0, 1, 3, 2, 4).reshape(len(images), 8, 8, 64)
+    return probability, pooled[..., ::8]
+
+  def classifier(**kwargs):
+    def fit_predict(x, generated, x_test, fold):
+      charge, scale = x.sum((1, 2)), x.sum((1, 2)).std()
+      sign = np.sign(charge[generated].mean() - charge[~generated].mean())
+      return 1.0 / (1.0 + np.exp(-sign * (x_test.sum((1, 2)) - charge.mean()) / scale))
+    return fit_predict
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(lib, "build_segmenter", lambda directory=None: (Segmenter(run, ("background", "track", "shower")), {}))
+    patch.setattr(config_lib, "build_image_classifier", classifier)
+    yield
+
+
+def tiny(**changes):
+  config = images64_evaluate.get_config("tiny").to_dict()
+  for key, value in changes.items():
+    block, _, name = key.partition("__")
+    if name:
+      config[block][name] = value
+    else:
+      config[block] = value
+  return config
+
+
+@pytest.fixture(scope="module")
+def report():
+  config = tiny(gof__num_permutations=20, gof__transport_batch=60, gof__sinkhorn_batch=40, embedding__num_images=40,
+                embedding__num_neighbours=5)
+  return lib.evaluate(config, real="sample_crops[0:240]", generated={"others": "sample_crops[260:380]"},
+                      training="sample_crops[240:400]", planted=("charge", "memorised", "duplicates"), progress=silent)
+
+
+def test_every_part_has_rows_for_every_column(report):
+  assert report.columns == ["real vs real", "others", "charge +5 %", "memorised", "10 % duplicates"]
+  parts = {part for part, _, _ in report.rows}
+  assert parts == {"physics", "gof", "frechet", "c2st", "memorisation"}
+  for key, found in report.rows.items():
+    assert set(found) == set(report.columns), key
+  assert report.missing == ["momentum closure: the real images come without momenta"]
+  assert set(report.separations.numbers) == {"L2", "EMD"}
+  assert report.neighbours["memorised"][1].distance[:, 0].max() < 1e-6  # each has itself among the training images
+
+
+def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
+  copies = report.rows["memorisation", "copies of training images, share", "corrected"]
+  assert copies["memorised"].estimate.value > 0.95 and copies["real vs real"].estimate.value < 0.1
+  closer = report.rows["memorisation", "closer to training than to held-out, share", "corrected"]
+  assert closer["memorised"].estimate.p_value < 1e-6 < closer["real vs real"].estimate.p_value
+  doubles = report.rows["memorisation", "duplicates, share", "corrected"]
+  assert doubles["10 % duplicates"].estimate.value > 0.1 > doubles["real vs real"].estimate.value
+  table = {name: (rank, above) for name, rank, above, _ in lib.ranking(report)}
+  assert table["memorised"][1] >= 2 and set(table) == set(report.columns[1:])
+
+
+def test_the_files_hold_what_was_found(report, tmp_path):
+  paths = report_lib.write(report, tmp_path / "out")
+  assert [p.name for p in paths] == ["metrics.json", "report.md", "report.html"]
+  data = json.loads(paths[0].read_text())
+  assert len(data["rows"]) == len(report.rows) and data["images"]["reference"] == 120
+  assert data["rows"][0]["values"]["real vs real"].keys() == {"value", "error", "p_value", "note", "sigma_above_floor"}
+  text = paths[1].read_text()
+  assert "| metric | definition | real vs real (120) | others (120) |" in text and "Left out:" in text
+  page = paths[2].read_text()
+  assert page.count("data:image/png;base64") >= 6 and "src=\"http" not in page and "momentum closure" in page
+
+
+def test_excess_over_the_floor_is_the_difference(report):
+  w1 = report.rows["gof", "W1 [MeV]", "published"]
+  over = report.rows["gof", "W1 [MeV], excess over the floor", "corrected"]
+  np.testing.assert_allclose(over["charge +5 %"].estimate.value,
+                             w1["charge +5 %"].estimate.value - w1["real vs real"].estimate.value)
+  assert over["real vs real"].estimate.value == 0.0
+
+
+def test_momentum_closure_where_momenta_are_known(tmp_path):
+  config = tiny(parts=["momentum"])
+  rng = np.random.default_rng(0)
+  data = samples.load_images("sample[0:60]", threshold_mev=0.005, level_mev=0.02)
+  save_images(tmp_path / "known.npz", data.values[:, None], data.momentum_mev)
+  np.savez(tmp_path / "unknown.npz", images=data.values + 0 * rng.normal())
+  found = lib.evaluate(config, real="sample[60:300]", progress=silent, generated={
+      "known": str(tmp_path / "known.npz"), "unknown": str(tmp_path / "unknown.npz")})
+  assert "momentum closure of unknown: its file tells no momenta" in found.missing
+  row = found.rows["momentum", "pull width of |p|", "corrected"]
+  assert set(row) == {"real vs real", "known"} and 0.4 < row["known"].estimate.value < 2.5
+  assert sum("not in config.parts" in text for text in found.missing) == 6
+
+
+def test_ranking_puts_the_worst_first():
+  row = lambda value, worse=1: rows.Row("gof", "m", "corrected", worse, Estimate(value, 0.1))
+  one = {"real vs real": row(0.0), "a": row(1.0), "b": row(0.2)}
+  two = {"real vs real": row(1.0, -1), "a": row(0.5, -1), "b": row(0.9, -1)}
+  empty = lib.Report(["real vs real", "a", "b"], {("gof", "m", "corrected"): one, ("gof", "n", "corrected"): two}, {}, {},
+                     None, {}, [], {}, {})
+  assert [(name, rank, above) for name, rank, above, _ in lib.ranking(empty)] == [("a", 1.0, 2), ("b", 2.0, 0)]
+
+
+def test_slices_and_columns():
+  assert samples.parse_slice("a.npz[3:7]") == ("a.npz", slice(3, 7)) and samples.parse_slice("b[:5]")[1] == slice(None, 5)
+  assert launch.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
+    launch.name_columns(["a/x.npz", "b/x.npz"])
+
+
+@pytest.mark.parametrize("changes,kwargs,message", [
+    (dict(parts=["turing"]), {}, r"Unknown config value parts = 'turing'; allowed: \['c2st', 'embedding'"),
+    (dict(extra={}), {}, r"Unknown config key extra = {}; allowed: \['c2st'"),
+    (dict(images__pitch=1), {}, "Unknown config key images.pitch = 1; allowed"),
+    ({}, dict(real="sample_crops[0:60]"), "holds 60 images with charge; at least 100 are needed"),
+    ({}, dict(generated={"few": "sample_crops[0:9]"}), r"few: sample_crops\[0:9\] holds 9 images with charge"),
+    ({}, dict(planted=("memorised",)), r"Unknown defect 'memorised'; choose from .*\(memorised: with --train\)"),
+    (dict(images__threshold_mev=1e9), {}, "no image with charge above 1000000000.0 MeV"),
+])
+def test_bad_requests_are_named(changes, kwargs, message):
+  arguments = {"real": "sample_crops", "generated": {}, "progress": silent, **kwargs}
+  with pytest.raises(ValueError, match=message):
+    lib.evaluate(tiny(**changes), **arguments)
+
+
+def test_images_that_are_not_finite_are_named(tmp_path):
+  np.save(tmp_path / "nan.npy", np.full((3, 64, 64), np.inf, np.float32))
+  with pytest.raises(ValueError, match="images hold NaN or infinity"):
+    samples.load_images(str(tmp_path / "nan.npy"), threshold_mev=0.1, level_mev=0.02)

@@ -1,0 +1,101 @@
+"""SSNet from config to weights; the weights that ship, on crops they never saw."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import crops64_ssnet
+from lartpc_jax import config as config_lib, pretrained
+from lartpc_jax.data.crop_labels import open_labelled_crops
+from lartpc_jax.data.crops import images_mev
+from lartpc_jax.metrics import c2st
+from lartpc_jax.train import segmentation as lib
+from lartpc_jax.train.state import init_train_state
+from lartpc_jax.train.step import make_train_step
+
+
+def tiny():
+  config = crops64_ssnet.get_config("tiny").to_dict()
+  config["data"].update(num_holdout_events=4)
+  return config
+
+
+@pytest.fixture(scope="module")
+def trained():
+  task = config_lib.build_task(tiny())
+  tx = optax.adam(5e-3)
+  before = jax.jit(task.init)(jax.random.key(0))
+  state = init_train_state(before, tx)
+  step = jax.jit(make_train_step(task.loss_fn, tx, ema_decay=0.5))
+  for i in range(25):
+    state, _ = step(state, task.batch_fn(i), jax.random.key(1))
+  return task, before, state
+
+
+def test_loss_by_hand():
+  """Two charged pixels, two empty: mean over the charged plus a tenth of the mean over the empty ones."""
+  logits = jnp.log(jnp.array([[[[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], [[0.9, 0.05, 0.05], [0.6, 0.2, 0.2]]]]))
+  images = jnp.array([[[1.0, 2.0], [0.0, 0.0]]])
+  label = jnp.array([[[1, 2], [0, 0]]])
+  want = -0.5 * (np.log(0.5) + np.log(0.8)) - 0.1 * 0.5 * (np.log(0.9) + np.log(0.6))
+  np.testing.assert_allclose(lib.pixel_cross_entropy(logits, images, label, 0.1), want, rtol=1e-5)
+
+
+def test_training_lowers_the_loss(trained):
+  task, before, state = trained
+  batch, loss_fn = task.batch_fn(1000), jax.jit(task.loss_fn)
+  start, end = (float(loss_fn(params, batch, jax.random.key(2))[0]) for params in (before, state.ema_params))
+  assert end < 0.8 * start
+
+
+def test_evaluation_picture_and_export_agree(trained, tmp_path):
+  task, _, state = trained
+  metrics = task.evaluate(state.ema_params, jax.random.key(3))
+  assert {"eval/iou_track", "eval/iou_shower", "eval/image_agreement"} <= set(metrics)
+  assert len(task.draw(state.ema_params, jax.random.key(3)).axes) >= 24
+  task.export(state.ema_params, tmp_path, {"step": 25, "config": None})
+  segmenter, info = config_lib.build_segmenter(tmp_path)
+  assert segmenter.classes == ("background", "track", "shower") and info["step"] == 25
+  np.testing.assert_allclose(info["evaluation"]["iou"]["shower"], metrics["eval/iou_shower"], atol=0.02)
+  confusion = np.array(info["evaluation"]["confusion"])
+  assert confusion.sum() == info["evaluation"]["num_pixels"]
+  images = images_mev(open_labelled_crops("sample").crops)[:5]
+  done = []
+  probability, stage = segmenter.run(images, done.append)
+  assert probability.shape == (5, 64, 64, 3) and stage.shape == (5, 8, 8, 32) and done == [1.0]
+  np.testing.assert_allclose(probability.sum(-1), 1.0, rtol=1e-5)
+
+
+def test_the_weights_that_ship_tell_tracks_from_showers():
+  """On the sample crops, which are held out: the numbers beside the weights are no accident."""
+  labelled = open_labelled_crops("sample")
+  segmenter, info = config_lib.build_segmenter()
+  images, label = images_mev(labelled.crops)[:96], labelled.label[:96]
+  result = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], images, label, labelled.classes)
+  for name, value in info["evaluation"]["iou"].items():
+    assert result["iou"][name] > value - 0.06
+  assert result["image_agreement"]["corrected"] > 0.85
+
+
+def test_weights_and_configs_that_do_not_fit_are_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match="ssnet.json does not exist"):
+    config_lib.build_segmenter(tmp_path)
+  config = tiny()
+  config["network"]["widht"] = 3
+  with pytest.raises(ValueError, match="Unknown config key network.widht = 3"):
+    config_lib.build_task(config)
+  assert pretrained.bundled_directory(config_lib.SSNET).is_dir()
+
+
+def test_image_classifier_finds_a_planted_difference_and_nothing_else():
+  """Charge half as large again; a quarter of an epoch's worth of images is enough."""
+  rng = np.random.default_rng(0)
+  images = np.zeros((240, 16, 16), np.float32)
+  for image in images:
+    image[rng.integers(2, 14), rng.integers(0, 4):rng.integers(8, 16)] = rng.uniform(0.8, 1.2)
+  fit = config_lib.build_image_classifier(num_epochs=6, batch_size=20, learning_rate=5e-3)
+  real, same, scaled = images[:80], images[80:160], 1.5 * images[160:]
+  assert c2st.cross_validated_test(real, scaled, fit, num_folds=2).auc.value > 0.8
+  null = c2st.cross_validated_test(real, same, fit, num_folds=2).auc
+  assert abs(null.value - 0.5) < 4.5 * null.error
