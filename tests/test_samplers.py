@@ -31,7 +31,7 @@ CASES = [
     ("ancestral", "ve", 300, 0.04, {}),
     ("predictor_corrector", "vp", 300, 0.05, dict(snr=0.1)),
     ("probability_flow_ode", "edm", 64, 0.01, dict(method="heun")),
-    ("probability_flow_adaptive", "ve", 1, 0.01, {}),
+    ("probability_flow_adaptive", "ve", 1, 0.01, dict(rtol=1e-5, atol=1e-5)),
     ("annealed_langevin", "ve", 300, 0.06, dict(step_scale=0.2, num_corrections=3)),
 ]
 
@@ -153,7 +153,7 @@ def test_order_of_convergence(x64, problem):
 
 @pytest.mark.parametrize("name,num_steps", [
     ("euler_maruyama", 16), *(pytest.param(*case, marks=pytest.mark.slow) for case in (
-        ("reverse_diffusion", 16), ("ancestral", 16), ("sde_dpm_solver_pp_2m", 8)))])
+        ("reverse_diffusion", 16), ("ancestral", 16), ("sde_dpm_solver_pp_2m", 24)))])
 def test_weak_order_of_the_sde_solvers(name, num_steps):
   """The error of the variance of Gaussian data halves with the step, or falls faster (Kloeden & Platen 1992, sec. 9.7)."""
   std, num = 0.5, 1 << 18

@@ -122,7 +122,7 @@ def langevin_figure(key, mixture: toy.Mixture):
           "data": toy.draw_points(jax.random.fold_in(key, 1), mixture, NUM_POINTS)}
   ends = {name: np.asarray(x) for name, x in ends.items()}
   blob = lambda x: float(np.mean(np.linalg.norm(x - np.array([1.1, -0.8]), axis=1) < 0.6))
-  titles = [f"{name}: {100 * blob(x):.0f} % in the blob" for name, x in ends.items()]
+  titles = [f"{name}\n{100 * blob(x):.0f} % in the blob" for name, x in ends.items()]
   return figures.point_rows({"": list(ends.values())}, titles), {name: blob(x) for name, x in ends.items()}
 
 
