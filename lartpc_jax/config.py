@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
-from lartpc_jax.data import crops as crops_lib, pipeline
+from lartpc_jax.data import crops as crops_lib, pipeline, sources
 from lartpc_jax.data.charge import make_charge_transform
+from lartpc_jax.data.events import Events
 from lartpc_jax.data.frames import TrackFrame, remaining_sigma_mm
+from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.inference.gradients import default_mode
@@ -124,18 +126,45 @@ def _check_fields(module, values: dict) -> None:
 
 
 def build_batches(*, spec: ImageSpec, frame: TrackFrame, seed: int, path: str, num_holdout: int, batch_size: int,
-                  contained_only: bool) -> tuple[Callable, dict]:
-  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`."""
-  events = pipeline.open_events(path)
+                  contained_only: bool, prefetch_batches: int = 2, events: Events | None = None) -> tuple[Callable, dict]:
+  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`.
+
+  Raises:
+    ValueError: if `path` names images. They have no third dimension to rotate in, and their pixels and smearing are coarser
+      than those of the track frame, so a generator trained on them would blur everything twice.
+  """
+  events = sources.open_training_source(path) if events is None else events
+  if not isinstance(events, Events):
+    raise ValueError(f"data.path = {path!r} names {events.kind}: images in detector pixels, from which no pictures in the "
+                     "track frame can be made. This task needs sparse events (npz with `voxel`); images train the "
+                     "autoencoder alone.")
   if contained_only:
     events = pipeline.keep_contained(events, spec)
   train = pipeline.split_events(events, "train", num_holdout=num_holdout)
   holdout = pipeline.split_events(events, "holdout", num_holdout=num_holdout)
-  batch_fn = pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame)
+  batch_fn = prefetch(pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame), depth=prefetch_batches)
   track = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, frame=frame)(0)
   chosen = np.arange(min(NUM_EVALUATION_IMAGES, len(holdout)))
   images = pipeline.images_of(holdout, chosen, views=("xy",), spec=spec)[:, 0]
   return batch_fn, {"track": jax.tree.map(np.asarray, track), "image": images, "momentum_mev": holdout.momentum_mev[chosen]}
+
+
+def build_image_batches(*, spec: ImageSpec, seed: int, rows: sources.ImageRows, path: str, num_holdout: int, batch_size: int,
+                        contained_only: bool, symmetries: bool = True, prefetch_batches: int = 2) -> tuple[Callable, dict]:
+  """batch_fn over the training images of a config block `data` in detector pixels, and held-out ones.
+
+  Raises:
+    ValueError: naming a key that does not fit the images.
+  """
+  if rows.num_pixels != spec.num_pixels:
+    raise ValueError(f"data.path = {path!r} names {rows.kind}, of {rows.num_pixels} x {rows.num_pixels} pixels; "
+                     f"image.num_pixels is {spec.num_pixels}.")
+  if contained_only:
+    raise ValueError(f"data.contained_only needs sparse events, but data.path = {path!r} names {rows.kind}.")
+  train, held = sources.split_rows(rows, num_holdout=num_holdout)
+  batch_fn = sources.make_image_batches(train, batch_size=batch_size, seed=seed, symmetries=symmetries)
+  batch_fn = prefetch(batch_fn, depth=prefetch_batches)
+  return batch_fn, sources.read_images(held, np.arange(min(NUM_EVALUATION_IMAGES, held.num * len(held.views))))
 
 
 def build_geometry(config: Mapping) -> tuple[ImageSpec, TrackFrame]:
@@ -148,6 +177,13 @@ def build_geometry(config: Mapping) -> tuple[ImageSpec, TrackFrame]:
   frame = call_with(TrackFrame, "frame", section(config, "frame"))
   remaining_sigma_mm(frame, spec)
   return spec, frame
+
+
+def build_window(info: Mapping) -> ImageSpec | TrackFrame:
+  """Geometry of the images that an autoencoder was trained on: the track frame, or detector pixels where `frame` is None."""
+  if info["frame"] is None:
+    return call_with(ImageSpec, "image", section(info, "image"))
+  return build_geometry(info)[1]
 
 
 def _load_weights(directory: str | Path, name: str, keys: tuple[str, ...]):
@@ -171,13 +207,14 @@ def _check_fit(params, wanted, directory: str | Path, name: str) -> None:
 def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
   """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
   params, info = _load_weights(directory, "autoencoder", ("network", "latent", "charge", "image", "frame"))
-  network, (_, frame) = build_autoencoder(info["network"]), build_geometry(info)
-  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), frame.shape)), directory, "autoencoder")
+  network = build_autoencoder(info["network"])
+  window = build_window(info)
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), window.shape)), directory, "autoencoder")
   scale = LatentScale(*(jnp.asarray(info["latent"][name], jnp.float32) for name in ("shift", "scale")))
   space = make_latent_space(network.encode, network.decode, params, scale,
                             transform=call_with(make_charge_transform, "charge", info["charge"]),
-                            threshold_mev=frame.threshold_mev)
-  shape = jax.eval_shape(space.encode, jnp.zeros((1, *frame.shape))).shape[1:]
+                            threshold_mev=window.threshold_mev)
+  shape = jax.eval_shape(space.encode, jnp.zeros((1, *window.shape))).shape[1:]
   return space, shape, info
 
 
@@ -219,14 +256,22 @@ def _emd_batch() -> Callable:
   return jax.jit(jax.vmap(lambda a, b: distance.emd(a, b).value))
 
 
-def _geometry_info(spec: ImageSpec, frame: TrackFrame) -> dict:
-  return {"image": spec._asdict(), "frame": frame._asdict()}
+def _geometry_info(spec: ImageSpec, frame: TrackFrame | None) -> dict:
+  """What weights say about the images they were trained on; frame None: images in detector pixels."""
+  return {"image": spec._asdict(), "frame": None if frame is None else frame._asdict()}
 
 
 def _autoencoder_task(config: dict) -> Task:
   (spec, frame), transform = build_geometry(config), call_with(make_charge_transform, "charge", section(config, "charge"))
-  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, frame=frame,
-                                seed=config["seed"])
+  data = section(config, "data")
+  source = sources.open_training_source(data.get("path"))
+  if isinstance(source, Events):
+    batch_fn, holdout = call_with(build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
+    holdout = holdout["track"]
+  else:
+    batch_fn, holdout = call_with(build_image_batches, "data", data, spec=spec, seed=config["seed"], rows=source)
+    frame = None
+  window = spec if frame is None else frame
   values = section(config, "network")
 
   def export(params, directory, info, scale):
@@ -235,9 +280,9 @@ def _autoencoder_task(config: dict) -> Task:
         "latent": {"shift": np.asarray(scale.shift).tolist(), "scale": np.asarray(scale.scale).tolist()}})
 
   return call_with(autoencoder_task, "loss", section(config, "loss"), network=build_autoencoder(values),
-                   transform=transform, threshold_mev=frame.threshold_mev, shape=frame.shape,
-                   batch_fn=batch_fn, holdout_batch=holdout["track"], emd=_emd_batch(), export=export,
-                   figure=lambda x, y: image_rows({"Geant4": x, "decoded": y}))
+                   transform=transform, threshold_mev=window.threshold_mev, shape=window.shape,
+                   batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
+                   figure=lambda x, y: image_rows({"data": x, "decoded": y}))
 
 
 def _diffusion_task(config: dict) -> Task:
@@ -376,8 +421,8 @@ def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, di
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale"}
 
 
-def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler") -> Callable:
-  """generate(noise, momentum_mev) of an inference config, with the sampler of the given block.
+def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False) -> Callable:
+  """generate(noise, momentum_mev) of an inference config, with the sampler of the given block; see `make_generate`.
 
   Raises:
     ValueError: naming a missing or unknown key.
@@ -387,7 +432,7 @@ def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler"
   if not np.isfinite(config.get("guidance_scale", 1.0)):
     raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
   sampler = call_with(build_sampler, block, section(config, block), sde=diffusion.sde)
-  return make_generate(diffusion, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)))
+  return make_generate(diffusion, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)), mirrored=mirrored)
 
 
 def build_settings(values: dict) -> Settings:
@@ -410,7 +455,7 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -
     ValueError: naming a missing or unknown key, or one out of range.
   """
   return make_infer(
-      build_generate(config, diffusion), build_generate(config, diffusion, "screen_sampler"),
+      build_generate(config, diffusion, mirrored=True), build_generate(config, diffusion, "screen_sampler"),
       latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
       kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(),
       settings=build_settings(section(config, "inference")))
@@ -420,7 +465,8 @@ def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...
   """The objective that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
   return make_objective(
-      build_generate(config, diffusion), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
+      build_generate(config, diffusion, mirrored=True), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
       num_pixels=diffusion.spec.num_pixels, vertex_power=settings.vertex_power,
-      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px)
+      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
+      charge_tolerance=settings.charge_tolerance)
 

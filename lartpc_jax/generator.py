@@ -82,17 +82,25 @@ def latent_score(diffusion: Diffusion, momentum_mev: Float[Array, "b 3"], *, gui
   return guidance.classifier_free(score(cond), score(None), guidance_scale=guidance_scale)
 
 
-def make_generate(diffusion: Diffusion, sampler: Callable, *, guidance_scale: float = 1.0) -> Callable:
-  """Builds generate(noise [b h w c], momentum_mev [b 3]) -> images [b n n] in MeV.
+def make_generate(diffusion: Diffusion, sampler: Callable, *, guidance_scale: float = 1.0, mirrored: bool = False
+                  ) -> Callable:
+  """Builds generate(noise [b h w c], momentum_mev [b 3]) -> images [b n n] in MeV; with `mirrored`, [b 2 n n].
 
   The noise is a draw of the SDE's prior; the same noise and momentum give the same image. Differentiable in both, forward
   and reverse mode. momentum_mev is in the frame of the view (see `data.rasterize.to_view`). The sampler draws in the
   track frame (see `data.frames`), and the image is turned to the azimuth of the momentum: equivariant by construction.
+
+  A track and its reflection about the momentum are equally probable, so each draw of the network is worth two images: with
+  `mirrored` both are returned. Their scatter to the sides cancels exactly, and the second costs no network.
   """
-  def generate(noise: Float[Array, "b h w c"], momentum_mev: Float[Array, "b 3"]) -> Float[Array, "b n n"]:
+  turn = lambda images, momentum: turn_images(images, momentum, diffusion.frame, diffusion.spec)
+
+  def generate(noise: Float[Array, "b h w c"], momentum_mev: Float[Array, "b 3"]) -> Float[Array, "b *m n n"]:
     score_fn = latent_score(diffusion, momentum_mev, guidance_scale=guidance_scale)
     images = from_state(diffusion, sampler(score_fn, noise), momentum_mev)
-    return turn_images(images, momentum_mev, diffusion.frame, diffusion.spec)
+    if not mirrored:
+      return turn(images, momentum_mev)
+    return jnp.stack([turn(images, momentum_mev), turn(images[:, :, ::-1], momentum_mev)], axis=1)
   return generate
 
 

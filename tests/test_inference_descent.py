@@ -76,6 +76,19 @@ def test_minimum_in_closed_form():
   np.testing.assert_allclose(alone.hypothesis[0], together.hypothesis[2], atol=1e-4)
 
 
+def test_each_step_sees_its_own_entry():
+  """Noise given per step: the value of step s is that of entry s; the same entry every step is the fixed objective."""
+  start = chart.random_hypotheses(jax.random.key(5), 3)
+  settings = {**SETTINGS, "num_steps": 5}
+  shift = jnp.arange(5.0)
+  descend = make_descent(lambda p, scale, own: scale * jnp.sum(jnp.abs(p - 100.0), axis=1) + own, **settings)
+  moved = descend(start, 2.0, per_step=(shift,))
+  fixed = descend(start, 2.0, per_step=(jnp.zeros(5),))
+  np.testing.assert_allclose(moved.values, fixed.values + shift[:, None], rtol=1e-4)  # a constant leaves the path alone
+  np.testing.assert_allclose(moved.trajectory, fixed.trajectory, rtol=1e-4)
+  np.testing.assert_allclose(fixed.values, 2.0 * jnp.sum(jnp.abs(fixed.trajectory - 100.0), axis=-1), rtol=1e-4)
+
+
 def test_average_of_the_last_iterates():
   """num_averaged = 1 returns the last iterate, with no spread; trajectory and values belong together."""
   objective = lambda p: jnp.sum(jnp.abs(p - 100.0), axis=1)

@@ -120,6 +120,38 @@ def test_draws_are_averaged():
   np.testing.assert_allclose(objective.evaluate(truth, targets, noise), (each[0] + each[1]) / 2, rtol=1e-3)
 
 
+def test_draws_that_lost_their_charge_do_not_count():
+  """Draws of a tenth less charge are left out of the mean, gradient included, until they are the majority."""
+  toy_generate = toy.make_generate(0.1)
+  lossy = lambda noise, momentum: toy_generate(noise, momentum) * jnp.where(noise[:, 0, 0, 0] > 1.0, 0.9, 1.0)[:, None, None]
+  objective = make_objective(lossy, emd.make_emd(**emd.DESCENT), views=("xy",), num_pixels=64, charge_weight_px=10.0,
+                             charge_tolerance=0.05)
+  value_and_grad = jax.jit(jax.value_and_grad(lambda p, *args: objective.evaluate(p, *args)[0]))
+  truth = in_plane(np.array([2.0]))
+  targets = jax.jit(objective.prepare)(toy.straight_images(truth))
+  noise = jnp.stack([jnp.full(toy.LATENT_SHAPE, x) for x in (0.5, 2.0, -0.5, 1.5, 0.2)])[None]
+  whole = value_and_grad(in_plane(np.array([2.1])), targets, noise[:, np.array([0, 2, 4])])
+  mixed = value_and_grad(in_plane(np.array([2.1])), targets, noise)
+  np.testing.assert_allclose(mixed[0], whole[0], rtol=1e-5)
+  np.testing.assert_allclose(mixed[1], whole[1], rtol=1e-4, atol=1e-6)
+  even, charged = (value_and_grad(in_plane(np.array([2.1])), targets, noise[:, np.array(draws)])[0]
+                   for draws in ((0, 1, 2, 3), (0, 2)))  # two and two: those with more charge
+  np.testing.assert_allclose(even, charged, rtol=1e-5)
+  lost = value_and_grad(in_plane(np.array([2.1])), targets, noise[:, np.array([0, 1, 3])])
+  assert np.isfinite(lost[0]) and lost[0] > 1.3 * whole[0]
+
+
+def test_several_images_of_a_draw():
+  """A generator that returns each image with its mirror gives twice the draws, neighbours."""
+  single = toy.make_generate(0.1)
+  double = lambda noise, momentum: jnp.stack([single(noise, momentum), single(noise, momentum)[:, ::-1]], axis=1)
+  noise = jax.random.normal(jax.random.key(3), (1, 2, *toy.LATENT_SHAPE))
+  momentum = jnp.asarray(toy.random_momenta(3, seed=6))
+  images, doubled = (generate_views(g, noise, momentum, ("xy",)) for g in (single, double))
+  np.testing.assert_array_equal(doubled[:, :, ::2], images)
+  np.testing.assert_array_equal(doubled[:, :, 1::2], images[:, :, :, ::-1])
+
+
 @pytest.mark.parametrize("num_draws", [1, 2, 3, 8])
 def test_antithetic_noise(num_draws):
   """Neighbours are opposite pairs, so every even number of first draws sums to zero; views draw for themselves."""

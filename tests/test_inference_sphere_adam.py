@@ -11,9 +11,9 @@ from tests import toy_generator as toy
 B1, B2 = 0.8, 0.95
 
 
-def path(start, gradient_of, num_steps=8):
+def path(start, gradient_of, num_steps=8, **kwargs):
   """Hypotheses [s b 4] of steps along gradients."""
-  tx = sphere_adam(optax.constant_schedule(0.1), b1=B1, b2=B2)
+  tx = sphere_adam(optax.constant_schedule(0.1), b1=B1, b2=B2, **kwargs)
   state, hypothesis, found = tx.init(start), start, []
   for step in range(num_steps):
     gradient = jnp.asarray(gradient_of(step, hypothesis), jnp.float32)
@@ -57,3 +57,17 @@ def test_the_first_step_turns_by_the_learning_rate_whatever_the_gradient(start):
   for scale in (1e-3, 1.0, 1e3):
     moved = path(start, lambda step, h, s=scale: s * np.array([[1.0, 2.0, -0.5, 0.0]]).repeat(5, 0), num_steps=1)[0]
     np.testing.assert_allclose(np.tan(np.radians(toy.angle_deg(moved[:, :3], start[:, :3]))), 0.1 * 2**0.5, rtol=1e-3)
+
+
+def test_a_steep_gradient_counts_no_more_than_clip_times_those_before(start):
+  """A thousandfold last gradient, clipped, moves as far as one of 1.5 times the others; direction and energy apart."""
+  usual = np.array([[1.0, 2.0, -0.5, 0.7]]).repeat(5, 0)
+  moved = {}
+  for name, factors, clip in (("spike", [1e3] * 4, 1.5), ("limit", [1.5] * 4, 1.5), ("energy", [1.0] * 3 + [1e3], 1.5),
+                              ("energy limit", [1.0] * 3 + [1.5], None), ("free", [1e3] * 4, None)):
+    pulls = lambda step, h, f=factors: usual * (np.array([f]) if step == 3 else 1.0)
+    moved[name] = path(start, pulls, num_steps=4, clip=clip)[-1]
+  np.testing.assert_allclose(moved["energy"], moved["energy limit"], atol=1e-4)
+  # the direction turns, so that its tangential gradients differ a little from step to step
+  np.testing.assert_allclose(moved["spike"], moved["limit"], atol=0.01)
+  assert np.abs(moved["free"] - moved["limit"]).max() > 0.02

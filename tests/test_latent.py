@@ -93,6 +93,10 @@ def test_generator_chains_score_sampler_and_decoder(space):
     turned = turn_images(jnp.asarray(in_track_frame), momentum[i:i + 1], FRAME, SPEC)
     np.testing.assert_allclose(images[i], turned[0], rtol=1e-3, atol=1e-4)
   assert images.shape == (2, 4, 4) and all(cond is not None for cond in seen)
+  pairs = generator.make_generate(diffusion, sampler, mirrored=True)(noise, momentum)
+  np.testing.assert_allclose(pairs[:, 0], images, atol=1e-6)
+  np.testing.assert_allclose(pairs[0, 1], images[0, :, ::-1], atol=1e-4)  # about the x axis
+  np.testing.assert_allclose(pairs[1, 1], images[1, ::-1], atol=1e-4)     # about the y axis
   free = generator.make_generate(diffusion, sampler, guidance_scale=0.0)
   np.testing.assert_allclose(free(noise, momentum), free(noise, 1.1 * momentum), atol=1e-6)
 
