@@ -58,7 +58,7 @@ def log_likelihood(sde: SDE, times: np.ndarray, *, num_probes: int = 1, exact: b
   """
   times = check_times(times)
   if times[0] != 1.0:
-    raise ValueError(f"The likelihood needs the prior, so times[0] = 1; got {times[0]}.")
+    raise ValueError(f"The likelihood needs the prior, so times[0] = 1; got {times[0]:g}.")
   if num_probes < 1:
     raise ValueError(f"log_likelihood needs num_probes >= 1; got {num_probes}.")
   if method not in METHODS:

@@ -61,6 +61,7 @@ def solve_adaptive(velocity: Callable, y, t_start, t_end, first_step, *, rtol: f
     norm = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in leaves) / sum(leaf.size for leaf in leaves))
     accepted = norm <= 1.0
     factor = jnp.clip(SAFETY * jnp.maximum(norm, 1e-10) ** -0.2, SMALLEST, LARGEST)
+    factor = jnp.where(jnp.isfinite(norm), factor, SMALLEST)  # a step that overflowed
     pick = lambda new, old: jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
     left = jnp.abs(t_end - t) - jnp.abs(dt)
     t = jnp.where(accepted, jnp.where(left <= 0.0, t_end, t + dt), t)

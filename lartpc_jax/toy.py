@@ -14,7 +14,7 @@ class Mixture(NamedTuple):
   """Isotropic Gaussians of one width."""
   means: Float[Array, "k d"]
   log_weights: Float[Array, " k"]
-  std: float
+  std: float | Array
 
 
 def track_and_shower(num: int = 64, std: float = 0.02) -> Mixture:
@@ -41,7 +41,7 @@ def draw_points(key: Array, mixture: Mixture, num: int) -> Float[Array, "n d"]:
   return means + mixture.std * jax.random.normal(key_noise, means.shape, means.dtype)
 
 
-def log_density(mixture: Mixture, x: Float[Array, "n d"], sigma: float = 0.0) -> Float[Array, " n"]:
+def log_density(mixture: Mixture, x: Float[Array, "n d"], sigma: float | Array = 0.0) -> Float[Array, " n"]:
   """log p of the mixture with noise of standard deviation sigma added, nats."""
   return _log_density(mixture, x, jnp.full(x.shape[:1], 1.0, x.dtype), jnp.full(x.shape[:1], sigma, x.dtype))
 
@@ -61,6 +61,6 @@ def mixture_score(mixture: Mixture, sde: SDE) -> Callable:
   return score_fn
 
 
-def score_at_sigma(mixture: Mixture, sigma: float) -> Callable:
+def score_at_sigma(mixture: Mixture, sigma: float | Array) -> Callable:
   """x [n d] -> score of the mixture with noise sigma added."""
   return lambda x: jax.grad(lambda y: log_density(mixture, y, sigma).sum())(x)

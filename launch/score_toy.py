@@ -5,8 +5,8 @@ python -m launch.score_toy --out=runs/toy --data=lartpc_crops_geant4.npz
 
 forward.png, reverse.png: the forward SDE, and back by the reverse SDE and the flow ODE. scores.png, learned.png: true
 scores, and scores learned without noise (sliced score matching) and with it: away from the data only the latter are right,
-which is the manifold hypothesis at work. langevin.png: plain and annealed Langevin dynamics. forward_images.png: images under
-the forward SDE.
+which is the manifold hypothesis at work. langevin.png: plain and annealed Langevin dynamics. forward_images.png: images
+under the forward SDE.
 """
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from lartpc_jax import cli
 
 flags.DEFINE_string("out", None, "Directory of the pictures.", required=True)
 flags.DEFINE_string("data", "sample", "Crops for forward_images.png, see lartpc_jax.data.crops.")
-flags.DEFINE_integer("num_images", 2, "Images in it.", lower_bound=1)
+flags.DEFINE_integer("num_images", 1, "Images in it.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed.")
 
 

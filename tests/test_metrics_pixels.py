@@ -10,7 +10,7 @@ def test_statistics_by_hand():
   images = np.zeros((2, 3, 3), np.float32)
   images[0, 0, :2] = [0.05, 0.5]
   images[1, 1] = [0.1, 2.0, 3.0]
-  got = lib.pixel_statistics(images, threshold_mev=np.float32(0.1))
+  got = lib.pixel_statistics(images, threshold_mev=0.1)
   np.testing.assert_array_equal(got.active, [1, 3])
   np.testing.assert_allclose(got.charge, [0.5, 5.1], rtol=1e-6)
   np.testing.assert_allclose(np.sort(got.spectrum), [0.1, 0.5, 2.0, 3.0], rtol=1e-6)

@@ -28,11 +28,6 @@ def test_the_published_network_has_its_published_size():
   assert round(count(network, (64, 64, 1)) / 1e6, 1) == 62.7
 
 
-def test_ncsn_has_its_published_size():
-  """Song & Ermon 2019 for 32 x 32 x 3: 29.7 million at 128 features and 10 levels."""
-  assert 28e6 < count(api.make_ncsn(features=128, num_levels=10), (32, 32, 3)) < 31e6
-
-
 def fir_matrix(n):
   """Convolution with [1 3 3 1] / 8, stride 2, zero padding, as a matrix [n/2, n]."""
   matrix = np.zeros((n // 2, n))

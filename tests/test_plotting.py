@@ -81,5 +81,6 @@ def test_score_pictures_show_arrows_and_points():
   arrows = figure.axes[0].collections[0]
   np.testing.assert_allclose(arrows.U, -scores.grid_points()[:, 0] / np.maximum(
       np.linalg.norm(scores.grid_points(), axis=1), 1e-6), atol=1e-6)
-  assert len(scores.point_rows({"r": [points, points]}, ["0", "1"]).axes) == 2
+  rows = scores.point_rows({"r": [points, points], "s": [points, points]}, ["0", "1"])
+  assert [axis.get_title() for axis in rows.axes] == ["0", "1", "", ""]
   assert len(scores.image_strip({"i": np.zeros((2, 4, 4))}, ["0", "1"], limit=1.0).axes) == 2

@@ -103,4 +103,4 @@ def test_every_prediction_gives_the_same_denoiser(prediction):
 
 def test_unknown_prediction_is_named():
   with pytest.raises(ValueError, match=r"Unknown prediction 'noise'; choose from \['edm', 'eps', 'v', 'x0'\]"):
-    lib.make_denoiser(None, None, None, prediction="noise")
+    lib.make_denoiser(lambda *inputs: inputs[1], None, None, prediction="noise")

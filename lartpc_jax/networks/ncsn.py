@@ -12,6 +12,12 @@ def _dilated(features: int, dilation: int = 1) -> nn.Conv:
   return nn.Conv(features, (3, 3), kernel_dilation=(dilation, dilation))
 
 
+def _mean_pool(x, size: int, stride: int, padding: str):
+  """Means over size x size pixels; beyond the edge are zeros."""
+  window, strides = (1, size, size, 1), (1, stride, stride, 1)
+  return jax.lax.reduce_window(x, 0.0, jax.lax.add, window, strides, padding) * (1.0 / size**2)
+
+
 class ConditionalInstanceNorm(nn.Module):
   """Instance normalisation with scale, shift and a multiple of the normalised means for each noise level (eq. 8)."""
   num_levels: int
@@ -44,7 +50,7 @@ class DilatedBlock(nn.Module):
     h = _dilated(self.features, self.dilation)(nn.elu(ConditionalInstanceNorm(self.num_levels)(h, level)))
     if x.shape[-1] != self.features:
       x = nn.Dense(self.features)(x)
-    pool = (lambda y: nn.avg_pool(y, (2, 2), (2, 2))) if self.halve else (lambda y: y)
+    pool = (lambda y: _mean_pool(y, 2, 2, "VALID")) if self.halve else (lambda y: y)
     return pool(x) + pool(h)
 
 
@@ -79,7 +85,7 @@ class RefineBlock(nn.Module):
       fused += h if h.shape[1:3] == size else jax.image.resize(h, (h.shape[0], *size, self.features), "bilinear")
     h = pooled = nn.elu(fused)
     for _ in range(2):
-      pooled = nn.avg_pool(ConditionalInstanceNorm(self.num_levels)(pooled, level), (5, 5), (1, 1), "SAME")
+      pooled = _mean_pool(ConditionalInstanceNorm(self.num_levels)(pooled, level), 5, 1, "SAME")
       pooled = _dilated(self.features)(pooled)
       h = h + pooled
     return ResidualUnits(3 if self.last else 1, self.num_levels)(h, level)

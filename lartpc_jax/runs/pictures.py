@@ -20,7 +20,7 @@ def save_figure(figure, path: str | os.PathLike, *, dpi: int = 110) -> Path:
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   with atomic_write(path, "wb") as file:
-    figure.savefig(file, format="png", dpi=dpi)
+    figure.savefig(file, format="png", dpi=dpi, pil_kwargs={"optimize": True})
   return path
 
 

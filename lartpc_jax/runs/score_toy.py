@@ -16,10 +16,10 @@ from lartpc_jax.sde import SDE, edm_sde, probability_flow, vp_sde
 from lartpc_jax.train.toy import fit_toy_score
 
 SHOWN_TIMES = (0.0, 0.1, 0.25, 0.5, 1.0)
-NUM_POINTS = 1500
+NUM_POINTS = 800
 LEVELS = tuple(np.geomspace(2.5, 0.05, 10).round(4).tolist())  # of annealed Langevin dynamics and denoising score matching
 SHOWN_LEVELS = (0.05, 0.3, 1.0)
-PICTURE_DPI = 75
+PICTURE_DPI = 68
 
 
 class Errors(NamedTuple):
@@ -122,7 +122,7 @@ def langevin_figure(key, mixture: toy.Mixture):
           "data": toy.draw_points(jax.random.fold_in(key, 1), mixture, NUM_POINTS)}
   ends = {name: np.asarray(x) for name, x in ends.items()}
   blob = lambda x: float(np.mean(np.linalg.norm(x - np.array([1.1, -0.8]), axis=1) < 0.6))
-  titles = [f"{name}: {100 * blob(x):.0f} % in the blob" for name, x in ends.items()]
+  titles = [f"{name}\n{100 * blob(x):.0f} % in the blob" for name, x in ends.items()]
   return figures.point_rows({"": list(ends.values())}, titles), {name: blob(x) for name, x in ends.items()}
 
 

@@ -88,7 +88,7 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progre
 def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
   """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network evaluation a step.
 
-  Weak order 1 in general, exact for a constant denoiser; needs a key.
+  Exact for a constant denoiser; weak order 2 for Gaussian data, by the recursion of its variance. Needs a key.
   """
   times = check_times(times)
 

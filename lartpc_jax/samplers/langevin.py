@@ -57,10 +57,8 @@ def annealed_langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, progr
 
     def step(x, inputs):
       key, t, size, ratio = inputs
-      x = ratio * x
-      for k in jax.random.split(key, num_corrections):
-        x = _langevin_step(score_fn, x, t, size, k)
-      return x, None
+      correct = lambda x, key: (_langevin_step(score_fn, x, t, size, key), None)
+      return jax.lax.scan(correct, ratio * x, jax.random.split(key, num_corrections))
 
     ratio = jnp.concatenate([jnp.ones(1, x.dtype), alpha[1:] / alpha[:-1]])
     x = scan(step, x, (keys, grid, step_scale * std**2, ratio), remat=remat, progress=progress)
