@@ -83,13 +83,13 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
       for power in (settings.first_vertex_power, settings.vertex_power))
   # One view: the vertex weights hide the length, which alone tells the angle to the line of sight. The first stage settles
   # that, and the second turns the track within the picture.
-  second = objective.evaluate if len(views) > 1 else only_turning(objective.evaluate, views[0])
+  evaluate_second = objective.evaluate if len(views) > 1 else only_turning(objective.evaluate, views[0])
   descents = [make_descent(evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
                            final_learning_rate=final, num_averaged=averaged, mode=mode)
               for evaluate, steps, rate, final, averaged in (
                   (first_objective.evaluate, settings.first_steps, settings.learning_rate,
                    settings.first_final_learning_rate, 1 if len(views) > 1 else min(6, settings.first_steps)),
-                  (second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
+                  (evaluate_second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
                    settings.num_averaged))]
   factor = 4
   screen = screening.make_screen(
