@@ -5,16 +5,18 @@ Keys of a config block are the keyword arguments of its builder, one to one.
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
-from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline
+from lartpc_jax.config_blocks import call_with, pick, section
+from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline, sources
 from lartpc_jax.data.charge import make_charge_transform
+from lartpc_jax.data.events import Events
 from lartpc_jax.data.frames import TrackFrame, remaining_sigma_mm
+from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.inference.gradients import default_mode
@@ -38,40 +40,6 @@ from lartpc_jax.train.task import Task
 NUM_EVALUATION_IMAGES = 128
 SSNET = "ssnet64"     # the segmentation network that ships with the package
 FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
-
-
-def call_with(function: Callable, block: str, values: Mapping, **supplied) -> Any:
-  """function(**values, **supplied), with errors that name the key.
-
-  Raises:
-    ValueError: naming an unknown or missing key of `block`, its value and the allowed set.
-  """
-  parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in supplied}
-  open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-  for key, value in values.items():
-    if key not in parameters and not open_ended:
-      raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
-  for name, parameter in parameters.items():
-    if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and name not in values:
-      raise ValueError(f"Missing config key {block}.{name}; there are {sorted(values)}.")
-  return function(**values, **supplied)
-
-
-def section(config: Mapping, name: str) -> dict:
-  """Block `name` of a config as a plain dict. Raises ValueError naming it if it is missing."""
-  block = config.get(name)
-  if not isinstance(block, Mapping) and not hasattr(block, "to_dict"):
-    raise ValueError(f"The config needs a block {name!r}; it has {sorted(config)}.")
-  return block.to_dict() if hasattr(block, "to_dict") else dict(block)
-
-
-def pick(table: Mapping, block: str, values: dict) -> tuple[Callable, dict]:
-  """Splits `values` into table[values["name"]] and the other keys. Raises ValueError naming an unknown name."""
-  values = dict(values)
-  name = values.pop("name", None)
-  if name not in table:
-    raise ValueError(f"Unknown config value {block}.name = {name!r}; allowed: {sorted(table)}.")
-  return table[name], values
 
 
 def build_sde(values: dict) -> SDE:
@@ -143,11 +111,9 @@ def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dic
   return make_segmenter(network, params, transform, classes=tuple(info["classes"]), stage=stage), info
 
 
-def build_image_classifier(*, num_epochs: int, batch_size: int = 64, learning_rate: float = 2e-3, augment: bool = True,
-                           seed: int = 0, progress: Callable | None = None) -> Callable:
-  """fit_predict of the image classifier for `metrics.c2st.cross_validated_test`."""
-  return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), num_epochs=num_epochs,
-                         batch_size=batch_size, learning_rate=learning_rate, augment=augment, seed=seed, progress=progress)
+def build_image_classifier(**kwargs) -> Callable:
+  """fit_predict of the image classifier for `metrics.c2st`; keywords of `train.classifier.cnn_fit_predict`."""
+  return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), **kwargs)
 
 
 def _check_fields(module, values: dict) -> None:
@@ -158,18 +124,45 @@ def _check_fields(module, values: dict) -> None:
 
 
 def build_batches(*, spec: ImageSpec, frame: TrackFrame, seed: int, path: str, num_holdout: int, batch_size: int,
-                  contained_only: bool) -> tuple[Callable, dict]:
-  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`."""
-  events = pipeline.open_events(path)
+                  contained_only: bool, prefetch_batches: int = 2, events: Events | None = None) -> tuple[Callable, dict]:
+  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`.
+
+  Raises:
+    ValueError: if `path` names images. They have no third dimension to rotate in, and their pixels and smearing are coarser
+      than those of the track frame, so a generator trained on them would blur everything twice.
+  """
+  events = sources.open_training_source(path) if events is None else events
+  if not isinstance(events, Events):
+    raise ValueError(f"data.path = {path!r} names {events.kind}: images in detector pixels, from which no pictures in the "
+                     "track frame can be made. This task needs sparse events (npz with `voxel`); images train the "
+                     "autoencoder alone.")
   if contained_only:
     events = pipeline.keep_contained(events, spec)
   train = pipeline.split_events(events, "train", num_holdout=num_holdout)
   holdout = pipeline.split_events(events, "holdout", num_holdout=num_holdout)
-  batch_fn = pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame)
+  batch_fn = prefetch(pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame), depth=prefetch_batches)
   track = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, frame=frame)(0)
   chosen = np.arange(min(NUM_EVALUATION_IMAGES, len(holdout)))
   images = pipeline.images_of(holdout, chosen, views=("xy",), spec=spec)[:, 0]
   return batch_fn, {"track": jax.tree.map(np.asarray, track), "image": images, "momentum_mev": holdout.momentum_mev[chosen]}
+
+
+def build_image_batches(*, spec: ImageSpec, seed: int, rows: sources.ImageRows, path: str, num_holdout: int, batch_size: int,
+                        contained_only: bool, symmetries: bool = True, prefetch_batches: int = 2) -> tuple[Callable, dict]:
+  """batch_fn over the training images of a config block `data` in detector pixels, and held-out ones.
+
+  Raises:
+    ValueError: naming a key that does not fit the images.
+  """
+  if rows.num_pixels != spec.num_pixels:
+    raise ValueError(f"data.path = {path!r} names {rows.kind}, of {rows.num_pixels} x {rows.num_pixels} pixels; "
+                     f"image.num_pixels is {spec.num_pixels}.")
+  if contained_only:
+    raise ValueError(f"data.contained_only needs sparse events, but data.path = {path!r} names {rows.kind}.")
+  train, held = sources.split_rows(rows, num_holdout=num_holdout)
+  batch_fn = sources.make_image_batches(train, batch_size=batch_size, seed=seed, symmetries=symmetries)
+  batch_fn = prefetch(batch_fn, depth=prefetch_batches)
+  return batch_fn, sources.read_images(held, np.arange(min(NUM_EVALUATION_IMAGES, held.num * len(held.views))))
 
 
 def build_geometry(config: Mapping) -> tuple[ImageSpec, TrackFrame]:
@@ -182,6 +175,13 @@ def build_geometry(config: Mapping) -> tuple[ImageSpec, TrackFrame]:
   frame = call_with(TrackFrame, "frame", section(config, "frame"))
   remaining_sigma_mm(frame, spec)
   return spec, frame
+
+
+def build_window(info: Mapping) -> ImageSpec | TrackFrame:
+  """Geometry of the images that an autoencoder was trained on: the track frame, or detector pixels where `frame` is None."""
+  if info["frame"] is None:
+    return call_with(ImageSpec, "image", section(info, "image"))
+  return build_geometry(info)[1]
 
 
 def _load_weights(directory: str | Path, name: str, keys: tuple[str, ...]):
@@ -205,13 +205,14 @@ def _check_fit(params, wanted, directory: str | Path, name: str) -> None:
 def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
   """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
   params, info = _load_weights(directory, "autoencoder", ("network", "latent", "charge", "image", "frame"))
-  network, (_, frame) = build_autoencoder(info["network"]), build_geometry(info)
-  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), frame.shape)), directory, "autoencoder")
+  network = build_autoencoder(info["network"])
+  window = build_window(info)
+  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), window.shape)), directory, "autoencoder")
   scale = LatentScale(*(jnp.asarray(info["latent"][name], jnp.float32) for name in ("shift", "scale")))
   space = make_latent_space(network.encode, network.decode, params, scale,
                             transform=call_with(make_charge_transform, "charge", info["charge"]),
-                            threshold_mev=frame.threshold_mev)
-  shape = jax.eval_shape(space.encode, jnp.zeros((1, *frame.shape))).shape[1:]
+                            threshold_mev=window.threshold_mev)
+  shape = jax.eval_shape(space.encode, jnp.zeros((1, *window.shape))).shape[1:]
   return space, shape, info
 
 
@@ -253,14 +254,22 @@ def _emd_batch() -> Callable:
   return jax.jit(jax.vmap(lambda a, b: distance.emd(a, b).value))
 
 
-def _geometry_info(spec: ImageSpec, frame: TrackFrame) -> dict:
-  return {"image": spec._asdict(), "frame": frame._asdict()}
+def _geometry_info(spec: ImageSpec, frame: TrackFrame | None) -> dict:
+  """What weights say about the images they were trained on; frame None: images in detector pixels."""
+  return {"image": spec._asdict(), "frame": None if frame is None else frame._asdict()}
 
 
 def _autoencoder_task(config: dict) -> Task:
   (spec, frame), transform = build_geometry(config), call_with(make_charge_transform, "charge", section(config, "charge"))
-  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, frame=frame,
-                                seed=config["seed"])
+  data = section(config, "data")
+  source = sources.open_training_source(data.get("path"))
+  if isinstance(source, Events):
+    batch_fn, holdout = call_with(build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
+    holdout = holdout["track"]
+  else:
+    batch_fn, holdout = call_with(build_image_batches, "data", data, spec=spec, seed=config["seed"], rows=source)
+    frame = None
+  window = spec if frame is None else frame
   values = section(config, "network")
 
   def export(params, directory, info, scale):
@@ -269,9 +278,9 @@ def _autoencoder_task(config: dict) -> Task:
         "latent": {"shift": np.asarray(scale.shift).tolist(), "scale": np.asarray(scale.scale).tolist()}})
 
   return call_with(autoencoder_task, "loss", section(config, "loss"), network=build_autoencoder(values),
-                   transform=transform, threshold_mev=frame.threshold_mev, shape=frame.shape,
-                   batch_fn=batch_fn, holdout_batch=holdout["track"], emd=_emd_batch(), export=export,
-                   figure=lambda x, y: image_rows({"Geant4": x, "decoded": y}))
+                   transform=transform, threshold_mev=window.threshold_mev, shape=window.shape,
+                   batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
+                   figure=lambda x, y: image_rows({"data": x, "decoded": y}))
 
 
 def _diffusion_task(config: dict) -> Task:

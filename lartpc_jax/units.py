@@ -1,5 +1,6 @@
 """Units and constants: lengths in mm, energies in MeV, momenta in MeV/c. Source: PDG 2024 (Phys. Rev. D 110, 030001)."""
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 PROTON_MASS_MEV = 938.27209
@@ -16,6 +17,12 @@ def kinetic_from_momentum(momentum_mev: Float[Array, "*b"], mass_mev: float = PR
   """Kinetic energy in MeV of a particle with |p| in MeV/c: T = p^2 / (sqrt(p^2 + m^2) + m), free of cancellation."""
   squared = momentum_mev**2
   return squared / (jnp.sqrt(squared + mass_mev**2) + mass_mev)
+
+
+def kinetic_energy(momentum_mev: np.ndarray, mass_mev: float = PROTON_MASS_MEV) -> np.ndarray:
+  """The same of momentum vectors [n 3], on the host and in float64: [n] MeV."""
+  squared = np.sum(np.asarray(momentum_mev, np.float64)**2, axis=1)
+  return squared / (np.sqrt(squared + mass_mev**2) + mass_mev)
 
 
 def proton_range_mm(kinetic_mev: Float[Array, "*b"]) -> Float[Array, "*b"]:

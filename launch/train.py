@@ -18,27 +18,12 @@ flags.DEFINE_string("workdir", None, "Directory of the run: config, logs, checkp
 flags.DEFINE_bool("dry_run", False, "Print config, parameter count and cost of a step; write nothing.")
 
 
-def settings(config: dict) -> tuple[dict, dict]:
-  """Keyword arguments of `make_optimizer` and of `train`, from the blocks optim and train and the seed."""
-  from lartpc_jax.train import loop, optimizer, run_config
-  for block in ("optim", "train"):
-    if not isinstance(config.get(block), dict):
-      raise ValueError(f"The config needs a block {block!r}; it has {sorted(config)}.")
-  supplied = ("ema_decay", "workdir", "seed", "config", "plot_loss", "progress", "say")
-  train = run_config.keywords_for(loop.train, "train", config["train"], supplied=supplied)
-  optim = {"num_steps": train["num_steps"], **config["optim"]}
-  for block, key, values in (("optim", "ema_decay", optim), ("", "seed", config)):
-    if key not in values:
-      raise ValueError(f"Missing config key {f'{block}.{key}'.strip('.')}; there are {sorted(values)}.")
-  train.update(ema_decay=optim.pop("ema_decay"), seed=config["seed"])
-  return run_config.keywords_for(optimizer.make_optimizer, "optim", optim), train
-
-
 def main(argv) -> int:
   del argv
   if flags.FLAGS.config is None:
     raise ValueError("Give a config: --config=configs/NAME.py[:variant].")
   config = flags.FLAGS.config.to_dict()
+  from lartpc_jax.train.settings import settings
   optim, train = settings(config)
   from lartpc_jax import config as config_lib
   from lartpc_jax.plotting.training import loss_curve

@@ -139,32 +139,6 @@ def test_workdir_that_cannot_be_written(repo):
   assert done.returncode == 2 and "Cannot write to the work directory setup.cfg/x" in done.stderr
 
 
-def test_config_blocks_are_checked(repo):
-  """In a process of its own, as launch scripts define flags when imported."""
-  code = """
-import pytest
-from launch.train import settings
-from tests.toy_config import get_config
-config = get_config().to_dict()
-optim, train = settings(config)
-assert optim["num_steps"] == 12 and train["ema_decay"] == 0.9 and train["seed"] == 0 and "ema_decay" not in optim
-for changes, message in [(dict(optim=None), "needs a block 'optim'"),
-                         (dict(optim={**config["optim"], "lr": 1.0}), r"optim.lr = 1.0; allowed: .*learning_rate"),
-                         (dict(train={**config["train"], "seed": 3}), r"train.seed = 3; allowed"),
-                         (dict(train={"num_steps": 3}), "Missing config key train.log_every_steps"),
-                         (dict(optim={"learning_rate": 1.0}), "Missing config key optim.ema_decay"),
-                         (dict(optim={"ema_decay": 0.1}), "Missing config key optim.learning_rate")]:
-  with pytest.raises(ValueError, match=message):
-    settings({**config, **changes})
-del config["seed"]
-with pytest.raises(ValueError, match="Missing config key seed"):
-  settings(config)
-"""
-  done = subprocess.run([sys.executable, "-c", code], cwd=repo, env=environment(), capture_output=True, text=True,
-                        timeout=60, check=False)
-  assert done.returncode == 0, done.stderr
-
-
 def test_debug_shows_the_traceback(repo):
   for arguments, env in ((["--debug"], {}), ([], {"LARTPC_DEBUG": "1"})):
     done = launch(repo, *arguments, script=["-m", "launch.train"], **env)

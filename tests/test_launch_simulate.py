@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data.events import Events, deposited_energy, load_events, select_events
-from lartpc_jax.metrics.tracks import kinetic_energy
 from lartpc_jax.plotting import simulation as figures
-from lartpc_jax.runs import shards, simulate, validate
+from lartpc_jax.runs import backends, shards, simulate, validate
+from lartpc_jax.units import kinetic_energy
 
-SMALL = simulate.Request(out="", num_events=50, shard_events=20, chunk_size=8, kinetic_mev=(50.0, 60.0), nuclear=False)
+SMALL = simulate.Request(out="", num_events=50, shard_events=20, chunk_size=8, kinetic_mev=((50.0, 60.0),), nuclear=False)
 
 
 class Bar:
@@ -29,6 +29,9 @@ class Bar:
 
   def update(self, done):
     self.done.append(done)
+
+  def write(self, text):
+    pass
 
 
 def run(request, **kwargs):
@@ -58,7 +61,7 @@ def test_stop_and_resume_gives_the_same_bytes(straight, tmp_path):
   request = straight._replace(out=str(tmp_path / "events.npz"), chunk_size=5)
   stopped, bar, said = run(request, stop=lambda: 15)
   assert stopped == 15 and bar.done[-1] == 20 and "20 of 50 events" in said[0] and not os.path.exists(request.out)
-  (shards.shard_folder(request.out) / "events_0000000020.npz.tmp.npz").write_bytes(b"half a part")  # a kill leaves this
+  (shards.shard_folder(request.out) / ".events_0000000020.npz.abc.tmp").write_bytes(b"half a shard")  # a kill leaves this
   stopped, bar, _ = run(request)
   assert stopped is None and bar.initial == 20
   with open(straight.out, "rb") as expected, open(request.out, "rb") as got:
@@ -102,19 +105,77 @@ def test_bad_files_are_named(straight, tmp_path):
     run(straight._replace(out=str(path)))
 
 
-def test_a_part_of_the_wrong_size_is_named(straight, tmp_path):
-  path = str(tmp_path / "events.npz")
-  shards.prepare_shards(path, {})
+def test_shards_that_do_not_belong_are_named(straight, tmp_path):
+  """Of the wrong size, of another run, with other fields, damaged: nothing of the kind gets into a file."""
+  plan = shards.Plan(tmp_path / "events.npz", 50, 50, {"num_events": 50, "shard_events": 50})
+  shards.prepare_shards(plan)
   few = select_events(load_events(straight.out), np.arange(3))
-  shards.make_shards(lambda first, count, update: few, 50, 50, path)
+  shards.make_shards(lambda first, count, update: few, plan, plan.shards)
   with pytest.raises(ValueError, match="has 3 events instead of 50"):
-    shards.join_shards(path, 50, 50, {})
+    simulate.merge(plan.path)
+  foreign = plan._replace(settings={**plan.settings, "seed": 7})
+  shards.save_shard(foreign, plan.shards[0], load_events(straight.out))
+  with pytest.raises(ValueError, match=r"events_0000000000.npz was made with seed=7 \(now None\)"):
+    simulate.merge(plan.path)
+  plan.file(plan.shards[0]).write_bytes(b"no zip")
+  with pytest.raises(OSError, match="events_0000000000.npz was damaged .* and is removed; the same command"):
+    simulate.merge(plan.path)
+  with pytest.raises(ValueError, match="1 of 1 shards of .* are missing, the first is events_0000000000.npz"):
+    simulate.merge(plan.path)
+  two = shards.Plan(tmp_path / "two.npz", 6, 3, {"num_events": 6, "shard_events": 3})
+  shards.prepare_shards(two)
+  shards.make_shards(lambda first, count, update: few, two, two.shards)
+  with np.load(two.file(two.shards[1])) as npz:
+    np.savez(two.file(two.shards[1]), **npz, vlabel=np.zeros(len(few.edep_mev), np.uint8))
+  with pytest.raises(ValueError, match=r"events_0000000003.npz has fields .*'vlabel'\], others have"):
+    simulate.merge(two.path)
+
+
+def test_parts_join_to_the_file_of_an_unbroken_run(straight, tmp_path):
+  """Parts in any order, also made twice; whoever comes last, one command joins them."""
+  request = straight._replace(out=str(tmp_path / "events.npz"))
+  for part in ((2, 3), (0, 3)):
+    _, bar, said = run(request._replace(part=part))
+    assert f"Part {part[0]} of 3 is complete: {bar.total} events" in said[-1]
+  with pytest.raises(ValueError, match="1 of 3 shards of .*events.npz are missing, the first is events_0000000020.npz"):
+    simulate.merge(request.out)
+  run(request._replace(part=(0, 2)))  # another division: what is there is kept
+  _, bar, _ = run(request._replace(part=(1, 3)))
+  assert bar.initial == 0 and bar.total == 20
+  _, bar, _ = run(request._replace(part=(1, 3)))
+  assert bar.initial == 20
+  assert simulate.merge(request.out).num_events == 50
+  with open(straight.out, "rb") as expected, open(request.out, "rb") as got:
+    assert got.read() == expected.read()
+  assert not shards.shard_folder(request.out).exists()
+  with pytest.raises(FileNotFoundError, match="There are no shards of"):
+    simulate.merge(request.out)
+
+
+def test_parts_are_checked(straight, tmp_path):
+  request = straight._replace(out=str(tmp_path / "events.npz"))
+  with pytest.raises(ValueError, match=r"INDEX/NUMBER with 0 <= INDEX < NUMBER; got 3/3"):
+    run(request._replace(part=(3, 3)))
+  run(request._replace(part=(0, 3)))
+  with pytest.raises(ValueError, match=r"shards was made with seed=0 \(now 1\)"):
+    run(request._replace(part=(1, 3), seed=1))
+  plan = shards.find_plan(request.out)
+  with shards.locked(plan, (0, 3)), shards.locked(plan, (1, 3)):  # parts side by side, but nothing twice
+    for other in (None, (0, 3)):
+      with pytest.raises(OSError, match="Another process is writing"), shards.locked(plan, other):
+        pass
+  (tmp_path / "events.npz").write_bytes(b"")
+  with pytest.raises(ValueError, match="events.npz exists; remove it, or its shards"):
+    simulate.merge(request.out)
+  (plan.folder / "settings.json").write_text("{}")
+  with pytest.raises(ValueError, match="lacks .*num_events"):
+    shards.find_plan(request.out)
 
 
 def test_folder_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(OSError, match="Cannot write to"):
-    shards.prepare_shards(tmp_path / "file" / "events.npz", {})
+    shards.prepare_shards(shards.Plan(tmp_path / "file" / "events.npz", 1, 1, {}))
 
 
 def test_compressed_is_smaller_and_equal(straight, tmp_path):
@@ -125,16 +186,16 @@ def test_compressed_is_smaller_and_equal(straight, tmp_path):
 
 
 def test_other_backends_fit_in(monkeypatch, tmp_path):
-  """A backend is a builder of simulate(first, count, update); it is not built for a finished file."""
+  """A backend is its settings and a builder of make(plan, missing, ...); it is not built for a finished file."""
   built = []
   def build(request):
     built.append(request)
-    def make(first, count, update):
+    def events(first, count, update):
       offsets = np.arange(count + 1)
       momentum = np.arange(first, first + count, dtype=np.float32)[:, None] * np.ones(3, np.float32)
       return Events(momentum, offsets, np.zeros((count, 3), np.int16), np.ones(count, np.float32), 1.0)
-    return make
-  monkeypatch.setitem(simulate.BACKENDS, "toy", build)
+    return lambda plan, missing, *, stop, update, say: shards.make_shards(events, plan, missing, stop=stop, update=update)
+  monkeypatch.setitem(simulate.BACKENDS, "toy", backends.Backend(lambda request: {}, build, 20))
   request = SMALL._replace(out=str(tmp_path / "toy.npz"), backend="toy")
   run(request), run(request)
   assert len(built) == 1
@@ -142,11 +203,21 @@ def test_other_backends_fit_in(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("change,match", [
-    (dict(backend="fluka"), "Unknown backend 'fluka'; choose from"), (dict(particle="kaon"), "Unknown particle 'kaon'"),
-    (dict(kinetic_mev=(60.0, 50.0)), "minimum <= maximum; got 60 and 50"), (dict(kinetic_mev=(0.0, 50.0)), "0 < minimum"),
-    (dict(kinetic_mev=(50.0, 900.0)), "beyond 511 voxels of 1 mm"), (dict(kinetic_mev=(50.0, 9000.0)), "9000"),
+    (dict(backend="fluka"), "Unknown backend 'fluka'; choose from"),
+    (dict(particles=("kaon",)), "Unknown particle 'kaon'"),
+    (dict(kinetic_mev=((60.0, 50.0),)), "minimum <= maximum; got 60 and 50"),
+    (dict(kinetic_mev=((0.0, 50.0),)), "0 < minimum"),
+    (dict(kinetic_mev=((50.0, 900.0),)), "beyond 511 voxels of 1 mm"),
+    (dict(kinetic_mev=((50.0, 9000.0),)), "9000"),
     (dict(num_events=0), "num_events must be at least 1"), (dict(shard_events=0), "shard_events must"),
-    (dict(chunk_size=0), "chunk_size must"), (dict(voxel_mm=0.0), "voxel_mm must be positive"),
+    (dict(chunk_size=0), "chunk_size must"), (dict(workers=0), "workers must be at least 1"),
+    (dict(particles=()), "at least one particle"),
+    (dict(particles=("proton", "muon")), "one particle an event; got proton,muon"),
+    (dict(multiplicity=(1, 2)), "got proton with a multiplicity"),
+    (dict(kinetic_mev=((1.0, 2.0),) * 2), "each of 1 particles"),
+    (dict(backend="geant4", physics="QGSP"), "Unknown physics 'QGSP'; choose from"),
+    (dict(backend="geant4", particles=("muon",)), r"Unknown particles \['muon'\]; choose from"),
+    (dict(voxel_mm=0.0), "voxel_mm must be positive"),
     (dict(seed=-1), "seed must be within"), (dict(out="events.h5"), r"must end in .npz; got 'events.h5'")])
 def test_bad_requests_are_named(change, match, tmp_path):
   with pytest.raises(ValueError, match=match):
@@ -156,7 +227,10 @@ def test_bad_requests_are_named(change, match, tmp_path):
 
 @pytest.mark.parametrize("arguments,message", [
     (["--num_events=5"], "Give --out"), (["--out=x.npz"], "Give --num_events"),
-    (["--num_events=5", "--out=x.npz", "--kinetic_mev=5"], "Bad --kinetic_mev=5: give two numbers")])
+    (["--num_events=5", "--out=x.npz", "--kinetic_mev=5"], "Bad --kinetic_mev=5: give two numbers"),
+    (["--num_events=5", "--out=x.npz", "--physics=em"], "--physics goes with --backend=geant4"),
+    (["--num_events=5", "--out=x.npz", "--backend=geant4", "--nuclear=false"], "--nuclear goes with --backend=fast"),
+    (["--merge"], "Give --out"), (["--merge", "--out=x.npz"], "There are no shards of x.npz")])
 def test_mistakes_are_one_message(repo, arguments, message, tmp_path):
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(repo)}
   done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], cwd=tmp_path, env=env, capture_output=True,
@@ -166,7 +240,7 @@ def test_mistakes_are_one_message(repo, arguments, message, tmp_path):
 
 def test_validation_finds_a_wrong_density():
   """A sample against a copy of itself passes; against one stretched by 3 % it fails in range and dE/dx."""
-  request = SMALL._replace(out="unused.npz", num_events=3000, kinetic_mev=(50.0, 100.0), chunk_size=1000)
+  request = SMALL._replace(out="unused.npz", num_events=3000, kinetic_mev=((50.0, 100.0),), chunk_size=1000)
   events = simulate.fast_backend(request)(0, 3000)
   same = validate.compare(events, events)
   assert validate.failures(same) == []

@@ -2,6 +2,7 @@
 
 Marked tests run on the few data files of pure argon among the shared data and need geant4_pybind.
 """
+import contextlib
 import importlib.util
 import json
 import os
@@ -15,9 +16,12 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data.events import deposited_energy, load_events
+from lartpc_jax.runs import shards as shards_lib, simulate
 from lartpc_jax.simulation import geant4, geant4_run as lib, geant4_voxels
+from lartpc_jax.simulation.geant4_pool import Shard
 
-PROTONS = geant4.Settings(num_events=40, seed=3, physics="em", events_per_shard=10)
+PROTONS = simulate.Request(out="", num_events=40, backend="geant4", seed=3, physics="em", shard_events=10, workers=1)
+SETTINGS = geant4.Settings(seed=3, physics="em")
 MASS = {2212: 938.27209, 13: 105.6583755, 11: 0.51099895}
 
 
@@ -30,22 +34,39 @@ def argon(shared_data):
   return shared_data / "geant4_argon"
 
 
+class Bar:
+  """Like cli.Progress, and remembers."""
+
+  def __init__(self, said):
+    self.done, self.write = [], said.append
+
+  @contextlib.contextmanager
+  def __call__(self, total, **kwargs):
+    yield self
+
+  def update(self, done):
+    self.done.append(done)
+
+
+def run(request, out, argon, stop=lambda: None):
+  """(path, what was said, the bar) of launch.simulate's work."""
+  said = []
+  bar = Bar(said)
+  simulate.execute(request._replace(out=str(out), geant4_data=str(argon)), progress=bar, stop=stop, say=said.append)
+  return out, said, bar
+
+
 @pytest.fixture(scope="module")
 def protons(argon, tmp_path_factory):
   """An unbroken run with one worker."""
-  said = []
-  out = lib.simulate(PROTONS, tmp_path_factory.mktemp("protons") / "events.npz", workers=1, data=argon, say=said.append)
-  return out, said
+  return run(PROTONS, tmp_path_factory.mktemp("protons") / "events.npz", argon)[:2]
 
 
-def start(repo, settings, out, argon, workers):
-  """The run in a process of its own; prints a line for every update."""
-  code = ("import json, sys; from lartpc_jax.simulation import geant4_run as r\n"
-          "s = r.Settings(**json.loads(sys.argv[1]))\n"
-          "r.simulate(s, sys.argv[2], data=sys.argv[3], workers=int(sys.argv[4]), say=lambda t: print(t, flush=True))")
-  arguments = [json.dumps(settings._asdict()), str(out), str(argon), str(workers)]
-  return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=repo, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
+def start(repo, out, argon, workers):
+  """The command of PROTONS in a process of its own."""
+  command = [sys.executable, "-m", "launch.simulate", "--backend=geant4", "--physics=em", "--num_events=40", "--seed=3",
+             "--shard_events=10", f"--workers={workers}", f"--geant4_data={argon}", f"--out={out}"]
+  return subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def children(pid):
@@ -90,7 +111,7 @@ def test_proton_ranges(repo, argon, tmp_path):
 import json, sys
 import numpy as np
 from lartpc_jax.simulation import geant4
-settings = geant4.Settings(num_events=1, physics="em")
+settings = geant4.Settings(physics="em")
 simulation = geant4.build_simulation(settings)
 result = {}
 for kinetic in (50.0, 100.0):
@@ -128,8 +149,7 @@ import os; os._exit(0)
 def test_killed_run_ends_with_the_same_file(repo, argon, protons, tmp_path):
   """kill -9 of the command after its first shards, then with another number of workers: the same file, byte for byte."""
   out = tmp_path / "events.npz"
-  settings = PROTONS._replace(num_events=PROTONS.num_events)
-  process = start(repo, settings, out, argon, 1)
+  process = start(repo, out, argon, 1)
   wait_for(lambda: any(out.with_name("events.npz.shards").glob("events_*.npz")), process)
   servers = children(process.pid)
   process.send_signal(signal.SIGKILL)
@@ -139,39 +159,46 @@ def test_killed_run_ends_with_the_same_file(repo, argon, protons, tmp_path):
   while any(os.path.exists(f"/proc/{pid}") for pid in servers):  # they die with the command
     assert time.monotonic() < end
     time.sleep(0.02)
-  again = start(repo, settings, out, argon, 2)
-  text, _ = again.communicate(timeout=120)
-  assert again.returncode == 0, text
-  assert "Resuming: " in text
+  again = start(repo, out, argon, 2)
+  text, _ = again.communicate(timeout=300)
+  assert again.returncode == 0 and "Wrote" in text and "event 40/40  100%  ETA" in text, text
   assert out.read_bytes() == protons[0].read_bytes()
 
 
 @pytest.mark.geant4
 def test_killed_worker_is_replaced(repo, argon, protons, tmp_path):
   out = tmp_path / "events.npz"
-  process = start(repo, PROTONS, out, argon, 2)
+  process = start(repo, out, argon, 2)
   workers = lambda: [worker for server in children(process.pid) for worker in children(server)]
   wait_for(workers, process)
   os.kill(workers()[0], signal.SIGKILL)
-  text, _ = process.communicate(timeout=120)
+  text, _ = process.communicate(timeout=300)
   assert process.returncode == 0, text
   assert "ended by signal SIGKILL at event" in text and "attempt 1 of 3" in text
   assert out.read_bytes() == protons[0].read_bytes()
 
 
 @pytest.mark.geant4
-def test_shards_that_always_crash_are_named_and_the_others_kept(argon, tmp_path, monkeypatch):
+def test_shards_that_always_crash_are_named_and_the_others_kept(argon, tmp_path):
   """Steps of 1e-9 mm: the first event takes hours."""
-  settings = PROTONS._replace(num_events=2, events_per_shard=1, step_mm=1e-9)
-  with pytest.raises(ChildProcessError, match=r"2 of 2 shards failed: events_000000000_000000000 \(events 0..0\) ended by "
-                     r"signal SIGKILL at event 0, attempt 1 of 1.*\n.*log.txt"):
-    lib.simulate(settings, tmp_path / "e.npz", workers=2, data=argon, retries=0, stall_s=0.5)
-  assert (tmp_path / "e.npz.shards" / "log.txt").exists()
+  shards = [Shard("first", 0, 0), Shard("second", 1, 1)]
+  with pytest.raises(ChildProcessError, match=r"2 of 2 shards failed: first \(events 0..0\) ended by "
+                     r"signal SIGKILL at event 0, attempt 1 of 1.*\n.*log_a.txt"):
+    lib.run_shards(SETTINGS._replace(step_mm=1e-9), shards, tmp_path, variables=lib.find_geant4(SETTINGS, argon), note="{}",
+                   label="_a", workers=2, retries=0, stall_s=0.5)
+  assert (tmp_path / "log_a.txt").exists()
 
 
 @pytest.mark.geant4
-def test_shards_do_not_change_the_events(argon, protons, tmp_path):
-  out = lib.simulate(PROTONS._replace(events_per_shard=7, num_events=20), tmp_path / "e.npz", workers=2, data=argon)
+def test_parts_and_a_stop_do_not_change_the_events(argon, protons, tmp_path):
+  """Shards of another size, made by two runs and joined; a request to stop comes before the first event is done."""
+  request, out = PROTONS._replace(shard_events=7, num_events=20, workers=2), tmp_path / "e.npz"
+  _, said, _ = run(request._replace(part=(0, 2)), out, argon, stop=lambda: 15)
+  assert "The same command resumes" in said[-1] and not out.exists()
+  for part in (1, 0):
+    _, said, bar = run(request._replace(part=(part, 2)), out, argon)
+  assert "Part 0 of 2 is complete: 13 events" in said[-1] and bar.done[-1] == 13
+  simulate.merge(out)
   with np.load(out) as some, np.load(protons[0]) as every:
     end = every["offsets"][20]
     np.testing.assert_array_equal(some["offsets"], every["offsets"][:21])
@@ -181,16 +208,16 @@ def test_shards_do_not_change_the_events(argon, protons, tmp_path):
 
 @pytest.mark.geant4
 def test_seeds_differ(argon, protons, tmp_path):
-  out = lib.simulate(PROTONS._replace(seed=4, num_events=5), tmp_path / "e.npz", workers=1, data=argon)
+  out, *_ = run(PROTONS._replace(seed=4, num_events=5), tmp_path / "e.npz", argon)
   assert not np.isin(load_events(out).momentum_mev, load_events(protons[0]).momentum_mev).any()
 
 
 @pytest.mark.geant4
 def test_several_particles_from_one_vertex(argon, tmp_path):
   """Energy balance: showers deposit T; a positive muon leaves at most 52.8 MeV of Michel positron and its annihilation."""
-  settings = geant4.Settings(num_events=8, seed=1, physics="em", particles=("e-", "gamma", "mu+", "pi+"), voxel_mm=3.0,
-                             kinetic_mev=((100.0, 150.0), (100.0, 150.0), (50.0, 100.0), (30.0, 60.0)), events_per_shard=4)
-  events = load_events(lib.simulate(settings, tmp_path / "e.npz", workers=2, data=argon))
+  request = PROTONS._replace(num_events=8, seed=1, particles=("e-", "gamma", "mu+", "pi+"), voxel_mm=3.0, shard_events=4,
+                             kinetic_mev=((100.0, 150.0), (100.0, 150.0), (50.0, 100.0), (30.0, 60.0)), workers=2)
+  events = load_events(run(request, tmp_path / "e.npz", argon)[0])
   with np.load(tmp_path / "e.npz") as npz:
     primaries, vlabel = npz["primaries"], npz["vlabel"]
   assert primaries[:, 1].tolist() == [11, 22, -13, 211] * 8 and events.voxel_mm == 3.0
@@ -209,16 +236,15 @@ def test_several_particles_from_one_vertex(argon, tmp_path):
 
 @pytest.mark.geant4
 def test_random_multiplicity_and_settings_that_reach_geant4(argon, tmp_path, monkeypatch):
-  settings = geant4.Settings(num_events=30, physics="em", particles=("proton", "e-"), kinetic_mev=((20.0, 30.0),),
-                             multiplicity=(1, 3), events_per_shard=10, cut_mm=0.07)
+  request = PROTONS._replace(num_events=30, particles=("proton", "e-"), kinetic_mev=((20.0, 30.0),), multiplicity=(1, 3))
   kept = tmp_path / "log.txt"
-  monkeypatch.setattr(lib.shutil, "rmtree", lambda folder: os.rename(folder / "log.txt", kept))
-  out = lib.simulate(settings, tmp_path / "e.npz", workers=1, data=argon)
+  monkeypatch.setattr(shards_lib.shutil, "rmtree", lambda folder: os.rename(folder / "log.txt", kept))
+  out, *_ = run(request, tmp_path / "e.npz", argon)
   with np.load(out) as npz:
     counts = np.bincount(npz["primaries"][:, 0].astype(int), minlength=30)
     assert set(counts) == {1, 2, 3} and set(npz["primaries"][:, 1]) == {11, 2212}
   log = kept.read_text()
-  assert "70 um" in log                             # /run/dumpCouples
+  assert "50 um" in log                             # /run/dumpCouples; Geant4's default is 700
   for line in (r"Number of bins per decade of a table +50", r"Linear loss limit +0.0001",
                r"Livermore data directory +livermore"):
     assert re.search(line, log), line
@@ -226,36 +252,15 @@ def test_random_multiplicity_and_settings_that_reach_geant4(argon, tmp_path, mon
 
 @pytest.mark.geant4
 def test_finished_files_and_changed_settings(argon, protons, tmp_path):
-  out, said = protons[0], []
-  before = out.read_bytes()
-  updates = []
-  assert lib.simulate(PROTONS, out, data=argon, say=said.append, update=updates.append) == out
-  assert "already complete" in said[0] and updates == [40] and out.read_bytes() == before
-  with pytest.raises(ValueError, match="has other settings .seed: 3 -> 5"):
-    lib.simulate(PROTONS._replace(seed=5), out, data=argon)
-  (tmp_path / "other.npz").write_text("x")
-  with pytest.raises(ValueError, match="no file of this command"):
-    lib.simulate(PROTONS, tmp_path / "other.npz", data=argon)
-  folder = tmp_path / "e.npz.shards"
-  folder.mkdir()
-  (folder / "settings.json").write_text(json.dumps({**lib._identity(PROTONS, lib.geant4_data.find_data("em", argon)),
-                                                    "step_mm": 1.0}))
-  with pytest.raises(ValueError, match="begun with other settings .step_mm: 1.0 -> 0.3"):
-    lib.simulate(PROTONS, tmp_path / "e.npz", data=argon)
-  with lib._locked(folder / "lock", out), pytest.raises(OSError, match="Another process is writing"):
-    lib.simulate(PROTONS, tmp_path / "e.npz", data=argon)
-
-
-@pytest.mark.geant4
-def test_damaged_shard_is_removed(argon, tmp_path):
-  out = tmp_path / "e.npz"
-  folder = tmp_path / "e.npz.shards"
-  folder.mkdir()
-  settings = PROTONS._replace(num_events=3)
-  (folder / "events_000000000_000000002.npz").write_bytes(b"half a file")
-  with pytest.raises(OSError, match="was damaged .* removed; the same command"):
-    lib.simulate(settings, out, data=argon)
-  assert not list(folder.glob("events_*"))
+  before = protons[0].read_bytes()
+  out, said, bar = run(PROTONS, protons[0], argon)
+  assert "already complete" in said[0] and bar.done == [] and out.read_bytes() == before
+  with pytest.raises(ValueError, match=r"was made with seed=3 \(now 5\)"):
+    run(PROTONS._replace(seed=5), out, argon)
+  plan = simulate.make_plan(PROTONS._replace(out=str(tmp_path / "e.npz"), geant4_data=str(argon)))
+  shards_lib.prepare_shards(plan._replace(settings={**plan.settings, "step_mm": 1.0}))
+  with pytest.raises(ValueError, match=r"e.npz.shards was made with step_mm=1.0 \(now 0.3\)"):
+    run(PROTONS, tmp_path / "e.npz", argon)
 
 
 @pytest.mark.geant4
@@ -265,36 +270,31 @@ def test_geant4_that_does_not_start(argon, tmp_path):
     (data / name).mkdir(parents=True)
   (data / "ensdf" / "ENSDFSTATE.dat").write_text("")
   with pytest.raises(ChildProcessError, match=r"Geant4 did not start \(.*40 events are missing(.|\n)*The end of .*log.txt"):
-    lib.simulate(PROTONS, tmp_path / "e.npz", data=data)
+    run(PROTONS, tmp_path / "e.npz", data)
 
 
 @pytest.mark.geant4
 def test_launch(repo, argon, tmp_path):
-  command = [sys.executable, "-m", "launch.simulate_geant4", "--physics=em", f"--geant4_data={argon}", "--num_events=6",
-             "--kinetic_mev=60", "--particle=proton", "--seed=2", "--workers=2", f"--out={tmp_path / 'e.npz'}"]
-  done = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=120, check=False)
+  command = [sys.executable, "-m", "launch.simulate", "--backend=geant4", "--physics=em", f"--geant4_data={argon}",
+             "--num_events=6", "--kinetic_mev=60,60", "--particle=proton", "--seed=2", "--workers=2",
+             f"--out={tmp_path / 'e.npz'}"]
+  done = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=300, check=False)
   assert done.returncode == 0, done.stderr
   assert "Wrote" in done.stdout and "event 6/6  100%  ETA" in done.stderr
   np.testing.assert_allclose(deposited_energy(load_events(tmp_path / "e.npz")), 60.0, rtol=1e-5)
-  done = subprocess.run([*command, "--physics=FTFP_BERT"], cwd=repo, capture_output=True, text=True, timeout=60, check=False,
-                        env={k: v for k, v in os.environ.items() if not k.startswith("G4")})
+  unset = {k: v for k, v in os.environ.items() if not k.startswith("G4")}
+  done = subprocess.run([*command, "--physics=FTFP_BERT"], cwd=repo, capture_output=True, text=True, timeout=99, check=False,
+                        env=unset)
   assert done.returncode == 2 and "G4PARTICLEXS4.2" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_launch_mistakes(repo, tmp_path):
-  for arguments, message in (([], "Give the file to write: --out"), (["--out=e.npz", "--kinetic_mev=a,b"], "--kinetic_mev"),
-                             (["--out=e.npz", "--particle=muon"], r"['muon']; choose from")):
-    done = subprocess.run([sys.executable, "-m", "launch.simulate_geant4", *arguments], cwd=repo, capture_output=True,
-                          text=True, timeout=60, check=False)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
-
-
 def test_draws_depend_on_seed_and_number_only():
-  few, many = (geant4.draw_primaries(PROTONS._replace(num_events=n), 7) for n in (8, 1000))
-  assert few == many and few != geant4.draw_primaries(PROTONS, 8)
-  seeds = {geant4.draw_primaries(PROTONS, i)[1] for i in range(500)}
+  few = geant4.draw_primaries(SETTINGS, 7)
+  assert few == geant4.draw_primaries(SETTINGS, 7) and few != geant4.draw_primaries(SETTINGS, 8)
+  assert few != geant4.draw_primaries(SETTINGS._replace(seed=4), 7)
+  seeds = {geant4.draw_primaries(SETTINGS, i)[1] for i in range(500)}
   assert len(seeds) == 500 and min(seeds) > 0 and max(seeds) < 2**63
-  directions = np.array([geant4.draw_primaries(PROTONS, i)[0][0].direction for i in range(2000)])
+  directions = np.array([geant4.draw_primaries(SETTINGS, i)[0][0].direction for i in range(2000)])
   np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0, rtol=1e-12)
   np.testing.assert_allclose(directions.mean(axis=0), 0.0, atol=4 / np.sqrt(3 * 2000))  # isotropic: variance 1/3
   np.testing.assert_allclose((directions**2).mean(axis=0), 1 / 3, atol=4 * np.sqrt(4 / 45 / 2000))
@@ -307,12 +307,6 @@ def test_neutral_particles_deposit_where_their_step_ends():
   assert got.start_mm.tolist() == [[0, 0, 0], [1, 3, 1]] and got.end_mm.tolist() == [[3, 0, 0], [1, 3, 1]]
 
 
-def test_shards_cover_the_events_once():
-  shards = lib.shards_of(PROTONS._replace(num_events=25))
-  assert [(s.first, s.last) for s in shards] == [(0, 9), (10, 19), (20, 24)]
-  assert shards[2].name == "events_000000020_000000024"
-
-
 @pytest.mark.parametrize("changes,message", [
     (dict(physics="QGSP"), "Unknown physics 'QGSP'"),
     (dict(particles=("proton", "muon")), r"Unknown particles \['muon'\]; choose from .*'mu-'"),
@@ -321,29 +315,27 @@ def test_shards_cover_the_events_once():
     (dict(kinetic_mev=((100.0, 50.0),)), "0 < low <= high; got 100.0, 50.0"),
     (dict(kinetic_mev=((0.0, 50.0),)), "got 0.0, 50.0"),
     (dict(multiplicity=(0, 2)), r"multiplicity needs 1 <= low <= high; got \(0, 2\)"),
-    (dict(num_events=0), "num_events must be at least 1; got 0"),
     (dict(seed=-1), "seed must not be negative; got -1"),
-    (dict(events_per_shard=0), "events_per_shard must be in 1 ... 20000; got 0"),
     (dict(step_mm=0.0), "step_mm must be positive; got 0.0"),
     (dict(cut_mm=-1.0), "cut_mm must be positive; got -1.0"),
     (dict(voxel_mm=0.0), "voxel_mm must be positive"),
     (dict(half_width_mm=1e6), "half_width_mm must be positive and at most 32768"),
 ])
-def test_bad_settings_are_named(tmp_path, changes, message):
+def test_bad_settings_are_named(changes, message):
   with pytest.raises(ValueError, match=message):
-    lib.simulate(PROTONS._replace(**changes), tmp_path / "e.npz")
+    lib.check_settings(SETTINGS._replace(**changes))
 
 
 @pytest.mark.parametrize("arguments,message", [(dict(workers=0), "workers must be at least 1"),
                                                (dict(retries=-1), "retries=-1"), (dict(stall_s=0.0), "stall_s=0.0")])
 def test_bad_arguments_are_named(tmp_path, arguments, message):
   with pytest.raises(ValueError, match=message):
-    lib.simulate(PROTONS, tmp_path / "e.npz", **arguments)
-  with pytest.raises(ValueError, match="must end in .npz"):
-    lib.simulate(PROTONS, tmp_path / "e.npy")
+    lib.run_shards(SETTINGS, [], tmp_path, variables={}, note="{}", **arguments)
+  with pytest.raises(ValueError, match="shard_events must be in 1 ... 20000; got 20001"):
+    lib.check_shard_events(20_001)
 
 
 def test_without_geant4_pybind(tmp_path, monkeypatch):
   monkeypatch.setattr(lib.importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(ModuleNotFoundError, match=r"pip install 'lartpc_jax\[geant4\]'"):
-    lib.simulate(PROTONS, tmp_path / "e.npz")
+  with pytest.raises(ValueError, match=r"pip install 'lartpc_jax\[geant4\]'"):
+    run(PROTONS, tmp_path / "e.npz", tmp_path)

@@ -100,6 +100,26 @@ def test_autoencoder_evaluation_equals_the_exported_latent_space(autoencoder, au
   np.testing.assert_allclose(metrics["eval/emd"], np.median(np.abs(decoded - images).sum((1, 2))), rtol=0.02)
 
 
+def test_autoencoder_of_images_in_detector_pixels(tmp_path):
+  """data.path alone says what is read; the weights know their pixels, and the generator in the track frame refuses them."""
+  rng = np.random.default_rng(0)
+  np.save(tmp_path / "batch_0.npy", rng.exponential(1.0, (24, 64, 64)).astype(np.float32))
+  config = autoencoder_config()
+  config["data"].update(path=str(tmp_path), num_holdout=8)
+  task = config_lib.build_task(config)
+  state = train(task, 2, 1e-3)
+  assert task.batch_fn(0)["image"].shape == (4, 64, 64)
+  assert all(np.isfinite(value) for value in task.evaluate(state.ema_params, jax.random.key(0)).values())
+  weights = tmp_path / "weights"
+  weights.mkdir()
+  task.export(state.ema_params, weights, {"step": 2, "config": None})
+  space, shape, info = config_lib.build_latent_space(weights)
+  assert shape == (8, 8, 4) and info["frame"] is None
+  assert space.decode(jnp.zeros((1, *shape))).shape == (1, 64, 64)
+  with pytest.raises(ValueError, match="was trained on .*'frame': None"):
+    config_lib.build_task(diffusion_config(weights))
+
+
 @pytest.fixture(scope="module")
 def diffusion(autoencoder_weights):
   task = config_lib.build_task(diffusion_config(autoencoder_weights))

@@ -1,6 +1,7 @@
 """Files of target images: sparse events (drawn on the way in), or images as npz or npy."""
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 from lartpc_jax.data import pipeline, rasterize as raster
 from lartpc_jax.data.events import Events, deposited_energy, pad_events
 from lartpc_jax.files import atomic_write
-from lartpc_jax.units import PROTON_MASS_MEV
+from lartpc_jax.units import kinetic_energy
 
 SUFFIXES = (".npz", ".npy")
 INTERACTION_TOLERANCE = 0.02  # a proton that stops without a nuclear interaction deposits its energy to this
@@ -56,10 +57,8 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   if path != pipeline.SAMPLE:
     if not os.path.isfile(path):
       raise FileNotFoundError(f"No input file at {os.fspath(path)!r}.")
-    if Path(path).suffix not in SUFFIXES:
-      raise ValueError(f"{path}: must be an npz or npy file, or {pipeline.SAMPLE!r} for the events of the package.")
-    if not _holds_events(path):
-      images, momentum_mev = _read_images(path, views, spec)
+    if not holds_events(path):
+      images, momentum_mev = _read_views(path, views, spec)
       chosen = _select(len(images), first, num, path)
       return ImageSet(images[chosen], None if momentum_mev is None else momentum_mev[chosen], None, len(images))
   events = pipeline.open_events(path)
@@ -73,8 +72,7 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
 
 def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...], spec: raster.ImageSpec) -> np.ndarray:
   """True [n] for those of the `chosen` events that deposit their kinetic energy (to 2 %), all of it inside the views."""
-  squared = np.sum(events.momentum_mev[chosen].astype(np.float64) ** 2, axis=1)
-  kinetic = squared / (np.sqrt(squared + PROTON_MASS_MEV**2) + PROTON_MASS_MEV)
+  kinetic = kinetic_energy(events.momentum_mev[chosen])
   deposited = deposited_energy(events)[chosen]
   contained = np.concatenate([
       np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), views, spec))
@@ -88,10 +86,11 @@ def save_images(path: str | os.PathLike, images: np.ndarray, momentum_mev: np.nd
     np.savez_compressed(file, images=np.asarray(images, np.float32), momentum=np.asarray(momentum_mev, np.float32))
 
 
-def _holds_events(path) -> bool:
-  if Path(path).suffix == ".npy":
-    return False
-  return "voxel" in _fields(path)
+def holds_events(path: str | os.PathLike) -> bool:
+  """Whether a file is an npz of sparse events rather than of images. Raises ValueError naming a file that is neither."""
+  if Path(path).suffix not in SUFFIXES:
+    raise ValueError(f"{path}: must be an npz or npy file, or {pipeline.SAMPLE!r} for the events of the package.")
+  return Path(path).suffix == ".npz" and "voxel" in _fields(path)
 
 
 def _fields(path) -> list[str]:
@@ -102,7 +101,13 @@ def _fields(path) -> list[str]:
     raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
 
 
-def _read_images(path, views, spec) -> tuple[np.ndarray, np.ndarray | None]:
+def read_images(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray | None]:
+  """Images [N v p p] or [N p p] of an npz or npy, the latter mapped, and momenta [N 3] if the file has them.
+
+  Raises:
+    ValueError: naming the file, if it is truncated, lacks `images`, those are no numbers, or the momenta do not fit. Which
+      shape the images must have, the caller knows.
+  """
   momentum_mev = None
   try:
     if Path(path).suffix == ".npy":
@@ -114,21 +119,26 @@ def _read_images(path, views, spec) -> tuple[np.ndarray, np.ndarray | None]:
       with np.load(path, allow_pickle=False) as npz:
         images = npz["images"]
         momentum_mev = np.asarray(npz["momentum"], np.float32) if "momentum" in fields else None
-  except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+  except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
     raise ValueError(f"{path}: not a readable file of images: {error}.") from error
-  if images.ndim == 3 and len(views) == 1:
-    images = images[:, None]
-  want = (len(views), spec.num_pixels, spec.num_pixels)
   if images.dtype.kind not in "fiub":
     raise ValueError(f"{path}: images must be numbers; got {images.dtype}.")
-  if images.ndim == 4 and images.shape[2:] == want[1:] and images.shape[1] != want[0]:
-    raise ValueError(f"{path}: holds {images.shape[1]} views of each event, but {want[0]} are named: {','.join(views)}.")
-  if images.ndim != 4 or images.shape[1:] != want or not len(images):
-    raise ValueError(f"{path}: images must have shape (N, {want[0]}, {want[1]}, {want[2]}), N >= 1; got {images.shape}.")
   if momentum_mev is not None and momentum_mev.shape != (len(images), 3):
     raise ValueError(f"{path}: momentum must have shape ({len(images)}, 3); got {momentum_mev.shape}.")
   if momentum_mev is not None and not np.isfinite(momentum_mev).all():
     raise ValueError(f"{path}: momentum holds NaN or infinity.")
+  return images, momentum_mev
+
+
+def _read_views(path, views, spec) -> tuple[np.ndarray, np.ndarray | None]:
+  images, momentum_mev = read_images(path)
+  if images.ndim == 3 and len(views) == 1:
+    images = images[:, None]
+  want = (len(views), spec.num_pixels, spec.num_pixels)
+  if images.ndim == 4 and images.shape[2:] == want[1:] and images.shape[1] != want[0]:
+    raise ValueError(f"{path}: holds {images.shape[1]} views of each event, but {want[0]} are named: {','.join(views)}.")
+  if images.shape[1:] != want or not len(images):
+    raise ValueError(f"{path}: images must have shape (N, {want[0]}, {want[1]}, {want[2]}), N >= 1; got {images.shape}.")
   return images, momentum_mev
 
 

@@ -36,6 +36,15 @@ class ImageSpec(NamedTuple):
     edges = (np.arange(self.num_pixels + 1) - self.num_pixels / 2) * self.pitch_mm
     return edges, edges
 
+  @property
+  def shape(self) -> tuple[int, int]:
+    return self.num_pixels, self.num_pixels
+
+
+# Single protons as published, and the same detector with a window of 1.5 m, for whole interactions and longer tracks.
+PROTONS64 = ImageSpec()
+PROTONS512 = ImageSpec(num_pixels=512)
+
 
 def view_axes(view: str) -> tuple[int, int, int]:
   """Permutation of (x, y, z) for `view`. Raises ValueError naming the view if it is not in VIEWS."""

@@ -2,7 +2,7 @@
 import numpy as np
 
 from lartpc_jax.data.rasterize import view_axes
-from lartpc_jax.units import PROTON_MASS_MEV
+from lartpc_jax.units import kinetic_energy
 
 LARGE_ERROR_MEV = 50.0
 EDGE = 0.01  # inferred energies within this share of the range of its ends count as at the edge
@@ -22,12 +22,6 @@ def momentum_error(momentum_mev: np.ndarray, true_mev: np.ndarray, views: tuple[
 def magnitude_error(momentum_mev: np.ndarray, true_mev: np.ndarray) -> np.ndarray:
   """|d|p|| [n] in MeV/c."""
   return np.abs(np.linalg.norm(momentum_mev, axis=1) - np.linalg.norm(true_mev, axis=1))
-
-
-def kinetic_energy(momentum_mev: np.ndarray) -> np.ndarray:
-  """Kinetic energies [n] in MeV of protons with momenta [n 3], in float64."""
-  squared = np.sum(np.asarray(momentum_mev, np.float64) ** 2, axis=1)
-  return squared / (np.sqrt(squared + PROTON_MASS_MEV**2) + PROTON_MASS_MEV)
 
 
 def outside_range(momentum_mev: np.ndarray, kinetic_range_mev: tuple[float, float], *, margin: float = 0.0) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from lartpc_jax.data import rasterize as raster
 from lartpc_jax.data.events import Events, pad_events
 from lartpc_jax.metrics import proton
-from lartpc_jax.units import kinetic_from_momentum
+from lartpc_jax.units import kinetic_energy
 
 DIRECTIONS = {"along x": (1.0, 0.0, 0.0), "45 degrees in plane": (1.0, 1.0, 0.0), "45 degrees out of plane": (1.0, 0.0, 1.0)}
 
@@ -56,11 +56,6 @@ def matched_images(events: Events, kinetic_mev: float, direction: np.ndarray, *,
   position = np.einsum("bij,bvj->bvi", rotations, batch.position_mm)
   images = np.asarray(raster.rasterize_views(jnp.asarray(position), jnp.asarray(batch.edep_mev), ("xy",), spec))[:, 0]
   return images, np.einsum("bij,bj->bi", rotations, batch.momentum_mev)
-
-
-def kinetic_energy(momentum_mev: np.ndarray) -> np.ndarray:
-  """Kinetic energy in MeV of protons with momenta [b 3]."""
-  return np.asarray(kinetic_from_momentum(jnp.linalg.norm(jnp.asarray(momentum_mev), axis=1)))
 
 
 def compare(simulated: np.ndarray, generated: np.ndarray, momentum_mev: np.ndarray, kinetic_mev: float, name: str, *,

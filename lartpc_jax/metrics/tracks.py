@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.data.events import Events
-from lartpc_jax.units import PROTON_MASS_MEV
+from lartpc_jax.units import kinetic_energy
 
 END_MEV = 20.0  # a track's end is found from the last deposits of this energy: several voxels, so finer than one
 
@@ -21,12 +21,6 @@ class VoxelDepths(NamedTuple):
   event: np.ndarray       # [m]
   depth_mm: np.ndarray    # [m] along the initial direction
   lateral2_mm2: np.ndarray  # [m] squared distance from the axis
-
-
-def kinetic_energy(momentum_mev: np.ndarray, mass_mev: float = PROTON_MASS_MEV) -> np.ndarray:
-  """Kinetic energy [n] in MeV of momenta [n 3] in MeV/c."""
-  squared = np.sum(np.asarray(momentum_mev, float)**2, axis=1)
-  return squared / (np.sqrt(squared + mass_mev**2) + mass_mev)
 
 
 def voxel_depths(events: Events) -> VoxelDepths:

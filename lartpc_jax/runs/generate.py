@@ -9,9 +9,10 @@ from lartpc_jax import config as config_lib, parallel
 from lartpc_jax.data.images import check_views, save_images
 from lartpc_jax.data.rasterize import view_axes
 from lartpc_jax.generator import prior_noise
-from lartpc_jax.inference.errors import kinetic_energy, outside_range
+from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.plotting.images import image_rows, momentum_titles
 from lartpc_jax.runs.pictures import save_figure
+from lartpc_jax.units import kinetic_energy
 
 MAX_COLUMNS = 16
 MAX_PICTURES = 8

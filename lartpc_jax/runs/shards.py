@@ -1,13 +1,54 @@
-"""Large event files made in shards that survive a kill, joined into one file when all are there."""
+"""Large event files made in shards that survive a kill, joined into one file when all are there.
+
+FILE.npz.shards/ holds `settings.json`, which says what determines the events, and a sparse-event npz for each shard with the
+same settings inside. Several processes may fill it, each its part of the shards; one joins them.
+"""
+import contextlib
+import fcntl
 import json
+import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.events import Events, load_events, save_events
+from lartpc_jax.data.events import FIELDS, Events, load_events
+from lartpc_jax.data.streams import write_header
 from lartpc_jax.files import atomic_write
+
+EXTRA_FIELDS = ("vlabel", "primaries")  # a file has them if its shards do; rows are laid end to end
+
+
+class Shard(NamedTuple):
+  """Events first ... first + count - 1 of a run."""
+  first: int
+  count: int
+
+
+class Plan(NamedTuple):
+  """A file of events, and the shards that it is made in."""
+  path: Path
+  num_events: int
+  shard_events: int  # in each shard; the last one may be shorter
+  settings: dict     # what determines the events, as JSON has it
+
+  @property
+  def folder(self) -> Path:
+    return shard_folder(self.path)
+
+  @property
+  def shards(self) -> list[Shard]:
+    return [Shard(first, min(self.shard_events, self.num_events - first))
+            for first in range(0, self.num_events, self.shard_events)]
+
+  def file(self, shard: Shard) -> Path:
+    return self.folder / f"events_{shard.first:010d}.npz"
+
+  def missing(self, shards: Sequence[Shard]) -> list[Shard]:
+    return [shard for shard in shards if not self.file(shard).exists()]
 
 
 def shard_folder(path: str | Path) -> Path:
@@ -15,12 +56,26 @@ def shard_folder(path: str | Path) -> Path:
   return Path(f"{path}.shards")
 
 
+def part_of(shards: Sequence[Shard], part: tuple[int, int] | None) -> list[Shard]:
+  """The shards of part (index, number of parts), every one in just one part; all of them for None.
+
+  Raises:
+    ValueError: unless 0 <= index < number of parts.
+  """
+  if part is None:
+    return list(shards)
+  index, number = part
+  if not 0 <= index < number:
+    raise ValueError(f"A part is INDEX/NUMBER with 0 <= INDEX < NUMBER; got {index}/{number}.")
+  return list(shards[index::number])
+
+
 def file_settings(path: str | Path) -> dict | None:
   """The settings with which a file was made, None if it does not say. Raises ValueError if it is not readable."""
   try:
     with np.load(path, allow_pickle=False) as npz:
       return json.loads(str(npz["settings"])) if "settings" in npz.files else None
-  except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+  except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
     raise ValueError(f"{path}: not a readable event file ({error}).") from error
 
 
@@ -35,113 +90,163 @@ def check_settings(settings: dict, existing: dict | None, source: str) -> None:
     raise ValueError(f"{source} was made with {text}; choose another --out, or remove it.")
 
 
-def prepare_shards(path: str | Path, settings: dict) -> None:
+def prepare_shards(plan: Plan) -> None:
   """Makes the folder of shards and notes the settings in it.
 
   Raises:
     ValueError: if it has shards of other settings.
     OSError: if it cannot be written.
   """
-  folder = shard_folder(path)
-  note = folder / "settings.json"
+  note = plan.folder / "settings.json"
   if note.exists():
-    try:
-      existing = json.loads(note.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-      raise ValueError(f"{note} is not readable as JSON ({error}); remove {folder}.") from error
-    check_settings(settings, existing, str(folder))
+    check_settings(plan.settings, _read_note(note), str(plan.folder))
     return
   try:
-    folder.mkdir(parents=True, exist_ok=True)
+    plan.folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(note) as file:
-      json.dump(settings, file, indent=2)
+      json.dump(plan.settings, file, indent=2)
   except OSError as error:
-    raise OSError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+    raise OSError(f"Cannot write to {plan.folder}: {error.strerror or error}.") from error
 
 
-def make_shards(simulate: Callable, num_events: int, shard_events: int, path: str | Path, *,
-                stop: Callable = lambda: None, update: Callable = lambda done: None) -> int | None:
-  """Simulates what is missing, shard by shard, each in a file of its own, whole or not at all.
+def find_plan(path: str | Path) -> Plan:
+  """The plan of the shards that wait to become `path`.
+
+  Raises:
+    FileNotFoundError: if there are none.
+    ValueError: if their settings are not readable.
+  """
+  note = shard_folder(path) / "settings.json"
+  if not note.exists():
+    raise FileNotFoundError(f"There are no shards of {path}: no {note}.")
+  settings = _read_note(note)
+  missing = [name for name in ("num_events", "shard_events") if not isinstance(settings.get(name), int)]
+  if missing:
+    raise ValueError(f"{note} lacks {missing}; remove {note.parent}.")
+  return Plan(Path(path), settings["num_events"], settings["shard_events"], settings)
+
+
+def _read_note(note: Path) -> dict:
+  try:
+    return json.loads(note.read_text(encoding="utf-8"))
+  except json.JSONDecodeError as error:
+    raise ValueError(f"{note} is not readable as JSON ({error}); remove {note.parent}.") from error
+
+
+@contextlib.contextmanager
+def locked(plan: Plan, part: tuple[int, int] | None = None) -> Iterator[None]:
+  """Holds the folder of shards: alone, or a part of it beside holders of other parts.
+
+  Raises:
+    OSError: if another process has it.
+  """
+  with contextlib.ExitStack() as stack:
+    def lock(name: str, how: int) -> None:
+      file = stack.enter_context(open(plan.folder / name, "w"))
+      try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+      except BlockingIOError as error:
+        raise OSError(f"Another process is writing {plan.path}.") from error
+    lock("lock", fcntl.LOCK_EX if part is None else fcntl.LOCK_SH)
+    if part is not None:
+      lock(f"lock_{part[0]}_{part[1]}", fcntl.LOCK_EX)
+    yield
+
+
+def make_shards(simulate: Callable, plan: Plan, missing: Sequence[Shard], *, stop: Callable = lambda: None,
+                update: Callable = lambda done: None) -> int | None:
+  """Simulates the missing shards one by one, each in a file of its own, whole or not at all.
 
   Args:
     simulate: (first, count, update) -> Events numbered first to first + count; it must depend on nothing else.
-    num_events: in all.
-    shard_events: events a shard; the last one may be shorter.
-    path: of the joined file.
+    plan: of the file.
+    missing: what to simulate.
     stop: asked after each shard; anything but None ends the run there and is returned.
     update: called with the number of finished events.
   """
-  starts = range(0, num_events, shard_events)
-  for first in starts:
-    count = min(shard_events, num_events - first)
-    file = _shard_file(path, first)
-    if not file.exists():
-      save_events(file, simulate(first, count, lambda done, first=first: update(first + done)), compress=False)
-    update(first + count)
-    if (stopped := stop()) is not None and first != starts[-1]:
+  done = 0
+  for shard in missing:
+    events = simulate(*shard, lambda count, done=done: update(done + count))
+    save_shard(plan, shard, events)
+    done += shard.count
+    update(done)
+    if (stopped := stop()) is not None and shard != missing[-1]:
       return stopped
   return None
 
 
-def finished_events(path: str | Path, num_events: int, shard_events: int) -> int:
-  """Events in finished shards."""
-  return sum(min(shard_events, num_events - first) for first in range(0, num_events, shard_events)
-             if _shard_file(path, first).exists())
+def save_shard(plan: Plan, shard: Shard, events: Events) -> None:
+  """Writes a shard with the settings of its plan."""
+  with atomic_write(plan.file(shard), "wb") as file:
+    np.savez(file, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev,
+             voxel_mm=np.float32(events.voxel_mm), settings=settings_text(plan))
 
 
-def _shard_file(path: str | Path, first: int) -> Path:
-  return shard_folder(path) / f"events_{first:010d}.npz"
+def settings_text(plan: Plan) -> str:
+  """The settings as files hold them."""
+  return json.dumps(plan.settings)
 
 
-def join_shards(path: str | Path, num_events: int, shard_events: int, settings: dict, *, compress: bool = False) -> None:
-  """Writes the events of all shards into one file with `settings` and removes the shards. One shard at a time in memory.
+def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda done: None) -> None:
+  """Writes the events of all shards into one file with the settings, then removes the shards. One at a time in memory.
 
   Raises:
-    ValueError: naming a shard that is not readable or has another number of events.
+    ValueError: naming what is missing, or a shard that was made with other settings or has another number of events.
+    OSError: naming a shard that was not readable and is removed; or if the file cannot be written.
   """
-  starts = range(0, num_events, shard_events)
-  voxels = 0
-  for first in starts:
-    events = _load_shard(path, first, min(shard_events, num_events - first))
-    voxels += len(events.edep_mev)
-    voxel_mm = events.voxel_mm
-  with atomic_write(path, "wb") as file, zipfile.ZipFile(
-      file, "w", zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED, compresslevel=6) as archive:
-    def write(name: str, dtype, shape: Sequence[int], part: Callable):
+  shards = plan.shards
+  if missing := plan.missing(shards):
+    raise ValueError(f"{len(missing)} of {len(shards)} shards of {plan.path} are missing, the first is "
+                     f"{plan.file(missing[0]).name}; the command that makes them goes on.")
+  rows: dict[str, int] = {}
+  names = None
+  for shard in shards:
+    with _open_shard(plan, shard) as npz:
+      counts = {name: len(npz[name]) for name in npz.files if name in (*FIELDS, *EXTRA_FIELDS) and name != "voxel_mm"}
+      voxel_mm, types = npz["voxel_mm"], {name: (npz[name].shape[1:], npz[name].dtype) for name in counts}
+    if names is not None and names != list(counts):
+      raise ValueError(f"{plan.file(shard)} has fields {list(counts)}, others have {names}; remove it and run again.")
+    names = list(counts)
+    rows = {name: rows.get(name, 0) + counts[name] for name in names}
+  rows["offsets"] = plan.num_events + 1
+  update(plan.num_events // 2)
+  kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+  with atomic_write(plan.path, "wb") as file, zipfile.ZipFile(file, "w", kind, compresslevel=6) as archive:
+    for name in names:
+      shape, dtype = types[name]
       with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
-        np.lib.format.write_array_header_1_0(entry, header)
-        for first in starts:
-          count = min(shard_events, num_events - first)
-          entry.write(np.ascontiguousarray(part(_load_shard(path, first, count), first), dtype).data.cast("B"))
-
-    before = [0]
-    def offsets(events: Events, first: int) -> np.ndarray:
-      shifted = events.offsets + before[0]
-      before[0] = shifted[-1]
-      return shifted if first == 0 else shifted[1:]
-    write("momentum", np.float32, (num_events, 3), lambda events, first: events.momentum_mev)
-    write("offsets", np.int64, (num_events + 1,), offsets)
-    write("voxel", np.int16, (voxels, 3), lambda events, first: events.voxel)
-    write("edep", np.float32, (voxels,), lambda events, first: events.edep_mev)
-    for name, value in (("voxel_mm", np.float32(voxel_mm)), ("settings", np.array(json.dumps(settings)))):
+        write_header(entry, (rows[name], *shape), dtype)
+        before = 0
+        for shard in shards:
+          with np.load(plan.file(shard), allow_pickle=False) as npz:
+            part = npz[name]
+          if name == "offsets":
+            part, before = (part + before)[0 if shard.first == 0 else 1:], before + part[-1]
+          entry.write(np.ascontiguousarray(part, dtype).data.cast("B"))
+    for name, value in (("voxel_mm", voxel_mm), ("settings", np.array(settings_text(plan)))):
       with archive.open(f"{name}.npy", "w") as entry:
         np.lib.format.write_array(entry, np.asarray(value))
-  remove_shards(path)
+  update(plan.num_events)
+  remove_shards(plan.path)
 
 
-def _load_shard(path: str | Path, first: int, count: int) -> Events:
-  file = _shard_file(path, first)
-  events = load_events(file)
-  if len(events) != count:
-    raise ValueError(f"{file} has {len(events)} events instead of {count}; remove it and run again.")
-  return events
+@contextlib.contextmanager
+def _open_shard(plan: Plan, shard: Shard) -> Iterator:
+  """The npz of a shard, after a look at everything in it."""
+  path = plan.file(shard)
+  try:
+    events, settings = load_events(path), file_settings(path)
+  except ValueError as error:
+    path.unlink()
+    raise OSError(f"{path} was damaged ({error}) and is removed; the same command simulates it again.") from error
+  check_settings(plan.settings, settings, str(path))
+  if len(events) != shard.count:
+    raise ValueError(f"{path} has {len(events)} events instead of {shard.count}; remove it and run again.")
+  with np.load(path, allow_pickle=False) as npz:
+    yield npz
 
 
 def remove_shards(path: str | Path) -> None:
-  """Removes the folder of shards and what this module puts there."""
-  folder = shard_folder(path)
-  if folder.exists():
-    for file in [*folder.glob("events_*.npz*"), *folder.glob("settings.json"), *folder.glob(".settings.json.*.tmp")]:
-      file.unlink()
-    folder.rmdir()
+  """Removes the folder of shards."""
+  if (shard_folder(path) / "settings.json").exists():
+    shutil.rmtree(shard_folder(path))

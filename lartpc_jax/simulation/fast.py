@@ -129,8 +129,9 @@ def make_fast_simulator(particle: str = "proton", *, nuclear: bool = False, num_
 def draw_noise(key: Array, num_steps: int) -> Noise:
   """The noise of one track."""
   key_normal, key_uniform = jax.random.split(key)
-  normal = jax.random.normal(key_normal, (3, num_steps))
-  uniform = jax.random.uniform(key_uniform, (num_steps + 2,))
+  # The barrier keeps XLA from drawing the numbers again for each of their uses.
+  normal, uniform = jax.lax.optimization_barrier((
+      jax.random.normal(key_normal, (3, num_steps)), jax.random.uniform(key_uniform, (num_steps + 2,))))
   return Noise(path=normal[0], angle=normal[1:].T, hinge=uniform[:num_steps], nuclear=uniform[num_steps:])
 
 
@@ -166,7 +167,8 @@ def follow(kinetic_mev: Float[Array, ""], direction: Float[Array, "3"], noise: N
   position = sqrt_range * jnp.sqrt(nodes[1:-1]) / tables.sqrt_range_step
   def at_nodes(table, first=None):
     first = _interpolate(table, sqrt_range / tables.sqrt_range_step) if first is None else first
-    return jnp.concatenate([first[None], _interpolate(table, position), jnp.asarray(table[:1], dtype)])
+    values = jnp.concatenate([first[None], _interpolate(table, position), jnp.asarray(table[:1], dtype)])
+    return jax.lax.optimization_barrier(values)  # else XLA looks each node up again for every use
   kinetic = at_nodes(tables.kinetic_mev, kinetic_mev)
   edep = kinetic[:-1] - kinetic[1:]
   path = _step_lengths(noise.path, ranges[:-1] - ranges[1:], -jnp.diff(at_nodes(tables.path_variance)))
@@ -175,6 +177,7 @@ def follow(kinetic_mev: Float[Array, ""], direction: Float[Array, "3"], noise: N
   beta2 = momentum2 / (middle + particle.mass_mev)**2
   deflect = functools.partial(scattering.deflection_per_noise, particle=particle)
   factor = deflect(0.5 * jnp.sum(noise.angle**2, axis=-1), jnp.diff(at_nodes(tables.chi_c2)), jnp.sqrt(momentum2), beta2)
+  factor = jax.lax.optimization_barrier(factor)
   points = _walk(direction, path, factor * noise.angle[:, 0], factor * noise.angle[:, 1], noise.hinge)
   if nuclear:
     depth = at_nodes(tables.optical_depth)

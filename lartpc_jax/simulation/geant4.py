@@ -26,8 +26,7 @@ FLUSH_STEPS = 50_000        # steps that are turned into voxels at once
 
 
 class Settings(NamedTuple):
-  """What determines the events; see `geant4_run.simulate` for the meaning and the checks."""
-  num_events: int
+  """What determines the events; see `geant4_run.run_shards` for the meaning and the checks."""
   seed: int = 0
   physics: str = "QGSP_BERT"
   particles: tuple[str, ...] = ("proton",)
@@ -37,7 +36,6 @@ class Settings(NamedTuple):
   half_width_mm: float = 5000.0
   step_mm: float = 0.3
   cut_mm: float = 0.05
-  events_per_shard: int = 500
 
 
 class Primary(NamedTuple):
@@ -237,7 +235,7 @@ def deposits_of(rows: np.ndarray, starts: list, event: int) -> Deposits:
 
 def simulate_shard(simulation: Simulation, settings: Settings, shard: geant4_pool.Shard,
                    report_done: Callable[[int], None]) -> dict[str, np.ndarray]:
-  """Arrays of the events of a shard, in the layout of the file (see `geant4_run`), without its constants."""
+  """Arrays of the events of a shard, in the layout of its file (see `geant4_run`), without `settings`."""
   drawn = [draw_primaries(settings, event) for event in range(shard.first, shard.last + 1)]
   batch: list[Deposits] = []
   parts: list[Voxels] = []
@@ -260,8 +258,9 @@ def simulate_shard(simulation: Simulation, settings: Settings, shard: geant4_poo
   rows = [(shard.first + i, PARTICLES[p.name], p.kinetic_mev, *p.direction)
           for i, (primaries, _) in enumerate(drawn) for p in primaries]
   return dict(momentum=np.array([_momentum(primaries, simulation.mass_mev) for primaries, _ in drawn], np.float32),
-              count=voxels.count, voxel=voxels.voxel, edep=voxels.edep_mev, vlabel=voxels.label,
-              primaries=np.array(rows, np.float64))
+              offsets=np.concatenate([[0], np.cumsum(voxels.count)]).astype(np.int64), voxel=voxels.voxel,
+              edep=voxels.edep_mev, vlabel=voxels.label, primaries=np.array(rows, np.float32),
+              voxel_mm=np.float32(settings.voxel_mm))
 
 
 def _momentum(primaries: list[Primary], mass_mev: dict) -> np.ndarray:
@@ -287,7 +286,7 @@ def serve(spec_path: str, fd: int) -> None:
   def run_one(shard: geant4_pool.Shard, report_done: Callable[[int], None]) -> None:
     arrays = simulate_shard(simulation, settings, shard, report_done)
     with atomic_write(folder / f"{shard.name}.npz", "wb") as file:
-      np.savez(file, **arrays)
+      np.savez(file, **arrays, settings=np.array(spec["note"]))
 
   geant4_pool.run_shards([geant4_pool.Shard(*shard) for shard in spec["shards"]], run_one, workers=spec["workers"],
                          retries=spec["retries"], stall_s=spec["stall_s"], emit=emit)

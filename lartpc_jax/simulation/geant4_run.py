@@ -1,31 +1,25 @@
-"""Simulates events with Geant4 in worker processes and writes one file of sparse events; the same call again resumes.
+"""Simulates shards of events with Geant4 in worker processes, which may crash without losing what is done.
 
-Layout of the file: that of `data.events` (`momentum` [n 3] MeV/c, summed over the primaries of the event, `offsets`,
+A shard is an npz in the layout of `data.events` (`momentum` [n 3] MeV/c, summed over the primaries of the event, `offsets`,
 `voxel`, `edep`, `voxel_mm`) and
 
 - `vlabel` [m] uint8: 1 track, 2 shower, 3 delta ray, 4 Michel electron (see `geant4_voxels.particle_class`);
 - `primaries` [k 6] float32: event, PDG code, kinetic energy in MeV, direction;
-- `settings`: JSON text of what determines the events.
+- `settings`: the text that the caller gives.
 
-While a run lasts, FILE.shards/ holds what is done (`events_FIRST_LAST.npz`) and Geant4's own output (`log.txt`).
+`runs.simulate` plans the shards and joins them. Beside them lies what Geant4 itself says (`log.txt`).
 """
-import contextlib
-import fcntl
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
 import lartpc_jax
-from lartpc_jax.files import atomic_write
 from lartpc_jax.simulation import geant4_data, geant4_pool
 from lartpc_jax.simulation.geant4 import PARTICLES, Settings
 from lartpc_jax.simulation.geant4_pool import Shard
@@ -49,99 +43,78 @@ def check_settings(settings: Settings) -> None:
       raise ValueError(f"kinetic_mev needs 0 < low <= high; got {low}, {high}.")
   if settings.multiplicity is not None and not 1 <= settings.multiplicity[0] <= settings.multiplicity[1]:
     raise ValueError(f"multiplicity needs 1 <= low <= high; got {settings.multiplicity}.")
-  if settings.num_events < 1:
-    raise ValueError(f"num_events must be at least 1; got {settings.num_events}.")
   if settings.seed < 0:
     raise ValueError(f"seed must not be negative; got {settings.seed}.")
-  if not 1 <= settings.events_per_shard <= MAX_SHARD:
-    raise ValueError(f"events_per_shard must be in 1 ... {MAX_SHARD}; got {settings.events_per_shard}.")
   for name in ("step_mm", "cut_mm"):
     if not getattr(settings, name) > 0:
       raise ValueError(f"{name} must be positive; got {getattr(settings, name)}.")
   check_voxels(settings.voxel_mm, settings.half_width_mm)
 
 
-def shards_of(settings: Settings) -> list[Shard]:
-  """The run in pieces of `events_per_shard` events; the last may be shorter."""
-  size, total = settings.events_per_shard, settings.num_events
-  ranges = [(first, min(first + size, total) - 1) for first in range(0, total, size)]
-  return [Shard(f"events_{first:09d}_{last:09d}", first, last) for first, last in ranges]
+def check_shard_events(shard_events: int) -> None:
+  """Raises ValueError if a shard would have too few or too many events."""
+  if not 1 <= shard_events <= MAX_SHARD:
+    raise ValueError(f"shard_events must be in 1 ... {MAX_SHARD}; got {shard_events}.")
 
 
-def simulate(settings: Settings, out: str | os.PathLike, *, workers: int | None = None,
-             data: str | os.PathLike | None = None, retries: int = 2, stall_s: float = 600.0,
-             update: Callable[[int], None] = lambda done: None, say: Callable[[str], None] = print) -> Path:
-  """Writes `out` (npz, see the module). A killed run goes on where it was; the file is then the same, byte for byte.
+def find_geant4(settings: Settings, data: str | os.PathLike | None = None) -> dict[str, str]:
+  """Environment variables of Geant4's data sets; see `geant4_data.find_data`.
+
+  Raises:
+    ValueError: without geant4_pybind, or naming missing data sets and how to get them.
+    FileNotFoundError: if there is no folder `data`.
+  """
+  if importlib.util.find_spec("geant4_pybind") is None:
+    raise ValueError("The Geant4 backend needs geant4_pybind: pip install 'lartpc_jax[geant4]'.")
+  return geant4_data.find_data(settings.physics, data)
+
+
+def identity(settings: Settings, variables: dict[str, str]) -> dict:
+  """What must agree for two runs to make the same events, as JSON gives it back."""
+  sets = {name: Path(path).name for name, path in variables.items() if name in geant4_data.PHYSICS[settings.physics]}
+  return json.loads(json.dumps(dict(settings._asdict(), geant4_pybind=metadata.version("geant4-pybind"), data=sets)))
+
+
+def run_shards(settings: Settings, shards: Sequence[Shard], folder: str | os.PathLike, *, variables: dict[str, str],
+               note: str, label: str = "", workers: int | None = None, retries: int = 2, stall_s: float = 600.0,
+               stop: Callable[[], int | None] = lambda: None, update: Callable[[int], None] = lambda done: None,
+               say: Callable[[str], None] = print) -> int | None:
+  """Writes FOLDER/NAME.npz for every shard, whole or not at all. Neither workers nor crashes change the events.
 
   Args:
-    settings: what determines the events. `physics` is a name in geant4_data.PHYSICS; `particles` share the vertex, which
-      is the corner of voxel (0, 0, 0); `kinetic_mev` are ranges (low, high), uniform; `multiplicity` see
-      `geant4.draw_primaries`; energy beyond +-half_width_mm is lost; `step_mm` limits steps; `cut_mm` is the production
-      cut. Neither the number of workers nor an interruption changes the events.
-    out: file to write; its directory is made.
+    settings: what determines the events, checked. `physics` is a name in geant4_data.PHYSICS; `particles` share the vertex,
+      which is the corner of voxel (0, 0, 0); `kinetic_mev` are ranges (low, high), uniform; `multiplicity` see
+      `geant4.draw_primaries`; energy beyond +-half_width_mm is lost; `step_mm` limits steps; `cut_mm` is the production cut.
+    shards: what to simulate.
+    folder: exists.
+    variables: from `find_geant4`.
+    note: text that becomes the field `settings` of the shards.
+    label: of the names of the log and of the specification, where several processes share a folder.
     workers: processes; default one for each core this process may use.
-    data: folder of Geant4's data sets; see `geant4_data.find_data`.
     retries: how often a crashed shard is tried again.
     stall_s: seconds without a finished event after which a shard counts as crashed.
+    stop: asked twice a second; anything but None ends the run, at the cost of the shards that are being made.
     update: called with the number of finished events.
     say: called with lines for the user.
   Returns:
-    The path of the file.
+    What `stop` said, None if all is done.
   Raises:
-    ValueError: naming a bad setting; missing data sets; or if `out` or its shards were made with other settings.
-    ModuleNotFoundError: without geant4_pybind.
-    OSError: if another process writes `out`; ChildProcessError if Geant4 does not start, or naming shards that crashed
-      every time. What is finished is kept.
+    ValueError: naming a bad argument.
+    ChildProcessError: if Geant4 does not start, or naming shards that crashed every time. What is finished is kept.
   """
-  check_settings(settings)
   workers = len(_usable_cores()) if workers is None else workers
   if workers < 1:
     raise ValueError(f"workers must be at least 1; got {workers}.")
   if retries < 0 or not stall_s > 0:
     raise ValueError(f"Need retries >= 0 and stall_s > 0; got {retries=}, {stall_s=}.")
-  out = Path(out)
-  if out.suffix != ".npz":
-    raise ValueError(f"out must end in .npz; got {str(out)!r}.")
-  if importlib.util.find_spec("geant4_pybind") is None:
-    raise ModuleNotFoundError("The Geant4 backend needs geant4_pybind: pip install 'lartpc_jax[geant4]'.")
-  variables = geant4_data.find_data(settings.physics, data)
-  identity = _identity(settings, variables)
-  if out.exists():
-    _check_finished(out, identity)
-    say(f"{out} is already complete.")
-    update(settings.num_events)
-    return out
-  folder = out.with_name(out.name + ".shards")
-  folder.mkdir(parents=True, exist_ok=True)
-  with _locked(folder / "lock", out):
-    _check_or_write(folder / "settings.json", identity)
-    for leftover in folder.glob(".*.tmp"):
-      leftover.unlink()
-    shards = shards_of(settings)
-    missing = [shard for shard in shards if not (folder / f"{shard.name}.npz").exists()]
-    done = settings.num_events - sum(s.last - s.first + 1 for s in missing)
-    if len(missing) < len(shards):
-      say(f"Resuming: {done} of {settings.num_events} events are there.")
-    if missing:
-      update(done)
-      spec = dict(settings=settings._asdict(), folder=str(folder.resolve()), shards=missing, workers=workers,
-                  retries=retries, stall_s=stall_s)
-      _run_server(spec, folder, _environment(variables, folder), done, update, say)
-    _merge(shards, folder, out, settings, identity)
-  shutil.rmtree(folder)
-  update(settings.num_events)
-  return out
+  folder = Path(folder)
+  spec = dict(settings=settings._asdict(), folder=str(folder.resolve()), shards=list(shards), workers=workers,
+              retries=retries, stall_s=stall_s, note=note)
+  return _run_server(spec, folder, label, _environment(variables, folder), stop, update, say)
 
 
 def _usable_cores() -> set[int]:
   return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
-def _identity(settings: Settings, variables: dict[str, str]) -> dict:
-  """What must agree for two runs to make the same events."""
-  sets = {name: Path(path).name for name, path in variables.items() if name in geant4_data.PHYSICS[settings.physics]}
-  identity = dict(settings._asdict(), geant4_pybind=metadata.version("geant4-pybind"), data=sets)
-  return json.loads(json.dumps(identity))  # tuples become lists, as in the files
 
 
 def _environment(variables: dict[str, str], folder: Path) -> dict[str, str]:
@@ -154,45 +127,9 @@ def _environment(variables: dict[str, str], folder: Path) -> dict[str, str]:
   return {**os.environ, **data, "GEANT4_DATA_DIR": str(empty.resolve()), "PYTHONPATH": path}
 
 
-@contextlib.contextmanager
-def _locked(path: Path, out: Path) -> Iterator[None]:
-  with open(path, "w") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise OSError(f"Another process is writing {out}.") from error
-    yield
-
-
-def _differences(there: dict, here: dict) -> str:
-  names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
-  return "; ".join(f"{name}: {there.get(name)} -> {here.get(name)}" for name in names)
-
-
-def _check_or_write(path: Path, identity: dict) -> None:
-  if not path.exists():
-    with atomic_write(path) as file:
-      file.write(json.dumps(identity, indent=2) + "\n")
-    return
-  there = json.loads(path.read_text(encoding="utf-8"))
-  if there != identity:
-    raise ValueError(f"{path.parent} was begun with other settings ({_differences(there, identity)}): give another file, or "
-                     "remove it.")
-
-
-def _check_finished(out: Path, identity: dict) -> None:
-  try:
-    with np.load(out, allow_pickle=False) as npz:
-      there = json.loads(str(npz["settings"]))
-  except (OSError, ValueError, KeyError) as error:
-    raise ValueError(f"{out} exists and is no file of this command ({error}): give another file.") from error
-  if there != identity:
-    raise ValueError(f"{out} exists and has other settings ({_differences(there, identity)}): give another file.")
-
-
-def _run_server(spec: dict, folder: Path, environment: dict[str, str], done: int, update, say) -> None:
+def _run_server(spec: dict, folder: Path, label: str, environment: dict[str, str], stop, update, say) -> int | None:
   """Starts the process that forks the workers, passes its messages on; raises ChildProcessError if events are missing."""
-  spec_path, log_path = folder / "spec.json", folder / "log.txt"
+  spec_path, log_path = folder / f"spec{label}.json", folder / f"log{label}.txt"
   spec_path.write_text(json.dumps(spec), encoding="utf-8")
   sizes = {shard.name: shard.last - shard.first + 1 for shard in spec["shards"]}
   ranges = {shard.name: f"{shard.name} (events {shard.first}..{shard.last})" for shard in spec["shards"]}
@@ -209,7 +146,9 @@ def _run_server(spec: dict, folder: Path, environment: dict[str, str], done: int
           ready = True
           say(f"Geant4 is ready after {time.monotonic() - started:.0f} s; {spec['workers']} workers.")
         elif message["kind"] == "progress":
-          update(done + message["done"])
+          update(message["done"])
+          if (stopped := stop()) is not None:
+            return stopped
         elif message["kind"] == "finished":
           finished.add(message["shard"])
         else:
@@ -223,6 +162,8 @@ def _run_server(spec: dict, folder: Path, environment: dict[str, str], done: int
       server.kill()  # its workers die with it
       server.wait()
   lost = sum(size for name, size in sizes.items() if name not in finished)
+  if lost and (stopped := stop()) is not None:  # Ctrl-C reaches the server too
+    return stopped
   if failed:
     raise ChildProcessError(f"{len(failed)} of {len(sizes)} shards failed: {'; '.join(sorted(failed))}. The others are "
                             f"kept, and the same command tries these again.\n{_tail(log_path)}")
@@ -230,29 +171,10 @@ def _run_server(spec: dict, folder: Path, environment: dict[str, str], done: int
     what = "stopped" if ready else "did not start"
     raise ChildProcessError(f"Geant4 {what} ({geant4_pool.describe_exit(code)}), {lost} events are missing; the same "
                             f"command goes on.\n{_tail(log_path)}")
+  update(sum(sizes.values()))
+  return None
 
 
 def _tail(path: Path) -> str:
   lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
   return "\n".join([f"The end of {path}:", *lines[-LOG_LINES:]])
-
-
-def _merge(shards: list[Shard], folder: Path, out: Path, settings: Settings, identity: dict) -> None:
-  """One file from those of the shards. A shard that cannot be read is removed, so that the same command redoes it."""
-  parts = []
-  for shard in shards:
-    path = folder / f"{shard.name}.npz"
-    try:
-      with np.load(path, allow_pickle=False) as npz:
-        part = dict(npz)
-    except Exception as error:  # zipfile, zlib, numpy: whatever a damaged file raises
-      path.unlink()
-      raise OSError(f"{path} was damaged ({error}) and is removed; the same command simulates it again.") from error
-    parts.append(part)
-  joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-  offsets = np.concatenate([[0], np.cumsum(joined["count"])]).astype(np.int64)
-  with atomic_write(out, "wb") as file:  # npz entries carry no time: equal arrays are equal bytes
-    np.savez_compressed(file, momentum=joined["momentum"], offsets=offsets, voxel=joined["voxel"], edep=joined["edep"],
-                        voxel_mm=np.float32(settings.voxel_mm), vlabel=joined["vlabel"],
-                        primaries=joined["primaries"].astype(np.float32),
-                        settings=np.array(json.dumps(identity, sort_keys=True)))

@@ -12,12 +12,12 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from lartpc_jax.simulation import pstar
+from lartpc_jax.units import PROTON_MASS_MEV
 
 Values = float | int | np.floating | np.ndarray  # one number or an array of them
 
 ELECTRON_MASS_MEV = 0.51099895
 MUON_MASS_MEV = 105.6583755
-PROTON_MASS_MEV = 938.27209
 FINE_STRUCTURE = 1.0 / 137.035999
 BETHE_K = 0.307075  # MeV cm2 / mol
 

@@ -1,22 +1,26 @@
-"""tensorflow-datasets builders: protons64, lartpc_crops, larcv_png64. Built and read without TensorFlow, as array_record.
+"""tensorflow-datasets builders, built and read without TensorFlow, as array_record.
 
-Sources are files in `manual_dir`. Generation at scale by Apache Beam (a BeamBasedBuilder over many source files) is a later
-step: Beam moves protobuf and pyarrow to older versions, so it needs an environment of its own.
+Sources are files in `manual_dir`. A builder says which pieces of work there are and what examples a piece gives; the pieces
+are done one after the other, or by the workers of an Apache Beam pipeline (extra `beam`).
 """
+import functools
+import itertools
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
-from lartpc_jax.data import pipeline, rasterize as raster
+from lartpc_jax.data import interactions, pipeline, rasterize as raster
 from lartpc_jax.data.events import load_events, pad_events
+from lartpc_jax.data.readers.api import load_extra
 from lartpc_jax.data.readers.larcv_png import CLASSES, open_larcv_npy
 
 CHUNK = 256
 VIEWS = ("xy", "xz")
+LABELS = ["background", "track", "shower", "delta", "michel"]
 PAPER = """@article{imani2024score, title={Score-based diffusion models for generating liquid argon time projection
   chamber images},
   author={Imani, Zeviel and Wongjirad, Taritree and Aeron, Shuchin}, journal={Phys. Rev. D}, volume={109}, pages={072011},
@@ -30,12 +34,28 @@ def pixels(dtype, *shape: int):
   return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="zlib")
 
 
-def source_file(dl_manager, name: str) -> Path:
-  """A file of the manual directory. Raises FileNotFoundError naming it."""
-  path = Path(dl_manager.manual_dir) / name
-  if not path.is_file():
-    raise FileNotFoundError(f"{path}: this dataset is built from that file; give the directory that holds it as manual_dir.")
-  return path
+def source_files(dl_manager, pattern: str) -> list[Path]:
+  """The files of the manual directory that match, sorted by name. Raises FileNotFoundError naming it if there are none."""
+  folder = Path(dl_manager.manual_dir)
+  paths = sorted(folder.glob(pattern))
+  if not paths:
+    raise FileNotFoundError(f"{folder / pattern}: this dataset is built from that file; give the directory that holds it as "
+                            "manual_dir.")
+  return paths
+
+
+def npz_length(path: Path, name: str) -> int:
+  """Number of rows of a field of an npz, from its header alone. Raises ValueError naming file and field."""
+  try:
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+      return _header(file)[0][0]
+  except (zipfile.BadZipFile, KeyError, IndexError, EOFError, OSError, ValueError) as error:
+    raise ValueError(f"{path}: field {name!r} is not readable (truncated?): {error}.") from error
+
+
+def _header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
+  version = np.lib.format.read_magic(file)
+  return (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
 
 
 def npz_rows(path: Path, name: str, chunk: int = CHUNK) -> Iterator[np.ndarray]:
@@ -45,9 +65,7 @@ def npz_rows(path: Path, name: str, chunk: int = CHUNK) -> Iterator[np.ndarray]:
   """
   try:
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-      version = np.lib.format.read_magic(file)
-      reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-      shape, _, dtype = reader(file)
+      shape, _, dtype = _header(file)
       row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
       for start in range(0, shape[0], chunk):
         rows = min(chunk, shape[0] - start)
@@ -56,109 +74,191 @@ def npz_rows(path: Path, name: str, chunk: int = CHUNK) -> Iterator[np.ndarray]:
     raise ValueError(f"{path}: field {name!r} is not readable (truncated?): {error}.") from error
 
 
-class Protons64(tfds.core.GeneratorBasedBuilder):
-  """Single protons as xy and xz images of 64x64 pixels, with their momentum."""
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """What all builders share. A subclass has the constants below, `features()` and `pieces(dl_manager)`."""
   VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "Events without charge outside the xy and xz windows; every eleventh event is validation."}
-  MANUAL_DOWNLOAD_INSTRUCTIONS = "manual_dir must hold protons_geant4.npz, sparse events as data.events reads them."
-  SOURCE = "protons_geant4.npz"
+  CITATION = GEANT4
+  HOMEPAGE = ""
+  METADATA: dict = {}
+  use_beam = False  # set by `build`
+
+  def features(self) -> dict:
+    """Name -> feature."""
+    raise NotImplementedError
+
+  def pieces(self, dl_manager) -> dict[str, Sequence[Callable]]:
+    """Split -> pieces of work that can be pickled, each () -> iterator of (key, example)."""
+    raise NotImplementedError
 
   def _info(self) -> tfds.core.DatasetInfo:
-    spec = raster.ImageSpec()
-    return tfds.core.DatasetInfo(
-        builder=self, description=self.__doc__, citation=PAPER + "\n" + GEANT4, supervised_keys=None,
-        features=tfds.features.FeaturesDict({"image": pixels(np.float32, len(VIEWS), 64, 64),
-                                             "momentum_mev": tfds.features.Tensor(shape=(3,), dtype=np.float32),
-                                             "event": tfds.features.Scalar(np.int64)}),
-        metadata=tfds.core.MetadataDict(views=list(VIEWS), image_unit="MeV", momentum_unit="MeV/c", **spec._asdict()))
+    return tfds.core.DatasetInfo(builder=self, description=self.__doc__, citation=self.CITATION, homepage=self.HOMEPAGE,
+                                 features=tfds.features.FeaturesDict(self.features()),
+                                 metadata=tfds.core.MetadataDict(**self.METADATA))
 
   def _split_generators(self, dl_manager):
-    events = load_events(source_file(dl_manager, self.SOURCE))
-    numbers = np.arange(len(events))
-    return {"train": self._generate_examples(events, numbers[numbers % 11 != 10]),  # 10 to 1, as edep_protons64
-            "validation": self._generate_examples(events, numbers[numbers % 11 == 10])}
+    return {split: self._generate_examples(pieces) for split, pieces in self.pieces(dl_manager).items()}
 
-  def _generate_examples(self, events, numbers):
-    spec = raster.ImageSpec()
-    for start in range(0, len(numbers), CHUNK):
-      chunk = numbers[start:start + CHUNK]
-      batch = pad_events(events, chunk)
-      contained = np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), VIEWS, spec))
-      chunk = chunk[contained]
-      if len(chunk):
-        images = pipeline.images_of(events, chunk, views=VIEWS, spec=spec)
-        for number, image in zip(chunk, images):
-          yield int(number), {"image": image, "momentum_mev": events.momentum_mev[number], "event": int(number)}
+  def _generate_examples(self, pieces):
+    if self.use_beam:
+      import apache_beam as beam
+      return beam.Create(pieces) | beam.Reshuffle() | beam.FlatMap(lambda piece: piece())
+    return itertools.chain.from_iterable(piece() for piece in pieces)
 
 
-class LartpcCrops(tfds.core.GeneratorBasedBuilder):
+@functools.lru_cache(maxsize=1)
+def _events(path: Path):
+  return load_events(path)
+
+
+def proton_examples(path: Path, before: int, numbers: tuple[int, ...], spec: raster.ImageSpec) -> Iterator:
+  """Examples of the events `numbers` of a file that `before` events of other files precede; those contained alone."""
+  events, chunk = _events(path), np.array(numbers)
+  batch = pad_events(events, chunk)
+  contained = np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), VIEWS, spec))
+  chunk = chunk[contained]
+  if len(chunk):
+    for number, image in zip(chunk, pipeline.images_of(events, chunk, views=VIEWS, spec=spec)):
+      key = before + int(number)
+      yield key, {"image": image, "momentum_mev": events.momentum_mev[number], "event": key}
+
+
+class Protons64(_Builder):
+  """Single protons as xy and xz images of 64x64 pixels, with their momentum."""
+  RELEASE_NOTES = {"1.0.0": "Events without charge outside the xy and xz windows; every eleventh event is validation."}
+  MANUAL_DOWNLOAD_INSTRUCTIONS = ("manual_dir must hold protons_*.npz, sparse events as data.events reads them; several "
+                                  "files count as one, in the order of their names.")
+  CITATION = PAPER + "\n" + GEANT4
+  SPEC = raster.PROTONS64
+  METADATA = dict(views=list(VIEWS), image_unit="MeV", momentum_unit="MeV/c", **raster.PROTONS64._asdict())
+
+  def features(self):
+    return {"image": pixels(np.float32, len(VIEWS), *self.SPEC.shape),
+            "momentum_mev": tfds.features.Tensor(shape=(3,), dtype=np.float32), "event": tfds.features.Scalar(np.int64)}
+
+  def pieces(self, dl_manager):
+    before, splits = 0, {"train": [], "validation": []}
+    for path in source_files(dl_manager, "protons_*.npz"):
+      numbers = np.arange(npz_length(path, "momentum"))
+      held = (before + numbers) % 11 == 10  # 10 to 1, as edep_protons64
+      for split, chosen in (("train", numbers[~held]), ("validation", numbers[held])):
+        splits[split] += [functools.partial(proton_examples, path, before, tuple(chosen[i:i + CHUNK].tolist()), self.SPEC)
+                          for i in range(0, len(chosen), CHUNK)]
+      before += len(numbers)
+    return splits
+
+
+class Protons512(Protons64):
+  """Single protons as xy and xz images of 512x512 pixels of 3 mm, with their momentum: for energies beyond 64 pixels."""
+  SPEC = raster.PROTONS512
+  METADATA = {**Protons64.METADATA, **raster.PROTONS512._asdict()}
+
+
+def last_digit_splits(files: Sequence[Path], examples: Callable) -> dict[str, list]:
+  """Pieces examples(path, last digits): events whose number ends in 8 are validation, in 9 test."""
+  return {split: [functools.partial(examples, path, digits) for path in files]
+          for split, digits in (("train", tuple(range(8))), ("validation", (8,)), ("test", (9,)))}
+
+
+def crop_examples(path: Path, last_digits: tuple[int, ...]) -> Iterator:
+  """Examples of the crops of events whose number ends in one of `last_digits`."""
+  with np.load(path) as npz:
+    events, unit = npz["event"], np.float32(npz["unit_mev"])
+  wanted = np.isin(events % 10, last_digits)
+  number = 0
+  for images, labels in zip(npz_rows(path, "image"), npz_rows(path, "label"), strict=True):
+    for image, label in zip(images, labels):
+      if wanted[number]:
+        yield number, {"image": image.astype(np.float32) * unit, "label": label, "event": int(events[number])}
+      number += 1
+
+
+class LartpcCrops(_Builder):
   """64x64 crops (3 mm) of simulated interactions in liquid argon with a label for every pixel. Split by event."""
-  VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "Events whose number ends in 8 are validation, in 9 test."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = "manual_dir must hold lartpc_crops_geant4.npz (image, label, event, unit_mev)."
-  SOURCE = "lartpc_crops_geant4.npz"
+  METADATA = dict(labels=LABELS, image_unit="MeV")
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(
-        builder=self, description=self.__doc__, citation=GEANT4, supervised_keys=None,
-        features=tfds.features.FeaturesDict({"image": pixels(np.float32, 64, 64), "label": pixels(np.uint8, 64, 64),
-                                             "event": tfds.features.Scalar(np.int64)}),
-        metadata=tfds.core.MetadataDict(labels=["background", "track", "shower", "delta", "michel"], image_unit="MeV"))
+  def features(self):
+    return {"image": pixels(np.float32, 64, 64), "label": pixels(np.uint8, 64, 64), "event": tfds.features.Scalar(np.int64)}
 
-  def _split_generators(self, dl_manager):
-    path = source_file(dl_manager, self.SOURCE)
-    return {"train": self._generate_examples(path, range(8)), "validation": self._generate_examples(path, (8,)),
-            "test": self._generate_examples(path, (9,))}
-
-  def _generate_examples(self, path, last_digits):
-    with np.load(path) as npz:
-      events, unit = npz["event"], np.float32(npz["unit_mev"])
-    wanted = np.isin(events % 10, list(last_digits))
-    number = 0
-    for images, labels in zip(npz_rows(path, "image"), npz_rows(path, "label"), strict=True):
-      for image, label in zip(images, labels):
-        if wanted[number]:
-          yield number, {"image": image.astype(np.float32) * unit, "label": label, "event": int(events[number])}
-        number += 1
+  def pieces(self, dl_manager):
+    return last_digit_splits(source_files(dl_manager, "lartpc_crops_geant4.npz"), crop_examples)
 
 
-class LarcvPng64(tfds.core.GeneratorBasedBuilder):
+def interaction_examples(path: Path, last_digits: tuple[int, ...]) -> Iterator:
+  """Examples of the events whose number ends in one of `last_digits`, in all views."""
+  events = interactions.load_interactions(path)
+  for number in range(len(events)):
+    if number % 10 in last_digits:
+      drawn = [interactions.interaction_image(events, number, view=view) for view in raster.VIEWS]
+      image, label = (np.stack(arrays) for arrays in zip(*drawn))
+      yield number, {"image": image, "label": label, "event": number}
+
+
+class LartpcEvents512(_Builder):
+  """Whole interactions as xy, xz and yz images of 512x512 pixels (3 mm), labelled, with the vertex in the middle."""
+  RELEASE_NOTES = {"1.0.0": "Events whose number ends in 8 are validation, in 9 test."}
+  MANUAL_DOWNLOAD_INSTRUCTIONS = ("manual_dir must hold lartpc_events_geant4.npz (offsets, voxel, vlabel, edep, voxel_mm), "
+                                  "as launch.simulate --backend=geant4 writes it.")
+  METADATA = dict(views=list(raster.VIEWS), labels=LABELS, image_unit="MeV", **raster.PROTONS512._asdict())
+
+  def features(self):
+    shape = (len(raster.VIEWS), *raster.PROTONS512.shape)
+    return {"image": pixels(np.float32, *shape), "label": pixels(np.uint8, *shape), "event": tfds.features.Scalar(np.int64)}
+
+  def pieces(self, dl_manager):
+    return last_digit_splits(source_files(dl_manager, "lartpc_events_geant4.npz"), interaction_examples)
+
+
+def larcv_examples(path: Path, kind: str) -> Iterator:
+  """Examples of one of the published files, in chunks."""
+  source = open_larcv_npy(path)
+  for start in range(0, source.num, CHUNK):
+    for i, image in enumerate(source.read(start, min(start + CHUNK, source.num))):
+      yield f"{kind}_{start + i}", {"image": image[0].astype(np.uint8), "label": kind}
+
+
+class LarcvPng64(_Builder):
   """larcv_png_64: 8-bit grey crops of PILArNet 2D, tracks and showers (Zenodo record 8300355)."""
-  VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "The published splits."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = ("manual_dir must hold larcv_png_64_{train,test}_{tracks,showers}.npy of "
                                   "https://zenodo.org/records/8300355.")
+  CITATION, HOMEPAGE = PAPER, "https://zenodo.org/records/8300355"
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(
-        builder=self, description=self.__doc__, citation=PAPER, homepage="https://zenodo.org/records/8300355",
-        features=tfds.features.FeaturesDict({"image": pixels(np.uint8, 64, 64),
-                                             "label": tfds.features.ClassLabel(names=list(CLASSES))}))
+  def features(self):
+    return {"image": pixels(np.uint8, 64, 64), "label": tfds.features.ClassLabel(names=list(CLASSES))}
 
-  def _split_generators(self, dl_manager):
-    splits = {split: [source_file(dl_manager, f"larcv_png_64_{split}_{kind}.npy") for kind in CLASSES]
-              for split in ("train", "test")}
-    return {split: self._generate_examples(paths) for split, paths in splits.items()}
-
-  def _generate_examples(self, paths):
-    for kind, path in zip(CLASSES, paths):
-      source = open_larcv_npy(path)
-      for start in range(0, source.num, CHUNK):
-        for i, image in enumerate(source.read(start, min(start + CHUNK, source.num))):
-          yield f"{kind}_{start + i}", {"image": image[0].astype(np.uint8), "label": kind}
+  def pieces(self, dl_manager):
+    return {split: [functools.partial(larcv_examples, path, kind) for kind in CLASSES
+                    for path in source_files(dl_manager, f"larcv_png_64_{split}_{kind}.npy")] for split in ("train", "test")}
 
 
-BUILDERS = {"protons64": Protons64, "lartpc_crops": LartpcCrops, "larcv_png64": LarcvPng64}
+BUILDERS = {"protons64": Protons64, "protons512": Protons512, "lartpc_crops": LartpcCrops,
+            "lartpc_events512": LartpcEvents512, "larcv_png64": LarcvPng64}
 
 
-def build(name: str, manual_dir, data_dir, *, num_shards: int | None = None) -> tfds.core.DatasetBuilder:
+def build(name: str, manual_dir, data_dir, *, num_shards: int | None = None, beam_options: Sequence[str] | None = None
+          ) -> tfds.core.DatasetBuilder:
   """Builds a dataset under `data_dir` from the files in `manual_dir`, or finds it there already built.
 
-  Raises ValueError naming an unknown dataset, FileNotFoundError naming a missing source file.
+  Args:
+    name: in BUILDERS.
+    manual_dir: directory of the source files.
+    data_dir: gets NAME/VERSION.
+    num_shards: files of a split; default by size.
+    beam_options: command-line options of an Apache Beam pipeline that does the work, such as ["--runner=DirectRunner",
+      "--direct_num_workers=4"]; None works without Beam. Runners on other machines need both directories there.
+  Raises:
+    ValueError: naming an unknown dataset, or without apache-beam if it is asked for.
+    FileNotFoundError: naming a missing source file.
   """
   if name not in BUILDERS:
     raise ValueError(f"Unknown dataset {name!r}; choose from {sorted(BUILDERS)}.")
   builder = BUILDERS[name](data_dir=str(data_dir), file_format="array_record")
   config = tfds.download.DownloadConfig(manual_dir=str(manual_dir), num_shards=num_shards)
+  if beam_options is not None:
+    load_extra("apache_beam", "beam")
+    from apache_beam.options.pipeline_options import PipelineOptions
+    builder.use_beam, config.beam_options = True, PipelineOptions(list(beam_options))
   builder.download_and_prepare(download_config=config)
   return builder

@@ -47,7 +47,7 @@ def load_extra(module: str, extra: str = "io"):
   try:
     return importlib.import_module(module)
   except ImportError as error:
-    raise ValueError(f"This format needs {module.split('.')[0]}, which is not installed ({error}). Install the extra "
+    raise ValueError(f"This needs {module.split('.')[0]}, which is not installed ({error}). Install the extra "
                      f"{extra!r}: pip install 'lartpc_jax[{extra}]'.") from error
 
 

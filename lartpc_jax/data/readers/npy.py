@@ -1,4 +1,5 @@
 """npy files without reading them: headers checked against the file's size, rows mapped on demand."""
+import functools
 import os
 from typing import NamedTuple
 
@@ -45,7 +46,14 @@ def open_npy(path: str | os.PathLike, field: str) -> NpyFile:
 
 def read_rows(file: NpyFile, start: int, stop: int) -> np.ndarray:
   """Rows start ... stop - 1 as float32; only they are read."""
-  return np.array(np.load(file.path, mmap_mode="r", allow_pickle=False)[start:stop], np.float32)
+  return np.array(_mapped(file.path, os.stat(file.path).st_mtime_ns)[start:stop], np.float32)
+
+
+@functools.lru_cache(maxsize=256)
+def _mapped(path: str, changed: int) -> np.ndarray:
+  """The file mapped, kept open: training reads single rows. A file that was written anew is mapped anew."""
+  del changed
+  return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def read_across(counts: np.ndarray, read_one, start: int, stop: int) -> np.ndarray:
