@@ -5,13 +5,13 @@ Keys of a config block are the keyword arguments of its builder, one to one.
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
+from lartpc_jax.config_blocks import call_with, pick, section
 from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline, sources
 from lartpc_jax.data.charge import make_charge_transform
 from lartpc_jax.data.events import Events
@@ -40,40 +40,6 @@ from lartpc_jax.train.task import Task
 NUM_EVALUATION_IMAGES = 128
 SSNET = "ssnet64"     # the segmentation network that ships with the package
 FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
-
-
-def call_with(function: Callable, block: str, values: Mapping, **supplied) -> Any:
-  """function(**values, **supplied), with errors that name the key.
-
-  Raises:
-    ValueError: naming an unknown or missing key of `block`, its value and the allowed set.
-  """
-  parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in supplied}
-  open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-  for key, value in values.items():
-    if key not in parameters and not open_ended:
-      raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
-  for name, parameter in parameters.items():
-    if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and name not in values:
-      raise ValueError(f"Missing config key {block}.{name}; there are {sorted(values)}.")
-  return function(**values, **supplied)
-
-
-def section(config: Mapping, name: str) -> dict:
-  """Block `name` of a config as a plain dict. Raises ValueError naming it if it is missing."""
-  block = config.get(name)
-  if not isinstance(block, Mapping) and not hasattr(block, "to_dict"):
-    raise ValueError(f"The config needs a block {name!r}; it has {sorted(config)}.")
-  return block.to_dict() if hasattr(block, "to_dict") else dict(block)
-
-
-def pick(table: Mapping, block: str, values: dict) -> tuple[Callable, dict]:
-  """Splits `values` into table[values["name"]] and the other keys. Raises ValueError naming an unknown name."""
-  values = dict(values)
-  name = values.pop("name", None)
-  if name not in table:
-    raise ValueError(f"Unknown config value {block}.name = {name!r}; allowed: {sorted(table)}.")
-  return table[name], values
 
 
 def build_sde(values: dict) -> SDE:
@@ -145,11 +111,9 @@ def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dic
   return make_segmenter(network, params, transform, classes=tuple(info["classes"]), stage=stage), info
 
 
-def build_image_classifier(*, num_epochs: int, batch_size: int = 64, learning_rate: float = 2e-3, augment: bool = True,
-                           seed: int = 0, progress: Callable | None = None) -> Callable:
-  """fit_predict of the image classifier for `metrics.c2st.cross_validated_test`."""
-  return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), num_epochs=num_epochs,
-                         batch_size=batch_size, learning_rate=learning_rate, augment=augment, seed=seed, progress=progress)
+def build_image_classifier(**kwargs) -> Callable:
+  """fit_predict of the image classifier for `metrics.c2st`; keywords of `train.classifier.cnn_fit_predict`."""
+  return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), **kwargs)
 
 
 def _check_fields(module, values: dict) -> None:

@@ -84,7 +84,7 @@ BAD_AUTOENCODER = [
     ("loss.kl_weight", ..., "Missing config key loss.kl_weight"),
 ]
 BAD_DIFFUSION = [
-    ("sde.name", "ve", r"Unknown config value sde.name = 've'; allowed: \['vp'\]"),
+    ("sde.name", "vq", r"Unknown config value sde.name = 'vq'; allowed: \[.*'vp'"),
     ("sde.beta", 1.0, r"Unknown config key sde.beta = 1.0; allowed: \['beta_max', 'beta_min'\]"),
     ("sampler.name", "euler", "Unknown sampler 'euler'; choose from"),
     ("sampler.steps", 3, r"Unknown config key sampler.steps = 3; allowed: \['name', 'num_steps'"),
@@ -174,7 +174,7 @@ def rewrite(source, target, name, **changes):
     ("diffusion", dict(network=dict(features=16, multipliers=[1], num_blocks=1, attention_levels=[], num_heads=1,
                                     num_groups=4)), "diffusion.npz does not fit the network of diffusion.json"),
     ("diffusion", dict(network=dict(widht=1)), "Unknown config key network.widht = 1"),
-    ("diffusion", dict(sde=dict(name="ve")), "Unknown config value sde.name = 've'"),
+    ("diffusion", dict(sde=dict(name="vq")), "Unknown config value sde.name = 'vq'"),
 ])
 def test_weights_that_do_not_fit_are_named(weights, tmp_path, name, changes, message):
   with pytest.raises(ValueError, match=message):

@@ -89,8 +89,8 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
               for evaluate, steps, rate, final, averaged in (
                   (first_objective.evaluate, settings.first_steps, settings.learning_rate,
                    settings.first_final_learning_rate, 1 if len(views) > 1 else min(6, settings.first_steps)),
-                  (evaluate_second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
-                   settings.num_averaged))]
+                  (evaluate_second, settings.second_steps, settings.second_learning_rate,
+                   0.1 * settings.second_learning_rate, settings.num_averaged))]
   factor = 4
   screen = screening.make_screen(
       emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), first_objective.compare, factor=factor,
