@@ -38,7 +38,12 @@ def compile_network(diffusion: PixelDiffusion, num: int) -> PixelDiffusion:
   """
   x, c_noise = jnp.zeros((num, *diffusion.shape, 1)), jnp.zeros(num)
   compiled = jax.jit(lambda params, x, c: diffusion.apply(params, x, c, None)).lower(diffusion.params, x, c_noise).compile()
-  return diffusion._replace(apply=lambda params, x, c, cond: compiled(params, x, c))
+
+  def apply(params, x, c_noise, cond):
+    del cond
+    with jax.disable_jit(False):  # a compiled program refuses to run without
+      return compiled(params, x, c_noise)
+  return diffusion._replace(apply=apply)
 
 
 def draw_images(diffusion: PixelDiffusion, num: int, *, seed: int = 0, chunk_size: int = 64, one_by_one: bool = False,
