@@ -146,7 +146,7 @@ def test_charge_transform_equals_numpy_and_inverts(name, scale, function):
 
 
 def test_bad_charge_transforms_are_named():
-  with pytest.raises(ValueError, match=r"Unknown charge transform 'log'; choose from \['arcsinh', 'sqrt'\]"):
+  with pytest.raises(ValueError, match=r"Unknown charge transform 'log'; choose from \['arcsinh', 'grey8', 'sqrt'\]"):
     charge.make_charge_transform("log", 1.0)
   for name in charge.CHARGE_TRANSFORMS:
     with pytest.raises(ValueError, match="scale_mev must be positive; got 0"):

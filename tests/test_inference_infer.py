@@ -98,7 +98,7 @@ def test_reported_distance_is_the_exact_one(one_view):
   """Without scatter all draws are alike, so emd_end is POT's W1 between the target and the drawn image."""
   found = one_view.found
   exact = [emd.exact_emd(np.asarray(a[0]), np.asarray(b[0])) for a, b in zip(found.images, one_view.images)]
-  np.testing.assert_allclose(found.emd_end[:, 0], exact, rtol=0.02, atol=0.03)  # a fit ends at 0.1 px: few pixels move
+  np.testing.assert_allclose(found.emd_end[:, 0], exact, rtol=0.02, atol=0.05)  # a fit ends at 0.1 px: few pixels move
 
 
 def test_no_proton_does_not_converge(two_views, one_view):
