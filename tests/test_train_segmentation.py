@@ -88,14 +88,15 @@ def test_weights_and_configs_that_do_not_fit_are_named(tmp_path):
   assert pretrained.bundled_directory(config_lib.SSNET).is_dir()
 
 
+@pytest.mark.slow
 def test_image_classifier_finds_a_planted_difference_and_nothing_else():
-  """Charge half as large again; a quarter of an epoch's worth of images is enough."""
+  """Charge half as large again."""
   rng = np.random.default_rng(0)
-  images = np.zeros((240, 16, 16), np.float32)
+  images = np.zeros((1500, 16, 16), np.float32)
   for image in images:
     image[rng.integers(2, 14), rng.integers(0, 4):rng.integers(8, 16)] = rng.uniform(0.8, 1.2)
-  fit = config_lib.build_image_classifier(num_epochs=6, batch_size=20, learning_rate=5e-3)
-  real, same, scaled = images[:80], images[80:160], 1.5 * images[160:]
+  fit = config_lib.build_image_classifier(num_epochs=30, batch_size=20)
+  real, same, scaled = images[:500], images[500:1000], 1.5 * images[1000:]
   assert c2st.cross_validated_test(real, scaled, fit, num_folds=2).auc.value > 0.8
   null = c2st.cross_validated_test(real, same, fit, num_folds=2).auc
   assert abs(null.value - 0.5) < 4.5 * null.error

@@ -60,7 +60,7 @@ def pixel_diffusion_task(network: DenoiserNetwork, diffusion: PixelDiffusion, *,
     export: (params, directory, info) -> None.
   """
   def loss_fn(params, batch, key):
-    values, _ = objective(params, to_state(diffusion, batch["image"]), key)
+    values, _ = objective(params, to_state(diffusion, jnp.asarray(batch["image"])), key)
     return values.mean(), {}
 
   held = jax.jit(lambda images: to_state(diffusion, images))(jnp.asarray(holdout))
