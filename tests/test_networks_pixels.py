@@ -49,6 +49,7 @@ def test_fir_resampling_is_its_matrix_and_transpose():
   np.testing.assert_array_equal(ncsnpp.pool_down(ncsnpp.nearest_up(jnp.asarray(x))), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [dict(fir=True, input_pyramid=True, embedding="positional"),
                                    dict(fir=False, input_pyramid=False, embedding="fourier")], ids=["ncsnpp", "ddpmpp"])
 def test_a_fresh_network_is_zero_and_a_trained_one_sees_noise_and_no_other_example(knobs):
@@ -74,6 +75,7 @@ def test_fourier_frequencies_are_not_trained():
   assert grads["Dense_0"]["kernel"].any()
 
 
+@pytest.mark.slow
 def test_ncsn_depends_on_its_level_and_on_no_other_example():
   network = api.make_ncsn(features=4, num_levels=3)
   params = randomise(network.init(jax.random.key(0), (8, 8, 1)))

@@ -197,7 +197,7 @@ def test_parts_and_a_stop_do_not_change_the_events(argon, protons, tmp_path):
   assert "The same command resumes" in said[-1] and not out.exists()
   for part in (1, 0):
     _, said, bar = run(request._replace(part=(part, 2)), out, argon)
-  assert "Part 0 of 2 is complete: 13 events" in said[-1] and bar.done[-1] == 13
+  assert "Part 0 of 2 is complete: 13 events" in said[-1] and bar.done[-1:] in ([], [13])  # [] if the stop came too late
   simulate.merge(out)
   with np.load(out) as some, np.load(protons[0]) as every:
     end = every["offsets"][20]

@@ -78,6 +78,7 @@ def test_one_by_one_steps_equal_the_whole_program(trained):
   np.testing.assert_allclose(steps, whole, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,prediction", [("prediction", "v"), ("score", "eps"), ("likelihood", "eps")])
 def test_other_objectives_build_and_are_finite(name, prediction):
   config = tiny()
