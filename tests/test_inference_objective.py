@@ -120,6 +120,13 @@ def test_draws_are_averaged():
   np.testing.assert_allclose(objective.evaluate(truth, targets, noise), (each[0] + each[1]) / 2, rtol=1e-3)
 
 
+@pytest.mark.parametrize("tolerance", [-0.1, float("nan")])
+def test_a_bad_tolerance_is_named(tolerance):
+  """It would leave every draw out, and the objective without a value."""
+  with pytest.raises(ValueError, match="charge_tolerance must be at least 0; got (-0.1|nan)"):
+    objective_of(charge_tolerance=tolerance)
+
+
 def test_draws_that_lost_their_charge_do_not_count():
   """Draws of a tenth less charge are left out of the mean, gradient included, until they are the majority."""
   toy_generate = toy.make_generate(0.1)

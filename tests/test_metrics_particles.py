@@ -131,11 +131,34 @@ def test_two_sample_chi2_against_scipy_and_uniform_under_the_null():
   want = stats.chi2_contingency(table, correction=False)
   got = histograms.two_sample_chi2(a, b, edges)
   assert got.ndf == want.dof
-  np.testing.assert_allclose(got.value, want.statistic, rtol=0.02)  # ours takes the variance bin by bin
+  np.testing.assert_allclose(got.chi2, want.statistic, rtol=0.02)  # ours takes the variance bin by bin
   p = [histograms.two_sample_chi2(*rng.uniform(-1, 1, (2, 400)), edges).p_value for _ in range(150)]
   assert stats.kstest(p, "uniform").pvalue > 1e-3
   assert histograms.two_sample_chi2(a, 1.2 * b, edges).p_value < 1e-6
   assert np.isnan(histograms.reduced_chi2(a[:5], b, edges).value)
+
+
+def test_chi2_by_hand():
+  """Equal totals: sum (a - b)^2 / (a + b)."""
+  a, b = (np.repeat([0.5, 1.5, 2.5], counts) for counts in ([10, 20, 30], [20, 10, 30]))
+  got = histograms.two_sample_chi2(a, b, np.arange(5))
+  np.testing.assert_allclose(got.chi2, 100 / 30 + 100 / 30, rtol=1e-12)
+  assert got.ndf == 2 and got.reduced == got.chi2 / 2
+  np.testing.assert_allclose(got.p_value, np.exp(-got.chi2 / 2), rtol=1e-9)  # two degrees of freedom
+
+
+def test_chi2_of_one_population_follows_its_distribution_for_unequal_samples():
+  rng = np.random.default_rng(0)
+  bins = np.linspace(-3, 3, 13)
+  p_values = [histograms.two_sample_chi2(rng.normal(size=3000), rng.normal(size=1000), bins).p_value for _ in range(300)]
+  assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+  assert histograms.two_sample_chi2(rng.normal(size=3000), rng.normal(0.3, 1.0, 1000), bins).p_value < 1e-6
+
+
+@pytest.mark.parametrize("edges", [[0.0, 1.0], [0.0, 2.0, 1.0]])
+def test_bad_edges_are_named(edges):
+  with pytest.raises(ValueError, match="rising bin edges, three at least"):
+    histograms.two_sample_chi2(np.ones(30), np.ones(30), np.array(edges))
 
 
 def test_kolmogorov_smirnov_is_that_of_scipy():

@@ -67,6 +67,7 @@ def test_a_fresh_network_is_zero_and_a_trained_one_sees_noise_and_no_other_examp
   assert np.abs(apply(params, x, jnp.array([0.3, -0.2]))[0] - both[0]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_fourier_frequencies_are_not_trained():
   network = api.make_ncsnpp(**TINY, embedding="fourier", fir=False, input_pyramid=False)
   params = randomise(network.init(jax.random.key(0), (16, 16, 1)))

@@ -6,15 +6,13 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from configs import crops64_score
 from lartpc_jax import config as lib
 from lartpc_jax.pixel_generator import from_state, make_draw, pixel_denoiser, to_state
 from lartpc_jax.runs import pixels as runs
-from lartpc_jax.train.state import init_train_state
-from lartpc_jax.train.step import make_train_step
+from tests.brief_training import train_briefly
 
 
 def tiny():
@@ -27,12 +25,7 @@ def tiny():
 def trained(tmp_path_factory):
   """Task, first and last parameters, directory of weights after 30 steps."""
   task = lib.build_task(tiny())
-  tx = optax.adam(3e-3)
-  before = jax.jit(task.init)(jax.random.key(0))
-  state = init_train_state(before, tx)
-  step = jax.jit(make_train_step(task.loss_fn, tx, ema_decay=0.5))
-  for i in range(30):
-    state, _ = step(state, task.batch_fn(i), jax.random.key(1))
+  before, state = train_briefly(task, num_steps=30, learning_rate=3e-3)
   directory = tmp_path_factory.mktemp("weights")
   task.export(state.ema_params, directory, {"step": 30, "config": None})
   return task, before, state.ema_params, directory
@@ -45,6 +38,7 @@ def test_training_lowers_the_loss(trained):
   assert losses[1] < 0.9 * losses[0], losses
 
 
+@pytest.mark.slow
 def test_evaluation_and_pictures(trained):
   task, _, after, _ = trained
   metrics = task.evaluate(after, jax.random.key(3))
@@ -69,6 +63,7 @@ def test_exported_weights_draw_the_same_images(trained):
   np.testing.assert_allclose(a, b, atol=0.05)  # stored as float16
 
 
+@pytest.mark.slow
 def test_one_by_one_steps_equal_the_whole_program(trained):
   diffusion, _ = lib.build_pixel_diffusion(trained[3])
   knobs = dict(name="heun", num_evaluations=7, seed=5, chunk_size=2)
@@ -88,6 +83,7 @@ def test_other_objectives_build_and_are_finite(name, prediction):
   assert np.isfinite(float(jax.jit(task.loss_fn)(params, task.batch_fn(0), jax.random.key(0))[0]))
 
 
+@pytest.mark.slow
 def test_a_fresh_edm_network_denoises_by_its_skip(trained):
   diffusion, _ = lib.build_pixel_diffusion(trained[3])
   fresh = diffusion._replace(params=trained[1])

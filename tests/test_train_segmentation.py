@@ -2,7 +2,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from configs import crops64_ssnet
@@ -11,8 +10,7 @@ from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
 from lartpc_jax.metrics import c2st
 from lartpc_jax.train import segmentation as lib
-from lartpc_jax.train.state import init_train_state
-from lartpc_jax.train.step import make_train_step
+from tests.brief_training import train_briefly
 
 
 def tiny():
@@ -24,13 +22,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def trained():
   task = config_lib.build_task(tiny())
-  tx = optax.adam(5e-3)
-  before = jax.jit(task.init)(jax.random.key(0))
-  state = init_train_state(before, tx)
-  step = jax.jit(make_train_step(task.loss_fn, tx, ema_decay=0.5))
-  for i in range(25):
-    state, _ = step(state, task.batch_fn(i), jax.random.key(1))
-  return task, before, state
+  return task, *train_briefly(task, num_steps=25, learning_rate=5e-3)
 
 
 def test_loss_by_hand():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.crops import NUM_ORIENTATIONS, Crops, images_mev, open_crops, orient, split_crops
+from lartpc_jax.data.crops import Crops, images_mev, make_crop_draws, open_crops, orient, split_crops
 
 SAMPLE = "sample"  # the path that names the crops shipped with the package
 RAW_LABELS = ("background", "track", "shower", "delta", "michel")  # label 0 ... 4 of the npz
@@ -76,14 +76,11 @@ def split_labelled(labelled: LabelledCrops, split: str, *, num_holdout_events: i
 
 
 def make_labelled_batches(labelled: LabelledCrops, *, batch_size: int, seed: int) -> Callable:
-  """Builds batch_fn(step) -> dict(image [b h w] MeV, label [b h w] int32): in random order and orientation."""
-  if batch_size < 1:
-    raise ValueError(f"data.batch_size must be at least 1; got {batch_size}.")
+  """Builds batch_fn(step) -> dict(image [b h w] MeV, label [b h w] int32); see `crops.make_crop_draws`."""
+  draw = make_crop_draws(len(labelled.label), batch_size=batch_size, seed=seed)
 
   def batch_fn(step: int) -> dict:
-    draw = np.random.default_rng((seed, step))
-    indices = draw.integers(0, len(labelled.label), batch_size)
-    orientation = draw.integers(0, NUM_ORIENTATIONS, batch_size)
+    indices, orientation = draw(step)
     return {"image": orient(images_mev(labelled.crops, indices), orientation),
             "label": orient(labelled.label[indices], orientation).astype(np.int32)}
   return batch_fn

@@ -109,15 +109,28 @@ def orient(images: np.ndarray, orientation: np.ndarray) -> np.ndarray:
   return out
 
 
-def make_crop_batches(crops: Crops, *, batch_size: int, seed: int) -> Callable:
-  """Builds batch_fn(step) -> dict(image [b h w] MeV): crops drawn with replacement, in random orientation."""
+def make_crop_draws(num_crops: int, *, batch_size: int, seed: int) -> Callable:
+  """Builds draw(step) -> (indices [b], orientation [b]): crops with replacement, each in a random orientation.
+
+  Raises:
+    ValueError: if batch_size is below 1.
+  """
   if batch_size < 1:
     raise ValueError(f"data.batch_size must be at least 1; got {batch_size}.")
 
+  def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng((seed, step))
+    return random.integers(0, num_crops, batch_size), random.integers(0, NUM_ORIENTATIONS, batch_size)
+  return draw
+
+
+def make_crop_batches(crops: Crops, *, batch_size: int, seed: int) -> Callable:
+  """Builds batch_fn(step) -> dict(image [b h w] MeV); see `make_crop_draws`."""
+  draw = make_crop_draws(len(crops.values), batch_size=batch_size, seed=seed)
+
   def batch_fn(step: int) -> dict:
-    draw = np.random.default_rng((seed, step))
-    indices = draw.integers(0, len(crops.values), batch_size)
-    return {"image": orient(images_mev(crops, indices), draw.integers(0, NUM_ORIENTATIONS, batch_size))}
+    indices, orientation = draw(step)
+    return {"image": orient(images_mev(crops, indices), orientation)}
   return batch_fn
 
 

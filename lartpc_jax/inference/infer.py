@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.descent import make_descent
-from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective, only_turning
+from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective, only_turning
 
 CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
 
@@ -59,13 +59,43 @@ class Infer(NamedTuple):
   refine: Callable           # (images [b v n n], start momentum [b h 3], key) -> Inferred
 
 
+def _make_descents(first: Objective, second: Objective, bounds: tuple[float, float], views: tuple[str, ...],
+                   settings: Settings, mode: str) -> list[Callable]:
+  """The descents of both stages, see `make_descent`.
+
+  One view: the vertex weights hide the length, which alone tells the angle to the line of sight. The first stage settles
+  that, and the second turns the track within the picture.
+  """
+  evaluate_second = second.evaluate if len(views) > 1 else only_turning(second.evaluate, views[0])
+  averaged_first = 1 if len(views) > 1 else min(settings.num_averaged, settings.first_steps)
+  stages = ((first.evaluate, settings.first_steps, settings.learning_rate, settings.first_final_learning_rate,
+             averaged_first),
+            (evaluate_second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
+             settings.num_averaged))
+  return [make_descent(evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate, final_learning_rate=final,
+                       num_averaged=averaged, mode=mode)
+          for evaluate, steps, rate, final, averaged in stages]
+
+
+def _make_plain_emd(generate: Callable, views: tuple[str, ...]) -> Callable:
+  """Builds plain_emd(momentum [b 3], images [b v n n], noise) -> mean W1 over draws [b v] in px, a drawn image [b v n n]."""
+  report = emd_lib.make_emd(**emd_lib.REPORTING)
+
+  def plain_emd(momentum, images, noise):
+    generated = generate_views(generate, noise, momentum, views)
+    one_view = lambda target, draws: jax.vmap(
+        lambda x: report.emd_to_target(x, report.prepare_target(target)).value)(draws).mean()
+    return jax.lax.map(lambda pair: jax.vmap(one_view)(*pair), (images, generated)), generated[:, :, 0]
+  return plain_emd
+
+
 def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tuple[int, int, int], num_pixels: int,
                kinetic_range_mev: tuple[float, float], views: tuple[str, ...], settings: Settings = Settings(),
                mode: str = "forward") -> Infer:
   """Builds the inference of single-proton momenta from images in the given views.
 
   Args:
-    generate: (noise [n h w c], momentum_mev [n 3]) -> images [n n n] in MeV; used in the descent.
+    generate: (noise [n h w c], momentum_mev [n 3]) -> images [n n n] or [n m n n] in MeV; used in the descent.
     generate_fast: the same with fewer sampler steps; draws the screened candidates.
     latent_shape: (h, w, c) of the noise.
     num_pixels: image size.
@@ -81,21 +111,12 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
       vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
       charge_tolerance=settings.charge_tolerance)
       for power in (settings.first_vertex_power, settings.vertex_power))
-  # One view: the vertex weights hide the length, which alone tells the angle to the line of sight. The first stage settles
-  # that, and the second turns the track within the picture.
-  evaluate_second = objective.evaluate if len(views) > 1 else only_turning(objective.evaluate, views[0])
-  descents = [make_descent(evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
-                           final_learning_rate=final, num_averaged=averaged, mode=mode)
-              for evaluate, steps, rate, final, averaged in (
-                  (first_objective.evaluate, settings.first_steps, settings.learning_rate,
-                   settings.first_final_learning_rate, 1 if len(views) > 1 else min(6, settings.first_steps)),
-                  (evaluate_second, settings.second_steps, settings.second_learning_rate,
-                   0.1 * settings.second_learning_rate, settings.num_averaged))]
+  descents = _make_descents(first_objective, objective, bounds, views, settings, mode)
   factor = 4
   screen = screening.make_screen(
       emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), first_objective.compare, factor=factor,
       charge_weight_px=settings.charge_weight_px, num_screened=settings.num_screened, num_starts=settings.num_starts)
-  report = emd_lib.make_emd(**emd_lib.REPORTING)
+  plain_emd = _make_plain_emd(generate, views)
   noise_of = lambda key, draws: antithetic_noise(key, len(views), draws, latent_shape)
   # Fresh draws at every step: a few fixed ones pull every event their own way (median error 10 to 16 MeV/c, depending on
   # the key, with 8 fixed draws), and the mean of the last iterates averages over many.
@@ -108,12 +129,6 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     draw = lambda h: generate_views(generate_fast, noise, chart.to_momentum(h[None], bounds), views)[0, :, 0]
     images = jax.lax.map(draw, hypothesis, batch_size=min(CANDIDATES_AT_ONCE, settings.num_candidates))
     return screening.Candidates(hypothesis, images, screening.pool(images, factor))
-
-  def plain_emd(momentum, images, noise):
-    generated = generate_views(generate, noise, momentum, views)
-    one_view = lambda target, draws: jax.vmap(
-        lambda x: report.emd_to_target(x, report.prepare_target(target)).value)(draws).mean()
-    return jax.lax.map(lambda pair: jax.vmap(one_view)(*pair), (images, generated)), generated[:, :, 0]
 
   def refine(images: Float[Array, "b v n n"], start_momentum_mev: Float[Array, "b h 3"], key) -> Inferred:
     b, h = start_momentum_mev.shape[:2]

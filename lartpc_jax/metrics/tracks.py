@@ -115,23 +115,3 @@ def lateral_spread(events: Events, depths: VoxelDepths, chosen: np.ndarray, edge
     variance = mean - events.voxel_mm**2 / 12.0
     rows.append((np.sqrt(max(variance, 0.0)), 0.5 * error / np.sqrt(max(variance, 1e-9))))
   return tuple(np.array(column) for column in zip(*rows, strict=True))
-
-
-def histogram_chi2(a: np.ndarray, b: np.ndarray, edges: np.ndarray) -> tuple[float, int]:
-  """Two-sample chi-squared of histograms and its degrees of freedom (Numerical Recipes, sect. 14.3), for any sample sizes.
-
-  Bins with fewer than ten entries in either sample are joined with their right neighbours. Values outside `edges` count in
-  the outer bins.
-  """
-  counts = [np.histogram(np.clip(x, edges[0], np.nextafter(edges[-1], -np.inf)), edges)[0] for x in (a, b)]
-  joined, held = [], np.zeros(2)
-  for pair in zip(*counts, strict=True):
-    held = held + pair
-    if held.min() >= 10:
-      joined.append(held)
-      held = np.zeros(2)
-  if held.any() and joined:
-    joined[-1] = joined[-1] + held
-  first, second = np.array(joined).T
-  scale = np.sqrt(len(b) / len(a))
-  return float(np.sum((scale * first - second / scale)**2 / (first + second))), len(joined) - 1

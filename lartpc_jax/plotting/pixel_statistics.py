@@ -11,7 +11,7 @@ def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict],
   Args:
     real: `metrics.pixels.PixelStatistics` of the data.
     generated: label -> the same of a sample.
-    chi2: label -> name -> `metrics.pixels.Chi2`, for the legend.
+    chi2: label -> name -> `metrics.histograms.Chi2`, for the legend.
   """
   figure = Figure(figsize=(13, 3.8), layout="constrained")
   for axis, (name, label) in zip(figure.subplots(1, 3), LABELS.items(), strict=True):

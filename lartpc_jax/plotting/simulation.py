@@ -33,13 +33,13 @@ def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, yla
 
 
 def histogram_comparison(histograms: dict[str, tuple]) -> Figure:
-  """Histograms of two samples: name -> (edges, reference [n], fast [n], chi2, degrees of freedom)."""
+  """Histograms of two samples: name -> (edges, reference [n], fast [n], Chi2)."""
   figure = Figure(figsize=(5 * len(histograms), 4), layout="constrained")
-  for axis, (name, (edges, reference, fast, chi2, ndf)) in zip(figure.subplots(1, len(histograms), squeeze=False)[0],
-                                                              histograms.items(), strict=True):
+  for axis, (name, (edges, reference, fast, chi2)) in zip(figure.subplots(1, len(histograms), squeeze=False)[0],
+                                                        histograms.items(), strict=True):
     counts = np.histogram(reference, edges)[0]
     axis.errorbar(0.5 * (edges[1:] + edges[:-1]), counts, np.sqrt(counts), fmt="ko", markersize=3, label="Geant4")
     axis.stairs(np.histogram(fast, edges)[0] * (len(reference) / len(fast)), edges, color="tab:red", label="fast")
-    axis.set(xlabel=name, ylabel="events", title=f"chi2/ndf = {chi2:.1f}/{ndf}")
+    axis.set(xlabel=name, ylabel="events", title=f"chi2/ndf = {chi2.chi2:.1f}/{chi2.ndf}")
     axis.legend(frameon=False)
   return figure

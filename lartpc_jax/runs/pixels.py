@@ -11,7 +11,8 @@ import numpy as np
 
 from lartpc_jax.config import build_pixel_sampler
 from lartpc_jax.data.crops import images_mev, open_crops, split_crops
-from lartpc_jax.metrics.pixels import Chi2, compare
+from lartpc_jax.metrics.histograms import Chi2
+from lartpc_jax.metrics.pixels import compare
 from lartpc_jax.pixel_generator import PixelDiffusion, make_draw
 
 

@@ -49,7 +49,7 @@ def physics(reference: Sample, sample: Sample, tools: Tools, extra: Extra) -> li
       elif definition == "published":
         continue
       else:
-        edges = histograms.shared_quantiles(values, 20)
+        edges = histograms.quantile_bins(values, 20)
       if definition == "published":
         value = histograms.published_chi2(values, fake[name], edges)
         bins = max(int((np.histogram(values, edges)[0] > 0).sum()), 1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lartpc_jax.runs import shards
 from lartpc_jax.runs.backends import BACKENDS, Request, fast_backend
+from lartpc_jax.simulation.primaries import check_energies
 
 __all__ = ["BACKENDS", "Request", "check_request", "execute", "fast_backend", "merge"]
 
@@ -14,12 +15,7 @@ def check_request(request: Request) -> None:
     raise ValueError(f"Unknown backend {request.backend!r}; choose from {sorted(BACKENDS)}.")
   if not request.particles:
     raise ValueError("particles must name at least one particle.")
-  if len(request.kinetic_mev) not in (1, len(request.particles)):
-    raise ValueError(f"kinetic_mev needs one range, or one for each of {len(request.particles)} particles; got "
-                     f"{len(request.kinetic_mev)}.")
-  for low, high in request.kinetic_mev:
-    if not 0 < low <= high < float("inf"):
-      raise ValueError(f"The kinetic energies must satisfy 0 < minimum <= maximum; got {low:g} and {high:g} MeV.")
+  check_energies(request.particles, request.kinetic_mev)
   for name in ("num_events", "shard_events", "chunk_size", "workers"):
     if getattr(request, name) is not None and getattr(request, name) < 1:
       raise ValueError(f"{name} must be at least 1; got {getattr(request, name)}.")

@@ -5,6 +5,7 @@ import numpy as np
 
 from lartpc_jax.data.events import Events
 from lartpc_jax.metrics import tracks
+from lartpc_jax.metrics.histograms import two_sample_chi2
 from lartpc_jax.simulation import pstar, stopping
 
 ENERGY_EDGES_MEV = np.arange(50.0, 101.0, 10.0)
@@ -32,7 +33,7 @@ class Comparison(NamedTuple):
 class Validation(NamedTuple):
   """Everything `report` and the figures need."""
   comparisons: list[Comparison]
-  histograms: dict[str, tuple]  # name -> (edges, reference values [n], fast values [n], chi2, degrees of freedom)
+  histograms: dict[str, tuple]  # name -> (edges, reference values [n], fast values [n], Chi2)
 
 
 def end_to_stop_mm(particle: stopping.Particle) -> float:
@@ -82,7 +83,7 @@ def compare(reference: Events, fast: Events, *, num_histogram: int = 20_000) -> 
       ("track length [mm]", LENGTH_EDGES_MM, [np.linalg.norm(ends.position_mm, axis=1) for _, _, ends in samples]),
       ("angle [deg]", ANGLE_EDGES_DEG, [tracks.angle_deg(events, ends) for events, _, ends in samples])):
     values = [value[:num_histogram] for value in values]
-    histograms[name] = (edges, *values, *tracks.histogram_chi2(*values, edges))
+    histograms[name] = (edges, *values, two_sample_chi2(*values, edges))
   return Validation(comparisons, histograms)
 
 
@@ -93,8 +94,8 @@ def failures(validation: Validation) -> list[str]:
     ratio = c.values[1] / c.values[0]
     found += [f"{c.quantity} {c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit}: ratio {ratio[i]:.4f}"
               for i in np.flatnonzero(~(np.abs(ratio - 1.0) <= LIMITS[c.quantity]))]
-  found += [f"{name}: chi2/ndf {chi2:.1f}/{ndf}" for name, (*_, chi2, ndf) in validation.histograms.items()
-            if not chi2 / ndf <= LIMITS["chi2/ndf"]]
+  found += [f"{name}: chi2/ndf {chi2.chi2:.1f}/{chi2.ndf}" for name, (*_, chi2) in validation.histograms.items()
+            if not chi2.reduced <= LIMITS["chi2/ndf"]]
   return found
 
 
@@ -107,8 +108,8 @@ def report(validation: Validation) -> str:
       shown = f"{b / a:.4f}" + (f" +- {error:.4f}" if error else "")
       lines.append(f"| {c.quantity} | {c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit} | {a:.4g} | {b:.4g} | {shown} | "
                    f"{100 * LIMITS[c.quantity]:g} % |")
-  for name, (_, a, b, chi2, ndf) in validation.histograms.items():
-    lines.append(f"| {name} | {len(a)} and {len(b)} events | | | chi2/ndf {chi2:.1f}/{ndf} = {chi2 / ndf:.2f} | "
+  for name, (_, a, b, chi2) in validation.histograms.items():
+    lines.append(f"| {name} | {len(a)} and {len(b)} events | | | chi2/ndf {chi2.chi2:.1f}/{chi2.ndf} = {chi2.reduced:.2f} | "
                  f"{LIMITS['chi2/ndf']} |")
   lines += ["", "Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; straggling: "
             "its spread. dE/dx in MeV/mm, lateral rms in mm.", "", *pstar_lines()]

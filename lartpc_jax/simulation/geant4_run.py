@@ -24,6 +24,7 @@ from lartpc_jax.simulation import geant4_data, geant4_pool
 from lartpc_jax.simulation.geant4 import PARTICLES, Settings
 from lartpc_jax.simulation.geant4_pool import Shard
 from lartpc_jax.simulation.geant4_voxels import check_voxels
+from lartpc_jax.simulation.primaries import check_energies
 
 LOG_LINES = 12  # of Geant4's output that an error shows
 MAX_SHARD = 20_000
@@ -35,12 +36,7 @@ def check_settings(settings: Settings) -> None:
   unknown = [name for name in settings.particles if name not in PARTICLES]
   if unknown or not settings.particles:
     raise ValueError(f"Unknown particles {unknown or 'none'}; choose from {sorted(PARTICLES)}.")
-  if len(settings.kinetic_mev) not in (1, len(settings.particles)):
-    raise ValueError(f"kinetic_mev needs one range, or one for each of {len(settings.particles)} particles; "
-                     f"got {len(settings.kinetic_mev)}.")
-  for low, high in settings.kinetic_mev:
-    if not 0.0 < low <= high < float("inf"):
-      raise ValueError(f"kinetic_mev needs 0 < low <= high; got {low}, {high}.")
+  check_energies(settings.particles, settings.kinetic_mev)
   if settings.multiplicity is not None and not 1 <= settings.multiplicity[0] <= settings.multiplicity[1]:
     raise ValueError(f"multiplicity needs 1 <= low <= high; got {settings.multiplicity}.")
   if settings.seed < 0:

@@ -3,6 +3,7 @@
 Sources are files in `manual_dir`. A builder says which pieces of work there are and what examples a piece gives; the pieces
 are done one after the other, or by the workers of an Apache Beam pipeline (extra `beam`).
 """
+import abc
 import functools
 import itertools
 import zipfile
@@ -82,13 +83,13 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   METADATA: dict = {}
   use_beam = False  # set by `build`
 
+  @abc.abstractmethod
   def features(self) -> dict:
     """Name -> feature."""
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def pieces(self, dl_manager) -> dict[str, Sequence[Callable]]:
     """Split -> pieces of work that can be pickled, each () -> iterator of (key, example)."""
-    raise NotImplementedError
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(builder=self, description=self.__doc__, citation=self.CITATION, homepage=self.HOMEPAGE,
