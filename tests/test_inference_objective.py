@@ -9,7 +9,7 @@ import pytest
 from lartpc_jax import emd
 from lartpc_jax.data.rasterize import to_view
 from lartpc_jax.inference.gradients import make_value_and_grad
-from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective, only_turning, vertex_weights
+from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective, vertex_weights
 from tests import toy_generator as toy
 
 VIEWS = ("xy", "xz")
@@ -146,24 +146,6 @@ def test_draws_that_lost_their_charge_do_not_count():
   np.testing.assert_allclose(even, charged, rtol=1e-5)
   lost = value_and_grad(in_plane(np.array([2.1])), targets, noise[:, np.array([0, 1, 3])])
   assert np.isfinite(lost[0]) and lost[0] > 1.3 * whole[0]
-
-
-@pytest.mark.parametrize("view,hidden", [("xy", 2), ("xz", 1), ("yz", 0)])
-def test_only_turning(view, hidden):
-  """Value of the objective; derivative along a turn about the line of sight and along |p|, none along the elevation."""
-  weights = np.array([[0.3, -1.2, 2.0], [0.7, 0.4, -0.9]], np.float32)
-  evaluate = lambda p, w: jnp.sum(w * p, axis=1) + jnp.sum(p**2, axis=1) / 500.0
-  held = only_turning(evaluate, view)
-  p = jnp.asarray([[120.0, -250.0, 200.0], [-30.0, 310.0, 90.0]])
-  np.testing.assert_allclose(held(p, weights), evaluate(p, weights), rtol=1e-5)
-  axis = jnp.eye(3)[hidden]
-  turn = jnp.cross(jnp.broadcast_to(axis, p.shape), p)
-  rise = jnp.cross(turn, p) / jnp.linalg.norm(turn, axis=1, keepdims=True)
-  along = lambda f, d: jax.jvp(lambda q: f(q, weights), (p,), (d,))[1]
-  for direction in (turn, p):
-    np.testing.assert_allclose(along(held, direction), along(evaluate, direction), rtol=1e-4, atol=1e-2)
-  np.testing.assert_allclose(along(held, rise), 0.0, atol=0.05)
-  assert np.all(np.abs(along(evaluate, rise)) > 10.0)
 
 
 def test_several_images_of_a_draw():

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.descent import make_descent
-from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective, only_turning
+from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective
 
 CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
 
@@ -25,7 +25,6 @@ class Settings(NamedTuple):
   second_steps: int = 14            # the best of the first stage goes on
   second_draws: int = 4
   learning_rate: float = 0.06       # radians of direction, logits of energy
-  first_final_learning_rate: float = 0.04
   second_learning_rate: float = 0.04
   num_averaged: int = 6
   first_vertex_power: float = 0.0   # screening and first stage see the whole track, so its length too
@@ -59,22 +58,15 @@ class Infer(NamedTuple):
   refine: Callable           # (images [b v n n], start momentum [b h 3], key) -> Inferred
 
 
-def _make_descents(first: Objective, second: Objective, bounds: tuple[float, float], views: tuple[str, ...],
-                   settings: Settings, mode: str) -> list[Callable]:
-  """The descents of both stages, see `make_descent`.
-
-  One view: the vertex weights hide the length, which alone tells the angle to the line of sight. The first stage settles
-  that, and the second turns the track within the picture.
-  """
-  evaluate_second = second.evaluate if len(views) > 1 else only_turning(second.evaluate, views[0])
-  averaged_first = 1 if len(views) > 1 else min(settings.num_averaged, settings.first_steps)
-  stages = ((first.evaluate, settings.first_steps, settings.learning_rate, settings.first_final_learning_rate,
-             averaged_first),
-            (evaluate_second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
-             settings.num_averaged))
-  return [make_descent(evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate, final_learning_rate=final,
-                       num_averaged=averaged, mode=mode)
-          for evaluate, steps, rate, final, averaged in stages]
+def _make_descents(first: Objective, second: Objective, bounds: tuple[float, float], settings: Settings, mode: str
+                   ) -> list[Callable]:
+  """The descents of both stages, see `make_descent`."""
+  return [make_descent(stage.evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
+                       final_learning_rate=final, num_averaged=averaged, mode=mode)
+          for stage, steps, rate, final, averaged in (
+              (first, settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1),
+              (second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
+               settings.num_averaged))]
 
 
 def _make_plain_emd(generate: Callable, views: tuple[str, ...]) -> Callable:
@@ -111,7 +103,7 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
       vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
       charge_tolerance=settings.charge_tolerance)
       for power in (settings.first_vertex_power, settings.vertex_power))
-  descents = _make_descents(first_objective, objective, bounds, views, settings, mode)
+  descents = _make_descents(first_objective, objective, bounds, settings, mode)
   factor = 4
   screen = screening.make_screen(
       emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), first_objective.compare, factor=factor,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lartpc_jax.data.rasterize import VIEWS, to_view
+from lartpc_jax.data.rasterize import to_view
 from lartpc_jax.emd import EMD
 
 
@@ -86,21 +86,6 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
     return compare(generate_views(generate, noise, momentum_mev, views), targets)
 
   return Objective(prepare, compare, evaluate)
-
-
-def only_turning(evaluate: Callable, view: str) -> Callable:
-  """The objective with derivatives in |p| and in the azimuth of a view; the angle to the line of sight is held."""
-  first, second, hidden = VIEWS[view]
-
-  def turning(momentum_mev: Float[Array, "b 3"], *args) -> Float[Array, " b"]:
-    magnitude = jnp.linalg.norm(momentum_mev, axis=1, keepdims=True)
-    direction = momentum_mev / magnitude
-    seen = direction[:, jnp.array([first, second])]
-    sine = jnp.linalg.norm(seen, axis=1, keepdims=True)
-    seen = jax.lax.stop_gradient(sine) / jnp.where(sine > 0.0, sine, 1.0) * seen
-    held = magnitude * jnp.concatenate([seen, jax.lax.stop_gradient(direction[:, hidden:hidden + 1])], axis=1)
-    return evaluate(held[:, jnp.argsort(jnp.array([first, second, hidden]))], *args)
-  return turning
 
 
 def generate_views(generate: Callable, noise: Float[Array, "v k h w c"], momentum_mev: Float[Array, "b 3"],
