@@ -12,6 +12,7 @@ import numpy as np
 
 from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
 from lartpc_jax.config_blocks import call_with, pick, section
+from lartpc_jax.config_estimator import estimator_task_of
 from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline, sources
 from lartpc_jax.data.charge import make_charge_transform
 from lartpc_jax.data.events import Events
@@ -19,6 +20,7 @@ from lartpc_jax.data.frames import TrackFrame, remaining_sigma_mm
 from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
+from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.gradients import default_mode
 from lartpc_jax.inference.infer import Infer, Settings, make_infer
 from lartpc_jax.inference.objective import Objective, make_objective
@@ -103,9 +105,9 @@ def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dic
     ValueError: naming the file that is truncated or does not fit.
   """
   directory = pretrained.bundled_directory(SSNET) if directory is None else Path(directory)
-  params, info = _load_weights(directory, "ssnet", ("network", "charge", "classes", "shape"))
+  params, info = pretrained.load_fields(directory, "ssnet", ("network", "charge", "classes", "shape"))
   network, shape = build_ssnet(info["network"]), tuple(info["shape"])
-  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "ssnet")
+  pretrained.check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "ssnet")
   stage = int(np.log2(shape[0] // FEATURE_PIXELS // info["network"].get("stem", 1)))
   transform = call_with(make_charge_transform, "charge", info["charge"])
   return make_segmenter(network, params, transform, classes=tuple(info["classes"]), stage=stage), info
@@ -184,30 +186,13 @@ def build_window(info: Mapping) -> ImageSpec | TrackFrame:
   return build_geometry(info)[1]
 
 
-def _load_weights(directory: str | Path, name: str, keys: tuple[str, ...]):
-  params, info = pretrained.load_weights(directory, name)
-  missing = [key for key in keys if key not in info]
-  if missing:
-    raise ValueError(f"{Path(directory) / name}.json: lacks {missing}; it holds {sorted(info)}.")
-  return params, info
-
-
-def _check_fit(params, wanted, directory: str | Path, name: str) -> None:
-  shapes = lambda tree: {jax.tree_util.keystr(path): tuple(leaf.shape)
-                         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-  stored, wanted = shapes(params), shapes(wanted)
-  for key in sorted(stored.keys() | wanted.keys()):
-    if stored.get(key) != wanted.get(key):
-      raise ValueError(f"{Path(directory) / name}.npz does not fit the network of {name}.json: {key} is "
-                       f"{stored.get(key)}, the network needs {wanted.get(key)}.")
-
-
 def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
   """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
-  params, info = _load_weights(directory, "autoencoder", ("network", "latent", "charge", "image", "frame"))
+  params, info = pretrained.load_fields(directory, "autoencoder", ("network", "latent", "charge", "image", "frame"))
   network = build_autoencoder(info["network"])
   window = build_window(info)
-  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), window.shape)), directory, "autoencoder")
+  wanted = jax.eval_shape(lambda: network.init(jax.random.key(0), window.shape))
+  pretrained.check_fit(params, wanted, directory, "autoencoder")
   scale = LatentScale(*(jnp.asarray(info["latent"][name], jnp.float32) for name in ("shift", "scale")))
   space = make_latent_space(network.encode, network.decode, params, scale,
                             transform=call_with(make_charge_transform, "charge", info["charge"]),
@@ -230,13 +215,13 @@ def build_diffusion(directory: str | Path | None = None) -> tuple[Diffusion, dic
     ValueError: naming the file that is truncated or does not fit.
   """
   directory = pretrained.bundled_directory() if directory is None else Path(directory)
-  params, info = _load_weights(directory, "diffusion", (
+  params, info = pretrained.load_fields(directory, "diffusion", (
       "network", "sde", "momentum_scale_mev", "kinetic_range_mev", "charge_ratio"))
   space, shape, autoencoder = build_latent_space(directory)
   spec, frame = build_geometry(autoencoder)
   shape = _state_shape(shape)
   network = build_denoiser(info["network"])
-  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "diffusion")
+  pretrained.check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "diffusion")
   return Diffusion(apply=network.apply, params=jax.tree.map(jnp.asarray, params), sde=build_sde(info["sde"]),
                    latent=space, frame=frame, spec=spec, latent_shape=shape,
                    charge_ratio=call_with(ChargeRatio, "charge_ratio", info["charge_ratio"]), sigma_data=1.0,
@@ -402,10 +387,10 @@ def build_pixel_diffusion(directory: str | Path) -> tuple[PixelDiffusion, dict]:
     FileNotFoundError: naming the missing file.
     ValueError: naming the file that is truncated or does not fit.
   """
-  params, info = _load_weights(directory, "pixels", (
+  params, info = pretrained.load_fields(directory, "pixels", (
       "network", "sde", "charge", "prediction", "threshold_mev", "scale", "shape"))
   network, shape = build_pixel_network(info["network"]), tuple(info["shape"])
-  _check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), (*shape, 1))), directory, "pixels")
+  pretrained.check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), (*shape, 1))), directory, "pixels")
   return PixelDiffusion(
       network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape,
       call_with(make_charge_transform, "charge", info["charge"]),
@@ -414,11 +399,12 @@ def build_pixel_diffusion(directory: str | Path) -> tuple[PixelDiffusion, dict]:
 
 
 TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task, "pixel_diffusion": _pixel_task,
-         "ssnet": _ssnet_task}
+         "ssnet": _ssnet_task, "estimator": estimator_task_of}
 COMMON_KEYS = {"task", "seed", "image", "frame", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
              "latent_diffusion": COMMON_KEYS | {"condition", "sde", "sampler", "charge_ratio", "autoencoder",
                                                  "init_from"},
+             "estimator": (COMMON_KEYS - {"frame", "loss"}) | {"views", "kinetic_range_mev"},
              "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"},
              "pixel_diffusion": (COMMON_KEYS - {"image", "frame"}) | {"charge", "threshold_mev", "prediction", "sde",
                                                                       "sampler"}}
@@ -474,7 +460,7 @@ def build_settings(values: dict) -> Settings:
   return settings
 
 
-def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -> Infer:
+def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None) -> Infer:
   """Inference of an inference config (blocks sampler, screen_sampler, inference), for images in the given views.
 
   Raises:
@@ -483,16 +469,17 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -
   return make_infer(
       build_generate(config, diffusion, mirrored=True), build_generate(config, diffusion, "screen_sampler"),
       latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
-      kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(),
+      kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(), prior=prior,
       settings=build_settings(section(config, "inference")))
 
 
-def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...]) -> Objective:
+def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None
+                    ) -> Objective:
   """The objective that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
   return make_objective(
       build_generate(config, diffusion, mirrored=True), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
       num_pixels=diffusion.spec.num_pixels, vertex_power=settings.vertex_power,
       vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
-      charge_tolerance=settings.charge_tolerance)
+      charge_tolerance=settings.charge_tolerance, prior=prior, prior_weight_px=settings.prior_weight_px)
 

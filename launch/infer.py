@@ -22,7 +22,7 @@ flags.DEFINE_integer("num_events", None, "Number of events; default: to the end 
 flags.DEFINE_integer("first_event", 0, "Number of the first event.", lower_bound=0)
 flags.DEFINE_string("out", None, "Directory of the results.")
 flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
-flags.DEFINE_enum("start", "random", ["random", "classical"], "Where the descent starts.")
+flags.DEFINE_enum("start", "random", ["random", "classical", "amortised"], "Where the descent starts.")
 flags.DEFINE_integer("chunk_size", 8, "Events a device works on at once.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the candidates and the noise.")
 flags.DEFINE_integer("num_pictures", 8, "Events drawn.", lower_bound=0)

@@ -149,6 +149,18 @@ def test_refine_from_given_starts(one_view):
   assert momentum_error(np.asarray(found.momentum_mev), truth, ("xy",)).max() < 25.0
 
 
+@pytest.mark.slow
+def test_a_single_start_goes_straight_to_the_second_stage(one_view):
+  """From 4 degrees away, as far as a good estimate is: the first stage, which chooses among starts, is left out."""
+  truth = one_view.truth[:2]
+  near = toy.turn(truth, np.radians(4.0), seed=5)
+  found = jax.jit(one_view.infer.refine)(one_view.images[:2], jnp.asarray(near)[:, None], jax.random.key(3))
+  assert found.trajectory.shape == (SMALL.second_steps + 1, 2, 3) and found.values.shape == (SMALL.second_steps, 2)
+  np.testing.assert_allclose(found.trajectory[0], near, atol=0.1)
+  np.testing.assert_array_equal(found.end_momentum_mev, found.trajectory[:1].swapaxes(0, 1))
+  assert np.linalg.norm((np.asarray(found.momentum_mev) - truth)[:, :2], axis=1).max() < 15.0
+
+
 def test_candidates(two_views):
   """Hypotheses inside the range with its margin, and the pooled images that belong to them."""
   candidates = two_views.candidates

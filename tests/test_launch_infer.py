@@ -3,6 +3,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 import pytest
 
 from configs import protons64_infer
-from lartpc_jax import cli
+from lartpc_jax import cli, config_estimator
 from lartpc_jax.inference import chunks, errors, surface
 from lartpc_jax.inference.infer import Settings
 from lartpc_jax.runs import infer, results
-from tests.toy_weights import save_toy_weights
+from tests.toy_weights import save_toy_estimator, save_toy_weights
 
 NUM = 7
 BASE = ["event", "px_mev", "py_mev", "pz_mev", "emd_start", "emd_end", "converged"]
@@ -163,8 +164,8 @@ def one_view_results(true_mev, momentum_mev, **changes):
   n = len(momentum_mev)
   fields = dict(momentum_mev=momentum_mev, emd_start=np.ones((n, 1)), emd_end=np.ones((n, 1)),
                 converged=np.ones(n, bool), seconds=np.full(n, 2.0), cold=np.arange(n) < 1) | changes
-  return results.make_results(fields, events=np.arange(n), views=("xy",), true_mev=true_mev, classical_mev=momentum_mev,
-                              clean=None, kinetic_range_mev=(50.0, 100.0))
+  return results.make_results(fields, events=np.arange(n), views=("xy",), true_mev=true_mev,
+                              baselines={"classical": momentum_mev}, clean=None, kinetic_range_mev=(50.0, 100.0))
 
 
 def test_one_view_compares_up_to_the_sign(tmp_path):
@@ -240,6 +241,21 @@ def test_mistakes_are_one_message(repo, weights, arguments, message):
 def test_events_come_first_in_every_field(job):
   out = job.compute(job.events[:2])
   assert out["trajectory"].shape[0] == 2 and out["values"].shape[:1] == (2,)
+
+
+def test_amortised_estimates_are_in_the_table(weights, tmp_path):
+  """With weights of an estimator in the directory its momenta are there beside the classical ones, whatever the start."""
+  shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
+  save_toy_estimator(tmp_path, num_views=1)
+  request = infer.Request("sample", ("xy",), num_events=5, weights=str(tmp_path))
+  random, amortised = (infer.prepare(request._replace(start=start), tiny()) for start in ("random", "amortised"))
+  assert list(random.baselines) == ["classical", "amortised"] and "estimator" in random.identity["weights"]
+  np.testing.assert_array_equal(random.baselines["amortised"], amortised.baselines["amortised"])
+  estimator, _ = config_estimator.build_estimator(1, tmp_path)
+  np.testing.assert_allclose(random.baselines["amortised"],  # in chunks of another size
+                             infer.estimate_momenta(estimator, random.data.images, ("xy",), chunk=2), atol=1e-2)
+  with pytest.raises(ValueError, match="--start=amortised needs weights of an estimator of 2 views"):
+    infer.prepare(request._replace(start="amortised", views=("xy", "xz")), tiny())
 
 
 @pytest.mark.slow

@@ -54,13 +54,29 @@ def rotated_images(key, position_mm, edep_mev, momentum_mev, *, frame: TrackFram
   return track_images(position_mm, edep_mev, frame), momentum_mev
 
 
-def make_batches(events: Events, *, batch_size: int, seed: int, frame: TrackFrame) -> Callable:
-  """Builds batch_fn(step) -> dict(image [b h w] MeV, momentum_mev [b 3]), both in the track frame.
+@functools.partial(jax.jit, static_argnames=("views", "spec"))
+def rotated_views(key, position_mm, edep_mev, momentum_mev, *, views: tuple[str, ...], spec: raster.ImageSpec):
+  """Images [b v n n] in detector pixels and momenta [b 3] of events turned by random rotations."""
+  rotations = raster.random_rotations(key, momentum_mev.shape[0])
+  position_mm, momentum_mev = raster.rotate(position_mm, rotations), raster.rotate(momentum_mev, rotations)
+  return raster.rasterize_views(position_mm, edep_mev, views, spec), momentum_mev
 
-  Every event gets a fresh rotation in 3D before.
+
+def make_batches(events: Events, *, batch_size: int, seed: int, frame: TrackFrame) -> Callable:
+  """Builds batch_fn(step) -> dict(image [b h w] MeV, momentum_mev [b 3]), both in the track frame, by `rotated_images`.
 
   Events are drawn with replacement: with a rotation each, no image is ever seen twice.
   """
+  return _rotated_batches(events, batch_size, seed, functools.partial(rotated_images, frame=frame))
+
+
+def make_view_batches(events: Events, *, batch_size: int, seed: int, views: tuple[str, ...], spec: raster.ImageSpec
+                      ) -> Callable:
+  """Builds batch_fn(step) -> dict(image [b v n n] MeV, momentum_mev [b 3]) in detector pixels, by `rotated_views`."""
+  return _rotated_batches(events, batch_size, seed, functools.partial(rotated_views, views=views, spec=spec))
+
+
+def _rotated_batches(events: Events, batch_size: int, seed: int, draw: Callable) -> Callable:
   if batch_size < 1:
     raise ValueError(f"data.batch_size must be at least 1; got {batch_size}.")
   unknown = np.flatnonzero(~np.any(events.momentum_mev != 0, axis=1))
@@ -72,8 +88,7 @@ def make_batches(events: Events, *, batch_size: int, seed: int, frame: TrackFram
   def batch_fn(step: int) -> dict:
     indices = np.random.default_rng((seed, step)).integers(0, len(events), batch_size)
     batch = pad_events(events, indices)
-    images, momentum_mev = rotated_images(jax.random.fold_in(key, step), *(
-        batch.position_mm, batch.edep_mev, batch.momentum_mev), frame=frame)
+    images, momentum_mev = draw(jax.random.fold_in(key, step), batch.position_mm, batch.edep_mev, batch.momentum_mev)
     return {"image": images, "momentum_mev": momentum_mev}
   return batch_fn
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.descent import make_descent
+from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective
 
 CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
@@ -32,6 +33,7 @@ class Settings(NamedTuple):
   vertex_radius_px: float = 2.0
   charge_weight_px: float = 10.0    # a generator whose charge scatters would make it rough
   charge_tolerance: float = 0.05    # draws that lose more than this share to a nucleus do not count
+  prior_weight_px: float = 0.0      # of the amortised density in the second stage, pixels for a nat; see `make_objective`
   kinetic_margin_mev: float = 2.0   # the chart reaches this far beyond the trained range
   max_emd_px: float = 3.0           # a fit that ends above this, in any view, has not converged
   max_spread_mev: float = 25.0      # nor one whose last iterates scatter by more
@@ -48,7 +50,7 @@ class Inferred(NamedTuple):
   values: Float[Array, "s b"]         # objective of each stage along it
   images: Float[Array, "b v n n"]     # one generated draw at the end, MeV
   start_momentum_mev: Float[Array, "b h 3"]  # the refined starts
-  end_momentum_mev: Float[Array, "b h 3"]    # where the first stage took them
+  end_momentum_mev: Float[Array, "b h 3"]    # where the first stage took them; one start alone skips it
 
 
 class Infer(NamedTuple):
@@ -83,7 +85,7 @@ def _make_plain_emd(generate: Callable, views: tuple[str, ...]) -> Callable:
 
 def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tuple[int, int, int], num_pixels: int,
                kinetic_range_mev: tuple[float, float], views: tuple[str, ...], settings: Settings = Settings(),
-               mode: str = "forward") -> Infer:
+               mode: str = "forward", prior: Estimator | None = None) -> Infer:
   """Builds the inference of single-proton momenta from images in the given views.
 
   Args:
@@ -95,14 +97,17 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     views: names of the views, in the order of the images.
     settings: knobs.
     mode: gradient mode, see `inference.gradients`.
+    prior: amortised estimator of these views, needed where settings.prior_weight_px is above 0.
+  Raises:
+    ValueError: as `make_objective`.
   """
   low, high = kinetic_range_mev
   bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
   first_objective, objective = (make_objective(
       generate, emd_lib.make_emd(**emd_lib.DESCENT), views=views, num_pixels=num_pixels, vertex_power=power,
       vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
-      charge_tolerance=settings.charge_tolerance)
-      for power in (settings.first_vertex_power, settings.vertex_power))
+      charge_tolerance=settings.charge_tolerance, prior=prior, prior_weight_px=weight)
+      for power, weight in ((settings.first_vertex_power, 0.0), (settings.vertex_power, settings.prior_weight_px)))
   descents = _make_descents(first_objective, objective, bounds, settings, mode)
   factor = 4
   screen = screening.make_screen(
@@ -122,33 +127,42 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     images = jax.lax.map(draw, hypothesis, batch_size=min(CANDIDATES_AT_ONCE, settings.num_candidates))
     return screening.Candidates(hypothesis, images, screening.pool(images, factor))
 
-  def refine(images: Float[Array, "b v n n"], start_momentum_mev: Float[Array, "b h 3"], key) -> Inferred:
-    b, h = start_momentum_mev.shape[:2]
-    key_first, key_second, key_report = jax.random.split(key, 3)
-    targets, first_targets = objective.prepare(images), first_objective.prepare(images)
-    starts = chart.from_momentum(start_momentum_mev.reshape(-1, 3), bounds)
-    repeated = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), first_targets)
-    first = descents[0](starts, repeated, per_step=(noise_of_steps(key_first, settings.first_steps, settings.first_draws),))
+  def choose(images, starts, key):
+    """Ends of the first stage [b h 4], and of each event's best: its start, its end, its path and values."""
+    b, h = starts.shape[:2]
+    targets = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), first_objective.prepare(images))
+    flat = starts.reshape(b * h, 4)
+    first = descents[0](flat, targets, per_step=(noise_of_steps(key, settings.first_steps, settings.first_draws),))
     # the best start is the one with the lowest mean value over the last steps of the first stage
     late = first.values[-3:].mean(0).reshape(b, h)
     best = jnp.argmin(jnp.where(jnp.isnan(late), jnp.inf, late), axis=1)  # argmin takes NaN for the smallest
     chosen = jnp.arange(b) * h + best
-    second = descents[1](first.hypothesis[chosen], targets,
+    return (first.hypothesis.reshape(b, h, 4), flat[chosen], first.hypothesis[chosen], first.trajectory[:, chosen],
+            first.values[:, chosen])
+
+  def refine(images: Float[Array, "b v n n"], start_momentum_mev: Float[Array, "b h 3"], key) -> Inferred:
+    b, h = start_momentum_mev.shape[:2]
+    key_first, key_second, key_report = jax.random.split(key, 3)
+    starts = chart.from_momentum(start_momentum_mev.reshape(-1, 3), bounds).reshape(b, h, 4)
+    if h > 1:
+      ends, start, chosen, path, values = choose(images, starts, key_first)
+    else:  # a start that is known goes straight to the second stage: nothing is to be chosen
+      ends, start, chosen = starts, starts[:, 0], starts[:, 0]
+      path, values = jnp.zeros((0, b, 3)), jnp.zeros((0, b))
+    second = descents[1](chosen, objective.prepare(images),
                          per_step=(noise_of_steps(key_second, settings.second_steps, settings.second_draws),))
     momentum = chart.to_momentum(second.hypothesis, bounds)
-    both = jnp.concatenate([chart.to_momentum(starts[chosen], bounds), momentum])  # one call: one compilation
+    both = jnp.concatenate([chart.to_momentum(start, bounds), momentum])  # one call: one compilation
     # draws that the descent has not seen: it may have fitted its own
     distances, drawn = plain_emd(both, jnp.concatenate([images, images]), noise_of(key_report, settings.second_draws))
     emd_start, emd_end = jnp.split(distances, 2)
-    ends = chart.to_momentum(first.hypothesis, bounds).reshape(b, h, 3)
     converged = ((emd_end.max(axis=1) <= settings.max_emd_px) & (second.spread <= settings.max_spread_mev)
                  & jnp.all(jnp.isfinite(momentum), axis=1))
     return Inferred(
         momentum_mev=momentum, objective=second.values[-settings.num_averaged:].mean(0), emd_start=emd_start,
-        emd_end=emd_end, converged=converged,
-        trajectory=jnp.concatenate([first.trajectory[:, chosen], second.trajectory, momentum[None]]),
-        values=jnp.concatenate([first.values[:, chosen], second.values]), images=drawn[b:],
-        start_momentum_mev=start_momentum_mev, end_momentum_mev=ends)
+        emd_end=emd_end, converged=converged, trajectory=jnp.concatenate([path, second.trajectory, momentum[None]]),
+        values=jnp.concatenate([values, second.values]), images=drawn[b:], start_momentum_mev=start_momentum_mev,
+        end_momentum_mev=chart.to_momentum(ends.reshape(b * h, 4), bounds).reshape(b, h, 3))
 
   def infer(images: Float[Array, "b v n n"], candidates: screening.Candidates, key) -> Inferred:
     best = screen(images, first_objective.prepare(images), candidates)

@@ -8,12 +8,14 @@ from jaxtyping import Array, Float
 
 from lartpc_jax.data.rasterize import to_view
 from lartpc_jax.emd import EMD
+from lartpc_jax.inference.estimator import Estimator, Posterior
 
 
 class Targets(NamedTuple):
   """What the objective needs to know of the target images; leaves start with [b v]."""
   prepared: NamedTuple  # EMDTarget of the weighted images
   charge: Array         # [b v], MeV
+  prior: Posterior | None = None  # of the events, if the objective has a prior
 
 
 class Objective(NamedTuple):
@@ -37,7 +39,8 @@ def vertex_weights(num_pixels: int, *, power: float, radius_px: float = 1.0) -> 
 
 def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...], num_pixels: int,
                    vertex_power: float = 0.0, vertex_radius_px: float = 1.0, charge_weight_px: float = 0.0,
-                   charge_smoothing: float = 0.005, charge_tolerance: float = float("inf")) -> Objective:
+                   charge_smoothing: float = 0.005, charge_tolerance: float = float("inf"),
+                   prior: Estimator | None = None, prior_weight_px: float = 0.0) -> Objective:
   """Builds p -> sum over views of the mean over noise draws of EMD(target, generate(noise, p seen in the view)).
 
   Views are compared one by one, never summed into one picture. Each distance is normalised (unit charge), after
@@ -57,16 +60,23 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
       count in the mean. A draw of a proton that loses its energy to a nucleus is such; between stopping and interacting
       momenta it changes at once, and the gradient there (up to ten times that of the steps before, seen on several of eight
       traced events) says nothing about the target.
+    prior: amortised estimator; with one, `evaluate` adds -prior_weight_px log q(p | images) and descends to the mode of a
+      generalised posterior (Bissiri et al. 2016) in place of the distance's minimum.
+    prior_weight_px: pixels for a nat of the estimator's density.
   Raises:
-    ValueError: for a charge_tolerance below 0.
+    ValueError: for a charge_tolerance or prior_weight_px below 0, or a weight without a prior.
   Differentiable in the momentum, forward and reverse mode.
   """
   if not charge_tolerance >= 0.0:
     raise ValueError(f"charge_tolerance must be at least 0; got {charge_tolerance}.")
+  if not prior_weight_px >= 0.0 or (prior_weight_px and prior is None):
+    raise ValueError(f"prior_weight_px must be at least 0, and 0 without an estimator; got {prior_weight_px}, "
+                     f"{'no' if prior is None else 'an'} estimator.")
   weights = vertex_weights(num_pixels, power=vertex_power, radius_px=vertex_radius_px)
 
   def prepare(images: Float[Array, "b v n n"]) -> Targets:
-    return Targets(jax.vmap(jax.vmap(distance.prepare_target))(images * weights[None, None]), images.sum((2, 3)))
+    return Targets(jax.vmap(jax.vmap(distance.prepare_target))(images * weights[None, None]), images.sum((2, 3)),
+                   prior.posterior(images, views) if prior_weight_px else None)
 
   def single(images, prepared, charge):  # images [k n n] of one view of one event
     value = jax.vmap(lambda image: distance.emd_to_target(image * weights, prepared).value)(images)
@@ -83,7 +93,8 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
     return jax.vmap(jax.vmap(single))(images, targets.prepared, targets.charge).sum(axis=1)
 
   def evaluate(momentum_mev: Float[Array, "b 3"], targets: Targets, noise: Float[Array, "v k h w c"]):
-    return compare(generate_views(generate, noise, momentum_mev, views), targets)
+    value = compare(generate_views(generate, noise, momentum_mev, views), targets)
+    return value - prior_weight_px * prior.log_density(momentum_mev, targets.prior) if prior_weight_px else value
 
   return Objective(prepare, compare, evaluate)
 

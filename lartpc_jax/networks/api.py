@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from lartpc_jax.networks.autoencoder import Autoencoder
 from lartpc_jax.networks.classifier import ImageClassifier
+from lartpc_jax.networks.estimator import MixtureDensity
 from lartpc_jax.networks.ncsn import NCSN
 from lartpc_jax.networks.ncsnpp import EMBEDDINGS, NCSNpp
 from lartpc_jax.networks.ssnet import SSNet
@@ -37,6 +38,12 @@ class ClassifierNetwork(NamedTuple):
   """A network with one logit an image; every field is a pure function."""
   init: Callable   # (key, (h, w)) -> params
   apply: Callable  # (params, y [b h w 1]) -> logit [b]
+
+
+class EstimatorNetwork(NamedTuple):
+  """A conditional mixture density; every field is a pure function."""
+  init: Callable   # (key, number of features) -> params
+  apply: Callable  # (params, features [b f]) -> raw parameters [b k 10]
 
 
 def make_autoencoder(**kwargs) -> AutoencoderNetwork:
@@ -74,6 +81,13 @@ def make_classifier(**kwargs) -> ClassifierNetwork:
   module = ImageClassifier(**kwargs)
   return ClassifierNetwork(init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
                            apply=lambda params, y: module.apply({"params": params}, y))
+
+
+def make_mixture_density(**kwargs) -> EstimatorNetwork:
+  """Conditional mixture density; keywords of `networks.estimator.MixtureDensity`."""
+  module = MixtureDensity(**kwargs)
+  return EstimatorNetwork(init=lambda key, num: module.init(key, jnp.zeros((1, num)))["params"],
+                          apply=lambda params, features: module.apply({"params": params}, features))
 
 
 def make_ncsnpp(**kwargs) -> DenoiserNetwork:

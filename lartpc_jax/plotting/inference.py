@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 
 from lartpc_jax.plotting.images import show_image
 
-MARKERS = {"truth": ("*", "tab:green"), "classical": ("s", "tab:orange"), "start": ("o", "white"),
+MARKERS = {"truth": ("*", "tab:green"), "classical": ("s", "tab:orange"),
+           "amortised": ("D", "tab:purple"), "start": ("o", "white"),
            "inferred": ("X", "tab:red")}
-COLOURS = ("tab:red", "tab:orange")
+COLOURS = ("tab:red", "tab:orange", "tab:purple")
 
 
 class Surface(NamedTuple):

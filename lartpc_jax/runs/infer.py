@@ -13,19 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 
 import lartpc_jax
-from lartpc_jax import config as config_lib, parallel
+from lartpc_jax import config as config_lib, config_estimator, parallel
 from lartpc_jax.data import pipeline
 from lartpc_jax.data.images import ImageSet, check_views, open_images
 from lartpc_jax.generator import Diffusion
 from lartpc_jax.inference import chunks
 from lartpc_jax.inference.classical import classical_momentum
 from lartpc_jax.inference.errors import outside_range
+from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.infer import check_target_images
 from lartpc_jax.inference.objective import antithetic_noise
 from lartpc_jax.inference.surface import make_surface
 from lartpc_jax.runs import pictures, results
 
-STARTS = ("random", "classical")
+STARTS = ("random", "classical", "amortised")
 SURFACE_DRAWS = 2
 
 
@@ -47,7 +48,7 @@ class Job(NamedTuple):
   views: tuple[str, ...]
   data: ImageSet
   events: np.ndarray       # [n] numbers in the file
-  classical_mev: np.ndarray
+  baselines: dict[str, np.ndarray]  # momenta [n 3] of the classical and, where it can be had, the amortised estimator
   kinetic_range_mev: tuple[float, float]
   identity: dict           # what results depend on; a directory holds those of one identity
   compute: Callable        # event numbers -> dict of arrays, see `chunks.run_chunks`
@@ -71,12 +72,20 @@ def prepare(request: Request, config: Mapping) -> Job:
   data = data._replace(images=check_target_images(data.images, num_views=len(views), num_pixels=spec.num_pixels,
                                                   first_event=request.first_event))
   events = request.first_event + np.arange(len(data.images))
-  classical_mev = classical_momentum(data.images, views, pitch_mm=spec.pitch_mm).astype(np.float32)
+  baselines = {"classical": classical_momentum(data.images, views, pitch_mm=spec.pitch_mm).astype(np.float32)}
+  estimator = config_estimator.find_estimator(len(views), request.weights)
+  if estimator is not None:
+    baselines["amortised"] = estimate_momenta(estimator[0], data.images, views)
+  elif request.start == "amortised":
+    raise ValueError(f"--start=amortised needs weights of an estimator of {len(views)} views in --weights; there are none "
+                     "(the package has those of one and of two views; configs/protons64_estimator.py trains them).")
   identity = {"input": describe_input(request.input), "views": ",".join(views), "start": request.start,
               "seed": request.seed, "version": lartpc_jax.__version__, **config,
-              "weights": {"autoencoder": autoencoder["sha256"], "diffusion": info["sha256"]}}
-  compute, surface, stride = _build(request, config, diffusion, views, data.images, classical_mev)
-  return Job(request, views, data, events, classical_mev, diffusion.kinetic_range_mev, identity, compute, surface, stride)
+              "weights": {"autoencoder": autoencoder["sha256"], "diffusion": info["sha256"],
+                          **({} if estimator is None else {"estimator": estimator[1]["sha256"]})}}
+  compute, surface, stride = _build(request, config, diffusion, views, data.images, baselines,
+                                    None if estimator is None else estimator[0])
+  return Job(request, views, data, events, baselines, diffusion.kinetic_range_mev, identity, compute, surface, stride)
 
 
 def describe_input(path: str) -> str:
@@ -88,8 +97,17 @@ def describe_input(path: str) -> str:
     return f"{Path(path).name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
-def _build(request: Request, config: dict, diffusion: Diffusion, views, images, classical_mev):
-  infer = config_lib.build_infer(config, diffusion, views)
+def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str, ...], *, chunk: int = 256) -> np.ndarray:
+  """Momenta [n 3] in MeV/c of images [n v p p] by the amortised estimator, in chunks."""
+  estimate = jax.jit(lambda x: estimator.estimate(x, views))
+  padded = np.concatenate([images, np.zeros((-len(images) % min(chunk, len(images)), *images.shape[1:]), images.dtype)])
+  return np.concatenate([np.asarray(estimate(x)) for x in np.split(padded, len(padded) // min(chunk, len(images)))]
+                        )[:len(images)]
+
+
+def _build(request: Request, config: dict, diffusion: Diffusion, views, images, baselines,
+           estimator: Estimator | None):
+  infer = config_lib.build_infer(config, diffusion, views, estimator)
   # One key for all events: a result does not depend on the chunk that it was computed in.
   key_candidates, key_infer, key_surface = jax.random.split(jax.random.key(request.seed), 3)
   by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
@@ -105,10 +123,10 @@ def _build(request: Request, config: dict, diffusion: Diffusion, views, images, 
       candidates[:] = candidates or [jax.jit(infer.draw_candidates)(jax.random.clone(key_candidates))]
       out = mapped(images[index], candidates[0], jax.random.clone(key_infer))
     else:
-      out = mapped((images[index], classical_mev[index, None]), jax.random.clone(key_infer))
+      out = mapped((images[index], baselines[request.start][index, None]), jax.random.clone(key_infer))
     return out._asdict()
 
-  objective = config_lib.build_objective(config, diffusion, views)
+  objective = config_lib.build_objective(config, diffusion, views, estimator)
   drawn = jax.jit(make_surface(objective))
 
   def surface(image, momentum_mev) -> np.ndarray:
@@ -148,7 +166,7 @@ def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda:
   fields = chunks.load_fields(directory, job.events, [
       "momentum_mev", "emd_start", "emd_end", "converged", "seconds", "cold"])
   table = results.make_results(fields, events=job.events, views=job.views, true_mev=job.data.momentum_mev,
-                               classical_mev=job.classical_mev, clean=job.data.clean,
+                               baselines=job.baselines, clean=job.data.clean,
                                kinetic_range_mev=job.kinetic_range_mev)
   results.write(out, table, {"run": job.identity, "first_event": job.request.first_event, "num_events": num,
                              "input_path": job.request.input, "kinetic_range_mev": list(job.kinetic_range_mev)})

@@ -46,13 +46,13 @@ def draw(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictu
 
 
 def _summary(job, momentum_mev):
-  true_mev, classical = job.data.momentum_mev, job.classical_mev
+  true_mev, baselines = job.data.momentum_mev, job.baselines
   error = lambda p, reference: momentum_error(p, reference, job.views)
   if true_mev is None:
-    reference, errors = momentum_mev, {"inferred - classical": error(momentum_mev, classical)}
+    reference, errors = momentum_mev, {"inferred - classical": error(momentum_mev, baselines["classical"])}
   else:
     reference = true_mev
-    errors = {"inferred": error(momentum_mev, true_mev), "classical": error(classical, true_mev)}
+    errors = {name: error(p, true_mev) for name, p in {"inferred": momentum_mev, **baselines}.items()}
   return summary_figure(errors, magnitude_mev=np.linalg.norm(reference, axis=1),
                         angle_degrees=line_of_sight_angle(reference, job.views),
                         of="inferred" if true_mev is None else "true")
@@ -62,7 +62,8 @@ def _event(job, directory: Path, index: int):
   event, targets = job.events[index], job.data.images[index]
   saved = chunks.load_fields(directory, job.events[[index]], ["momentum_mev", "trajectory", "values", "images"])
   saved = {name: array[0] for name, array in saved.items()}
-  marks = {"start": saved["trajectory"][0], "classical": job.classical_mev[index], "inferred": saved["momentum_mev"]}
+  marks = {"start": saved["trajectory"][0], **{name: p[index] for name, p in job.baselines.items()},
+           "inferred": saved["momentum_mev"]}
   if job.data.momentum_mev is not None:
     marks["truth"] = job.data.momentum_mev[index]
   title = f"event {event}: " + ",  ".join(
@@ -79,7 +80,7 @@ def _surface(job, targets: np.ndarray, saved: dict, marks: dict) -> Surface | No
   if (hidden := hidden_axis(job.views)) is not None:  # of two mirror images, the one on the side of the result
     side = np.where(np.sign(centre[hidden]) == 0, 1.0, np.sign(centre[hidden]))
     mirror = np.where(np.arange(3) == hidden, side, 1.0)
-    marks = {name: np.where(np.arange(3) == hidden, np.abs(p), p) * mirror if name in ("truth", "classical") else p
+    marks = {name: np.where(np.arange(3) == hidden, np.abs(p), p) * mirror if name in ("truth", *job.baselines) else p
              for name, p in marks.items()}
   trajectory = to_plane(saved["trajectory"], centre)
   points = {name: to_plane(p[None], centre)[0] for name, p in marks.items()}

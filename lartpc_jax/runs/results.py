@@ -24,7 +24,8 @@ class Results(NamedTuple):
 
 
 def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], true_mev: np.ndarray | None,
-                 classical_mev: np.ndarray, clean: np.ndarray | None, kinetic_range_mev: tuple[float, float]) -> Results:
+                 baselines: dict[str, np.ndarray], clean: np.ndarray | None, kinetic_range_mev: tuple[float, float]
+                 ) -> Results:
   """Table of a run.
 
   Args:
@@ -32,7 +33,7 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
     events: numbers [n].
     views: names.
     true_mev: [n 3] or None.
-    classical_mev: [n 3].
+    baselines: name -> momenta [n 3] of other estimators; "classical" among them.
     clean: [n] contained and non-interacting, or None.
     kinetic_range_mev: of the generator.
   """
@@ -42,22 +43,23 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
              "emd_end": fields["emd_end"].mean(1), "converged": fields["converged"].astype(int)}
   if true_mev is not None:
     columns |= vector("true_", true_mev)
-  columns |= vector("classical_", classical_mev)
+  for name, p in baselines.items():
+    columns |= vector(f"{name}_", p)
   for name in ("emd_start", "emd_end"):
     columns |= {f"{name}_{view}": fields[name][:, i] for i, view in enumerate(views)}
   if hidden_axis(views) is not None:
     columns[f"p{AXES[hidden_axis(views)]}_sign_ambiguous"] = np.ones(len(events), int)
   at_edge = outside_range(momentum, kinetic_range_mev, margin=EDGE)
   summary = {"num_events": len(events), "num_converged": int(columns["converged"].sum()), "views": list(views),
-             "num_at_edge_of_range": int(at_edge.sum()), "seconds_per_event": _seconds(fields)}
+             "baselines": list(baselines), "num_at_edge_of_range": int(at_edge.sum()), "seconds_per_event": _seconds(fields)}
   for name in ("emd_start", "emd_end"):
     summary[f"median_{name}_px"] = {view: float(np.median(fields[name][:, i])) for i, view in enumerate(views)}
   if true_mev is not None:
     summary["inferred"] = error_summary(momentum, true_mev, views, clean)
-    summary["classical"] = error_summary(classical_mev, true_mev, views, clean)
+    summary |= {name: error_summary(p, true_mev, views, clean) for name, p in baselines.items()}
     summary["num_clean"] = None if clean is None else int(clean.sum())
   else:
-    summary["median_distance_to_classical_mev"] = float(np.median(momentum_error(momentum, classical_mev, views)))
+    summary["median_distance_to_classical_mev"] = float(np.median(momentum_error(momentum, baselines["classical"], views)))
   number = lambda mask: events[mask].tolist()
   return Results(columns, summary, number(columns["converged"] == 0), number(at_edge), kinetic_range_mev)
 
@@ -98,14 +100,15 @@ def report(table: Results) -> str:
 
 
 def event_table(table: Results) -> str:
-  """One line an event: truth (if known), inferred and classical momentum in MeV/c, distances in px."""
-  columns, prefixes = table.columns, {"truth": "true_", "inferred": "", "classical": "classical_"}
+  """One line an event: truth (if known), inferred momentum and those of the baselines in MeV/c, distances in px."""
+  columns, baselines = table.columns, table.summary["baselines"]
+  prefixes = {"truth": "true_", "inferred": "", **{name: f"{name}_" for name in baselines}}
   shown = {label: np.stack([columns[f"{prefix}p{axis}_mev"] for axis in AXES], axis=1)
            for label, prefix in prefixes.items() if f"{prefix}px_mev" in columns}
   views = tuple(table.summary["views"])
   errors = {}
   if "truth" in shown:
-    errors = {f"|dp| {label}": momentum_error(shown[label], shown["truth"], views) for label in ("inferred", "classical")}
+    errors = {f"|dp| {label}": momentum_error(shown[label], shown["truth"], views) for label in ("inferred", *baselines)}
   head = ["event".rjust(6), *(f"{label + ' (px, py, pz)':>24}" for label in shown), *(f"{e:>14}" for e in errors),
           "EMD start", "  end", "converged"]
   lines = ["Momenta in MeV/c, Earth Mover's Distance (EMD) in pixels, mean over views", "  ".join(head)]
@@ -118,17 +121,18 @@ def event_table(table: Results) -> str:
 
 
 def summary_table(table: Results) -> str:
-  """Inferred against classical, and the distances; what needs the truth only where it is known."""
+  """Inferred against the baselines, and the distances; what needs the truth only where it is known."""
   summary, lines = table.summary, []
   if "inferred" in summary:
     rows = [("median |dp|, MeV/c", "median_dp_mev", 1), ("68 % quantile of |dp|", "q68_dp_mev", 1),
             ("95 % quantile of |dp|", "q95_dp_mev", 1), ("median |d|p||", "median_abs_dp_magnitude_mev", 1),
             ("|dp| above 50 MeV/c, % of all", "share_above_50_mev", 100),
             (f"|dp| above 50 MeV/c, % of {summary['num_clean']} clean*", "share_above_50_mev_clean", 100)]
-    lines.append(f"{'':40}{'inferred':>12}{'classical':>12}")
+    shown = ("inferred", *summary["baselines"])
+    lines.append(f"{'':40}" + "".join(f"{who:>12}" for who in shown))
     for label, name, factor in rows:
       if name in summary["inferred"]:
-        lines.append(f"{label:40}" + "".join(f"{factor * summary[who][name]:12.1f}" for who in ("inferred", "classical")))
+        lines.append(f"{label:40}" + "".join(f"{factor * summary[who][name]:12.1f}" for who in shown))
     if "share_above_50_mev_clean" in summary["inferred"]:
       lines.append("* contained in the views, and without nuclear interaction")
   else:

@@ -1,0 +1,31 @@
+r"""Momentum estimator: the density of a proton's momentum given its images, in one pass.
+
+python -m launch.train --config=configs/protons64_estimator.py --config.data.path=protons_geant4.npz --workdir=runs/two_views
+python -m launch.train --config=configs/protons64_estimator.py:one_view --config.data.path=protons_geant4.npz \
+    --workdir=runs/one_view
+"""
+import ml_collections
+
+from configs import common
+
+BASE = dict(views=("xy", "xz"), width=512, num_blocks=3, path="", num_holdout=5_000, batch_size=512, num_steps=6_000,
+            every=500, rate=1e-3)
+VARIANTS = {
+    "base": BASE,
+    "one_view": {**BASE, "views": ("xy",)},
+    "tiny": {**BASE, "width": 32, "num_blocks": 1, "path": "sample", "num_holdout": 100, "batch_size": 16, "num_steps": 20,
+             "every": 10},
+}
+
+
+def get_config(variant: str = "base") -> ml_collections.ConfigDict:
+  v = common.variant_of(VARIANTS, variant)
+  config = ml_collections.ConfigDict(dict(task="estimator", seed=0, views=v["views"]))
+  config.image = common.protons64_image()
+  config.kinetic_range_mev = common.proton_condition()["kinetic_range_mev"]
+  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"])
+  config.network = dict(width=v["width"], num_blocks=v["num_blocks"], num_components=4)
+  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",
+                      decay_fraction=0.5, b1=0.9, b2=0.99, weight_decay=1e-3, grad_clip_norm=1.0, ema_decay=0.998)
+  config.train = common.intervals(v["num_steps"], v["every"])
+  return config

@@ -1,0 +1,114 @@
+"""Calibration of the amortised posterior on events whose truth is known."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lartpc_jax import config as config_lib, config_estimator
+from lartpc_jax.data.images import check_views, open_images
+from lartpc_jax.files import atomic_write
+from lartpc_jax.inference.errors import error_summary, hidden_axis
+from lartpc_jax.inference.infer import check_target_images
+from lartpc_jax.metrics import coverage
+from lartpc_jax.plotting.coverage import calibration_figure
+from lartpc_jax.runs.pictures import save_figure
+
+CREDIBILITIES = (0.68, 0.95)
+CHUNK = 128
+
+
+class Calibrated(NamedTuple):
+  """What the posterior says of n events whose truth is known, and how that holds."""
+  num_events: int
+  errors: dict                 # of the point estimate, see `errors.error_summary`
+  coverage: dict               # credibility -> Estimate
+  ranks: dict                  # component -> coverage.Uniformity
+  pull_width: dict             # component -> standard deviation of the pulls between their 2.5 and 97.5 % quantiles
+  level: np.ndarray            # [n]
+  signs: float | None          # one view: mean share of samples with the sign that is rarer, of events with two modes
+
+
+def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, num_events: int | None = None,
+              first_event: int = 0, num_samples: int = 500, seed: int = 0, progress: Callable = lambda share: None
+              ) -> Calibrated:
+  """Coverage, ranks and pulls of the amortised posterior on a file of events.
+
+  Raises:
+    OSError, ValueError: naming the file or value that is wrong; the events need a known momentum.
+  """
+  views = check_views(views)
+  if num_samples < 20:
+    raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
+  estimator, info = config_estimator.build_estimator(len(views), weights)
+  spec, _ = config_lib.build_image_spec(weights)
+  data = open_images(path, views=views, spec=spec, first=first_event, num=num_events)
+  if data.momentum_mev is None:
+    raise ValueError(f"{path}: the true momenta are not known; calibration needs them.")
+  images = check_target_images(data.images, num_views=len(views), num_pixels=spec.num_pixels, first_event=first_event)
+
+  @jax.jit
+  def one_chunk(key, images, truth):
+    known = estimator.posterior(images, views)
+    samples = estimator.sample(key, images, views, num_samples)
+    return (estimator.estimate(images, views), samples, estimator.log_density(truth, known),
+            jax.lax.map(lambda p: estimator.log_density(p, known), samples))
+
+  parts = []
+  for start in range(0, len(images), CHUNK):
+    chosen = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)  # the last chunk repeats the last event
+    key = jax.random.fold_in(jax.random.key(seed), start)
+    found = one_chunk(key, images[chosen], jnp.asarray(data.momentum_mev[chosen]))
+    keep = min(CHUNK, len(images) - start)
+    parts.append([np.moveaxis(np.asarray(x), 1 if i in (1, 3) else 0, 0)[:keep] for i, x in enumerate(found)])
+    progress(min(start + CHUNK, len(images)) / len(images))
+  estimate, samples, true_density, density = (np.concatenate(x) for x in zip(*parts, strict=True))
+  samples, density = np.moveaxis(samples, 1, 0), density.T
+  level = coverage.credible_level(true_density, density)
+  components = dict(zip(("px", "py", "pz"), (samples[..., i] for i in range(3)), strict=True))
+  truth = dict(zip(components, data.momentum_mev.T, strict=True))
+  components["|p|"], truth["|p|"] = np.linalg.norm(samples, axis=-1), np.linalg.norm(data.momentum_mev, axis=1)
+  bins = min(20, len(images) // 5)
+  width = lambda x: float(np.diff(np.quantile(x, [0.16, 0.84]))[0] / 2)
+  return Calibrated(
+      len(images), error_summary(estimate, data.momentum_mev, views, data.clean),
+      {c: coverage.coverage(level, c) for c in CREDIBILITIES},
+      {name: coverage.rank_uniformity(x, truth[name], num_bins=bins) for name, x in components.items()},
+      {name: width(coverage.pulls(x, truth[name])) for name, x in components.items()}, level,
+      _sign_balance(samples, views))
+
+
+def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
+  hidden = hidden_axis(views)
+  if hidden is None:
+    return None
+  positive = (samples[..., hidden] > 0).mean(0)
+  return float(np.minimum(positive, 1.0 - positive).mean())
+
+
+def table(found: Calibrated) -> str:
+  """What the terminal shows, as Markdown."""
+  lines = [f"{found.num_events} events; median |dp| of the point estimate {found.errors['median_dp_mev']:.1f} MeV/c", "",
+           "| credibility | covered |", "| --- | --- |"]
+  lines += [f"| {100 * c:g} % | {100 * e.value:.1f} +- {100 * e.error:.1f} % |" for c, e in found.coverage.items()]
+  lines += ["", "| component | ranks: chi2/ndf | p | half the central 68 % of the pulls |", "| --- | --- | --- | --- |"]
+  lines += [f"| {name} | {u.chi2.value:.2f} | {u.chi2.p_value:.3f} | {found.pull_width[name]:.2f} |"
+            for name, u in found.ranks.items()]
+  if found.signs is not None:
+    lines += ["", "Share of samples with the rarer sign of the hidden component, mean: "
+              f"{found.signs:.2f} (0.5: two equal modes)"]
+  return "\n".join(lines)
+
+
+def write(found: Calibrated, out: Path) -> list[Path]:
+  """Writes calibration.json and calibration.png into `out`; each whole or not at all."""
+  out.mkdir(parents=True, exist_ok=True)
+  content = found._asdict() | {
+      "coverage": {str(c): e._asdict() for c, e in found.coverage.items()}, "level": found.level.tolist(),
+      "ranks": {name: {"count": u.count.tolist(), **u.chi2._asdict()} for name, u in found.ranks.items()}}
+  with atomic_write(out / "calibration.json") as file:
+    json.dump(content, file, indent=1)
+  return [out / "calibration.json", save_figure(calibration_figure(found.ranks, found.level), out / "calibration.png")]

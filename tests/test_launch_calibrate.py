@@ -1,0 +1,37 @@
+"""launch.calibrate on random weights: everything is written, and mistakes are named."""
+import json
+
+import pytest
+
+from lartpc_jax.runs import calibrate
+from tests.toy_weights import save_toy_estimator, save_toy_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+  directory = save_toy_weights(tmp_path_factory.mktemp("weights"))
+  save_toy_estimator(directory, num_views=1)
+  return str(directory)
+
+
+def test_one_view(weights, tmp_path):
+  """An untrained estimator is far from calibrated, but one view shows both signs whatever the weights are."""
+  found = calibrate.calibrate("sample", ("xy",), weights=weights, num_events=130, num_samples=20)  # two chunks
+  assert found.num_events == 130 and found.level.shape == (130,)
+  assert 0.35 < found.signs <= 0.5 and list(found.ranks) == ["px", "py", "pz", "|p|"]
+  assert found.ranks["pz"].count.sum() == 130
+  paths = calibrate.write(found, tmp_path / "out")
+  saved = json.loads(paths[0].read_text())
+  assert saved["coverage"]["0.68"]["value"] == found.coverage[0.68].value and len(saved["level"]) == 130
+  assert paths[1].stat().st_size > 10_000
+  text = calibrate.table(found)
+  assert "| 95 % |" in text and "rarer sign" in text
+
+
+def test_mistakes(weights, tmp_path):
+  with pytest.raises(ValueError, match="estimators of .* views; got 3"):
+    calibrate.calibrate("sample", ("xy", "xz", "yz"), weights=weights)
+  with pytest.raises(FileNotFoundError, match="estimator_two_views.json"):
+    calibrate.calibrate("sample", ("xy", "xz"), weights=weights)
+  with pytest.raises(ValueError, match="num_samples must be at least 20; got 3"):
+    calibrate.calibrate("sample", ("xy",), weights=weights, num_samples=3)
