@@ -51,9 +51,11 @@ def main(argv) -> int:
   shown = {"held-out": real.holdout[:count], f"generated, {f.sampler}, {f.num_evaluations} evaluations": images}
   save_figure(mosaics(shown, num_columns=columns, max_images=count, inches=max(5.0, 0.3 * columns)), out / "mosaic.png",
               dpi=110 if columns < 20 else 220)
-  chi2 = {"generated": compare(real.holdout, images), "training": compare(real.holdout, real.training[:len(images)])}
-  samples = {"generated": pixel_statistics(images), "training": pixel_statistics(real.training[:len(images)])}
-  held = pixel_statistics(real.holdout)
+  cut = {"threshold_mev": info["threshold_mev"]}
+  samples = {"generated": images, "training": real.training[:len(images)]}
+  chi2 = {name: compare(real.holdout, x, **cut) for name, x in samples.items()}
+  samples = {name: pixel_statistics(x, **cut) for name, x in samples.items()}
+  held = pixel_statistics(real.holdout, **cut)
   save_figure(statistics_figure(held, samples, chi2), out / "statistics.png")
   lines = [f"{info['step']} training steps, {f.sampler}, {f.num_evaluations} evaluations, {1e3 * seconds:.1f} ms an image, "
            f"{len(real.holdout)} held-out images", "",
