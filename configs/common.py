@@ -13,6 +13,11 @@ def protons64_image() -> dict:
   return dict(num_pixels=64, pitch_mm=3.0, sigma_mm=1.35, threshold_mev=0.005)
 
 
+def events512_image(num_pixels: int = 512) -> dict:
+  """Whole interactions: pixels as large as the 3 mm voxels, unsmeared; the cut of metrics.pixels.ANALYSIS_THRESHOLD_MEV."""
+  return dict(num_pixels=num_pixels, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
+
+
 def track_frame() -> dict:
   """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see data/frames.py)."""
   return dict(num_along=64, num_across=32, pitch_mm=2.0, sigma_mm=0.8, start_mm=-24.0, threshold_mev=0.001)

@@ -2,7 +2,6 @@
 
 Keys of a config block are the keyword arguments of its builder, one to one.
 """
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +9,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import emd as emd_lib, pretrained, samplers, time_grids
-from lartpc_jax.config_blocks import call_with, pick, section
+from lartpc_jax import emd as emd_lib, pretrained
+from lartpc_jax.config_blocks import call_with, section
 from lartpc_jax.config_estimator import estimator_task_of
+from lartpc_jax.config_images import IMAGE_TASK_KEYS, IMAGE_TASKS
+from lartpc_jax.config_models import (
+  build_autoencoder,
+  build_denoiser,
+  build_emd_batch,
+  build_geometry,
+  build_latent_space,
+  build_sampler,
+  build_sde,
+  check_fields,
+  check_fit,
+  load_checked,
+)
 from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline, sources
 from lartpc_jax.data.charge import make_charge_transform
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.frames import TrackFrame, remaining_sigma_mm
+from lartpc_jax.data.frames import TrackFrame
 from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
@@ -24,17 +36,11 @@ from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.gradients import default_mode
 from lartpc_jax.inference.infer import Infer, Settings, make_infer
 from lartpc_jax.inference.objective import Objective, make_objective
-from lartpc_jax.latent import LatentScale, LatentSpace, make_latent_space
 from lartpc_jax.networks import api as networks
-from lartpc_jax.pixel_generator import PixelDiffusion
 from lartpc_jax.plotting.images import image_rows, label_rows, momentum_titles
-from lartpc_jax.plotting.pixels import mosaics
-from lartpc_jax.score import PREDICTIONS
-from lartpc_jax.sde import SDE, SDES
 from lartpc_jax.train.autoencoder import autoencoder_task
 from lartpc_jax.train.classifier import cnn_fit_predict
 from lartpc_jax.train.latent_diffusion import latent_diffusion_task
-from lartpc_jax.train.pixel_diffusion import make_objective as make_pixel_objective, pixel_diffusion_task
 from lartpc_jax.train.run_config import plain
 from lartpc_jax.train.segmentation import Segmenter, make_segmenter, segmentation_task
 from lartpc_jax.train.task import Task
@@ -44,56 +50,10 @@ SSNET = "ssnet64"     # the segmentation network that ships with the package
 FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
 
 
-def build_sde(values: dict) -> SDE:
-  """SDE of a config block `sde`."""
-  function, rest = pick(SDES, "sde", values)
-  return call_with(function, "sde", rest)
-
-
-def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 8, sigma_min: float = 0.02,
-                  sigma_max: float = 80.0, rho: float = 7.0, remat: bool = False) -> Callable:
-  """Sampler of a config block `sampler`, on a Karras grid."""
-  times = time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
-  return samplers.make_sampler(name, sde, times, remat=remat)
-
-
-def build_pixel_sampler(sde: SDE, *, name: str, num_evaluations: int = 20, uniform: bool = False, t_min: float = 1e-3,
-                        sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0, progress: Callable | None = None,
-                        **knobs) -> Callable:
-  """The sampler `name` with at most num_evaluations network evaluations; `knobs` are those of the sampler.
-
-  Its times are those of a Karras grid, or uniform from 1 to t_min. An adaptive sampler takes what it needs.
-  Raises ValueError naming an unknown sampler or knob, or too few evaluations.
-  """
-  allowed = inspect.signature(samplers.SAMPLERS[name]).parameters if name in samplers.SAMPLERS else knobs
-  for key in sorted(set(knobs) - set(allowed)):
-    raise ValueError(f"Sampler {name!r} takes no option {key!r}; it takes {sorted(set(allowed) - {'sde', 'times'})}.")
-  counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
-  known = samplers.num_evaluations(name, 1, **counted)
-  num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
-  times = (time_grids.uniform_grid(num_steps, t_min=t_min) if uniform else
-           time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho))
-  return samplers.make_sampler(name, sde, times, **knobs, **({} if progress is None else {"progress": progress}))
-
-
-def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:
-  """Autoencoder of a config block `network`; Raises ValueError naming an unknown key."""
-  from lartpc_jax.networks.autoencoder import Autoencoder
-  _check_fields(Autoencoder, values)
-  return networks.make_autoencoder(**values)
-
-
-def build_denoiser(values: dict) -> networks.DenoiserNetwork:
-  """Latent denoiser of a config block `network`. Raises ValueError naming an unknown key."""
-  from lartpc_jax.networks.unet import LatentUNet
-  _check_fields(LatentUNet, values)
-  return networks.make_latent_unet(**values)
-
-
 def build_ssnet(values: dict) -> networks.SegmentationNetwork:
   """Segmentation network of a config block `network`. Raises ValueError naming an unknown key."""
   from lartpc_jax.networks.ssnet import SSNet
-  _check_fields(SSNet, values)
+  check_fields(SSNet, values)
   return networks.make_ssnet(**values)
 
 
@@ -105,9 +65,9 @@ def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dic
     ValueError: naming the file that is truncated or does not fit.
   """
   directory = pretrained.bundled_directory(SSNET) if directory is None else Path(directory)
-  params, info = pretrained.load_fields(directory, "ssnet", ("network", "charge", "classes", "shape"))
+  params, info = load_checked(directory, "ssnet", ("network", "charge", "classes", "shape"))
   network, shape = build_ssnet(info["network"]), tuple(info["shape"])
-  pretrained.check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "ssnet")
+  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "ssnet")
   stage = int(np.log2(shape[0] // FEATURE_PIXELS // info["network"].get("stem", 1)))
   transform = call_with(make_charge_transform, "charge", info["charge"])
   return make_segmenter(network, params, transform, classes=tuple(info["classes"]), stage=stage), info
@@ -116,13 +76,6 @@ def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dic
 def build_image_classifier(**kwargs) -> Callable:
   """fit_predict of the image classifier for `metrics.c2st`; keywords of `train.classifier.cnn_fit_predict`."""
   return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), **kwargs)
-
-
-def _check_fields(module, values: dict) -> None:
-  allowed = sorted(set(module.__dataclass_fields__) - {"parent", "name"})
-  for key, value in values.items():
-    if key not in allowed:
-      raise ValueError(f"Unknown config key network.{key} = {value!r}; allowed: {allowed}.")
 
 
 def build_batches(*, spec: ImageSpec, frame: TrackFrame, seed: int, path: str, num_holdout: int, batch_size: int,
@@ -167,40 +120,6 @@ def build_image_batches(*, spec: ImageSpec, seed: int, rows: sources.ImageRows, 
   return batch_fn, sources.read_images(held, np.arange(min(NUM_EVALUATION_IMAGES, held.num * len(held.views))))
 
 
-def build_geometry(config: Mapping) -> tuple[ImageSpec, TrackFrame]:
-  """Detector images and track frame of the config blocks `image` and `frame`.
-
-  Raises:
-    ValueError: naming a missing or unknown key, or a track frame that smears more than the detector.
-  """
-  spec = call_with(ImageSpec, "image", section(config, "image"))
-  frame = call_with(TrackFrame, "frame", section(config, "frame"))
-  remaining_sigma_mm(frame, spec)
-  return spec, frame
-
-
-def build_window(info: Mapping) -> ImageSpec | TrackFrame:
-  """Geometry of the images that an autoencoder was trained on: the track frame, or detector pixels where `frame` is None."""
-  if info["frame"] is None:
-    return call_with(ImageSpec, "image", section(info, "image"))
-  return build_geometry(info)[1]
-
-
-def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
-  """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
-  params, info = pretrained.load_fields(directory, "autoencoder", ("network", "latent", "charge", "image", "frame"))
-  network = build_autoencoder(info["network"])
-  window = build_window(info)
-  wanted = jax.eval_shape(lambda: network.init(jax.random.key(0), window.shape))
-  pretrained.check_fit(params, wanted, directory, "autoencoder")
-  scale = LatentScale(*(jnp.asarray(info["latent"][name], jnp.float32) for name in ("shift", "scale")))
-  space = make_latent_space(network.encode, network.decode, params, scale,
-                            transform=call_with(make_charge_transform, "charge", info["charge"]),
-                            threshold_mev=window.threshold_mev)
-  shape = jax.eval_shape(space.encode, jnp.zeros((1, *window.shape))).shape[1:]
-  return space, shape, info
-
-
 def _state_shape(latent_shape: tuple[int, int, int]) -> tuple[int, int, int]:
   """Latents, and a plane for the charge."""
   h, w, c = latent_shape
@@ -215,13 +134,13 @@ def build_diffusion(directory: str | Path | None = None) -> tuple[Diffusion, dic
     ValueError: naming the file that is truncated or does not fit.
   """
   directory = pretrained.bundled_directory() if directory is None else Path(directory)
-  params, info = pretrained.load_fields(directory, "diffusion", (
+  params, info = load_checked(directory, "diffusion", (
       "network", "sde", "momentum_scale_mev", "kinetic_range_mev", "charge_ratio"))
   space, shape, autoencoder = build_latent_space(directory)
   spec, frame = build_geometry(autoencoder)
   shape = _state_shape(shape)
   network = build_denoiser(info["network"])
-  pretrained.check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "diffusion")
+  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "diffusion")
   return Diffusion(apply=network.apply, params=jax.tree.map(jnp.asarray, params), sde=build_sde(info["sde"]),
                    latent=space, frame=frame, spec=spec, latent_shape=shape,
                    charge_ratio=call_with(ChargeRatio, "charge_ratio", info["charge_ratio"]), sigma_data=1.0,
@@ -232,11 +151,6 @@ def build_diffusion(directory: str | Path | None = None) -> tuple[Diffusion, dic
 def build_condition(*, momentum_scale_mev: float, kinetic_range_mev: Sequence[float]) -> dict:
   """Block `condition` of a config: the momentum that the network sees as 1, and the energies of the data."""
   return {"momentum_scale_mev": momentum_scale_mev, "kinetic_range_mev": tuple(kinetic_range_mev)}
-
-
-def _emd_batch() -> Callable:
-  distance = emd_lib.make_emd(**emd_lib.REPORTING)
-  return jax.jit(jax.vmap(lambda a, b: distance.emd(a, b).value))
 
 
 def _geometry_info(spec: ImageSpec, frame: TrackFrame | None) -> dict:
@@ -264,7 +178,7 @@ def _autoencoder_task(config: dict) -> Task:
 
   return call_with(autoencoder_task, "loss", section(config, "loss"), network=build_autoencoder(values),
                    transform=transform, threshold_mev=window.threshold_mev, shape=window.shape,
-                   batch_fn=batch_fn, holdout_batch=holdout, emd=_emd_batch(), export=export,
+                   batch_fn=batch_fn, holdout_batch=holdout, emd=build_emd_batch(), export=export,
                    figure=lambda x, y: image_rows({"data": x, "decoded": y}))
 
 
@@ -296,7 +210,7 @@ def _diffusion_task(config: dict) -> Task:
   if config.get("init_from"):
     network = network._replace(init=_released_init(config["init_from"], values))
   return call_with(latent_diffusion_task, "loss", section(config, "loss"), network=network, diffusion=diffusion,
-                   batch_fn=batch_fn, holdout=holdout, emd=_emd_batch(), export=export,
+                   batch_fn=batch_fn, holdout=holdout, emd=build_emd_batch(), export=export,
                    sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=sde),
                    figure=lambda x, y, p: image_rows({"Geant4": x, "generated": y}, titles=momentum_titles(p)))
 
@@ -335,79 +249,15 @@ def _ssnet_task(config: dict) -> Task:
                    figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))
 
 
-def build_pixel_network(values: dict) -> networks.DenoiserNetwork:
-  """Pixel U-Net of a config block `network`. Raises ValueError naming an unknown key."""
-  from lartpc_jax.networks.ncsnpp import NCSNpp
-  _check_fields(NCSNpp, values)
-  return networks.make_ncsnpp(**values)
-
-
-def build_crops(*, path: str, num_holdout_events: int, batch_size: int, num_evaluation: int, seed: int
-                ) -> tuple[Callable, crops_lib.Crops, np.ndarray]:
-  """batch_fn over the training crops of a config block `data`, those crops, and the first held-out images in MeV."""
-  crops = crops_lib.open_crops(path)
-  train = crops_lib.split_crops(crops, "train", num_holdout_events=num_holdout_events)
-  holdout = crops_lib.split_crops(crops, "holdout", num_holdout_events=num_holdout_events)
-  batch_fn = crops_lib.make_crop_batches(train, batch_size=batch_size, seed=seed)
-  return batch_fn, train, crops_lib.images_mev(holdout, slice(num_evaluation))
-
-
-def _prediction(*, name: str = "edm", sigma_data: float = 1.0) -> dict:
-  if name not in PREDICTIONS:
-    raise ValueError(f"Unknown config value prediction.name = {name!r}; allowed: {sorted(PREDICTIONS)}.")
-  return {"prediction": name, "sigma_data": sigma_data}
-
-
-def _pixel_task(config: dict) -> Task:
-  batch_fn, train, holdout = call_with(build_crops, "data", section(config, "data"), seed=config["seed"])
-  transform = call_with(make_charge_transform, "charge", section(config, "charge"))
-  scale = crops_lib.measure_state_scale(train, transform)
-  network, sde = build_pixel_network(section(config, "network")), build_sde(section(config, "sde"))
-  shape = tuple(holdout.shape[1:])
-  diffusion = PixelDiffusion(network.apply, None, sde, shape, transform, scale, config["threshold_mev"],
-                             **call_with(_prediction, "prediction", section(config, "prediction")))
-
-  def export(params, directory, done):
-    pretrained.save_weights(directory, "pixels", params, {
-        **{name: section(config, name) for name in ("network", "sde", "charge", "prediction", "sampler")},
-        "threshold_mev": config["threshold_mev"], "scale": scale._asdict(), "shape": shape, "step": done["step"],
-        "num_holdout_events": config["data"]["num_holdout_events"]})
-
-  return pixel_diffusion_task(
-      network, diffusion, batch_fn=batch_fn, holdout=holdout, export=export,
-      objective=call_with(make_pixel_objective, "loss", section(config, "loss"), network=network, diffusion=diffusion),
-      sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=sde),
-      figure=lambda real, fake: mosaics({"Geant4": real, "generated": fake}))
-
-
-def build_pixel_diffusion(directory: str | Path) -> tuple[PixelDiffusion, dict]:
-  """The trained pixel model in `directory`, and the JSON beside it.
-
-  Raises:
-    FileNotFoundError: naming the missing file.
-    ValueError: naming the file that is truncated or does not fit.
-  """
-  params, info = pretrained.load_fields(directory, "pixels", (
-      "network", "sde", "charge", "prediction", "threshold_mev", "scale", "shape"))
-  network, shape = build_pixel_network(info["network"]), tuple(info["shape"])
-  pretrained.check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), (*shape, 1))), directory, "pixels")
-  return PixelDiffusion(
-      network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape,
-      call_with(make_charge_transform, "charge", info["charge"]),
-      call_with(crops_lib.StateScale, "scale", info["scale"]), info["threshold_mev"],
-      **call_with(_prediction, "prediction", info["prediction"])), info
-
-
-TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task, "pixel_diffusion": _pixel_task,
-         "ssnet": _ssnet_task, "estimator": estimator_task_of}
+TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task, "ssnet": _ssnet_task,
+         "estimator": estimator_task_of, **IMAGE_TASKS}
 COMMON_KEYS = {"task", "seed", "image", "frame", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
              "latent_diffusion": COMMON_KEYS | {"condition", "sde", "sampler", "charge_ratio", "autoencoder",
                                                  "init_from"},
              "estimator": (COMMON_KEYS - {"frame", "loss"}) | {"views", "kinetic_range_mev"},
              "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"},
-             "pixel_diffusion": (COMMON_KEYS - {"image", "frame"}) | {"charge", "threshold_mev", "prediction", "sde",
-                                                                      "sampler"}}
+             **{task: (COMMON_KEYS - {"image", "frame"}) | keys for task, keys in IMAGE_TASK_KEYS.items()}}
 
 
 def build_task(config: Mapping) -> Task:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lartpc_jax import pretrained
 from lartpc_jax.config_blocks import call_with, section
+from lartpc_jax.config_models import check_fields, check_fit, load_checked
 from lartpc_jax.data import pipeline, sources
 from lartpc_jax.data.events import Events
 from lartpc_jax.data.images import check_views
@@ -43,10 +44,7 @@ def build_view_batches(*, seed: int, views: tuple[str, ...], spec: ImageSpec, pa
 def build_density(values: Mapping) -> networks.EstimatorNetwork:
   """Network of a config block `network`. Raises ValueError naming an unknown key."""
   from lartpc_jax.networks.estimator import MixtureDensity
-  allowed = sorted(set(MixtureDensity.__dataclass_fields__) - {"parent", "name"})
-  for key, value in values.items():
-    if key not in allowed:
-      raise ValueError(f"Unknown config key network.{key} = {value!r}; allowed: {allowed}.")
+  check_fields(MixtureDensity, values)
   return networks.make_mixture_density(**values)
 
 
@@ -78,11 +76,11 @@ def build_estimator(num_views: int, directory: str | Path | None = None) -> tupl
     raise ValueError(f"There are estimators of {sorted(NAMES)} views; got {num_views}.")
   directory = pretrained.bundled_directory() if directory is None else Path(directory)
   name = NAMES[num_views]
-  params, info = pretrained.load_fields(directory, name, ("network", "image", "kinetic_range_mev"))
+  params, info = load_checked(directory, name, ("network", "image", "kinetic_range_mev"))
   network, spec = build_density(info["network"]), call_with(ImageSpec, "image", info["image"])
   views = ("xy", "xz")[:num_views]
   count = jax.eval_shape(lambda x: observe(x, views, spec).features, jnp.zeros((1, num_views, *spec.shape))).shape[1]
-  pretrained.check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), count)), directory, name)
+  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), count)), directory, name)
   return make_estimator(network.apply, jax.tree.map(jnp.asarray, params), num_views=num_views,
                         kinetic_range_mev=tuple(info["kinetic_range_mev"]), spec=spec), info
 

@@ -2,6 +2,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -57,3 +58,40 @@ def make_latent_space(encode: Callable, decode: Callable, params: Params, scale:
     return jnp.where(images >= threshold_mev, images, 0.0)
 
   return LatentSpace(encode_images, decode_images)
+
+
+def decode_in_tiles(decode: Callable, *, tile: int, reach: int) -> Callable:
+  """The same decoder, working on one square of latents after another: memory follows the tile, not the image.
+
+  Each tile is decoded with `reach` latents around it that are cut off afterwards, so that the result is that of the whole
+  where the decoder is convolutional and sees no further; windows at the edge of the image end there, as the whole does.
+
+  Args:
+    decode: z [b h w c] -> images [b s h, s w].
+    tile: latents a side of a tile; it must divide h and w.
+    reach: latents that a decoded pixel depends on beyond its own, on each side; `decoder_reach` of the network.
+  Raises:
+    ValueError: if tile or reach is out of range, or (when called) tile does not divide h and w.
+  Differentiable as `decode` is.
+  """
+  if tile < 1 or reach < 0:
+    raise ValueError(f"Tiles need tile >= 1 and reach >= 0; got {tile=}, {reach=}.")
+
+  def tiled(z: Float[Array, "b h w c"]) -> Float[Array, "b n m"]:
+    b, h, w, c = z.shape
+    if h % tile or w % tile:
+      raise ValueError(f"tile = {tile} must divide the latents {h} x {w}.")
+    window = tuple(min(tile + 2 * reach, size) for size in (h, w))
+    places = jnp.stack(jnp.meshgrid(jnp.arange(h // tile), jnp.arange(w // tile), indexing="ij"), -1).reshape(-1, 2) * tile
+    limits = jnp.array([h - window[0], w - window[1]])
+    stem = jax.eval_shape(decode, z).shape[1] // h
+
+    def one(place):
+      start = jnp.clip(place - reach, 0, limits)
+      images = decode(jax.lax.dynamic_slice(z, (0, start[0], start[1], 0), (b, *window, c)))
+      inner = (place - start) * stem
+      return jax.lax.dynamic_slice(images, (0, inner[0], inner[1]), (b, tile * stem, tile * stem))
+
+    tiles = jax.lax.map(one, places).reshape(h // tile, w // tile, b, tile * stem, tile * stem)
+    return tiles.transpose(2, 0, 3, 1, 4).reshape(b, h * stem, w * stem)
+  return tiled

@@ -86,26 +86,6 @@ def load_weights(directory: str | os.PathLike, name: str) -> tuple[Params, dict]
   return unflatten(flat), info
 
 
-def load_fields(directory: str | os.PathLike, name: str, keys: tuple[str, ...]) -> tuple[Params, dict]:
-  """Like `load_weights`; raises ValueError too if the JSON lacks one of `keys`."""
-  params, info = load_weights(directory, name)
-  missing = [key for key in keys if key not in info]
-  if missing:
-    raise ValueError(f"{Path(directory) / name}.json: lacks {missing}; it holds {sorted(info)}.")
-  return params, info
-
-
-def check_fit(params: Params, wanted, directory: str | os.PathLike, name: str) -> None:
-  """Raises ValueError naming the file and the first array whose shape is not that of `wanted`, what the network needs."""
-  shapes = lambda tree: {jax.tree_util.keystr(path): tuple(leaf.shape)
-                         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-  stored, wanted = shapes(params), shapes(wanted)
-  for key in sorted(stored.keys() | wanted.keys()):
-    if stored.get(key) != wanted.get(key):
-      raise ValueError(f"{Path(directory) / name}.npz does not fit the network of {name}.json: {key} is "
-                       f"{stored.get(key)}, the network needs {wanted.get(key)}.")
-
-
 def copy_weights(source: str | os.PathLike, target: str | os.PathLike, name: str) -> None:
   """Copies `name`.npz and `name`.json from directory `source` to `target`, each whole or not at all."""
   for suffix in ("npz", "json"):

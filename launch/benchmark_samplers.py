@@ -45,11 +45,11 @@ def row_of(name, evaluations, images, chi2, seconds) -> dict:
 
 def main(argv) -> int:
   del argv
-  from lartpc_jax import config as config_lib
+  from lartpc_jax.config_images import build_image_diffusion
   from lartpc_jax.metrics.pixels import compare
   from lartpc_jax.runs import pixels
   f = flags.FLAGS
-  diffusion, info = config_lib.build_pixel_diffusion(f.weights)
+  diffusion, info = build_image_diffusion(f.weights)
   jobs = [(name, int(n), f.num, False) for n in f.evaluations for name in f.samplers]
   jobs += [("euler_maruyama", 1000, f.num_published, True)] if f.num_published else []
   real = pixels.load_real(f.data, info, 1_000_000)

@@ -22,6 +22,8 @@ flags.DEFINE_string("sampler", "dpm_solver_pp_2m", "Name of the sampler, see lar
 flags.DEFINE_integer("num_evaluations", 20, "Network evaluations an image, at most.", lower_bound=2)
 flags.DEFINE_bool("uniform", False, "Equal steps in time instead of those of Karras et al. 2022.")
 flags.DEFINE_integer("chunk_size", 64, "Images a device draws at once.", lower_bound=1)
+flags.DEFINE_integer("tile", 0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.",
+                     lower_bound=0)
 flags.DEFINE_integer("grid", 5000, "Images in each mosaic, at most.", lower_bound=1)
 flags.DEFINE_integer("columns", 0, "Columns of the mosaics; 0: a square.", lower_bound=0)
 flags.DEFINE_integer("seed", 0, "Seed of the noise.")
@@ -29,14 +31,14 @@ flags.DEFINE_integer("seed", 0, "Seed of the noise.")
 
 def main(argv) -> int:
   del argv
-  from lartpc_jax import config as config_lib
+  from lartpc_jax.config_images import build_image_diffusion
   from lartpc_jax.metrics.pixels import compare, pixel_statistics
   from lartpc_jax.plotting.pixel_statistics import statistics_figure
   from lartpc_jax.plotting.pixels import mosaics
   from lartpc_jax.runs import pixels
   from lartpc_jax.runs.pictures import save_figure
   f = flags.FLAGS
-  diffusion, info = config_lib.build_pixel_diffusion(f.weights)
+  diffusion, info = build_image_diffusion(f.weights, tile=f.tile)
   real = pixels.load_real(f.data, info, 1_000_000)
   with cli.progress_bar(f.num, description="draw", unit="image") as bar:
     images, seconds = pixels.draw_images(diffusion, f.num, seed=f.seed, chunk_size=min(f.chunk_size, f.num),
@@ -51,9 +53,11 @@ def main(argv) -> int:
   shown = {"held-out": real.holdout[:count], f"generated, {f.sampler}, {f.num_evaluations} evaluations": images}
   save_figure(mosaics(shown, num_columns=columns, max_images=count, inches=max(5.0, 0.3 * columns)), out / "mosaic.png",
               dpi=110 if columns < 20 else 220)
-  chi2 = {"generated": compare(real.holdout, images), "training": compare(real.holdout, real.training[:len(images)])}
-  samples = {"generated": pixel_statistics(images), "training": pixel_statistics(real.training[:len(images)])}
-  held = pixel_statistics(real.holdout)
+  cut = {"threshold_mev": info["threshold_mev"]}
+  samples = {"generated": images, "training": real.training[:len(images)]}
+  chi2 = {name: compare(real.holdout, x, **cut) for name, x in samples.items()}
+  samples = {name: pixel_statistics(x, **cut) for name, x in samples.items()}
+  held = pixel_statistics(real.holdout, **cut)
   save_figure(statistics_figure(held, samples, chi2), out / "statistics.png")
   lines = [f"{info['step']} training steps, {f.sampler}, {f.num_evaluations} evaluations, {1e3 * seconds:.1f} ms an image, "
            f"{len(real.holdout)} held-out images", "",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import crops64_score
-from lartpc_jax import config as config_lib
+from lartpc_jax import config_models
 from lartpc_jax.networks import api, ncsnpp
 
 TINY = dict(features=8, multipliers=[1, 2], num_blocks=1, attention_sizes=[4], stem=2)
@@ -24,7 +24,7 @@ def count(network, shape):
 
 def test_the_published_network_has_its_published_size():
   """62.7 million parameters (Phys. Rev. D 109, 072011)."""
-  network = config_lib.build_pixel_network(crops64_score.get_config("published").network.to_dict())
+  network = config_models.build_pixel_network(crops64_score.get_config("published").network.to_dict())
   assert round(count(network, (64, 64, 1)) / 1e6, 1) == 62.7
 
 

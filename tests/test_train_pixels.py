@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from configs import crops64_score
-from lartpc_jax import config as lib
-from lartpc_jax.pixel_generator import from_state, make_draw, pixel_denoiser, to_state
+from lartpc_jax import config as lib, config_images, config_models
+from lartpc_jax.pixel_generator import image_denoiser, make_draw
 from lartpc_jax.runs import pixels as runs
 from tests.brief_training import train_briefly
 
@@ -50,12 +50,12 @@ def test_evaluation_and_pictures(trained):
 
 def test_exported_weights_draw_the_same_images(trained):
   task, _, after, directory = trained
-  diffusion, info = lib.build_pixel_diffusion(directory)
+  diffusion, info = config_images.build_pixel_diffusion(directory)
   assert info["step"] == 30 and info["num_holdout_events"] == 16
   images = np.abs(np.random.default_rng(0).normal(size=(2, 64, 64))).astype(np.float32)
-  state = to_state(diffusion, jnp.asarray(images))
-  np.testing.assert_allclose(from_state(diffusion, state), np.where(images >= 0.1, images, 0.0), atol=1e-4)
-  sampler = lib.build_pixel_sampler(diffusion.sde, name="ancestral", num_evaluations=4)
+  state = diffusion.space.encode(jnp.asarray(images))
+  np.testing.assert_allclose(diffusion.space.decode(state), np.where(images >= 0.1, images, 0.0), atol=1e-4)
+  sampler = config_models.build_pixel_sampler(diffusion.sde, name="ancestral", num_evaluations=4)
   live = make_draw(diffusion._replace(params=after), sampler, 2)
   stored = make_draw(diffusion, sampler, 2)
   a, b = jax.jit(live)(jax.random.key(0)), jax.jit(stored)(jax.random.key(0))
@@ -65,7 +65,7 @@ def test_exported_weights_draw_the_same_images(trained):
 
 @pytest.mark.slow
 def test_one_by_one_steps_equal_the_whole_program(trained):
-  diffusion, _ = lib.build_pixel_diffusion(trained[3])
+  diffusion, _ = config_images.build_pixel_diffusion(trained[3])
   knobs = dict(name="heun", num_evaluations=7, seed=5, chunk_size=2)
   whole, seconds = runs.draw_images(diffusion, 3, **knobs)
   steps, _ = runs.draw_images(runs.compile_network(diffusion, 2), 3, one_by_one=True, **knobs)
@@ -85,10 +85,10 @@ def test_other_objectives_build_and_are_finite(name, prediction):
 
 @pytest.mark.slow
 def test_a_fresh_edm_network_denoises_by_its_skip(trained):
-  diffusion, _ = lib.build_pixel_diffusion(trained[3])
+  diffusion, _ = config_images.build_pixel_diffusion(trained[3])
   fresh = diffusion._replace(params=trained[1])
   x = jnp.ones((1, 64, 64, 1))
-  np.testing.assert_allclose(pixel_denoiser(fresh)(x, jnp.array([2.0])), 0.2 * x, rtol=1e-5)  # 1 / (1 + 4)
+  np.testing.assert_allclose(image_denoiser(fresh)(x, jnp.array([2.0])), 0.2 * x, rtol=1e-5)  # 1 / (1 + 4)
 
 
 @pytest.mark.parametrize("key,value,match", [
@@ -108,11 +108,11 @@ def test_bad_config_values_are_named(key, value, match):
 def test_bad_sampler_options_are_named():
   sde = lib.build_sde({"name": "vp"})
   with pytest.raises(ValueError, match="Sampler 'ddim' takes no option 'snr'"):
-    lib.build_pixel_sampler(sde, name="ddim", snr=0.1)
+    config_models.build_pixel_sampler(sde, name="ddim", snr=0.1)
   with pytest.raises(ValueError, match="Unknown sampler 'none'"):
-    lib.build_pixel_sampler(sde, name="none")
+    config_models.build_pixel_sampler(sde, name="none")
   with pytest.raises(ValueError, match="2 evaluations are no step of sampler 'heun'"):
-    lib.build_pixel_sampler(sde, name="heun", num_evaluations=2)
+    config_models.build_pixel_sampler(sde, name="heun", num_evaluations=2)
 
 
 @pytest.mark.slow

@@ -63,14 +63,8 @@ def interaction_image(events: Interactions, number: int, *, view: str = "xy", sp
   A voxel's charge goes into the pixel of its centre, unsmeared: exact where pixels are as large as voxels. A pixel has the
   class with the most charge in it; pixels below spec.threshold_mev are zero, and background. Charge outside is lost.
   """
-  rows = slice(events.offsets[number], events.offsets[number + 1])
-  first, second, _ = view_axes(view)
-  centre_mm = (events.voxel[rows].astype(np.float64)[:, [first, second]] + 0.5) * events.voxel_mm
-  pixel = np.floor(centre_mm / spec.pitch_mm + spec.num_pixels / 2).astype(np.int64)
-  inside = np.all((pixel >= 0) & (pixel < spec.num_pixels), axis=1)
-  flat = np.ravel_multi_index(tuple(pixel[inside].T), spec.shape)
+  rows, inside, pixels, place = _project(events, number, view, spec)
   label, energy = events.label[rows][inside].astype(np.int64), events.edep_mev[rows][inside].astype(np.float64)
-  pixels, place = np.unique(flat, return_inverse=True)  # few of the n^2 are lit
   by_class = np.bincount(place * NUM_CLASSES + label, energy, minlength=len(pixels) * NUM_CLASSES)
   by_class = by_class.reshape(-1, NUM_CLASSES)
   total = by_class.sum(axis=1)
@@ -79,3 +73,23 @@ def interaction_image(events: Interactions, number: int, *, view: str = "xy", sp
   image.reshape(-1)[pixels[lit]] = total[lit]
   classes.reshape(-1)[pixels[lit]] = by_class[lit].argmax(axis=1)
   return image, classes
+
+
+def lit_pixels(events: Interactions, number: int, *, view: str = "xy", spec: ImageSpec = PROTONS512
+               ) -> tuple[np.ndarray, np.ndarray]:
+  """Pixels [k 2] of the picture of `interaction_image` that are not zero, and their charge [k] in MeV."""
+  rows, inside, pixels, place = _project(events, number, view, spec)
+  total = np.bincount(place, events.edep_mev[rows][inside].astype(np.float64), minlength=len(pixels))
+  lit = total >= spec.threshold_mev
+  return np.stack(np.unravel_index(pixels[lit], spec.shape), axis=1), total[lit].astype(np.float32)
+
+
+def _project(events: Interactions, number: int, view: str, spec: ImageSpec):
+  """Rows of the event's voxels, which lie in the window, the pixels of those (flat, each once), and which one is whose."""
+  rows = slice(events.offsets[number], events.offsets[number + 1])
+  first, second, _ = view_axes(view)
+  centre_mm = (events.voxel[rows].astype(np.float64)[:, [first, second]] + 0.5) * events.voxel_mm
+  pixel = np.floor(centre_mm / spec.pitch_mm + spec.num_pixels / 2).astype(np.int64)
+  inside = np.all((pixel >= 0) & (pixel < spec.num_pixels), axis=1)
+  flat = np.ravel_multi_index(tuple(pixel[inside].T), spec.shape)
+  return rows, inside, *np.unique(flat, return_inverse=True)  # few of the n^2 are lit

@@ -19,6 +19,7 @@ class AutoencoderNetwork(NamedTuple):
   init: Callable    # (key, (h, w)) -> params
   encode: Callable  # (params, y [b h w 1]) -> mean, logvar [b h/stem w/stem c]
   decode: Callable  # (params, z) -> y
+  decoder_reach: int = 0  # latents that a decoded pixel depends on beyond its own, on each side
 
 
 class DenoiserNetwork(NamedTuple):
@@ -52,7 +53,8 @@ def make_autoencoder(**kwargs) -> AutoencoderNetwork:
   return AutoencoderNetwork(
       init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
       encode=lambda params, y: module.apply({"params": params}, y, method="encode"),
-      decode=lambda params, z: module.apply({"params": params}, z, method="decode"))
+      decode=lambda params, z: module.apply({"params": params}, z, method="decode"),
+      decoder_reach=2 * module.num_decoder_blocks + 2)  # 3x3 convolutions: two a block, one before and one after
 
 
 def make_latent_unet(**kwargs) -> DenoiserNetwork:

@@ -40,15 +40,17 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-  """Encoder and decoder with one set of parameters."""
+  """Encoder and decoder with one set of parameters. encoder_features 0: as many as `features`."""
   latent_channels: int = 8
   stem: int = 8
   features: int = 128
   num_encoder_blocks: int = 2
   num_decoder_blocks: int = 3
+  encoder_features: int = 0
 
   def setup(self):
-    self.encoder = Encoder(self.latent_channels, self.stem, self.features, self.num_encoder_blocks)
+    self.encoder = Encoder(self.latent_channels, self.stem, self.encoder_features or self.features,
+                           self.num_encoder_blocks)
     self.decoder = Decoder(self.stem, self.features, self.num_decoder_blocks)
 
   def encode(self, x):

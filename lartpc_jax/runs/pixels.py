@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.config import build_pixel_sampler
+from lartpc_jax.config_models import build_pixel_sampler
 from lartpc_jax.data.crops import images_mev, open_crops, split_crops
 from lartpc_jax.metrics.histograms import Chi2
 from lartpc_jax.metrics.pixels import compare
-from lartpc_jax.pixel_generator import PixelDiffusion, make_draw
+from lartpc_jax.pixel_generator import ImageDiffusion, make_draw
 
 
 class RealImages(NamedTuple):
@@ -32,12 +32,12 @@ def load_real(path: str | Path, info: dict, num: int) -> RealImages:
   return RealImages(cut(images_mev(holdout, slice(num))), cut(images_mev(training, chosen)))
 
 
-def compile_network(diffusion: PixelDiffusion, num: int) -> PixelDiffusion:
+def compile_network(diffusion: ImageDiffusion, num: int) -> ImageDiffusion:
   """The same model with its network compiled once for batches of `num`, for many samplers that differ in their steps.
 
   Use it under `jax.disable_jit()`: the steps then run one by one around the compiled network.
   """
-  x, c_noise = jnp.zeros((num, *diffusion.shape, 1)), jnp.zeros(num)
+  x, c_noise = jnp.zeros((num, *diffusion.state_shape)), jnp.zeros(num)
   compiled = jax.jit(lambda params, x, c: diffusion.apply(params, x, c, None)).lower(diffusion.params, x, c_noise).compile()
 
   def apply(params, x, c_noise, cond):
@@ -47,7 +47,7 @@ def compile_network(diffusion: PixelDiffusion, num: int) -> PixelDiffusion:
   return diffusion._replace(apply=apply)
 
 
-def draw_images(diffusion: PixelDiffusion, num: int, *, seed: int = 0, chunk_size: int = 64, one_by_one: bool = False,
+def draw_images(diffusion: ImageDiffusion, num: int, *, seed: int = 0, chunk_size: int = 64, one_by_one: bool = False,
                 update: Callable = lambda done: None, **sampler) -> tuple[np.ndarray, float]:
   """`num` images [n h w] in MeV and the seconds that an image took, without compilation.
 
@@ -58,7 +58,7 @@ def draw_images(diffusion: PixelDiffusion, num: int, *, seed: int = 0, chunk_siz
     chunk_size: images a device draws at once.
     one_by_one: run the steps of the sampler one by one instead of as one program.
     update: called with the number of finished images.
-    **sampler: see `config.build_pixel_sampler`.
+    **sampler: see `config_models.build_pixel_sampler`.
   """
   draw = make_draw(diffusion, build_pixel_sampler(diffusion.sde, **sampler), chunk_size)
   if not one_by_one:

@@ -1,4 +1,4 @@
-"""Training task of unconditional score-based diffusion on pixels."""
+"""Training task of unconditional score-based diffusion of images, on pixels or latents."""
 from collections.abc import Callable
 
 import jax
@@ -8,15 +8,15 @@ import numpy as np
 from lartpc_jax import losses
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.networks.api import DenoiserNetwork
-from lartpc_jax.pixel_generator import PixelDiffusion, make_draw, pixel_denoiser, pixel_score, to_state
+from lartpc_jax.pixel_generator import ImageDiffusion, image_denoiser, image_score, make_draw
 from lartpc_jax.train.task import Task
 
 CURVE_SIGMAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels of the held-out loss curve, in units of the state
 
 
-def make_objective(network: DenoiserNetwork, diffusion: PixelDiffusion, *, name: str = "edm", p_mean: float = 0.0,
+def make_objective(network: DenoiserNetwork, diffusion: ImageDiffusion, *, name: str = "edm", p_mean: float = 0.0,
                    p_std: float = 1.4, t_min: float = 1e-5) -> Callable:
-  """objective(params, state [b h w 1], key) -> value [b], noise level or time [b].
+  """objective(params, state [b h w c], key) -> value [b], noise level or time [b].
 
   Args:
     network: raw network.
@@ -41,13 +41,13 @@ def make_objective(network: DenoiserNetwork, diffusion: PixelDiffusion, *, name:
   if name not in ("score", "likelihood"):
     raise ValueError(f"Unknown loss.name {name!r}; choose from ['edm', 'likelihood', 'prediction', 'score'].")
   return lambda params, x, key: losses.score_matching(
-      diffusion.sde, pixel_score(diffusion._replace(params=params)), x, key, t_min=t_min,
+      diffusion.sde, image_score(diffusion._replace(params=params)), x, key, t_min=t_min,
       likelihood_weighting=name == "likelihood")
 
 
-def pixel_diffusion_task(network: DenoiserNetwork, diffusion: PixelDiffusion, *, batch_fn: Callable, holdout: np.ndarray,
+def pixel_diffusion_task(network: DenoiserNetwork, diffusion: ImageDiffusion, *, batch_fn: Callable, holdout: np.ndarray,
                          objective: Callable, sampler: Callable, figure: Callable | None, export: Callable | None) -> Task:
-  """Task of score matching on pixels.
+  """Task of score matching on pixels or latents.
 
   Args:
     network: raw network.
@@ -60,16 +60,16 @@ def pixel_diffusion_task(network: DenoiserNetwork, diffusion: PixelDiffusion, *,
     export: (params, directory, info) -> None.
   """
   def loss_fn(params, batch, key):
-    values, _ = objective(params, to_state(diffusion, jnp.asarray(batch["image"])), key)
+    values, _ = objective(params, diffusion.space.encode(jnp.asarray(batch["image"])), key)
     return values.mean(), {}
 
-  held = jax.jit(lambda images: to_state(diffusion, images))(jnp.asarray(holdout))
+  held = jax.jit(diffusion.space.encode)(jnp.asarray(holdout))
   generate = jax.jit(lambda params, key: make_draw(diffusion._replace(params=params), sampler, len(holdout))(key))
 
   @jax.jit
   def held_losses(params, key):
     key_loss, *keys = jax.random.split(key, 1 + len(CURVE_SIGMAS))
-    denoise_fn = pixel_denoiser(diffusion._replace(params=params))
+    denoise_fn = image_denoiser(diffusion._replace(params=params))
     curve = [losses.denoising_error(denoise_fn, held, sigma, k).mean() for sigma, k in zip(CURVE_SIGMAS, keys)]
     return objective(params, held, key_loss)[0].mean(), curve
 
@@ -88,5 +88,5 @@ def pixel_diffusion_task(network: DenoiserNetwork, diffusion: PixelDiffusion, *,
   def draw(params, key):
     return figure(np.asarray(holdout), np.asarray(generate(params, key)))
 
-  return Task(init=lambda key: network.init(key, (*diffusion.shape, 1)), loss_fn=loss_fn, batch_fn=batch_fn,
+  return Task(init=lambda key: network.init(key, diffusion.state_shape), loss_fn=loss_fn, batch_fn=batch_fn,
               evaluate=evaluate, draw=draw if figure else None, export=export)

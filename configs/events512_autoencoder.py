@@ -1,0 +1,38 @@
+r"""KL autoencoder of factor 8 for whole interactions, 512x512x1 -> 64x64x8, trained on crops with charge.
+
+python -m launch.train --config=configs/events512_autoencoder.py --config.data.path=lartpc_events_geant4.npz \
+    --workdir=runs/events512_ae
+
+It is fully convolutional without normalisation, so crops are enough, and images of any size can be decoded, whole or in
+tiles. base: for CPUs. gpu, multi_gpu: for one GPU and for eight; not run.
+"""
+import ml_collections
+
+from configs import common
+
+VARIANTS = {
+    "base": dict(features=64, encoder_features=32, blocks=(1, 2), path="", num_pixels=512, crop_px=64, num_holdout=500,
+                 batch_size=32, num_evaluation=64, num_steps=1_200, every=300, rate=3e-3),
+    "gpu": dict(features=192, encoder_features=128, blocks=(2, 4), path="", num_pixels=512, crop_px=128, num_holdout=500,
+                batch_size=256, num_evaluation=128, num_steps=20_000, every=2_000, rate=1e-3),
+    "multi_gpu": dict(features=192, encoder_features=128, blocks=(2, 4), path="", num_pixels=512, crop_px=256,
+                      num_holdout=500, batch_size=512, num_evaluation=128, num_steps=20_000, every=2_000, rate=1.5e-3),
+    "tiny": dict(features=16, encoder_features=8, blocks=(1, 1), path="sample", num_pixels=128, crop_px=32, num_holdout=100,
+                 batch_size=8, num_evaluation=16, num_steps=20, every=10, rate=3e-3),
+}
+
+
+def get_config(variant: str = "base") -> ml_collections.ConfigDict:
+  v = common.variant_of(VARIANTS, variant)
+  config = ml_collections.ConfigDict(dict(task="interaction_autoencoder", seed=0))
+  config.image = common.events512_image(v["num_pixels"])
+  config.charge = dict(name="sqrt", scale_mev=1.0)
+  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
+                     num_evaluation=v["num_evaluation"], crop_px=v["crop_px"])
+  config.network = dict(latent_channels=8, stem=8, features=v["features"], encoder_features=v["encoder_features"],
+                        num_encoder_blocks=v["blocks"][0], num_decoder_blocks=v["blocks"][1])
+  config.loss = dict(kl_weight=3e-4, charge_weight=10.0)
+  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(100, v["num_steps"] // 4), schedule="cosine", b1=0.9,
+                      b2=0.99, weight_decay=1e-4, grad_clip_norm=1.0, ema_decay=0.99)
+  config.train = common.intervals(v["num_steps"], v["every"])
+  return config

@@ -1,0 +1,44 @@
+r"""Unconditional latent diffusion of whole interactions, 512x512 pixels as 64x64x8 latents.
+
+python -m launch.train --config=configs/events512_ldm.py --config.data.path=lartpc_events_geant4.npz \
+    --config.autoencoder=runs/events512_ae/weights --workdir=runs/events512_ldm
+python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
+    --out=runs/events512_sample
+
+base: behind an invertible space-to-depth by 4 of the latents, so that convolutions run on 16x16; for CPUs.
+gpu, multi_gpu: on 64x64 (attention at 16x16), for one GPU and for eight, over which `parallel` splits each batch; not run.
+"""
+import ml_collections
+
+from configs import common
+
+BASE = dict(features=48, multipliers=(1, 2), num_blocks=1, attention_sizes=(8,), stem=4, fir=False, input_pyramid=False,
+            embedding="fourier", fourier_scale=0.5)
+LARGE = dict(BASE, features=128, multipliers=(1, 2, 2, 2), num_blocks=2, attention_sizes=(16, 8), stem=1)
+VARIANTS = {
+    "base": dict(network=BASE, path="", num_pixels=512, num_holdout=500, batch_size=16, num_evaluation=32, num_steps=1_000,
+                 every=500, rate=1.5e-3, ema=0.99),
+    "gpu": dict(network=LARGE, path="", num_pixels=512, num_holdout=500, batch_size=64, num_evaluation=128,
+                num_steps=60_000, every=5_000, rate=3e-4, ema=0.9995),
+    "multi_gpu": dict(network={**LARGE, "features": 192}, path="", num_pixels=512, num_holdout=500, batch_size=512,
+                      num_evaluation=128, num_steps=60_000, every=5_000, rate=5e-4, ema=0.9995),
+    "tiny": dict(network={**BASE, "features": 8, "attention_sizes": ()}, path="sample", num_pixels=128, num_holdout=100,
+                 batch_size=8, num_evaluation=16, num_steps=20, every=10, rate=1e-3, ema=0.9),
+}
+
+
+def get_config(variant: str = "base") -> ml_collections.ConfigDict:
+  v = common.variant_of(VARIANTS, variant)
+  config = ml_collections.ConfigDict(dict(task="interaction_diffusion", seed=0, autoencoder=""))
+  config.image = common.events512_image(v["num_pixels"])
+  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
+                     num_evaluation=v["num_evaluation"])
+  config.network = v["network"]
+  config.prediction = dict(name="edm", sigma_data=1.0)
+  config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
+  config.loss = dict(name="edm", p_mean=0.0, p_std=1.4, t_min=1e-5)
+  config.sampler = dict(name="dpm_solver_pp_2m", num_steps=16, sigma_min=0.02, sigma_max=80.0, rho=7.0)
+  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",
+                      decay_fraction=0.4, b1=0.9, b2=0.99, weight_decay=0.0, grad_clip_norm=1.0, ema_decay=v["ema"])
+  config.train = common.intervals(v["num_steps"], v["every"])
+  return config
