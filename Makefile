@@ -1,13 +1,17 @@
 # Everything runs in a virtual environment of its own, .venv; nothing else on the machine is touched.
 #   make test PYTEST_ARGS="-k sde -x"          make test PYTHON=python3.12 VENV=.venv312
+#   make test WORKERS=8 (processes; about 2 GB each)        make test WORKERS=0 (no second process, for --pdb)
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
+# An idle worker takes over half of what another one has left.
+PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 # A new stamp, so a new install, when the requirements change.
 BASE := $(VENV)/.installed-base
 DEV := $(VENV)/.installed-dev
@@ -26,13 +30,13 @@ demo: $(BASE)  ## a table for 16 sample events, and their pictures in demo/
 	  echo "make demo: $$(( $$(date +%s) - start )) s, after the install"
 
 test: $(DEV)  ## the tests of the package, without the slow ones
-	$(RUN) -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 slow: $(DEV)  ## the slow tests only
-	$(RUN) -m pytest -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 cover: $(DEV)  ## the same tests as `make test`, with line and branch coverage
-	$(RUN) -m pytest -m "not slow" --cov $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" --cov $(PYTEST_ARGS)
 
 lint: $(DEV)  ## ruff, and the import rules
 	$(BIN)/ruff check .

@@ -23,6 +23,8 @@ def main(argv) -> int:
   if flags.FLAGS.config is None:
     raise ValueError("Give a config: --config=configs/NAME.py[:variant].")
   config = flags.FLAGS.config.to_dict()
+  if not (flags.FLAGS.dry_run or flags.FLAGS.workdir):
+    raise ValueError("Give a directory for the run: --workdir=runs/name.")  # before the imports, which take seconds
   from lartpc_jax.train.settings import settings
   optim, train = settings(config)
   from lartpc_jax import config as config_lib

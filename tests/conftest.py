@@ -14,8 +14,10 @@ from pathlib import Path
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+# Most of the time of these tests is compilation, which is a third cheaper without optimisation. Processes that tests
+# start inherit it.
+if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 
 import jax
 import pytest
@@ -23,6 +25,8 @@ from jaxtyping import install_import_hook
 
 install_import_hook("lartpc_jax", "beartype.beartype")  # before the first import of lartpc_jax
 
+if "xla_force_host_platform_device_count" not in os.environ["XLA_FLAGS"]:
+  jax.config.update("jax_num_cpu_devices", 4)  # here alone: what tests start has one device, as users do
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)

@@ -33,7 +33,7 @@ def command(*arguments, script=("tests/toy_train.py",)):
 
 
 def environment():
-  env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+  env = {**os.environ, "JAX_PLATFORMS": "cpu"}
   env.pop("LARTPC_DEBUG", None)
   return {**env, "PYTHONPATH": os.pathsep.join([".", *filter(None, [os.environ.get("PYTHONPATH")])])}
 

@@ -20,10 +20,12 @@ def batch():
 @pytest.fixture(scope="module")
 def turned(batch):
   """Detector images drawn in the track frame and turned, and drawn directly."""
-  position_mm, _ = frames.to_track_frame(jnp.asarray(batch.position_mm), jnp.asarray(batch.momentum_mev))
-  images = frames.track_images(position_mm, jnp.asarray(batch.edep_mev), FRAME)
-  direct = jax.vmap(lambda x, e: rasterize(x, e, SPEC))(batch.position_mm, batch.edep_mev)
-  return np.asarray(frames.turn_images(images, jnp.asarray(batch.momentum_mev), FRAME, SPEC)), np.asarray(direct)
+  @jax.jit
+  def draw(position_mm, edep_mev, momentum_mev):
+    images = frames.track_images(frames.to_track_frame(position_mm, momentum_mev)[0], edep_mev, FRAME)
+    direct = jax.vmap(lambda x, e: rasterize(x, e, SPEC))(position_mm, edep_mev)
+    return frames.turn_images(images, momentum_mev, FRAME, SPEC), direct
+  return tuple(np.asarray(a) for a in draw(batch.position_mm, batch.edep_mev, batch.momentum_mev))
 
 
 def test_turned_pictures_equal_pictures_of_the_deposits(turned):
@@ -56,8 +58,8 @@ def test_along_the_line_of_sight_the_azimuth_is_zero_and_derivatives_are_finite(
   p = jnp.array([[0.0, 0.0, 400.0], [1e-3, 2e-3, -400.0]])
   np.testing.assert_array_equal(jnp.stack(frames.azimuth(p)), [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
   image = jnp.zeros((2, *FRAME.shape)).at[:, 20, 10].set(1.0)
-  assert np.isfinite(jax.jacfwd(lambda q: frames.turn_images(image, q, FRAME, SPEC))(p)).all()
-  assert np.isfinite(jax.jacfwd(lambda q: frames.expected_end(q, FRAME))(p)).all()
+  assert np.isfinite(jax.jit(jax.jacfwd(lambda q: frames.turn_images(image, q, FRAME, SPEC)))(p)).all()
+  assert np.isfinite(jax.jit(jax.jacfwd(lambda q: frames.expected_end(q, FRAME)))(p)).all()
 
 
 def test_gradient_of_the_turn_equals_finite_differences(x64):
@@ -65,10 +67,10 @@ def test_gradient_of_the_turn_equals_finite_differences(x64):
   spec = SPEC._replace(threshold_mev=0.0)
   image, weights = jnp.asarray(rng.random((1, *FRAME.shape)) ** 8), jnp.asarray(rng.normal(size=(64, 64)))
   p, step, h = jnp.array([[200.0, -150.0, 100.0]]), jnp.array([[0.3, 1.0, 0.2]]), 1e-4
-  f = lambda q: jnp.sum(weights * frames.turn_images(image, q, FRAME, spec)[0])
+  f = jax.jit(lambda q: jnp.sum(weights * frames.turn_images(image, q, FRAME, spec)[0]))
   difference = (f(p + h * step) - f(p - h * step)) / (2 * h)
-  np.testing.assert_allclose(jax.jvp(f, (p,), (step,))[1], difference, rtol=1e-5)
-  np.testing.assert_allclose(jnp.sum(jax.grad(f)(p) * step), difference, rtol=1e-5)
+  np.testing.assert_allclose(jax.jit(lambda p, step: jax.jvp(f, (p,), (step,))[1])(p, step), difference, rtol=1e-5)
+  np.testing.assert_allclose(jnp.sum(jax.jit(jax.grad(f))(p) * step), difference, rtol=1e-5)
 
 
 def test_the_expected_end_is_the_projected_range():

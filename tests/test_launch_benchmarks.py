@@ -8,7 +8,7 @@ import pytest
 
 
 def launch(repo, *arguments):
-  env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(repo), "XLA_FLAGS": ""}
+  env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(repo)}
   return subprocess.run([sys.executable, "-m", *arguments], cwd=repo, env=env, capture_output=True, text=True, timeout=600,
                         check=False)
 

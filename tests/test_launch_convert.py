@@ -11,7 +11,7 @@ from lartpc_jax.data.rasterize import ImageSpec
 
 def run(repo, *arguments):
   return subprocess.run([sys.executable, "-m", "launch.convert", *arguments], cwd=repo,
-                        env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": "."}, capture_output=True, text=True, timeout=120,
+                        env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, timeout=120,
                         check=False)
 
 

@@ -224,7 +224,7 @@ def test_chunk_files(tmp_path):
 
 
 def launch(repo, script, *arguments):
-  env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": "."}
+  env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": "."}
   return subprocess.run([sys.executable, "-m", f"launch.{script}", *arguments], cwd=repo, env=env, capture_output=True,
                         text=True, timeout=300, check=False)
 
