@@ -240,7 +240,8 @@ def _ssnet_task(config: dict) -> Task:
   saved = {"network": values, "charge": charge, "classes": classes, "shape": holdout["image"].shape[1:],
            "num_holdout_events": data["num_holdout_events"]}
 
-  def export(params, directory, info, evaluation):
+  def export(params, directory, info, evaluate):
+    evaluation = evaluate(pretrained.rounded(params))  # what ships is what is judged
     pretrained.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
 
   return call_with(segmentation_task, "loss", section(config, "loss"), network=build_ssnet(values),

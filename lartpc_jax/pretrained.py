@@ -39,7 +39,15 @@ def unflatten(flat: dict[str, np.ndarray]) -> Params:
   return params
 
 
-def save_weights(directory: str | os.PathLike, name: str, params: Params, info: dict, *, dtype: str = "float16") -> None:
+STORED_DTYPE = "float16"
+
+
+def rounded(params: Params, *, dtype: str = STORED_DTYPE) -> Params:
+  """The parameters as they come back from a file."""
+  return jax.tree.map(lambda x: np.asarray(x).astype(dtype).astype(np.asarray(x).dtype), params)
+
+
+def save_weights(directory: str | os.PathLike, name: str, params: Params, info: dict, *, dtype: str = STORED_DTYPE) -> None:
   """Writes `name`.npz and `name`.json. Float arrays are stored as `dtype`; each file is written whole or not at all."""
   directory = Path(directory)
   directory.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ python -m launch.evaluate --config=configs/images64_evaluate.py:tiny --real=samp
     --out=runs/planted
 
 Files: npz of crops, of images in MeV or of sparse events, npy, larcv_png_64; [first:last] behind a name chooses images.
-Half of the real images is the reference, the other half the floor. Writes metrics.json, report.md and report.html.
+The real images are the reference. The first column, real against real, are those of --floor, which must be independent of
+them (other events); without it half of the real images. Writes metrics.json, report.md and report.html.
 """
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from lartpc_jax import cli
 CONFIG = "configs/images64_evaluate.py"
 config_flags.DEFINE_config_file("config", None, f"Config file; default {CONFIG}.", lock_config=True)
 flags.DEFINE_string("real", None, "Real images that the generators were not trained on.")
+flags.DEFINE_string("floor", None, "Real images of the first column; default: the second half of --real.")
 flags.DEFINE_list("generated", [], "Files of generated images, one a column; NAME=FILE gives the column a name.")
 flags.DEFINE_string("train", None, "Images that the generators were trained on, for memorisation.")
 flags.DEFINE_list("planted", [], "Defects to plant in real images, each a column: shift, charge, duplicates, blur, dead, "
@@ -52,7 +54,7 @@ def main(argv) -> int:
   planted = [name for name in NAMES if name != "memorised" or values.train] if values.planted == ["all"] else values.planted
   progress = lambda total: cli.progress_bar(total, description="evaluate", unit="part")
   result = evaluate.evaluate(values.config, real=values.real, generated=name_columns(values.generated),
-                             training=values.train, planted=tuple(planted), ssnet=values.ssnet, progress=progress)
+                             floor=values.floor, training=values.train, planted=tuple(planted), ssnet=values.ssnet, progress=progress)
   print(report.markdown(result))
   paths = report.write(result, values.out)
   print("Wrote " + ", ".join(str(path) for path in paths))

@@ -98,6 +98,19 @@ def test_the_files_hold_what_was_found(report, tmp_path):
   assert page.count("data:image/png;base64") >= 6 and "src=\"http" not in page and "momentum closure" in page
 
 
+def test_the_floor_may_come_from_elsewhere():
+  """All of --real is the reference then, and the first column are the other images."""
+  found = lib.evaluate(tiny(parts=["physics"]), real="sample_crops[0:80]", floor="sample_crops[100:170]", generated={},
+                       progress=silent)
+  assert found.counts == {"reference": 80, "real vs real": 70}
+  assert found.sources == {"reference": "sample_crops[0:80]", "real vs real": "sample_crops[100:170]"}
+  images = samples.load_images("sample_crops[100:108]", threshold_mev=0.09, level_mev=0.02).values
+  np.testing.assert_array_equal(found.samples["real vs real"], images)
+  assert set(found.seconds) == set(found.cpu_seconds) == {"examine", "physics"} and found.cpu_seconds["examine"] > 0
+  text = report_lib.markdown(found)
+  assert "real vs real: sample_crops[100:170]" in text and "s wall and" in text
+
+
 def test_excess_over_the_floor_is_the_difference(report):
   w1 = report.rows["gof", "W1 [MeV]", "published"]
   over = report.rows["gof", "W1 [MeV], excess over the floor", "corrected"]
@@ -140,7 +153,8 @@ def test_slices_and_columns():
     (dict(parts=["turing"]), {}, r"Unknown config value parts = 'turing'; allowed: \['c2st', 'embedding'"),
     (dict(extra={}), {}, r"Unknown config key extra = {}; allowed: \['c2st'"),
     (dict(images__pitch=1), {}, "Unknown config key images.pitch = 1; allowed"),
-    ({}, dict(real="sample_crops[0:60]"), "holds 60 images with charge; at least 100 are needed"),
+    ({}, dict(real="sample_crops[0:60]"), "holds 60 images with charge; at least 50 are needed, and 100 without --floor"),
+    ({}, dict(floor="sample_crops[0:9]"), r"real vs real: sample_crops\[0:9\] holds 9 images with charge"),
     ({}, dict(generated={"few": "sample_crops[0:9]"}), r"few: sample_crops\[0:9\] holds 9 images with charge"),
     ({}, dict(planted=("memorised",)), r"Unknown defect 'memorised'; choose from .*\(memorised: with --train\)"),
     (dict(images__threshold_mev=1e9), {}, "no image with charge above 1000000000.0 MeV"),

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from configs import protons64_infer
 from lartpc_jax.data.images import open_images
@@ -29,6 +30,26 @@ def test_parse_momenta():
   for text in ("", "1,2", "1,2,3,4", "a,b,c", "1,2,nan", "1,2,3;"):
     with pytest.raises(ValueError, match=f"Bad momentum '{text.split(';')[-1]}'"):
       generate.parse_momenta(text)
+
+
+def test_drawn_momenta_are_isotropic_and_uniform_in_energy():
+  momenta = generate.draw_momenta(4000, ["50", "100"], seed=3)
+  unit = momenta / np.linalg.norm(momenta, axis=1, keepdims=True)
+  for axis in range(3):  # each component of a direction uniform on the sphere is uniform (Archimedes)
+    assert stats.kstest(unit[:, axis], stats.uniform(-1, 2).cdf).pvalue > 1e-3
+  assert abs(np.corrcoef(unit.T)[np.triu_indices(3, 1)]).max() < 4 / np.sqrt(4000)
+  energy = np.sqrt(np.sum(momenta.astype(float)**2, axis=1) + 938.27209**2) - 938.27209
+  assert stats.kstest(energy, stats.uniform(50, 50).cdf).pvalue > 1e-3
+  np.testing.assert_array_equal(momenta, generate.draw_momenta(4000, [50.0, 100.0], seed=3))
+  for text in ("50", "100,50", "a,b", "0,10", "50,inf", "1,2,3"):
+    with pytest.raises(ValueError, match=f"Bad kinetic energies '{text}': give minimum,maximum in MeV"):
+      generate.draw_momenta(2, text.split(","), seed=0)
+
+
+def test_one_picture_where_every_momentum_has_one_event(tmp_path):
+  momenta = generate.draw_momenta(20, (50.0, 100.0), seed=0)
+  paths = generate.write(tmp_path, np.ones((20, 1, 64, 64), np.float32), momenta, views=("xy",), num=1)
+  assert [p.name for p in paths] == ["images.npz", "images.png"] and all(p.exists() for p in paths)
 
 
 def test_images_go_to_infer(weights, tmp_path):
@@ -63,7 +84,9 @@ def test_unwritable_directory(tmp_path):
 
 
 @pytest.mark.parametrize("arguments,message", [
-    (["--out=x"], "Give --momentum"), (["--out=x", "--momentum=1,2"], "error: Bad momentum '1,2'"),
+    (["--out=x"], "Give --momentum or --kinetic_mev"), (["--momentum=1,2,3"], "Give --out"),
+    (["--out=x", "--momentum=1,2,3", "--kinetic_mev=50,100"], "one of the two"),
+    (["--out=x", "--kinetic_mev=50"], "Bad kinetic energies '50'"), (["--out=x", "--momentum=1,2"], "error: Bad momentum '1,2'"),
     (["--out=x", "--momentum=1,2,3", "--views=ab", "--weights=WEIGHTS"], "Unknown view 'ab'")])
 def test_mistakes_are_one_message(repo, weights, arguments, message):
   done = subprocess.run([sys.executable, "-m", "launch.generate", *(a.replace("WEIGHTS", weights) for a in arguments)],

@@ -33,6 +33,7 @@ def test_round_trip(tmp_path, dtype, rtol):
     loaded = pretrained.flatten(params)[name]
     assert loaded.dtype == np.float32
     np.testing.assert_allclose(loaded, array, rtol=rtol, atol=0 if rtol == 0 else 1e-7)
+    np.testing.assert_array_equal(loaded, pretrained.flatten(pretrained.rounded(PARAMS, dtype=dtype))[name])
   assert {p.name for p in tmp_path.iterdir()} == {"net.npz", "net.json"}
 
 

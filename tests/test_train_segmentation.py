@@ -52,6 +52,9 @@ def test_evaluation_picture_and_export_agree(trained, tmp_path):
   np.testing.assert_allclose(info["evaluation"]["iou"]["shower"], metrics["eval/iou_shower"], atol=0.02)
   confusion = np.array(info["evaluation"]["confusion"])
   assert confusion.sum() == info["evaluation"]["num_pixels"]
+  _, held, _ = config_lib.build_labelled_crops(**tiny()["data"], seed=0)
+  again = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], held["image"], held["label"], segmenter.classes)
+  assert again["confusion"] == info["evaluation"]["confusion"]  # the numbers are those of the rounded weights
   images = images_mev(open_labelled_crops("sample").crops)[:5]
   done = []
   probability, stage = segmenter.run(images, done.append)

@@ -40,18 +40,22 @@ class Report(NamedTuple):
   missing: list[str]                              # what was left out, and why
   seconds: dict[str, float]                       # of each part, all columns together
   counts: dict[str, int]                          # images a column
+  cpu_seconds: dict[str, float] = {}              # as seconds, of all threads of the process
+  sources: dict[str, str] = {}                    # reference and column -> where its images come from
 
 
-def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], training: str | None = None,
-             planted: tuple[str, ...] = (), ssnet: str | None = None, progress: Callable) -> Report:
-  """Compares samples with the first half of the real images; the second half is the floor.
+def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,
+             training: str | None = None, planted: tuple[str, ...] = (), ssnet: str | None = None, progress: Callable
+             ) -> Report:
+  """Compares samples with real images. The first column, the floor, are real images too, independent of those.
 
   Args:
     config: of configs/images64_evaluate.py.
     real: path of real images, see `samples.load_images`.
     generated: name -> path.
+    floor: path of the real images of the first column; None: the second half of `real`, the first half being the reference.
     training: path of images the generators were trained on.
-    planted: names of `metrics.defects` to plant in the second half, each as a column.
+    planted: names of `metrics.defects` to plant in the images of the floor, each as a column.
     ssnet: directory of SSNet's weights; None for those of the package.
     progress: (total) -> context manager with update(done) and write(text), as `cli.progress_bar`.
   Raises:
@@ -64,17 +68,17 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], traini
   for name in chosen:
     if name not in (*PARTS, "embedding"):
       raise ValueError(f"Unknown config value parts = {name!r}; allowed: {sorted([*PARTS, 'embedding'])}.")
-  images = call_with(_load, "images", section(config, "images"), real=real, generated=generated, training=training,
-                     planted=planted)
+  images = call_with(_load, "images", section(config, "images"), real=real, generated=generated, floor=floor,
+                     training=training, planted=planted)
   missing, level_mev = _missing(chosen, images, training), config["images"]["level_mev"]
   run = [name for name in chosen if name in PARTS and not (name == "momentum" and images.real.momentum_mev is None)]
   names = list(images.columns)
   cost = WEIGHTS["examine"] * (1 + len(names)) + len(names) * sum(WEIGHTS[name] for name in run)
   cost += WEIGHTS["embedding"] * ("embedding" in chosen) + WEIGHTS["index"] * (images.training is not None)
   segmenter, _ = build_segmenter(ssnet)
-  seconds, rows, extras, shown = {}, {}, {}, {}
+  seconds, cpu_seconds, rows, extras, shown = {}, {}, {}, {}, {}
   with progress(cost) as bar:
-    clock = _Clock(bar, seconds)
+    clock = _Clock(bar, seconds, cpu_seconds)
     with clock("examine", "SSNet on the reference"):
       reference = examine("reference", images.real.values, images.real.momentum_mev, segmenter, progress=clock.share)
     index = None
@@ -109,7 +113,8 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], traini
            for name, near in nearest.items()}
   counts = {"reference": len(reference.images), **{name: len(images.columns[name].values) for name in names}}
   shown = {"reference": reference.images[:8], **shown}
-  return Report(names, rows, extras, shown, separations, found, missing, seconds, counts)
+  sources = {"reference": real if floor else f"first half of {real}", FLOOR: floor or f"second half of {real}", **generated}
+  return Report(names, rows, extras, shown, separations, found, missing, seconds, counts, cpu_seconds, sources)
 
 
 class _Loaded(NamedTuple):
@@ -118,18 +123,20 @@ class _Loaded(NamedTuple):
   training: np.ndarray | None
 
 
-def _load(*, real, generated, training, planted, threshold_mev: float, level_mev: float, num_images: int, num_training: int,
+def _load(*, real, generated, floor, training, planted, threshold_mev: float, level_mev: float, num_images: int, num_training: int,
           seed: int) -> _Loaded:
   load = lambda path: load_images(path, threshold_mev=threshold_mev, level_mev=level_mev)
   everything = load(real)
-  half = len(everything.values) // 2
+  half = len(everything.values) // (1 if floor else 2)
   if half < 50:
-    raise ValueError(f"--real={real} holds {2 * half} images with charge; at least 100 are needed, half for the floor.")
+    raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are needed, and 100 "
+                     "without --floor, half for the floor.")
   take = lambda data, start, size: Images(*(None if x is None else x[start:start + size] for x in data))
   size = min(num_images, half)
-  columns = {FLOOR: take(everything, half, size)}
+  columns = {FLOOR: take(load(floor), 0, size) if floor else take(everything, half, size)}
   for name, path in generated.items():
     columns[name] = take(load(path), 0, size)
+  for name, path in {**({FLOOR: floor} if floor else {}), **generated}.items():
     if len(columns[name].values) < 50:
       raise ValueError(f"{name}: {path} holds {len(columns[name].values)} images with charge; at least 50 are needed.")
   trained = None if training is None else load(training).values[:num_training]
@@ -212,10 +219,11 @@ def ranking(report: Report) -> list[tuple[str, float, int, str]]:
 
 
 class _Clock:
-  """Seconds of each part, and progress in units of WEIGHTS."""
+  """Wall and CPU seconds of each part, and progress in units of WEIGHTS."""
 
-  def __init__(self, bar, seconds: dict[str, float]):
-    self.bar, self.seconds, self.done, self.weight, self.began = bar, seconds, 0.0, 0.0, 0.0
+  def __init__(self, bar, seconds: dict[str, float], cpu_seconds: dict[str, float]):
+    self.bar, self.clocks = bar, ((time.monotonic, seconds), (time.process_time, cpu_seconds))
+    self.done, self.weight, self.began = 0.0, 0.0, ()
 
   def __call__(self, part: str, what: str):
     self.part, self.weight = part, WEIGHTS[part]
@@ -223,10 +231,11 @@ class _Clock:
     return self
 
   def __enter__(self):
-    self.began = time.monotonic()
+    self.began = tuple(now() for now, _ in self.clocks)
 
   def __exit__(self, *error):
-    self.seconds[self.part] = self.seconds.get(self.part, 0.0) + time.monotonic() - self.began
+    for (now, seconds), began in zip(self.clocks, self.began, strict=True):
+      seconds[self.part] = seconds.get(self.part, 0.0) + now() - began
     self.done += self.weight
     self.bar.update(round(self.done))
 

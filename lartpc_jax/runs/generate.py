@@ -1,5 +1,5 @@
 """Images of given momenta: what launch.generate does."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -12,7 +12,7 @@ from lartpc_jax.generator import prior_noise
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.plotting.images import image_rows, momentum_titles
 from lartpc_jax.runs.pictures import save_figure
-from lartpc_jax.units import kinetic_energy
+from lartpc_jax.units import kinetic_energy, momentum_from_kinetic
 
 MAX_COLUMNS = 16
 MAX_PICTURES = 8
@@ -30,6 +30,25 @@ def parse_momenta(text: str) -> np.ndarray:
       raise ValueError(f"Bad momentum {part.strip()!r}: give px,py,pz in MeV/c, such as --momentum=-356,-245,40.")
     momenta.append(momentum)
   return np.array(momenta, np.float32)
+
+
+def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.ndarray:
+  """Momenta [num 3] in MeV/c of protons: isotropic, kinetic energy uniform between two values, as the training events.
+
+  Raises:
+    ValueError: unless there are two rising positive energies.
+  """
+  try:
+    low, high = (float(x) for x in kinetic_mev)
+  except ValueError:
+    low = high = float("nan")
+  if not 0.0 < low <= high < np.inf:
+    raise ValueError(f"Bad kinetic energies {','.join(map(str, kinetic_mev))!r}: give minimum,maximum in MeV, such as "
+                     "--kinetic_mev=50,100.")
+  draw = np.random.default_rng(seed)
+  direction = draw.normal(size=(num, 3))
+  magnitude = np.asarray(momentum_from_kinetic(draw.uniform(low, high, (num, 1))))
+  return (magnitude * direction / np.linalg.norm(direction, axis=1, keepdims=True)).astype(np.float32)
 
 
 def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[str, ...], num: int,
@@ -72,7 +91,10 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
 
 def write(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
           ) -> list[Path]:
-  """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths."""
+  """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths.
+
+  With one event a momentum it is one picture of the first 16.
+  """
   out = Path(out)
   try:
     out.mkdir(parents=True, exist_ok=True)
@@ -80,6 +102,10 @@ def write(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, view
   except OSError as error:
     raise OSError(f"Cannot write to {out}: {error.strerror or error}.") from error
   paths = [out / "images.npz"]
+  if num == 1:
+    few = images[:MAX_COLUMNS]
+    figure = image_rows({view: few[:, v] for v, view in enumerate(views)}, titles=momentum_titles(momentum_mev[:MAX_COLUMNS]))
+    return [*paths, save_figure(figure, out / "images.png")]
   for i in range(min(len(images) // num, MAX_PICTURES)):
     few = images[i * num:(i + 1) * num][:MAX_COLUMNS]
     figure = image_rows({view: few[:, v] for v, view in enumerate(views)})

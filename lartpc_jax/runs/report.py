@@ -50,7 +50,9 @@ def as_json(report: Report) -> dict:
   near = {name: {"distance_px": found.distance.tolist(), "index": found.index.tolist(),
                  "exact_distances": found.num_exact.tolist()} for name, (_, found, _) in report.neighbours.items()}
   return {"images": report.counts, "rows": rows, "ranking": ranks, "embedding": embedding, "emd_neighbours": near,
-          "missing": report.missing, "seconds": {name: round(s, 1) for name, s in report.seconds.items()}}
+          "sources": report.sources, "missing": report.missing, **{
+              name: {part: round(s, 1) for part, s in values.items()}
+              for name, values in (("seconds", report.seconds), ("cpu_seconds", report.cpu_seconds))}}
 
 
 def _sigma(found: dict, column: str) -> float:
@@ -74,8 +76,14 @@ def markdown(report: Report) -> str:
     lines += [f"| {name} | {s.knn_accuracy.value:.3f} +- {s.knn_accuracy.error:.3f} | {s.silhouette.value:.3f} +- "
               f"{s.silhouette.error:.3f} |" for name, s in report.separations.numbers.items()]
   lines += ["", "Left out:", ""] + [f"- {text}" for text in report.missing or ["nothing"]]
-  lines += ["", "Seconds: " + ", ".join(f"{name} {s:.0f}" for name, s in report.seconds.items()) + "."]
+  lines += ["", *(f"{name}: {path}" + "  " for name, path in report.sources.items()), "", _times(report)]
   return "\n".join(lines) + "\n"
+
+
+def _times(report: Report) -> str:
+  total = " and ".join(f"{sum(x.values()):.0f} s {name}" for x, name in ((report.seconds, "wall"), (report.cpu_seconds, "CPU")))
+  parts = ", ".join(f"{name} {s:.0f} ({report.cpu_seconds.get(name, 0.0):.0f})" for name, s in report.seconds.items())
+  return f"{total}; wall (CPU) seconds of all columns together: {parts}."
 
 
 def draw(report: Report) -> dict[str, object]:
@@ -118,7 +126,8 @@ def page(report: Report) -> str:
     table.append(f"<tr class={definition}><td>{escape(name)}<td>{definition}{cells}")
   text = [f"<!doctype html><meta charset=utf-8><title>Is it good enough?</title><style>{STYLE}</style>",
           "<h1>Is it good enough?</h1>", f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
-          "<p>Images: " + escape(", ".join(f"{name} {count}" for name, count in report.counts.items())) + ".",
+          "<p>Images: " + escape("; ".join(f"{name}: {count}" + (f" of {report.sources[name]}" if name in report.sources else "")
+                                           for name, count in report.counts.items())) + ".",
           "<p>Left out: " + escape("; ".join(report.missing) or "nothing") + ".", *table, "</table>"]
   if len(report.columns) > 1:
     text.append("<h2>Ranking, worst first</h2><table><tr><th>sample<th>mean rank<th>metrics 3 sigma above the floor"

@@ -104,7 +104,7 @@ def segmentation_task(network: SegmentationNetwork, *, transform: ChargeTransfor
     classes: names, background first.
     background_weight: see `pixel_cross_entropy`.
     figure: (images, true classes, predicted classes) -> Figure.
-    export: (params, directory, info, evaluation: dict) -> None.
+    export: (params, directory, info, evaluate: params -> dict) -> None.
     num_evaluated: held-out images of the evaluations on the way; the export takes all.
     chunk: images predicted at once.
   """
@@ -136,8 +136,8 @@ def segmentation_task(network: SegmentationNetwork, *, transform: ChargeTransfor
     return figure(images, holdout["label"][:8], np.where(found.kept, found.predicted, 0))
 
   def export_weights(params, directory, info):
-    evaluation = evaluate_segmentation(lambda x: predict(params, x), holdout["image"], holdout["label"], classes)
-    export(params, directory, info, evaluation)
+    export(params, directory, info, lambda params: evaluate_segmentation(
+        lambda x: predict(params, x), holdout["image"], holdout["label"], classes))
 
   return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=batch_fn, evaluate=evaluate,
               draw=draw if figure else None, export=export_weights if export else None)
