@@ -29,3 +29,10 @@ def save_toy_weights(directory, *, seed: int = 0):
       "charge_ratio": dict(mean=1.0, std=0.1),
       "kinetic_range_mev": [50.0, 100.0], "step": 0})
   return directory
+
+
+def randomise(params, seed=7):
+  """Zero-initialised layers would hide what is behind them."""
+  leaves, tree = jax.tree.flatten(params)
+  rng = np.random.default_rng(seed)
+  return tree.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
