@@ -154,7 +154,7 @@ def sliced_score_matching(score_fn: Callable, x: Float[Array, "b ..."], key: Arr
   return jax.vmap(one)(jax.random.split(key, num_probes)).mean(0)
 
 
-def denoising_error(denoise_fn: Callable, x0: Float[Array, "b ..."], sigma: float, key: Array) -> Float[Array, " b"]:
+def denoising_error(denoise_fn: Callable, x0: Float[Array, "b ..."], sigma: float | Array, key: Array) -> Float[Array, " b"]:
   """Mean squared error of the denoiser at one noise level: points of the loss curve against noise."""
   levels = jnp.full(x0.shape[:1], sigma, x0.dtype)
   noisy = x0 + sigma * jax.random.normal(key, x0.shape, x0.dtype)

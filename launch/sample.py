@@ -1,10 +1,13 @@
-r"""Draws from a trained pixel model: images.npz, a mosaic beside real images, and their statistics against held-out crops.
+r"""Draws from an unconditional model: images.npz, a mosaic beside real images, and their statistics against held-out ones.
 
 python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=5000 --out=runs/sample
 python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=64 --sampler=euler_maruyama \
     --num_evaluations=1000 --uniform --out=runs/published
 
-images.npz holds `images` (N,1,64,64) in MeV. Real against real (as many training crops) stands beside every chi-squared.
+python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
+    --chunk_size=16 --out=runs/events512_sample
+
+images.npz holds `images` (N,1,n,n) in MeV. Real against real (as many training images) stands beside every chi-squared.
 """
 import sys
 from pathlib import Path
@@ -15,7 +18,7 @@ from absl import flags
 from lartpc_jax import cli
 
 flags.DEFINE_string("weights", None, "Directory of the weights, as launch.train writes it.", required=True)
-flags.DEFINE_string("data", None, "The crops that the model was trained on; its last events were held out.", required=True)
+flags.DEFINE_string("data", None, "The file that the model was trained on; its last events were held out.", required=True)
 flags.DEFINE_string("out", None, "Directory of the results.", required=True)
 flags.DEFINE_integer("num", 5000, "Images.", lower_bound=1)
 flags.DEFINE_string("sampler", "dpm_solver_pp_2m", "Name of the sampler, see lartpc_jax.samplers.")
@@ -51,8 +54,9 @@ def main(argv) -> int:
   count = min(f.grid, f.num, len(real.holdout))
   columns = f.columns or int(np.ceil(count**0.5))
   shown = {"held-out": real.holdout[:count], f"generated, {f.sampler}, {f.num_evaluations} evaluations": images}
-  save_figure(mosaics(shown, num_columns=columns, max_images=count, inches=max(5.0, 0.3 * columns)), out / "mosaic.png",
-              dpi=110 if columns < 20 else 220)
+  inches = max(5.0, 0.3 * columns)
+  save_figure(mosaics(shown, num_columns=columns, max_images=count, inches=inches), out / "mosaic.png",
+              dpi=max(110, int(np.ceil(columns * (images.shape[1] + 1) / inches))))  # no pixel is lost
   cut = {"threshold_mev": info["threshold_mev"]}
   samples = {"generated": images, "training": real.training[:len(images)]}
   chi2 = {name: compare(real.holdout, x, **cut) for name, x in samples.items()}

@@ -60,7 +60,7 @@ def test_unknown_variant_is_named(name):
 
 
 BAD_AUTOENCODER = [
-    ("task", "gan", r"Unknown config value task = 'gan'; allowed: \['autoencoder', 'latent_diffusion', 'pixel_diffusion', "
+    ("task", "gan", r"Unknown config value task = 'gan'; allowed: \['autoencoder', .*'latent_diffusion', .*"
                     r"'ssnet'\]"),
     ("task", ..., "Unknown config value task = None"),
     ("seed", ..., "Missing config key seed"),

@@ -8,7 +8,9 @@ from lartpc_jax import generator, latent
 from lartpc_jax.data.charge import sqrt_transform
 from lartpc_jax.data.frames import TrackFrame, turn_images
 from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.networks import api
 from lartpc_jax.sde import vp_sde
+from tests.toy_weights import randomise
 
 FRAME, SPEC = TrackFrame(4, 4, start_mm=-3.0), ImageSpec(4)
 TRANSFORM = sqrt_transform(0.5)
@@ -115,3 +117,46 @@ def test_state_and_images_are_inverse(space):
   np.testing.assert_allclose(generator.from_state(diffusion, state, momentum), images, rtol=1e-4)
   lost = generator.from_state(diffusion, state.at[..., 2].set(-50.0), momentum)  # a negative charge counts as none
   assert not lost.any()
+
+
+@pytest.fixture(scope="module")
+def convolutional():
+  """Decoder of an autoencoder with random weights, z [b h w 2] -> images [b 2h 2w], and its network."""
+  network = api.make_autoencoder(latent_channels=2, stem=2, features=8, num_encoder_blocks=1, num_decoder_blocks=1)
+  params = randomise(network.init(jax.random.key(0), (8, 8)))
+  return network, jax.jit(lambda z: network.decode(params, z)[..., 0])
+
+
+def test_a_decoded_pixel_sees_no_further_than_the_reach(convolutional):
+  network, decode = convolutional
+  z = jax.random.normal(jax.random.key(0), (1, 16, 16, 2))
+  changed = np.asarray(decode(z.at[0, 8, 7].add(1.0)) != decode(z))[0].reshape(16, 2, 16, 2).any((1, 3))
+  rows, columns = np.where(changed)
+  assert network.decoder_reach == 4
+  assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 12, 3, 11)
+
+
+@pytest.mark.parametrize("tile,shape", [(4, (16, 12)), (8, (16, 16)), (16, (16, 16)), (1, (3, 2))])
+def test_tiles_equal_the_whole(convolutional, tile, shape):
+  network, decode = convolutional
+  z = jax.random.normal(jax.random.key(1), (2, *shape, 2))
+  tiled = jax.jit(latent.decode_in_tiles(decode, tile=tile, reach=network.decoder_reach))
+  np.testing.assert_allclose(tiled(z), decode(z), atol=1e-5)
+
+
+def test_tiles_with_less_than_the_reach_differ_at_their_seams_alone(convolutional):
+  network, decode = convolutional
+  z, short = jax.random.normal(jax.random.key(2), (1, 32, 32, 2)), network.decoder_reach - 2
+  tiled = latent.decode_in_tiles(decode, tile=16, reach=short)(z)
+  different = np.abs(np.asarray(tiled - decode(z)))[0].reshape(32, 2, 32, 2).max((1, 3)) > 1e-4
+  assert different.any()
+  inner = different.copy()
+  inner[14:18] = inner[:, 14:18] = False  # two latents on each side of the seam lack what is beyond the window
+  assert not inner.any()
+
+
+def test_bad_tiles_are_named(convolutional):
+  with pytest.raises(ValueError, match="Tiles need tile >= 1 and reach >= 0; got tile=0"):
+    latent.decode_in_tiles(convolutional[1], tile=0, reach=1)
+  with pytest.raises(ValueError, match="tile = 3 must divide the latents 8 x 8"):
+    latent.decode_in_tiles(convolutional[1], tile=3, reach=1)(jnp.zeros((1, 8, 8, 2)))

@@ -41,3 +41,10 @@ def save_toy_estimator(directory, *, num_views: int, seed: int = 0):
   params = _randomly(np.random.default_rng(seed), lambda: network.init(jax.random.key(0), num))
   pretrained.save_weights(directory, config_estimator.NAMES[num_views], params, {
       "network": ESTIMATOR, "image": ImageSpec()._asdict(), "kinetic_range_mev": [50.0, 100.0], "step": 0})
+
+
+def randomise(params, seed=7):
+  """Zero-initialised layers would hide what is behind them."""
+  leaves, tree = jax.tree.flatten(params)
+  rng = np.random.default_rng(seed)
+  return tree.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])

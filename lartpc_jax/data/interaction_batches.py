@@ -12,7 +12,7 @@ from lartpc_jax.data.interactions import Interactions, lit_pixels, load_interact
 from lartpc_jax.data.pipeline import SAMPLE, open_events
 from lartpc_jax.data.rasterize import VIEWS, ImageSpec
 
-MAX_DRAWS = 1000  # events in a row without charge in the window, before the data are taken to be wrong
+MAX_DRAWS = 200  # events in a row without charge in the window, before the data are taken to be wrong
 TRACK = 1         # class of every voxel of the single protons of the package
 
 
@@ -39,7 +39,7 @@ def whole_images(events: Interactions, numbers: np.ndarray, *, spec: ImageSpec, 
   """Pictures [b n n] float32 in MeV of the events as they are, their vertices in the middle."""
   images = np.zeros((len(numbers), *spec.shape), np.float32)
   for image, number in zip(images, numbers, strict=True):
-    pixels, charge = lit_pixels(events, number, view=view, spec=spec)
+    pixels, charge = lit_pixels(events, int(number), view=view, spec=spec)
     image[tuple(pixels.T)] = charge
   return images
 
@@ -84,7 +84,7 @@ def make_interaction_batches(events: Interactions, numbers: np.ndarray, *, batch
 
 def _lit_event(events: Interactions, numbers: np.ndarray, spec: ImageSpec, random) -> tuple[np.ndarray, np.ndarray]:
   for _ in range(MAX_DRAWS):
-    pixels, charge = lit_pixels(events, random.choice(numbers), view=str(random.choice(list(VIEWS))), spec=spec)
+    pixels, charge = lit_pixels(events, int(random.choice(numbers)), view=str(random.choice(list(VIEWS))), spec=spec)
     if len(pixels):
       return pixels, charge
   raise ValueError(f"{MAX_DRAWS} events in a row have no pixel of {spec.threshold_mev} MeV in the window; check data.path "

@@ -37,8 +37,5 @@ def compare(real: np.ndarray, generated: np.ndarray, *, num_bins: int = 20, thre
 
 
 def _one_pixel_each(images: np.ndarray, threshold_mev: float, seed: int = 0) -> np.ndarray:
-  weight = np.where(images >= threshold_mev, np.random.default_rng(seed).random(images.shape), -1.0).reshape(len(images), -1)
-  chosen = np.argmax(weight, axis=1)
-  rows = np.arange(len(images))
-  has = weight[rows, chosen] > 0.0
-  return images.reshape(len(images), -1)[rows, chosen][has]
+  random, active = np.random.default_rng(seed), (image[image >= threshold_mev] for image in images)
+  return np.array([random.choice(values) for values in active if len(values)])

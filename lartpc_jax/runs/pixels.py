@@ -1,4 +1,4 @@
-"""Drawing from a trained pixel model and comparing with real crops: what launch.sample and launch.benchmark_samplers do."""
+"""Draws of a trained unconditional model beside real images: what launch.sample and launch.benchmark_samplers do."""
 import contextlib
 import time
 from collections.abc import Callable
@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.config_models import build_pixel_sampler
+from lartpc_jax.data import interaction_batches
 from lartpc_jax.data.crops import images_mev, open_crops, split_crops
+from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.metrics.histograms import Chi2
 from lartpc_jax.metrics.pixels import compare
 from lartpc_jax.pixel_generator import ImageDiffusion, make_draw
@@ -19,17 +21,31 @@ from lartpc_jax.pixel_generator import ImageDiffusion, make_draw
 class RealImages(NamedTuple):
   """Real images in MeV, cut at the threshold of the model."""
   holdout: np.ndarray   # never trained on
-  training: np.ndarray  # as many of the training crops, in their own orientation
+  training: np.ndarray  # training images in their own orientation, chosen at random
 
 
 def load_real(path: str | Path, info: dict, num: int) -> RealImages:
-  """At most `num` held-out and training images of the file that a model was trained on; `info` is the model's JSON."""
+  """At most `num` held-out and training images of the file that a model was trained on; `info` is the model's JSON.
+
+  Of whole interactions, which are large, as many training images as held-out ones.
+  """
+  if "num_holdout_events" not in info:
+    return _real_interactions(path, info, num)
   crops = open_crops(path)
   cut = lambda x: np.where(x >= info["threshold_mev"], x, 0.0).astype(np.float32)
   split = lambda name: split_crops(crops, name, num_holdout_events=info["num_holdout_events"])
   holdout, training = split("holdout"), split("train")
   chosen = np.random.default_rng(0).choice(len(training.values), min(num, len(training.values)), replace=False)
   return RealImages(cut(images_mev(holdout, slice(num))), cut(images_mev(training, chosen)))
+
+
+def _real_interactions(path: str | Path, info: dict, num: int) -> RealImages:
+  events, spec = interaction_batches.open_interactions(str(path)), ImageSpec(**info["image"])
+  training, held = interaction_batches.split_numbers(events, num_holdout=info["num_holdout"])
+  held = held[:num]
+  chosen = np.random.default_rng(0).choice(training, min(len(held), len(training)), replace=False)
+  whole = lambda numbers: interaction_batches.whole_images(events, numbers, spec=spec)
+  return RealImages(whole(held), whole(chosen))
 
 
 def compile_network(diffusion: ImageDiffusion, num: int) -> ImageDiffusion:

@@ -1,0 +1,136 @@
+"""Latent diffusion of whole interactions, from configs to pictures: losses fall, weights load, tiles equal the whole."""
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import events512_autoencoder, events512_ldm
+from lartpc_jax import config as lib, config_images, config_models
+from lartpc_jax.data import interaction_batches
+from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.pixel_generator import make_draw
+from lartpc_jax.runs.pixels import load_real
+from tests.brief_training import train_briefly
+
+
+def tiny_autoencoder():
+  config = events512_autoencoder.get_config("tiny").to_dict()
+  config["image"]["num_pixels"] = 64
+  return config
+
+
+def tiny_ldm(weights):
+  config = events512_ldm.get_config("tiny").to_dict()
+  config["image"]["num_pixels"], config["autoencoder"] = 64, str(weights)
+  config["sampler"]["num_steps"] = 2
+  return config
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory):
+  """Task, first and last parameters, directory of weights after 40 steps."""
+  task = lib.build_task(tiny_autoencoder())
+  before, state = train_briefly(task, num_steps=40, learning_rate=5e-3)
+  directory = tmp_path_factory.mktemp("autoencoder")
+  task.export(state.ema_params, directory, {"step": 40, "config": None})
+  return task, before, state.ema_params, directory
+
+
+@pytest.fixture(scope="module")
+def trained(autoencoder, tmp_path_factory):
+  """The same of the diffusion, after 20 steps."""
+  task = lib.build_task(tiny_ldm(autoencoder[3]))
+  before, state = train_briefly(task, num_steps=20, learning_rate=5e-3)
+  directory = tmp_path_factory.mktemp("interactions")
+  task.export(state.ema_params, directory, {"step": 20, "config": None})
+  return task, before, state.ema_params, directory
+
+
+def mean_loss(task, params):
+  loss = jax.jit(lambda params, key: task.loss_fn(params, task.batch_fn(10_000), key)[0])
+  return np.mean([float(loss(params, jax.random.key(k))) for k in range(8)])
+
+
+@pytest.mark.parametrize("name", ["autoencoder", pytest.param("trained", marks=pytest.mark.slow)])
+def test_training_lowers_the_loss(name, request):
+  task, before, after, _ = request.getfixturevalue(name)
+  assert mean_loss(task, after) < 0.9 * mean_loss(task, before)
+
+
+@pytest.mark.slow
+def test_exported_weights_draw_the_same_images_whole_and_in_tiles(trained):
+  _, _, after, directory = trained
+  diffusion, info = config_images.build_image_diffusion(directory)
+  assert info["step"] == 20 and info["num_holdout"] == 100 and diffusion.state_shape == (8, 8, 8)
+  sampler = config_models.build_pixel_sampler(diffusion.sde, name="ddim", num_evaluations=4)
+  draw = lambda diffusion: np.asarray(jax.jit(make_draw(diffusion, sampler, 2))(jax.random.key(0)))
+  images = draw(diffusion)
+  assert images.shape == (2, 64, 64) and np.all((images == 0) | (images >= 0.1))
+  np.testing.assert_allclose(draw(diffusion._replace(params=after)), images, atol=0.1)  # stored as float16
+  tiled, _ = config_images.build_image_diffusion(directory, tile=4)
+  np.testing.assert_allclose(draw(tiled), images, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_latents_of_whole_images_are_normalised(trained):
+  """The scale is that of whole images, which are emptier than the crops that the autoencoder saw."""
+  diffusion, info = config_images.build_interaction_diffusion(trained[3])
+  events = interaction_batches.open_interactions("sample")
+  whole = interaction_batches.whole_images(events, np.arange(config_images.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
+  z = np.asarray(diffusion.space.encode(jnp.asarray(whole)))
+  np.testing.assert_allclose(z.mean((0, 1, 2)), 0.0, atol=0.02)
+  np.testing.assert_allclose(z.std((0, 1, 2)), 1.0, rtol=0.02)
+
+
+def test_real_images_are_the_held_out_ones():
+  info = {"image": ImageSpec(64, 3.0, 0.0, 0.1)._asdict(), "num_holdout": 6, "threshold_mev": 0.1}
+  real = load_real("sample", info, 1_000_000)
+  events = interaction_batches.open_interactions("sample")
+  assert real.holdout.shape == real.training.shape == (6, 64, 64)
+  np.testing.assert_array_equal(
+      real.holdout, interaction_batches.whole_images(events, np.arange(494, 500), spec=ImageSpec(**info["image"])))
+  assert not {x.tobytes() for x in real.training} & {x.tobytes() for x in real.holdout}
+
+
+@pytest.mark.parametrize("key,value,match", [
+    ("image.num_pixels", 60, "network.stem = 8 must divide data.crop_px = 32 and image.num_pixels = 60"),
+    ("image.sigma_mm", 1.0, "image.sigma_mm must be 0; got 1.0"),
+    ("data.crop_px", 72, "data.crop_px must lie between 0 .none. and image.num_pixels = 64; got 72"),
+    ("data.window", 3, r"Unknown config key data.window = 3; allowed: \['batch_size'"),
+    ("frame", {}, "Unknown config key frame = {} of task 'interaction_autoencoder'")])
+def test_bad_autoencoder_configs_are_named(key, value, match):
+  config = tiny_autoencoder()
+  *blocks, name = key.split(".")
+  (config[blocks[0]] if blocks else config)[name] = value
+  with pytest.raises(ValueError, match=match):
+    lib.build_task(config)
+
+
+def test_bad_diffusion_configs_are_named(autoencoder, tmp_path):
+  config = tiny_ldm(autoencoder[3])
+  with pytest.raises(ValueError, match="The config needs `autoencoder`"):
+    lib.build_task({**config, "autoencoder": ""})
+  with pytest.raises(ValueError, match=r"was trained on ImageSpec\(.*threshold_mev=0.1\); the config says .*=0.2"):
+    lib.build_task({**config, "image": {**config["image"], "threshold_mev": 0.2}})
+  with pytest.raises(FileNotFoundError, match="pixels.json does not exist"):
+    config_images.build_image_diffusion(tmp_path)
+  with pytest.raises(ValueError, match="tile = 4 is for latent models"):
+    config_images.build_image_diffusion(tmp_path, tile=4)
+
+
+@pytest.mark.slow
+def test_evaluation_pictures_and_launch_sample(trained, tmp_path):
+  task, _, after, directory = trained
+  metrics = task.evaluate(after, jax.random.key(3))
+  assert np.isfinite(metrics["eval/loss"]) and len(task.draw(after, jax.random.key(3)).axes) == 3
+  command = [sys.executable, "-m", "launch.sample", f"--weights={directory}", "--data=sample", "--num=4", "--grid=4",
+             "--num_evaluations=4", "--tile=4", f"--out={tmp_path}"]
+  result = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert result.returncode == 0, result.stderr[-2000:]
+  assert np.load(tmp_path / "images.npz")["images"].shape == (4, 1, 64, 64)
+  assert "| held-out | 100 |" in (tmp_path / "sample.md").read_text()
+  assert json.loads((directory / "interactions.json").read_text())["num_holdout"] == 100
