@@ -6,6 +6,7 @@ base: 2.3 M parameters behind an invertible space-to-depth, for CPUs: 65 images 
 timing, of the gradient alone); not trained to the end yet.
 published: the NCSN++ of Phys. Rev. D 109, 072011: 62.7 M parameters on pixels, 8-bit grey, noise prediction, Adam at 2e-4,
 batch 128, EMA 0.9999; for a GPU, not run.
+gpu: 7.0 M parameters (14 MB in float16), for launch/train_all_gpu.sh; not run.
 small_grey8, small_sqrt, small_arcsinh: equal networks (0.43 M parameters) and budgets, which differ in the representation of
 charge alone: the comparison in README. Their cut of 0.09 MeV is the published one of 4.5 grey levels.
 tiny: for tests, on images of the single protons of the package (data.path="sample").
@@ -23,6 +24,10 @@ VARIANTS = {
     "base": dict(network=BASE, num_holdout_events=2_000, batch_size=64, num_steps=4_000, every=250, rate=1e-3, loss="edm",
                  ema=0.998, charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.1, path="", clip=1.0, b2=0.99,
                  schedule="wsd", num_evaluation=128),
+    "gpu": dict(network={**BASE, "features": 64, "multipliers": (1, 2, 2), "stem": 2}, num_holdout_events=2_000,
+                batch_size=256, num_steps=30_000, every=2_500, rate=1e-3, loss="edm", ema=0.9995,
+                charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.09, path="", clip=1.0, b2=0.99, schedule="wsd",
+                num_evaluation=512),
     "published": dict(
         network=dict(features=128, multipliers=(1, 2, 2, 2), num_blocks=4, attention_sizes=(16,), stem=1, fir=True,
                      input_pyramid=True, embedding="positional", fourier_scale=16.0),

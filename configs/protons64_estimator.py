@@ -13,6 +13,9 @@ BASE = dict(views=("xy", "xz"), width=512, num_blocks=3, path="", num_holdout=5_
 VARIANTS = {
     "base": BASE,
     "one_view": {**BASE, "views": ("xy",)},
+    "gpu": {**BASE, "width": 1024, "num_blocks": 4, "batch_size": 4_096, "num_steps": 20_000, "every": 2_000},
+    "gpu_one_view": {**BASE, "views": ("xy",), "width": 1024, "num_blocks": 4, "batch_size": 4_096, "num_steps": 20_000,
+                     "every": 2_000},
     "tiny": {**BASE, "width": 32, "num_blocks": 1, "path": "sample", "num_holdout": 100, "batch_size": 16, "num_steps": 20,
              "every": 10},
 }
