@@ -26,7 +26,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.sampler = dict(name="dpm_solver_pp_2m", num_steps=num_steps, sigma_min=0.05, sigma_max=30.0, rho=7.0)
   config.screen_sampler = dict(name="dpm_solver_pp_2m", num_steps=screen_steps, sigma_min=0.05, sigma_max=30.0, rho=7.0)
   config.inference = dict(
-      **fields, learning_rate=0.06, second_learning_rate=0.04, first_vertex_power=0.0,
+      **fields, learning_rate=0.06, second_learning_rate=0.04, energy_factor=1.0, first_vertex_power=0.0,
       vertex_radius_px=2.0, charge_weight_px=10.0, charge_tolerance=0.05, prior_weight_px=0.0,
       kinetic_margin_mev=2.0, max_emd_px=3.0, max_spread_mev=25.0)
   return config

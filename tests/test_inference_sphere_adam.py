@@ -1,4 +1,5 @@
 """Adam on sphere x energy: the path turns with the axes, the energy is plain Adam, the moment stays tangential."""
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -71,3 +72,15 @@ def test_a_steep_gradient_counts_no_more_than_clip_times_those_before(start):
   # the direction turns, so that its tangential gradients differ a little from step to step
   np.testing.assert_allclose(moved["spike"], moved["limit"], atol=0.01)
   assert np.abs(moved["free"] - moved["limit"]).max() > 0.02
+
+
+def test_energy_has_its_own_rate():
+  """A factor on the energy's learning rate scales its steps, and leaves the direction's alone."""
+  hypothesis = chart.random_hypotheses(jax.random.key(0), 3)
+  gradient = chart.tangent_basis(hypothesis).sum(0)
+  steps = []
+  for factor in (1.0, 0.1):
+    tx = sphere_adam(lambda count: 0.05, b1=0.5, b2=0.9, energy_factor=factor)
+    steps.append(tx.update(gradient, tx.init(hypothesis), hypothesis)[0])
+  np.testing.assert_allclose(steps[1][:, :3], steps[0][:, :3], rtol=1e-6)
+  np.testing.assert_allclose(steps[1][:, 3], 0.1 * steps[0][:, 3], rtol=1e-6)

@@ -27,6 +27,7 @@ class Settings(NamedTuple):
   second_draws: int = 4
   learning_rate: float = 0.06       # radians of direction, logits of energy
   second_learning_rate: float = 0.04
+  energy_factor: float = 1.0        # of the second learning rate, for the energy: small where a prior knows it sharply
   num_averaged: int = 6
   first_vertex_power: float = 0.0   # screening and first stage see the whole track, so its length too
   vertex_power: float = 3.0         # the second stage looks where the direction is written
@@ -64,11 +65,11 @@ def _make_descents(first: Objective, second: Objective, bounds: tuple[float, flo
                    ) -> list[Callable]:
   """The descents of both stages, see `make_descent`."""
   return [make_descent(stage.evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
-                       final_learning_rate=final, num_averaged=averaged, mode=mode)
-          for stage, steps, rate, final, averaged in (
-              (first, settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1),
+                       final_learning_rate=final, num_averaged=averaged, mode=mode, energy_factor=factor)
+          for stage, steps, rate, final, averaged, factor in (
+              (first, settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1, 1.0),
               (second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
-               settings.num_averaged))]
+               settings.num_averaged, settings.energy_factor))]
 
 
 def _make_plain_emd(generate: Callable, views: tuple[str, ...]) -> Callable:

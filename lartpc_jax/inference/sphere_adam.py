@@ -38,14 +38,15 @@ def _limits(gradient: jax.Array, state: SphereAdamState, b2: float, clip: float)
   return jnp.where(earlier > 0.0, jnp.minimum(limit, 1.0), 1.0)  # no scale yet: let it pass
 
 
-def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float, clip: float | None = None
-                ) -> optax.GradientTransformation:
+def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float, clip: float | None = None,
+                energy_factor: float = 1.0) -> optax.GradientTransformation:
   """Adam on the product of sphere and line (Becigneul & Ganea 2019, alg. 1a): each factor has one adaptive step size.
 
   Adam by coordinates would stretch the gradient along x, y and z differently, so that the path would depend on the choice
   of axes. The first moment is carried along by projection on the tangent plane. `update` needs params: hypotheses [b 4]
   of `chart`, retracted; gradients are tangents there. Gradients above `clip` times the rms of those before are shortened to
-  it, for direction and energy apart: where a draw changes its topology the slope is steep and means nothing.
+  it, for direction and energy apart: where a draw changes its topology the slope is steep and means
+  nothing. The energy's learning rate is `energy_factor` times the direction's.
   """
   def init(params):
     return SphereAdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(params), jnp.zeros_like(params[:, :2]))
@@ -57,7 +58,8 @@ def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float, clip: fl
     square = b2 * state.square + (1.0 - b2) * _squares(gradient)
     count = state.count + 1
     rms = jnp.sqrt(square / (1.0 - b2**count)) + _EPSILON
-    step = -learning_rate(state.count) * mean / (1.0 - b1**count) / _per_coordinate(rms)
+    scale = jnp.stack([1.0 / rms[:, 0], energy_factor / rms[:, 1]], axis=1)
+    step = -learning_rate(state.count) * mean / (1.0 - b1**count) * _per_coordinate(scale)
     return step, SphereAdamState(count, mean, square)
 
   return optax.GradientTransformation(init, update)
