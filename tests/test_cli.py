@@ -21,7 +21,7 @@ MISTAKES = [  # arguments, what stderr must say
     (["--config=tests/toy_config.py", "--config.optim.lr=1"], "no key.*lr"),
     (["--config=tests/toy_config.py:huge"], "Unknown variant 'huge'; choose from"),
     (["--config=tests/toy_config.py", "--config.optim.b1=x"], "config.optim.b1=x"),
-    (["--config=tests/toy_config.py", "--config.optim.schedule=linear"], "optim.schedule 'linear'; choose from"),
+    (["--config=tests/toy_config.py", "--workdir=x", "--config.optim.schedule=linear"], "schedule 'linear'; choose from"),
     (["--config=no_such_file.py"], "no_such_file.py"),
     (["--config=tests/toy_config.py", "--workdri=x"], "Did you mean: workdir"),
     (["--config=tests/toy_config.py"], "--workdir"),
