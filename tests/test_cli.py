@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -13,13 +14,15 @@ import pytest
 
 from lartpc_jax import cli
 
+CACHE = tempfile.TemporaryDirectory()  # compiled programs: all launches of this file train the same tiny model
 CONFIG = {"network": {"num_channels": 8}, "train": {"num_steps": 5}}
 RUN = ["--config=tests/toy_config.py", "--config.sleep_seconds=0.1"]  # slow enough to be killed in the middle
 MISTAKES = [  # arguments, what stderr must say
     (["--config=tests/toy_config.py", "--config.optim.lr=1"], "no key.*lr"),
     (["--config=tests/toy_config.py:huge"], "Unknown variant 'huge'; choose from"),
     (["--config=tests/toy_config.py", "--config.optim.b1=x"], "config.optim.b1=x"),
-    (["--config=tests/toy_config.py", "--config.optim.schedule=linear"], "optim.schedule 'linear'; choose from"),
+    (["--config=tests/toy_config.py", "--workdir=x", "--config.optim.schedule=linear"],
+     "optim.schedule 'linear'; choose from"),
     (["--config=no_such_file.py"], "no_such_file.py"),
     (["--config=tests/toy_config.py", "--workdri=x"], "Did you mean: workdir"),
     (["--config=tests/toy_config.py"], "--workdir"),
@@ -33,17 +36,18 @@ def command(*arguments, script=("tests/toy_train.py",)):
 
 
 def environment():
-  env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+  env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": CACHE.name,
+         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
   env.pop("LARTPC_DEBUG", None)
   return {**env, "PYTHONPATH": os.pathsep.join([".", *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def launch(repo, *arguments, script=("tests/toy_train.py",), **env):
   return subprocess.run(command(*arguments, script=script), cwd=repo, env={**environment(), **env},
-                        capture_output=True, text=True, timeout=120, check=False)
+                        capture_output=True, text=True, timeout=600, check=False)
 
 
-def wait_for(condition, process, seconds=60.0):
+def wait_for(condition, process, seconds=300.0):
   end = time.monotonic() + seconds
   while not condition():
     assert process.poll() is None, "the process ended early"
@@ -57,7 +61,7 @@ def kill_when_step_is_saved(repo, workdir, number, step):
   try:
     wait_for(lambda: (workdir / "checkpoints" / str(step)).is_dir(), process)
     process.send_signal(number)
-    return process.communicate(timeout=60), process.returncode
+    return process.communicate(timeout=300), process.returncode
   finally:
     process.kill()
 
@@ -149,9 +153,9 @@ def test_help_does_not_wait_for_jax(repo):
   code = ("import sys; import launch.train\n"
           "heavy = {'jax', 'orbax', 'flax', 'optax', 'matplotlib'} & sys.modules.keys()\n"
           "assert not heavy, heavy")
-  subprocess.run([sys.executable, "-c", code], cwd=repo, check=True, timeout=60)
+  subprocess.run([sys.executable, "-c", code], cwd=repo, check=True, timeout=300)
   done = subprocess.run([sys.executable, "-m", "launch.train", "--help"], cwd=repo, capture_output=True, text=True,
-                        timeout=60, check=False)
+                        timeout=300, check=False)
   assert "--workdir" in done.stdout and "the same command again resumes" in done.stdout
 
 

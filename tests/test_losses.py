@@ -25,6 +25,7 @@ def true_network(params, x, c_noise, cond):
   return (denoised - c_skip * noisy) / c_out * (1.0 + params[0]) + params[1]
 
 
+@jax.jit
 def gaussian_loss(params, key):
   key_z, key_loss = jax.random.split(key)
   z = MEAN + STD * jax.random.normal(key_z, (NUM, DIMENSIONS))
@@ -45,7 +46,7 @@ def test_loss_at_the_true_denoiser_is_the_posterior_variance():
 def test_loss_has_its_minimum_at_the_true_denoiser():
   mean_loss = lambda params, key: gaussian_loss(params, key)[0].mean()
   with jax.debug_key_reuse(False):
-    gradients = jax.vmap(jax.grad(mean_loss), (None, 0))(jnp.zeros(2), jax.random.split(jax.random.key(1), 32))
+    gradients = jax.jit(jax.vmap(jax.grad(mean_loss), (None, 0)))(jnp.zeros(2), jax.random.split(jax.random.key(1), 32))
   np.testing.assert_allclose(gradients.mean(0), 0.0, atol=4 * float(gradients.std(0).max()) / 32**0.5)
   at = lambda *params: float(mean_loss(jnp.array(params), jax.random.key(2)))
   best = at(0.0, 0.0)
