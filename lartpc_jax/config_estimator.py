@@ -59,7 +59,7 @@ def estimator_task_of(config: dict) -> Task:
 
   def export(params, directory, info):
     pretrained.save_weights(directory, NAMES[len(views)], params, {
-        "network": values, "image": spec._asdict(), "kinetic_range_mev": bounds, "step": info["step"]})
+        "network": values, "image": spec._asdict(), "kinetic_range_mev": bounds, "step": info["step"]}, dtype="int8")
 
   return estimator_task(network, views=views, spec=spec, kinetic_range_mev=bounds, batch_fn=batch_fn, holdout=holdout,
                         export=export)

@@ -13,6 +13,7 @@ from lartpc_jax.files import atomic_write
 from lartpc_jax.types import Params
 
 FORMAT = 1
+_SCALE = ":scale"      # ending of the key of the scales of a quantised kernel
 BUNDLED = "protons64"  # the generator that ships with the package
 
 
@@ -48,11 +49,16 @@ def rounded(params: Params, *, dtype: str = STORED_DTYPE) -> Params:
 
 
 def save_weights(directory: str | os.PathLike, name: str, params: Params, info: dict, *, dtype: str = STORED_DTYPE) -> None:
-  """Writes `name`.npz and `name`.json. Float arrays are stored as `dtype`; each file is written whole or not at all."""
+  """Writes `name`.npz and `name`.json, each whole or not at all.
+
+  Float arrays are stored as `dtype`: a float type, or "int8": kernels (two axes or more) as integers times a scale for each
+  output channel, their largest entry over 127, beside them as `KEY:scale`; vectors then stay float32.
+  """
   directory = Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
   with np.errstate(over="ignore"):  # refused below, by name
-    arrays = {key: value.astype(dtype) for key, value in flatten(params).items()}
+    arrays = _quantised(flatten(params)) if dtype == "int8" else {
+        key: value.astype(dtype) for key, value in flatten(params).items()}
   for key, value in arrays.items():
     if not np.all(np.isfinite(value)):
       raise ValueError(f"Weight {key!r} is not finite as {dtype}.")
@@ -88,10 +94,24 @@ def load_weights(directory: str | os.PathLike, name: str) -> tuple[Params, dict]
     raise ValueError(f"{directory / f'{name}.npz'}: sha256 differs from the one in {name}.json: truncated or altered.")
   try:
     with np.load(directory / f"{name}.npz", allow_pickle=False) as npz:
-      flat = {key: npz[key].astype(np.float32) for key in npz.files}
+      stored = {key: npz[key].astype(np.float32) for key in npz.files}
   except (zipfile.BadZipFile, ValueError, EOFError) as error:
     raise ValueError(f"{directory / f'{name}.npz'}: not a readable npz: {error}") from error
+  flat = {key: value * stored[key + _SCALE] if key + _SCALE in stored else value
+          for key, value in stored.items() if not key.endswith(_SCALE)}
   return unflatten(flat), info
+
+
+def _quantised(flat: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  arrays = {}
+  for key, value in flat.items():
+    value = value.astype(np.float32)
+    if value.ndim < 2 or not np.all(np.isfinite(value)):
+      arrays[key] = value
+      continue
+    scale = np.maximum(np.abs(value).max(axis=tuple(range(value.ndim - 1)), keepdims=True), 1e-30) / 127.0
+    arrays[key], arrays[key + _SCALE] = np.round(value / scale).astype(np.int8), scale.astype(np.float32)
+  return arrays
 
 
 def copy_weights(source: str | os.PathLike, target: str | os.PathLike, name: str) -> None:

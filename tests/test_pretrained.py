@@ -95,3 +95,20 @@ def test_weights_that_overflow_are_refused(tmp_path):
   with pytest.raises(ValueError, match="Weight 'a/b' is not finite as float16"):
     pretrained.save_weights(tmp_path, "net", {"a": {"b": np.full(2, 1e6, np.float32)}}, {})
   assert not list(tmp_path.iterdir())
+
+
+def test_int8_is_within_half_a_step(tmp_path):
+  """Kernels come back within half of a 127th of each output channel's largest entry, vectors as they were."""
+  draw = np.random.default_rng(0)
+  params = {"a": {"kernel": draw.normal(size=(3, 5, 4)).astype(np.float32) * np.array([1e-3, 1, 10, 0], np.float32),
+                  "bias": draw.normal(size=4).astype(np.float32)}}
+  pretrained.save_weights(tmp_path, "small", params, {}, dtype="int8")
+  with np.load(tmp_path / "small.npz") as npz:
+    assert npz["a/kernel"].dtype == np.int8
+  back, _ = pretrained.load_weights(tmp_path, "small")
+  np.testing.assert_array_equal(back["a"]["bias"], params["a"]["bias"])
+  step = np.abs(params["a"]["kernel"]).max((0, 1)) / 127
+  assert (np.abs(back["a"]["kernel"] - params["a"]["kernel"]) <= 0.501 * step).all()
+  assert set(back["a"]) == {"kernel", "bias"}
+  with pytest.raises(ValueError, match="'a/kernel' is not finite"):
+    pretrained.save_weights(tmp_path, "bad", {"a": {"kernel": np.full((2, 2), np.nan, np.float32)}}, {}, dtype="int8")
