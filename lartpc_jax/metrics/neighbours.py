@@ -117,7 +117,7 @@ def nearest_l2(queries: np.ndarray, images: np.ndarray, *, num_neighbours: int =
     leave_out_self: the queries are the images, and a row is no neighbour of itself.
   """
   found, where = [], []
-  images = images.astype(np.float32)
+  images = np.asarray(images, np.float32)
   for start in range(0, len(queries), chunk):
     part = queries[start:start + chunk].astype(np.float32)
     squared = squared_distances(part, images)
