@@ -73,7 +73,7 @@ def test_every_part_has_rows_for_every_column(report):
   for key, found in report.rows.items():
     assert set(found) == set(report.columns), key
   assert report.missing == ["momentum closure: the real images come without momenta"]
-  assert set(report.separations.numbers) == {"L2", "EMD"}
+  assert set(report.separations.numbers) == {"L2", "EMD", "EMD, centred"}
   assert report.neighbours["memorised"][1].distance[:, 0].max() < 1e-6  # each has itself among the training images
 
 

@@ -183,9 +183,11 @@ def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_
     flat = images.reshape(len(images), -1).astype(float)
     euclidean = np.sqrt(squared_distances(flat, flat))
     np.fill_diagonal(euclidean, 0.0)
-    moved = neighbours.pairwise_emd(images, pool=pool, progress=lambda done, i=i, n=len(images): progress(
-        0.9 * (i + (done / n)**2) / len(parts)))
-    distances.append({"L2": euclidean, "EMD": moved})
+    distances.append({"L2": euclidean})
+    for j, name in enumerate(("EMD", "EMD, centred")):
+      say = lambda done, done_before=i + 0.5 * j, n=len(images): progress(
+          0.9 * (done_before + 0.5 * (done / n)**2) / len(parts))
+      distances[-1][name] = neighbours.pairwise_emd(images, pool=pool, centred=name != "EMD", progress=say)
     found.append({name: embedding.separation(d, is_track[part], num_neighbours=num_neighbours)
                   for name, d in distances[-1].items()})
   numbers = found[0] if len(found) == 1 else {
