@@ -54,7 +54,8 @@ def main(argv) -> int:
   planted = [name for name in NAMES if name != "memorised" or values.train] if values.planted == ["all"] else values.planted
   progress = lambda total: cli.progress_bar(total, description="evaluate", unit="part")
   result = evaluate.evaluate(values.config, real=values.real, generated=name_columns(values.generated),
-                             floor=values.floor, training=values.train, planted=tuple(planted), ssnet=values.ssnet, progress=progress)
+                             floor=values.floor, training=values.train, planted=tuple(planted), ssnet=values.ssnet,
+                             progress=progress)
   print(report.markdown(result))
   paths = report.write(result, values.out)
   print("Wrote " + ", ".join(str(path) for path in paths))

@@ -18,8 +18,8 @@ CONFIG = "configs/protons64_infer.py"
 config_flags.DEFINE_config_file("config", None, f"The config file, with :variant if wanted; default: {CONFIG}.",
                                 lock_config=True)
 flags.DEFINE_string("momentum", None, "px,py,pz in MeV/c; several with ; between them.")
-flags.DEFINE_list("kinetic_mev", None, "In place of --momentum: minimum,maximum; as many isotropic momenta as --num says, of "
-                  "kinetic energies uniform in between, with one image each.")
+flags.DEFINE_list("kinetic_mev", None, "In place of --momentum: minimum,maximum; --num isotropic momenta of kinetic "
+                  "energies uniform in between, with one event each.")
 flags.DEFINE_integer("num", 16, "Images of each momentum.", lower_bound=1)
 flags.DEFINE_list("views", ["xy", "xz"], "Views.")
 flags.DEFINE_string("out", None, "Directory of the images.")

@@ -8,6 +8,8 @@ import pytest
 
 from configs import images64_evaluate
 from lartpc_jax import config as config_lib
+from lartpc_jax.data.crop_labels import open_labelled_crops
+from lartpc_jax.data.crops import images_mev
 from lartpc_jax.data.images import save_images
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.runs import evaluate as lib, report as report_lib, rows, samples
@@ -71,8 +73,30 @@ def test_every_part_has_rows_for_every_column(report):
   for key, found in report.rows.items():
     assert set(found) == set(report.columns), key
   assert report.missing == ["momentum closure: the real images come without momenta"]
-  assert set(report.separations.numbers) == {"L2", "EMD"}
+  assert set(report.separations.numbers) == {"L2", "EMD", "EMD, centred"}
   assert report.neighbours["memorised"][1].distance[:, 0].max() < 1e-6  # each has itself among the training images
+
+
+def test_the_embedding_goes_by_true_labels_where_there_are_any(report):
+  labelled = open_labelled_crops("sample")
+  pixels = [((labelled.label[:40] == i) & (images_mev(labelled.crops)[:40] >= 0.09)).sum((1, 2)) for i in (1, 2)]
+  assert report.separations.labels == "truth" and report.separations.num_subsets == 1
+  np.testing.assert_array_equal(report.separations.is_track, pixels[0] > pixels[1])
+
+
+def test_separations_of_several_sets_are_means(report):
+  truth = report.separations.is_track
+  sample = types.SimpleNamespace(images=samples.load_images("sample_crops[0:40]", threshold_mev=0.09, level_mev=0.02).values)
+  embed = lambda **kwargs: lib._embed(reference=sample, truth=truth, pool=4, num_neighbours=3, missing=[],
+                                      progress=lambda share: None, **kwargs)
+  sets = embed(num_images=20, num_subsets=9)
+  assert sets.num_subsets == 2 and sets.maps["EMD"].shape == (20, 2)
+  first = embed(num_images=20, num_subsets=1).numbers["L2"].silhouette.value
+  other = types.SimpleNamespace(images=sample.images[20:])
+  second = lib._embed(reference=other, truth=truth[20:], pool=4, num_neighbours=3, missing=[], num_images=20, num_subsets=1,
+                      progress=lambda share: None).numbers["L2"].silhouette.value
+  found = sets.numbers["L2"].silhouette
+  np.testing.assert_allclose([found.value, found.error], [(first + second) / 2, abs(first - second) / 2], rtol=1e-9)
 
 
 def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):

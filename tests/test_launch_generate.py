@@ -86,7 +86,8 @@ def test_unwritable_directory(tmp_path):
 @pytest.mark.parametrize("arguments,message", [
     (["--out=x"], "Give --momentum or --kinetic_mev"), (["--momentum=1,2,3"], "Give --out"),
     (["--out=x", "--momentum=1,2,3", "--kinetic_mev=50,100"], "one of the two"),
-    (["--out=x", "--kinetic_mev=50"], "Bad kinetic energies '50'"), (["--out=x", "--momentum=1,2"], "error: Bad momentum '1,2'"),
+    (["--out=x", "--kinetic_mev=50"], "Bad kinetic energies '50'"),
+    (["--out=x", "--momentum=1,2"], "error: Bad momentum '1,2'"),
     (["--out=x", "--momentum=1,2,3", "--views=ab", "--weights=WEIGHTS"], "Unknown view 'ab'")])
 def test_mistakes_are_one_message(repo, weights, arguments, message):
   done = subprocess.run([sys.executable, "-m", "launch.generate", *(a.replace("WEIGHTS", weights) for a in arguments)],

@@ -126,6 +126,28 @@ def test_sinkhorn_divergence_against_a_transcription(samples, p, epsilon):
   np.testing.assert_allclose(got.value, want, rtol=5e-3)
 
 
+def test_distances_within_the_first_sample_may_be_given(samples):
+  x, y = samples
+  np.testing.assert_array_equal(gof.pooled_distances(x, y, within_x=gof.distances_within(x)), gof.pooled_distances(x, y))
+
+
+def test_occupancy_against_a_contingency_table_and_under_the_null():
+  """For equal samples the statistic of a pixel is (a - b)^2 / (a + b); images whose pixels all go together keep the null."""
+  rng = np.random.default_rng(8)
+  x, y = rng.uniform(size=(2, 300, 20)) > 0.7
+  a, b = x.sum(0), y.sum(0)
+  got = gof.occupancy_test(1.0 * x, 1.0 * y, num_permutations=0)
+  np.testing.assert_allclose(got.value, np.mean((a - b)**2 / (a + b)), rtol=1e-6)
+  p_values = []
+  for seed in range(80):
+    together = np.repeat(rng.uniform(size=(2, 60, 1)) > 0.5, 9, axis=2)
+    p_values.append(gof.occupancy_test(*together, num_permutations=50, seed=seed).p_value)
+  assert np.mean(np.array(p_values) <= 0.1) < 0.1 + 4 * np.sqrt(0.09 / 80)
+  dead = np.where(np.arange(20) == 3, 0, y)
+  assert gof.occupancy_test(x, dead, num_permutations=100).p_value < 0.02
+  assert gof.occupancy_test(x[:150], y, num_permutations=100).p_value > 0.02
+
+
 def test_excess_over_the_floor():
   found = gof.excess(Estimate(5.0, 0.3), Estimate(4.0, 0.4))
   np.testing.assert_allclose([found.value, found.error, found.p_value], [1.0, 0.5, stats.norm.sf(2.0)])
@@ -134,6 +156,7 @@ def test_excess_over_the_floor():
 @pytest.mark.parametrize("call,message", [
     (lambda: gof.mmd(np.zeros((4, 4)), 2, kernel="cosine"), r"Unknown kernel 'cosine'; choose from \['gauss', 'laplace'\]"),
     (lambda: gof.sinkhorn(np.zeros((4, 2)), np.zeros((4, 2)), lambda *c: (0.0, 0.0), p=3), "needs p = 1 or 2; got 3"),
+    (lambda: gof.occupancy_test(np.zeros((3, 4)), np.zeros((2, 4))), "needs images with charge"),
     (lambda: emd.sinkhorn_divergence(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2)), epsilon=0.0),
      "needs epsilon > 0; got 0.0"),
 ])

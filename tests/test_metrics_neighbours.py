@@ -74,6 +74,16 @@ def test_pairwise_emd_is_exact_and_pooling_changes_it_little():
   assert np.abs(neighbours.pairwise_emd(images, pool=2) - exact).max() < 1.5
 
 
+def test_centred_emd_does_not_see_where_an_image_lies():
+  image = lines(1, 4, size=12)[0]
+  moved = np.zeros((3, 20, 20), np.float32)
+  moved[0, 1:13, 2:14], moved[1, 6:18, 4:16], moved[2, 1:13, 2:14] = image, image, image.T
+  plain, centred = (neighbours.pairwise_emd(moved, centred=c) for c in (False, True))
+  np.testing.assert_allclose(plain[0, 1], np.hypot(5, 2), rtol=1e-6)
+  np.testing.assert_allclose(centred[0, 1], 0.0, atol=1e-6)
+  assert centred[0, 2] > 0.1  # the shape still counts
+
+
 def test_copies_and_duplicates_are_found_and_nothing_else():
   training, others = (lines(100, seed).reshape(100, -1) for seed in (5, 6))
   generated = np.concatenate([training[:20], others[:80]])

@@ -24,11 +24,28 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
   return np.maximum(out, 0.0, out=out)
 
 
-def pooled_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  """Euclidean distances [n + m, n + m] of both samples together, float32, exactly 0 on the diagonal."""
-  both = np.concatenate([x, y]).astype(np.float32)
-  out = np.sqrt(squared_distances(both, both))
+def distances_within(x: np.ndarray) -> np.ndarray:
+  """Euclidean distances [n n] within one sample, float32, exactly 0 on the diagonal."""
+  x = np.asarray(x, np.float32)
+  out = np.sqrt(squared_distances(x, x))
   np.fill_diagonal(out, 0.0)
+  return out
+
+
+def pooled_distances(x: np.ndarray, y: np.ndarray, *, within_x: np.ndarray | None = None) -> np.ndarray:
+  """Euclidean distances [n + m, n + m] of both samples together, float32, exactly 0 on the diagonal.
+
+  Args:
+    x, y: rows [n d] and [m d].
+    within_x: `distances_within(x)`, where several samples are compared with one.
+  """
+  x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)
+  n, size = len(x), len(x) + len(y)
+  out = np.empty((size, size), np.float32)
+  out[:n, :n] = distances_within(x) if within_x is None else within_x
+  out[:n, n:] = np.sqrt(squared_distances(x, y))
+  out[n:, :n] = out[:n, n:].T
+  out[n:, n:] = distances_within(y)
   return out
 
 
@@ -159,6 +176,35 @@ def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, num_projections: int = 1
     return Estimate(value, float(spread))
   permuted = np.array([distances(draw.permutation(observed)).mean() for _ in range(num_permutations)])
   return Estimate(value, float(np.hypot(spread, permuted.std())), permutation_p_value(value, permuted))
+
+
+def occupancy_test(x: np.ndarray, y: np.ndarray, *, num_permutations: int = 200, seed: int = 0) -> Estimate:
+  """Two-sample chi2 per pixel of how often each pixel holds charge, with its permutation p-value.
+
+  sum over pixels of (sqrt(m/n) a - sqrt(n/m) b)^2 / (a + b), a and b the images with charge there, over the number of pixels
+  that have any. The pixels of an image are not independent, so the error is the spread of permutations of the images, not
+  that of a chi-squared. Sees dead pixels, and edges where images were moved.
+
+  Args:
+    x, y: images as rows [n d] and [m d]; pixels above 0 hold charge.
+  Raises:
+    ValueError: if no image has charge.
+  """
+  active = (np.concatenate([x, y]) > 0).astype(np.float32)
+  n, m = len(x), len(y)
+  draw = np.random.default_rng(seed)
+  observed = np.arange(n + m) < n
+  members = np.stack([observed, *(draw.permutation(observed) for _ in range(num_permutations))], axis=1)
+  total = active.sum(0, dtype=float)
+  seen = total > 0
+  if not seen.any():
+    raise ValueError("occupancy_test needs images with charge; there is none in either sample.")
+  a = (active.T @ members.astype(np.float32)).astype(float)[seen]  # counts below 2^24: exact
+  b = total[seen, None] - a
+  values = np.mean((np.sqrt(m / n) * a - np.sqrt(n / m) * b)**2 / (a + b), axis=0)
+  if not num_permutations:
+    return Estimate(float(values[0]))
+  return Estimate(float(values[0]), float(values[1:].std()), permutation_p_value(values[0], values[1:]))
 
 
 def _batches(x: np.ndarray, y: np.ndarray, batch_size: int, max_batches: int) -> list[tuple[np.ndarray, np.ndarray]]:

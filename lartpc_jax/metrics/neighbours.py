@@ -117,7 +117,7 @@ def nearest_l2(queries: np.ndarray, images: np.ndarray, *, num_neighbours: int =
     leave_out_self: the queries are the images, and a row is no neighbour of itself.
   """
   found, where = [], []
-  images = images.astype(np.float32)
+  images = np.asarray(images, np.float32)
   for start in range(0, len(queries), chunk):
     part = queries[start:start + chunk].astype(np.float32)
     squared = squared_distances(part, images)
@@ -133,16 +133,20 @@ def nearest_l2(queries: np.ndarray, images: np.ndarray, *, num_neighbours: int =
   return np.concatenate(found), np.concatenate(where)
 
 
-def pairwise_emd(images: np.ndarray, *, pool: int = 1, progress: Callable | None = None) -> np.ndarray:
+def pairwise_emd(images: np.ndarray, *, pool: int = 1, centred: bool = False, progress: Callable | None = None
+                 ) -> np.ndarray:
   """Exact EMD in px [n n] between all pairs of normalised images [n h w].
 
   Args:
     pool: sums pool x pool pixels first, a fraction of the time; distances change by less than a pixel of the pooled image.
+    centred: moves each image's centroid to one place first, so that shapes are compared, not where they lie.
     progress: called with the number of rows done.
   """
   n, h, w = images.shape
   small = images.reshape(n, h // pool, pool, w // pool, pool).sum((2, 4))
   points = [_points(image) for image in small]
+  if centred:
+    points = [_Points(p.points - p.weights @ p.points, p.weights) for p in points]
   out = np.zeros((n, n))
   for i in range(n):
     for j in range(i):

@@ -7,7 +7,7 @@ import numpy as np
 
 from lartpc_jax.config import build_segmenter, call_with, section
 from lartpc_jax.metrics import defects, embedding, neighbours
-from lartpc_jax.metrics.estimate import Estimate, significance
+from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
 from lartpc_jax.metrics.gof import excess, squared_distances
 from lartpc_jax.runs import rows as parts
 from lartpc_jax.runs.samples import Images, Sample, examine, load_images
@@ -27,6 +27,8 @@ class Separations(NamedTuple):
   numbers: dict[str, embedding.Separation]
   is_track: np.ndarray                  # [n]
   charge: np.ndarray                    # [n] MeV
+  labels: str                           # where is_track comes from
+  num_subsets: int                      # over which the numbers are means; the maps show the first
 
 
 class Report(NamedTuple):
@@ -106,15 +108,17 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
     if "embedding" in chosen:
       with clock("embedding", "t-SNE"):
         separations = call_with(_embed, "embedding", section(config, "embedding"), reference=reference,
-                                missing=missing, progress=clock.share)
+                                truth=images.real.is_track, missing=missing, progress=clock.share)
   _add_excess(rows, names)
   nearest = {name: tools.cache[("emd", name)] for name in names if ("emd", name) in tools.cache}
   found = {name: (images.columns[name].values[:len(near.index)], near, images.training[near.index])
            for name, near in nearest.items()}
   counts = {"reference": len(reference.images), **{name: len(images.columns[name].values) for name in names}}
   shown = {"reference": reference.images[:8], **shown}
-  sources = {"reference": real if floor else f"first half of {real}", FLOOR: floor or f"second half of {real}", **generated}
-  return Report(names, rows, extras, shown, separations, found, missing, seconds, counts, cpu_seconds, sources)
+  sources = {"reference": real, FLOOR: floor} if floor else {
+      "reference": f"first half of {real}", FLOOR: f"second half of {real}"}
+  return Report(names, rows, extras, shown, separations, found, missing, seconds, counts, cpu_seconds,
+                {**sources, **generated})
 
 
 class _Loaded(NamedTuple):
@@ -123,10 +127,10 @@ class _Loaded(NamedTuple):
   training: np.ndarray | None
 
 
-def _load(*, real, generated, floor, training, planted, threshold_mev: float, level_mev: float, num_images: int, num_training: int,
-          seed: int) -> _Loaded:
-  load = lambda path: load_images(path, threshold_mev=threshold_mev, level_mev=level_mev)
-  everything = load(real)
+def _load(*, real, generated, floor, training, planted, threshold_mev: float, level_mev: float, num_images: int,
+          num_training: int, seed: int) -> _Loaded:
+  load = lambda path, **kwargs: load_images(path, threshold_mev=threshold_mev, level_mev=level_mev, **kwargs)
+  everything = load(real, truth=True)
   half = len(everything.values) // (1 if floor else 2)
   if half < 50:
     raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are needed, and 100 "
@@ -162,22 +166,36 @@ def _missing(chosen: list[str], images: _Loaded, training: str | None) -> list[s
   return missing
 
 
-def _embed(*, reference: Sample, num_images: int, pool: int, num_neighbours: int, missing: list[str], progress: Callable
-           ) -> Separations | None:
-  images = reference.images[:num_images]
-  is_track = reference.particles["corrected"].is_track[:num_images]
-  if min(is_track.sum(), (~is_track).sum()) <= num_neighbours:
-    missing.append(f"embedding: needs more than {num_neighbours} tracks and showers; there are {is_track.sum()} tracks and "
-                   f"{(~is_track).sum()} showers among the first {len(images)}")
-    return None
-  flat = images.reshape(len(images), -1).astype(float)
-  euclidean = np.sqrt(squared_distances(flat, flat))
-  np.fill_diagonal(euclidean, 0.0)
-  moved = neighbours.pairwise_emd(images, pool=pool, progress=lambda i: progress(0.9 * (i / len(images))**2))
-  distances = {"L2": euclidean, "EMD": moved}
-  numbers = {name: embedding.separation(d, is_track, num_neighbours=num_neighbours) for name, d in distances.items()}
-  maps = {name: embedding.tsne(d) for name, d in distances.items()}
-  return Separations(maps, numbers, is_track, images.sum((1, 2)))
+def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_subsets: int, pool: int, num_neighbours: int,
+           missing: list[str], progress: Callable) -> Separations | None:
+  is_track = reference.particles["corrected"].is_track if truth is None else truth
+  parts = [slice(i * num_images, (i + 1) * num_images) for i in range(num_subsets)]
+  parts = [part for part in parts if part.start == 0 or part.stop <= len(reference.images)]
+  for part in parts:
+    tracks, showers = is_track[part].sum(), (~is_track[part]).sum()
+    if min(tracks, showers) <= num_neighbours:
+      missing.append(f"embedding: needs more than {num_neighbours} tracks and showers; there are {tracks} tracks and "
+                     f"{showers} showers among images {part.start} to {part.start + tracks + showers - 1}")
+      return None
+  found, distances = [], []
+  for i, part in enumerate(parts):
+    images = reference.images[part]
+    flat = images.reshape(len(images), -1).astype(float)
+    euclidean = np.sqrt(squared_distances(flat, flat))
+    np.fill_diagonal(euclidean, 0.0)
+    distances.append({"L2": euclidean})
+    for j, name in enumerate(("EMD", "EMD, centred")):
+      say = lambda done, done_before=i + 0.5 * j, n=len(images): progress(
+          0.9 * (done_before + 0.5 * (done / n)**2) / len(parts))
+      distances[-1][name] = neighbours.pairwise_emd(images, pool=pool, centred=name != "EMD", progress=say)
+    found.append({name: embedding.separation(d, is_track[part], num_neighbours=num_neighbours)
+                  for name, d in distances[-1].items()})
+  numbers = found[0] if len(found) == 1 else {
+      name: embedding.Separation(*(mean_estimate(np.array([getattr(f[name], field).value for f in found]))
+                                   for field in embedding.Separation._fields)) for name in found[0]}
+  maps = {name: embedding.tsne(d) for name, d in distances[0].items()}
+  return Separations(maps, numbers, is_track[parts[0]], reference.images[parts[0]].sum((1, 2)),
+                     "SSNet" if truth is None else "truth", len(parts))
 
 
 def _add_excess(rows: dict, names: list[str]) -> None:

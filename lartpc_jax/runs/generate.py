@@ -104,7 +104,8 @@ def write(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, view
   paths = [out / "images.npz"]
   if num == 1:
     few = images[:MAX_COLUMNS]
-    figure = image_rows({view: few[:, v] for v, view in enumerate(views)}, titles=momentum_titles(momentum_mev[:MAX_COLUMNS]))
+    figure = image_rows({view: few[:, v] for v, view in enumerate(views)},
+                        titles=momentum_titles(momentum_mev[:MAX_COLUMNS]))
     return [*paths, save_figure(figure, out / "images.png")]
   for i in range(min(len(images) // num, MAX_PICTURES)):
     few = images[i * num:(i + 1) * num][:MAX_COLUMNS]

@@ -46,7 +46,8 @@ def as_json(report: Report) -> dict:
   ranks = [{"column": name, "mean_rank": clean(rank), "rows_above_3_sigma": above, "seen_best_by": best}
            for name, rank, above, best in ranking(report)]
   embedding = None if report.separations is None else {
-      name: {k: v._asdict() for k, v in s._asdict().items()} for name, s in report.separations.numbers.items()}
+      "labels": report.separations.labels, "sets": report.separations.num_subsets, **{
+          name: {k: v._asdict() for k, v in s._asdict().items()} for name, s in report.separations.numbers.items()}}
   near = {name: {"distance_px": found.distance.tolist(), "index": found.index.tolist(),
                  "exact_distances": found.num_exact.tolist()} for name, (_, found, _) in report.neighbours.items()}
   return {"images": report.counts, "rows": rows, "ranking": ranks, "embedding": embedding, "emd_neighbours": near,
@@ -72,7 +73,9 @@ def markdown(report: Report) -> str:
               *head(["sample", "mean rank", "metrics 3 sigma above the floor", "seen best by"])]
     lines += [f"| {name} | {rank:.2f} | {above} | {best} |" for name, rank, above, best in ranking(report)]
   if report.separations is not None:
-    lines += ["", "Tracks against showers:", "", *head(["distance", "k-NN accuracy", "silhouette"])]
+    s = report.separations
+    lines += ["", f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} images):", "",
+              *head(["distance", "k-NN accuracy", "silhouette"])]
     lines += [f"| {name} | {s.knn_accuracy.value:.3f} +- {s.knn_accuracy.error:.3f} | {s.silhouette.value:.3f} +- "
               f"{s.silhouette.error:.3f} |" for name, s in report.separations.numbers.items()]
   lines += ["", "Left out:", ""] + [f"- {text}" for text in report.missing or ["nothing"]]
@@ -81,7 +84,7 @@ def markdown(report: Report) -> str:
 
 
 def _times(report: Report) -> str:
-  total = " and ".join(f"{sum(x.values()):.0f} s {name}" for x, name in ((report.seconds, "wall"), (report.cpu_seconds, "CPU")))
+  total = f"{sum(report.seconds.values()):.0f} s wall and {sum(report.cpu_seconds.values()):.0f} s CPU"
   parts = ", ".join(f"{name} {s:.0f} ({report.cpu_seconds.get(name, 0.0):.0f})" for name, s in report.seconds.items())
   return f"{total}; wall (CPU) seconds of all columns together: {parts}."
 
@@ -126,7 +129,7 @@ def page(report: Report) -> str:
     table.append(f"<tr class={definition}><td>{escape(name)}<td>{definition}{cells}")
   text = [f"<!doctype html><meta charset=utf-8><title>Is it good enough?</title><style>{STYLE}</style>",
           "<h1>Is it good enough?</h1>", f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
-          "<p>Images: " + escape("; ".join(f"{name}: {count}" + (f" of {report.sources[name]}" if name in report.sources else "")
+          "<p>Images: " + escape("; ".join(f"{name}: {count} of {report.sources.get(name, report.sources.get(FLOOR))}"
                                            for name, count in report.counts.items())) + ".",
           "<p>Left out: " + escape("; ".join(report.missing) or "nothing") + ".", *table, "</table>"]
   if len(report.columns) > 1:

@@ -71,9 +71,11 @@ def physics(reference: Sample, sample: Sample, tools: Tools, extra: Extra) -> li
 def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num_permutations: int,
                     num_projections: int, transport_batch: int, transport_batches: int, sinkhorn_batch: int,
                     sinkhorn_batches: int, sinkhorn_epsilon: float, published_sinkhorn: bool) -> list[Row]:
-  """MMD, energy distance, sliced and exact Wasserstein, Sinkhorn divergence on flattened images in MeV."""
+  """MMD, energy distance, sliced and exact Wasserstein, Sinkhorn divergence on flattened images in MeV; occupancy."""
   x, y = (s.images.reshape(len(s.images), -1) for s in (reference, sample))
-  pooled = gof.pooled_distances(x, y)
+  if "within" not in tools.cache:
+    tools.cache["within"] = gof.distances_within(x)
+  pooled = gof.pooled_distances(x, y, within_x=tools.cache["within"])
   test = dict(num_permutations=num_permutations)
   rows = [Row("gof", "MMD^2, Gaussians", "corrected", 1, gof.mmd(pooled, len(x), kernel="gauss", **test)),
           Row("gof", "MMD^2, Laplacian", "corrected", 1, gof.mmd(pooled, len(x), kernel="laplace", **test)),
@@ -83,6 +85,7 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
   scale = gof.median_distance(pooled)
   del pooled
   rows.append(Row("gof", "sliced W1 [MeV]", "corrected", 1, gof.sliced_wasserstein(x, y, num_projections=num_projections)))
+  rows.append(Row("gof", "occupancy of pixels: chi2/pixel", "corrected", 1, gof.occupancy_test(x, y, **test)))
   note = f"batches of {min(transport_batch, len(x), len(y))}"
   rows.append(Row("gof", "W1 [MeV]", "published", 1,
                   gof.wasserstein(x, y, batch_size=transport_batch, max_batches=transport_batches), note))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.data import crops as crop_files
-from lartpc_jax.data.crop_labels import sample_crops_path
+from lartpc_jax.data.crop_labels import CLASSES, open_labelled_crops, sample_crops_path
 from lartpc_jax.data.images import open_images
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.metrics import particles, segmentation
@@ -19,6 +19,7 @@ class Images(NamedTuple):
   """n images on the host."""
   values: np.ndarray                # [n h w] float32 MeV, zero below the threshold
   momentum_mev: np.ndarray | None   # [n 3], if the file tells
+  is_track: np.ndarray | None = None  # [n] bool: more track than shower pixels in truth, if the file tells and was asked
 
 
 class Sample(NamedTuple):
@@ -41,23 +42,25 @@ def parse_slice(path: str) -> tuple[str, slice]:
   return match.group(1), slice(low, high)
 
 
-def load_images(path: str, *, threshold_mev: float, level_mev: float) -> Images:
+def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: bool = False) -> Images:
   """Images of a file: crops (npz with `image`), images in MeV or sparse events (see `data.images`), larcv_png_64 files.
 
   Args:
     path: the file, "sample" (protons) or "sample_crops"; `[first:last]` behind it chooses images.
     threshold_mev: pixels below are set to zero.
     level_mev: MeV of one grey level, for 8-bit files.
+    truth: whether to look for labels of the pixels.
   Raises:
     FileNotFoundError, ValueError: naming the file, if it cannot be read, or holds no image with charge.
   """
   file, chosen = parse_slice(path)
   if file == SAMPLE_CROPS:
     file = str(sample_crops_path())
-  momentum_mev = None
+  momentum_mev = label = None
   if Path(file).is_dir() or Path(file).name.startswith("larcv_png_64") or _holds_crops(file):
     crops = crop_files.open_crops(file, scale_mev=level_mev)
     values = crop_files.images_mev(crops, chosen)
+    label = _labels(file, chosen) if truth else None
   else:
     data = open_images(file, views=("xy",), spec=ImageSpec())
     values = np.asarray(data.images[chosen, 0], np.float32)
@@ -68,7 +71,21 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float) -> Images:
   charged = values.sum((1, 2)) > 0
   if not charged.any():
     raise ValueError(f"{path}: no image with charge above {threshold_mev} MeV.")
-  return Images(values[charged], None if momentum_mev is None else momentum_mev[charged])
+  is_track = None
+  if label is not None:
+    counts = [((label == i) & (values > 0)).sum((1, 2)) for i in range(len(CLASSES))]
+    is_track = segmentation.is_track(np.stack(counts, axis=1))[charged]
+  return Images(values[charged], None if momentum_mev is None else momentum_mev[charged], is_track)
+
+
+def _labels(path: str, chosen: slice) -> np.ndarray | None:
+  """Classes [n h w] of the pixels, if the file of crops has them."""
+  if Path(path).suffix != ".npz":
+    return None
+  with np.load(path, allow_pickle=False) as npz:
+    if "label" not in npz.files:
+      return None
+  return open_labelled_crops(path).label[chosen]
 
 
 def _holds_crops(path: str) -> bool:
