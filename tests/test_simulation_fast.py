@@ -213,7 +213,7 @@ def test_batches_are_single_events():
 
 def test_other_energies_than_those_of_the_tables_are_nan(proton):
   noise = proton.sample_noise(jax.random.key(0))
-  for kinetic, known in ((0.9, False), (1.0, True), (120.0, True), (121.0, False)):
+  for kinetic, known in ((9.9, False), (10.0, True), (120.0, True), (121.0, False)):
     track = proton.transport(jnp.float32(kinetic), UP, noise)
     assert bool(jnp.isfinite(track.position_mm[-1]).all()) == known, kinetic
 
@@ -245,8 +245,8 @@ def test_nuclear_interactions_end_tracks():
 
 @pytest.mark.parametrize("kwargs,match", [
     (dict(particle="pion"), "Unknown particle 'pion'"), (dict(num_steps=4), "num_steps must be at least 8; got 4"),
-    (dict(max_kinetic_mev=0.5), "must be in order and within 0.1 to 2000; got 1 and 0.5"),
-    (dict(max_kinetic_mev=5000.0), "got 1 and 5000"), (dict(min_kinetic_mev=0.01), "got 0.01 and 120"),
+    (dict(max_kinetic_mev=0.5), "must be in order and within 0.1 to 2000; got 10 and 0.5"),
+    (dict(max_kinetic_mev=5000.0), "got 10 and 5000"), (dict(min_kinetic_mev=0.01), "got 0.01 and 120"),
     (dict(segment_mm=0.0), "segment_mm must be positive; got 0.0"),
     (dict(stopping_scale=0.0), "stopping_scale must be positive"),
     (dict(scattering_scale=float("nan")), "scattering_scale must be positive")])

@@ -8,18 +8,20 @@ PROTON = stopping.PARTICLES["proton"]
 SCALES = (stopping.GEANT4_SCALE, scattering.GEANT4_SCALE)
 
 
-@pytest.mark.parametrize("particle,low,high,limit", [("proton", 50.0, 100.0, 1e-5), ("proton", 100.0, 100.0, 1e-5),
-                                                     ("proton", 1.0, 500.0, 1e-3), ("muon", 5.0, 300.0, 1e-3),
-                                                     ("electron_approximate", 1.0, 100.0, 1e-3)])
-def test_series_are_the_values(particle, low, high, limit):
+@pytest.mark.parametrize("particle,low,high,degree", [("proton", 50.0, 100.0, 8), ("proton", 100.0, 100.0, 4),
+                                                      ("muon", 20.0, 100.0, 12), ("electron_approximate", 5.0, 50.0, 12)])
+def test_series_are_the_values(particle, low, high, degree):
+  """Between the energies at which they were fitted, with a degree that is worth it."""
   kind = stopping.PARTICLES[particle]
   tables = steps.step_tables(kind, 24, 1.0, low, high, True, *SCALES)
+  assert len(tables.coefficients) <= degree + 1
   kinetic = np.geomspace(low, high, 57)
   a, b = tables.log_kinetic
   series = np.polynomial.chebyshev.chebval((2 * np.log(kinetic) - a - b) / (b - a), tables.coefficients).T
   values = steps.step_values(kinetic, kind, tables.step, tables.fraction, 24, True, SCALES)
   for name, expected in values.items():
-    np.testing.assert_allclose(series[:, tables.rows[name]], expected, atol=limit, err_msg=name)
+    np.testing.assert_allclose(series[:, tables.rows[name]], expected, atol=4e-3 if name in steps.ANGLES else 4e-5,
+                               err_msg=name)
 
 
 def test_values_follow_from_the_range_table():

@@ -47,7 +47,7 @@ class FastSimulator(NamedTuple):
 
 
 def make_fast_simulator(particle: str = "proton", *, nuclear: bool = False, num_steps: int = NUM_STEPS,
-                        segment_mm: float | None = None, min_kinetic_mev: float = 1.0, max_kinetic_mev: float = 120.0,
+                        segment_mm: float | None = None, min_kinetic_mev: float = 10.0, max_kinetic_mev: float = 120.0,
                         stopping_scale: float = stopping.GEANT4_SCALE,
                         scattering_scale: float = scattering.GEANT4_SCALE) -> FastSimulator:
   """Builds the fast transport of one kind of particle in liquid argon.
