@@ -66,7 +66,8 @@ def test_order_is_that_of_the_track_unless_it_comes_back():
   """There and back through one face: the first voxel has the energy of both visits."""
   straight = Track(jnp.array([[0.0, 0.0, 0.0], [0.3, 0.3, 0.9], [0.5, 0.5, 1.7]]), jnp.array([0.0, 1.0, 2.0]))
   np.testing.assert_array_equal(voxelize(straight, 1.0)[1], [[0, 0, 0], [0, 0, 1]])
-  back = Track(jnp.array([[0.0, 0.0, 0.0], [0.3, 0.3, 0.9], [0.3, 0.3, 1.5], [0.3, 0.4, 0.7]]), jnp.array([0.0, 1.0, 2.0, 3.6]))
+  back = Track(jnp.array([[0.0, 0.0, 0.0], [0.3, 0.3, 0.9], [0.3, 0.3, 1.5], [0.3, 0.4, 0.7]]),
+               jnp.array([0.0, 1.0, 2.0, 3.6]))
   count, voxel, edep = voxelize(back, 1.0)
   np.testing.assert_array_equal(voxel, [[0, 0, 0], [0, 0, 1]])
   np.testing.assert_allclose(edep, [1 + 0.1 / 0.6 + 1.6 * 0.3 / 0.8, 0.5 / 0.6 + 1.6 * 0.5 / 0.8], rtol=1e-5)

@@ -94,7 +94,8 @@ def step_tables(particle: Particle, num_steps: int, segment_mm: float | None, mi
     return np.concatenate(list(values.values()), axis=1), values
   check = np.linspace(-1.0, 1.0, 201)
   expected, values = exact(check)
-  limits = np.concatenate([np.full(v.shape[1], ANGLE_TOLERANCE if name in ANGLES else TOLERANCE) for name, v in values.items()])
+  limits = np.concatenate([np.full(value.shape[1], ANGLE_TOLERANCE if name in ANGLES else TOLERANCE)
+                           for name, value in values.items()])
   stops = np.cumsum([0, *(v.shape[1] for v in values.values())])
   rows = {name: slice(int(a), int(b)) for name, a, b in zip(values, stops[:-1], stops[1:], strict=True)}
   for degree in DEGREES:
