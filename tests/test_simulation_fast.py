@@ -204,7 +204,8 @@ def test_batches_are_single_events():
   kinetic, direction = jnp.array([55.0, 70.0, 99.0]), jnp.stack([UP, -UP[::-1], UP[::-1]], axis=-1)
   batch = jax.jit(lambda n: simulator.transport(kinetic, direction, simulator.sample_noise(key, n)))(numbers)
   longest = np.linalg.norm(np.diff(batch.position_mm, axis=0), axis=1).max()
-  assert 0.7 < longest < 1.0 and batch.position_mm.shape == (*batch.deposited_mev.shape[:1], 3, 3)
+  # 1 mm is the limit at 120 MeV, the end of the tables; at 99 MeV steps are (99 / 120)^1.77 = 0.71 of that
+  assert 0.6 < longest < 1.0 and batch.position_mm.shape == (*batch.deposited_mev.shape[:1], 3, 3)
   for i in range(3):
     alone = simulator.transport(kinetic[i], direction[:, i], simulator.sample_noise(key, numbers[i]))
     np.testing.assert_allclose(batch.position_mm[..., i], alone.position_mm, atol=2e-4)

@@ -90,7 +90,7 @@ def make_track_fn(request: Request) -> Callable:
     kinetic = low + (high - low) * counter_random.uniform(words[0])
     direction = fast.isotropic_direction(words[1:fast.PRIMARY_WORDS])
     track = simulator.transport(kinetic, direction, fast.draw_noise(words[fast.PRIMARY_WORDS:], num_steps))
-    momentum = jnp.sqrt(kinetic * (kinetic + 2.0 * kind.mass_mev)) * direction
+    momentum = jnp.sqrt(kinetic * (kinetic + 2.0 * kind.mass_mev))[None] * direction
     return momentum.T, *voxels.events_first(track)
   return tracks
 

@@ -39,8 +39,8 @@ def words(key: Array, numbers: UInt32[Array, "*e"], count: int) -> UInt32[Array,
 
 
 def uniform(word: UInt32[Array, "*n"], dtype=jnp.float32) -> Float[Array, "*n"]:
-  """Uniform in (0, 1), of 24 bits."""
-  return ((word >> np.uint32(8)).astype(dtype) + 0.5) * 2.0**-24
+  """Uniform in (0, 1), of 23 bits: with one more, float32 would round the largest to 1."""
+  return ((word >> np.uint32(9)).astype(dtype) + 0.5) * 2.0**-23
 
 
 def low_uniform(word: UInt32[Array, "*n"], dtype=jnp.float32) -> Float[Array, "*n"]:
@@ -63,7 +63,7 @@ def unit_circle(word: UInt32[Array, "*n"], dtype=jnp.float32) -> tuple[Float[Arr
 
 
 def normals(radius: UInt32[Array, "*n"], phase: UInt32[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-  """Two independent standard normal numbers of two words, up to 5.9 sigma (Box and Muller 1958)."""
+  """Two independent standard normal numbers of two words, up to 5.8 sigma (Box and Muller 1958)."""
   length = jnp.sqrt(-2.0 * jnp.log(uniform(radius)))
   c, s = unit_circle(phase)
   return length * c, length * s

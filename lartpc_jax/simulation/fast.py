@@ -135,7 +135,7 @@ def follow(kinetic_mev: Float[Array, "*e"], direction: Float[Array, "3 *e"], noi
   column = lambda x: x.reshape(-1, *(1,) * (nodes.ndim - 1))
   before, after = nodes[tables.step], nodes[tables.step + 1]
   points = before + column(tables.fraction.astype(path.dtype)) * (after - before)
-  deposited = kinetic_mev * values["deposited"]
+  deposited = kinetic_mev[None] * values["deposited"]
   if "optical_depth" in values:
     deposited = _interrupt(deposited, kinetic_mev, values["optical_depth"], noise.nuclear)
   return Track(points, deposited)
@@ -145,14 +145,14 @@ def _step_values(kinetic_mev: Array, tables: steps_lib.StepTables) -> dict[str, 
   """The rows of `tables` [rows *e] by name, by Clenshaw's recurrence; NaN outside of their energies."""
   low, high = tables.log_kinetic
   x = (2.0 * jnp.log(kinetic_mev) - (low + high)) / (high - low)
-  x = jnp.where(jnp.abs(x) < 1.0 + 1e-4, x, jnp.nan)
-  coefficients = tables.coefficients.astype(x.dtype).reshape(*tables.coefficients.shape, *(1,) * x.ndim)
+  x = jnp.where(jnp.abs(x) < 1.0 + 1e-4, x, jnp.nan)[None]
+  coefficients = tables.coefficients.astype(x.dtype).reshape(*tables.coefficients.shape, *(1,) * (x.ndim - 1))
   ahead, value = jnp.zeros_like(x), coefficients[-1]
   for row in coefficients[-2:0:-1]:
     ahead, value = value, 2.0 * x * value - ahead + row
   value = jax.lax.optimization_barrier(x * value - ahead + coefficients[0])  # else drawn again for each of its uses
   named = {name: value[rows] for name, rows in tables.rows.items()}
-  ends = [jnp.zeros_like(x)[None], jnp.ones_like(x)[None]]
+  ends = [jnp.zeros_like(x), jnp.ones_like(x)]
   return {**named, "deposited": jnp.concatenate([ends[0], named["deposited"][1:-1], ends[1]])}  # exactly
 
 
@@ -173,7 +173,7 @@ def _walk(direction: Array, path: Array, angle_1: Array, angle_2: Array, hinge: 
   """
   def step(carry, inputs):
     point, first, second, ahead = carry
-    length, a, b, h = inputs
+    length, a, b, h = (x[None] for x in inputs)
     quarter = 1.0 / (1.0 + 0.25 * (a * a + b * b))
     along = length * h
     after = length - along
@@ -190,7 +190,7 @@ def _walk(direction: Array, path: Array, angle_1: Array, angle_2: Array, hinge: 
 
 def _interrupt(deposited: Array, kinetic_mev: Array, depth: Array, noise: Array) -> Array:
   """Deposits [m + 1 *e] when the track ends in the segment in which `depth` [m + 1 *e] exceeds an exponential number."""
-  limit = -jnp.log1p(-noise[0])
+  limit, share = -jnp.log1p(-noise[:1]), noise[1:]
   here = (depth[:-1] < limit) & (depth[1:] >= limit)
-  ended = jnp.sum(jnp.where(here, deposited[1:] + noise[1] * (kinetic_mev - deposited[1:]), 0.0), axis=0)
-  return jnp.where(depth < limit, deposited, ended)
+  ended = jnp.sum(jnp.where(here, deposited[1:] + share * (kinetic_mev[None] - deposited[1:]), 0.0), axis=0)
+  return jnp.where(depth < limit, deposited, ended[None])
