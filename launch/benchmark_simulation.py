@@ -2,13 +2,15 @@ r"""The fast transport against Geant4 with a Python recorder: protons a second, 
 
 python -m launch.benchmark_simulation --num_events=200000 --geant4_data=FOLDER --out=runs/simulation_speed
 
-Both simulate protons of one energy without nuclear interactions and write a file. The rate per CPU second counts the time
-of all processes, whatever else the machine does: once with the start (compilation, tables of Geant4) and once without it,
-less what a run of a few events takes. With --geant4_events=0 Geant4 is left out.
+Both simulate protons of one energy without nuclear interactions and write a file, each by `python -m launch.simulate` in a
+process of its own. The rate per CPU second counts the time of all its processes, whatever else the machine does: once of the
+whole command (Python, imports, compilation, tables of Geant4, files) and once less what a run of a few events takes. With
+--geant4_events=0 Geant4 is left out.
 """
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,7 +30,7 @@ FEW = 16  # events of a run that measures the start
 
 
 def cpu_seconds() -> float:
-  """Of this process and of those it has waited for."""
+  """Of this process and of those it has waited for, and theirs."""
   return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF,
                                                                                    resource.RUSAGE_CHILDREN)))
 
@@ -44,12 +46,20 @@ def measure(request) -> dict:
 
 
 def execute(request) -> tuple[float, float]:
-  """Wall and CPU seconds of a simulation. Raises ValueError if its file exists."""
-  from lartpc_jax.runs import simulate
+  """Wall and CPU seconds of the command that makes a file. Raises ValueError if it exists or the command fails."""
   if Path(request.out).exists():
     raise ValueError(f"{request.out} exists; choose another --out.")
+  low, high = request.kinetic_mev[0]
+  arguments = [f"--out={request.out}", f"--num_events={request.num_events}", f"--kinetic_mev={low},{high}",
+               f"--backend={request.backend}"]
+  if request.backend == "geant4":
+    arguments += ["--physics=em", *([f"--geant4_data={request.geant4_data}"] if request.geant4_data else [])]
+  else:
+    arguments.append("--nuclear=false")
   cpu, wall = cpu_seconds(), time.perf_counter()
-  simulate.execute(request, progress=cli.progress_bar)
+  done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], capture_output=True, text=True, check=False)
+  if done.returncode:
+    raise ValueError(f"launch.simulate failed ({done.returncode}): {done.stderr.strip()[-500:]}")
   return time.perf_counter() - wall, cpu_seconds() - cpu
 
 

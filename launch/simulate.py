@@ -36,7 +36,7 @@ flags.DEFINE_integer("beam_parts", None, "Let an Apache Beam pipeline make so ma
                      lower_bound=1)
 flags.DEFINE_list("beam", [], "Options of that pipeline, such as --runner=FlinkRunner; default: it runs here.")
 flags.DEFINE_bool("nuclear", True, "fast: nuclear interactions.")
-flags.DEFINE_integer("chunk_size", 2048, "fast: events a device works on at once.", lower_bound=1)
+flags.DEFINE_integer("chunk_size", 1000, "fast: events a device works on at once.", lower_bound=1)
 flags.DEFINE_string("physics", "QGSP_BERT", "geant4: physics list; em: electromagnetic interactions and decays only.")
 flags.DEFINE_string("multiplicity", None, "geant4: low,high: so many particles, drawn from --particle; default: each once.")
 flags.DEFINE_float("step_mm", 0.3, "geant4: longest step.")

@@ -101,3 +101,10 @@ def test_unknown_particles_are_named():
 def test_energies_off_the_table_are_named(energy):
   with pytest.raises(ValueError, match="Kinetic energies must be within"):
     stopping.csda_range(energy, PROTON)
+
+
+def test_spline_is_scipys():
+  from scipy.interpolate import CubicSpline
+  x, y = np.log(pstar.SLOW).T
+  at = np.linspace(x[0], x[-1], 501)
+  np.testing.assert_allclose(stopping.cubic_spline(x, y, at), CubicSpline(x, y)(at), atol=1e-12)

@@ -1,5 +1,6 @@
 """What can simulate: the fast transport in jax, and Geant4. A plain dict; each imports what it needs when it is asked."""
 import concurrent.futures
+import functools
 import json
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,7 +25,7 @@ class Request(NamedTuple):
   compress: bool = False
   # fast
   nuclear: bool = True
-  chunk_size: int = 2048                    # events a device works on at once
+  chunk_size: int = 1000                    # events a device works on at once
   # geant4
   physics: str = "QGSP_BERT"
   multiplicity: tuple[int, int] | None = None
@@ -44,6 +45,7 @@ class Backend(NamedTuple):
   shard_events: int   # by default
 
 
+SUM_EVENTS = 200  # of the fast backend summed at once: with larger arrays most of the time goes into fresh memory pages
 FAST_KEYS = ("particles", "kinetic_mev", "nuclear", "voxel_mm", "seed")
 
 
@@ -63,8 +65,8 @@ def _build_fast(request: Request) -> Callable:
   return make
 
 
-def make_event_fn(request: Request) -> Callable:
-  """Builds `event(number) -> (momentum [3], codes [p], energies [p])`, one event of the fast backend, in jax.
+def make_track_fn(request: Request) -> Callable:
+  """Builds `tracks(numbers [e]) -> (momentum_mev [e 3], *voxels.events_first(...))`: events of the fast backend, in jax.
 
   Raises:
     ValueError: as `make_fast_simulator`, or if tracks may leave the grid of voxels.
@@ -72,29 +74,29 @@ def make_event_fn(request: Request) -> Callable:
   import jax
   import jax.numpy as jnp
 
-  from lartpc_jax.simulation import fast, stopping, voxels
+  from lartpc_jax.simulation import counter_random, fast, stopping, voxels
   (low, high), particle = request.kinetic_mev[0], request.particles[0]
   kind = stopping.find_particle(particle)
   reach_mm = 1.15 * float(stopping.csda_range(high, kind))  # 10 sigma of straggling beyond
   if reach_mm > voxels.MAX_VOXELS * request.voxel_mm:
     raise ValueError(f"A {particle} of {high:g} MeV reaches {reach_mm:.0f} mm, beyond {voxels.MAX_VOXELS} voxels of "
                      f"{request.voxel_mm:g} mm; choose larger voxels or less energy.")
-  num_steps = max(fast.NUM_STEPS, int(np.ceil(reach_mm * fast.NODE_POWER / request.voxel_mm)))
-  simulator = fast.make_fast_simulator(particle, nuclear=request.nuclear, num_steps=num_steps, max_kinetic_mev=high)
+  simulator = fast.make_fast_simulator(particle, nuclear=request.nuclear, segment_mm=request.voxel_mm, min_kinetic_mev=low,
+                                       max_kinetic_mev=high)
+  num_steps = simulator.tables.num_steps
 
-  def event(number):
-    key = jax.random.fold_in(jax.random.key(request.seed), number)
-    key_energy, key_direction, key_noise = jax.random.split(key, 3)
-    kinetic = jax.random.uniform(key_energy, (), minval=low, maxval=high)
-    direction = fast.isotropic_direction(key_direction)
-    track = simulator.transport(kinetic, direction, simulator.sample_noise(key_noise))
-    momentum = jnp.sqrt(kinetic * (kinetic + 2.0 * kind.mass_mev)) * direction
-    return momentum, *voxels.cut_segments(track, request.voxel_mm)
-  return event
+  def tracks(numbers):
+    words = counter_random.words(jax.random.key(request.seed), numbers, fast.PRIMARY_WORDS + fast.noise_words(num_steps))
+    kinetic = low + (high - low) * counter_random.uniform(words[0])
+    direction = fast.isotropic_direction(words[1:fast.PRIMARY_WORDS])
+    track = simulator.transport(kinetic, direction, fast.draw_noise(words[fast.PRIMARY_WORDS:], num_steps))
+    momentum = jnp.sqrt(kinetic * (kinetic + 2.0 * kind.mass_mev))[None] * direction
+    return momentum.T, *voxels.events_first(track)
+  return tracks
 
 
 def fast_backend(request: Request) -> Callable:
-  """The fast transport on all devices, its voxels merged in threads.
+  """The fast transport on all devices, its voxels summed in threads.
 
   Returns:
     simulate(first, count, update) -> Events of the numbers first to first + count; update(done) reports progress in them.
@@ -104,25 +106,30 @@ def fast_backend(request: Request) -> Callable:
   from lartpc_jax import parallel
   from lartpc_jax.simulation import voxels
   mesh = parallel.make_mesh()
-  mapped = parallel.make_device_map(jax.vmap(make_event_fn(request)), chunk_size=request.chunk_size, mesh=mesh)
+  tracks = parallel.pmap(make_track_fn(request), mesh)
+  cross = parallel.pmap(functools.partial(voxels.find_crossings, voxel_mm=request.voxel_mm), mesh)
   stride = request.chunk_size * mesh.size
 
-  def chunk(numbers: np.ndarray):
-    momentum, code, energy = mapped(numbers)
-    return momentum, *voxels.merge_pieces(code, energy)
+  def part(numbers: np.ndarray):
+    padded = np.resize(numbers, stride)
+    momentum, *points = tracks(parallel.shard_batch(padded, mesh))
+    momentum, crossings = jax.tree.map(lambda x: x[:len(numbers)], jax.device_get((momentum, cross(*points))))
+    blocks = [jax.tree.map(lambda x, i=i: x[i:i + SUM_EVENTS], crossings) for i in range(0, len(numbers), SUM_EVENTS)]
+    return momentum, [voxels.sum_voxels(block) for block in blocks]
 
   def simulate(first: int, count: int, update: Callable = lambda done: None) -> Events:
     numbers = np.arange(first, first + count, dtype=np.uint32)
     starts = range(0, count, stride)
-    parts = []
-    # Two at a time: one merges in numpy while the other computes in XLA; both let go of Python's lock.
+    momenta, sums = [], []
+    # Two at a time: one sums in numpy while the other computes in XLA; both let go of Python's lock.
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-      for start, part in zip(starts, pool.map(chunk, [numbers[i:i + stride] for i in starts]), strict=True):
-        parts.append(part)
+      for start, (momentum, blocks) in zip(starts, pool.map(part, [numbers[i:i + stride] for i in starts]), strict=True):
+        momenta.append(momentum)
+        sums += blocks
         update(min(start + stride, count))
-    momentum, counts, voxel, edep = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    counts, voxel, edep = (np.concatenate(arrays) for arrays in zip(*sums, strict=True))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Events(momentum, offsets, voxel, edep, request.voxel_mm)
+    return Events(np.concatenate(momenta), offsets, voxel, edep, request.voxel_mm)
   return simulate
 
 

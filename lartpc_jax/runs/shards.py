@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.events import FIELDS, Events, load_events
-from lartpc_jax.data.streams import write_header
+from lartpc_jax.data.events import FIELDS, Events
+from lartpc_jax.data.streams import COPY_BYTES, write_header
 from lartpc_jax.files import atomic_write
 
 EXTRA_FIELDS = ("vlabel", "primaries")  # a file has them if its shards do; rows are laid end to end
@@ -199,30 +199,31 @@ def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda
     raise ValueError(f"{len(missing)} of {len(shards)} shards of {plan.path} are missing, the first is "
                      f"{plan.file(missing[0]).name}; the command that makes them goes on.")
   rows: dict[str, int] = {}
-  names = None
+  types = None
   for shard in shards:
-    with _open_shard(plan, shard) as npz:
-      counts = {name: len(npz[name]) for name in npz.files if name in (*FIELDS, *EXTRA_FIELDS) and name != "voxel_mm"}
-      voxel_mm, types = npz["voxel_mm"], {name: (npz[name].shape[1:], npz[name].dtype) for name in counts}
-    if names is not None and names != list(counts):
-      raise ValueError(f"{plan.file(shard)} has fields {list(counts)}, others have {names}; remove it and run again.")
-    names = list(counts)
-    rows = {name: rows.get(name, 0) + counts[name] for name in names}
+    counts, own_types, voxel_mm = _look_at(plan, shard)
+    if types is not None and types != own_types:
+      raise ValueError(f"{plan.file(shard)} has fields {list(own_types)}, others have {list(types)} (or of other types); "
+                       "remove it and run again.")
+    types = own_types
+    rows = {name: rows.get(name, 0) + counts[name] for name in types}
   rows["offsets"] = plan.num_events + 1
   update(plan.num_events // 2)
   kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
   with atomic_write(plan.path, "wb") as file, zipfile.ZipFile(file, "w", kind, compresslevel=6) as archive:
-    for name in names:
-      shape, dtype = types[name]
+    for name, (shape, dtype) in types.items():
       with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
         write_header(entry, (rows[name], *shape), dtype)
         before = 0
         for shard in shards:
-          with np.load(plan.file(shard), allow_pickle=False) as npz:
-            part = npz[name]
-          if name == "offsets":
-            part, before = (part + before)[0 if shard.first == 0 else 1:], before + part[-1]
-          entry.write(np.ascontiguousarray(part, dtype).data.cast("B"))
+          with _readable(plan, shard), zipfile.ZipFile(plan.file(shard)) as source, source.open(f"{name}.npy") as part:
+            if name == "offsets":
+              offsets = np.lib.format.read_array(part, allow_pickle=False)
+              entry.write((offsets + before)[0 if shard.first == 0 else 1:].tobytes())
+              before += offsets[-1]
+            else:  # as it is; zipfile checks the sum of its bytes at the end
+              _npy_header(part)
+              shutil.copyfileobj(part, entry, COPY_BYTES)
     for name, value in (("voxel_mm", voxel_mm), ("settings", np.array(settings_text(plan)))):
       with archive.open(f"{name}.npy", "w") as entry:
         np.lib.format.write_array(entry, np.asarray(value))
@@ -231,19 +232,49 @@ def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda
 
 
 @contextlib.contextmanager
-def _open_shard(plan: Plan, shard: Shard) -> Iterator:
-  """The npz of a shard, after a look at everything in it."""
+def _readable(plan: Plan, shard: Shard) -> Iterator[None]:
+  """Removes the file of a shard if reading it fails in the block, and says so."""
   path = plan.file(shard)
   try:
-    events, settings = load_events(path), file_settings(path)
-  except ValueError as error:
+    yield
+  except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
     path.unlink()
     raise OSError(f"{path} was damaged ({error}) and is removed; the same command simulates it again.") from error
+
+
+def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
+  """(rows, (shape of a row, dtype) of each field, edge of a voxel) of a shard, without its large arrays."""
+  path = plan.file(shard)
+  with _readable(plan, shard):
+    settings = file_settings(path)
+    with zipfile.ZipFile(path) as source:
+      headers = {}
+      for name in (*FIELDS, *(name for name in EXTRA_FIELDS if f"{name}.npy" in source.namelist())):
+        with source.open(f"{name}.npy") as part:
+          headers[name] = _npy_header(part)
+      with source.open("voxel_mm.npy") as part:
+        voxel_mm = np.lib.format.read_array(part, allow_pickle=False)
+      with source.open("offsets.npy") as part:
+        offsets = np.lib.format.read_array(part, allow_pickle=False)
+    del headers["voxel_mm"]
+    counts = {name: shape[0] for name, (shape, _) in headers.items()}
+    wrong = [name for name in ("voxel", "edep") if counts[name] != offsets[-1]]
+    if wrong or counts["momentum"] != len(offsets) - 1 or np.any(np.diff(offsets) < 0):
+      raise ValueError(f"its offsets do not fit {wrong or 'the events'}")
   check_settings(plan.settings, settings, str(path))
-  if len(events) != shard.count:
-    raise ValueError(f"{path} has {len(events)} events instead of {shard.count}; remove it and run again.")
-  with np.load(path, allow_pickle=False) as npz:
-    yield npz
+  if len(offsets) - 1 != shard.count:
+    raise ValueError(f"{path} has {len(offsets) - 1} events instead of {shard.count}; remove it and run again.")
+  return counts, {name: (shape[1:], dtype) for name, (shape, dtype) in headers.items()}, voxel_mm
+
+
+def _npy_header(file) -> tuple[tuple[int, ...], np.dtype]:
+  """Shape and dtype of an npy file, which is then at its data."""
+  version = np.lib.format.read_magic(file)
+  read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+  shape, fortran_order, dtype = read(file)
+  if fortran_order and len(shape) > 1:
+    raise ValueError("an array is in Fortran order")
+  return shape, dtype
 
 
 def remove_shards(path: str | Path) -> None:

@@ -1,98 +1,54 @@
-"""Fast transport of one stopping particle by condensed history: the energy is the clock.
+"""Fast transport of stopping particles by condensed history: the energy is the clock.
 
 A track is followed through fixed nodes of mean residual range, r_k = R(T) (1 - k/n)^power. In the step from r_k to r_k+1 the
 particle loses exactly E(r_k) - E(r_k+1); what fluctuates is the path that this takes, with the variance that energy-loss
 straggling gives it, dV/dr = (d Omega^2/dx) / S(E)^2. So deposits add up to T exactly, ranges straggle as they should, and no
 step asks where the track ends. Directions follow Moliere scattering (see `scattering`); within a step the displacement
-is correlated with the deflection as Fermi and Eyges have it.
+is correlated with the deflection as Fermi and Eyges have it. Each step is cut into segments as short as the caller wants,
+straight from one end of the step to the other, with the energy that is lost along each.
+
+Events are the last axis of every array, written `*e` and absent for a single one: along it run a processor's vectors.
 """
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
 
-from lartpc_jax.simulation import nuclear as nuclear_lib, scattering, stopping
+from lartpc_jax.simulation import counter_random, scattering, steps as steps_lib, stopping
 
-NUM_STEPS = 96
-NODE_POWER = 1.2   # steps of 1 mm at 78 mm of residual range and 0.3 mm at the end
-TABLE_SIZE = 8192
+NUM_STEPS = 24
+PRIMARY_WORDS = 3  # random words of an event that draw its energy and direction; those of the noise follow
 
 
 class Noise(NamedTuple):
-  """All that is random about one track, n steps."""
-  path: Array     # [n] standard normal
-  angle: Array    # [n 2] standard normal
-  hinge: Array    # [n] uniform in [0, 1)
-  nuclear: Array  # [2] uniform in [0, 1)
+  """All that is random about a track, n steps."""
+  path: Array     # [n *e] standard normal
+  angle: Array    # [2 n *e] standard normal
+  hinge: Array    # [n *e] uniform in (0, 1)
+  nuclear: Array  # [2 *e] uniform in (0, 1)
 
 
 class Track(NamedTuple):
-  """A track of n straight segments, the vertex at the origin."""
-  position_mm: Array  # [n + 1 3]
-  edep_mev: Array     # [n] deposited along each segment, evenly
+  """A track of m straight segments, the vertex at the origin."""
+  position_mm: Array    # [m + 1 3 *e]
+  deposited_mev: Array  # [m + 1 *e] from the vertex to each point; evenly along a segment
 
 
 class FastSimulator(NamedTuple):
-  """From `make_fast_simulator`. Single events: jit, vmap and `parallel` are up to the caller."""
-  sample_noise: Callable  # key -> Noise
-  transport: Callable     # (kinetic_mev [], direction [3], noise) -> Track
-  num_steps: int
+  """From `make_fast_simulator`. jit and `parallel` are up to the caller."""
+  sample_noise: Callable  # (key, numbers [*e] = 0) -> Noise of the events so numbered in the stream `key`
+  transport: Callable     # (kinetic_mev [*e], direction [3 *e], noise) -> Track
+  tables: steps_lib.StepTables
   particle: stopping.Particle
+  min_kinetic_mev: float
   max_kinetic_mev: float
 
 
-class Tables(NamedTuple):
-  """Functions of residual range r, on a uniform grid of sqrt(r), which makes them nearly linear; float32."""
-  sqrt_range_step: float
-  kinetic_mev: np.ndarray    # [g]
-  path_variance: np.ndarray  # [g] mm2, of the path from r to the end
-  chi_c2: np.ndarray         # [g] rad2, from the largest range down to r: that way the small steps' differences keep digits
-  optical_depth: np.ndarray  # [g] of nuclear interactions from r to the end
-  sqrt_kinetic_step: float
-  sqrt_range: np.ndarray     # [g] on a uniform grid of sqrt(T)
-
-
-@functools.lru_cache(maxsize=32)
-def transport_tables(particle: stopping.Particle, max_kinetic_mev: float, stopping_scale: float,
-                     scattering_scale: float) -> Tables:
-  """Tables up to `max_kinetic_mev`, with factors on the stopping power and on the mean squared scattering angle."""
-  material = stopping.LIQUID_ARGON
-  full = stopping.range_table(particle, material, stopping_scale)
-  kinetic, ranges = full.kinetic_mev, full.range_mm
-  loss = stopping_scale * stopping.stopping_power(kinetic, particle, material)
-  def integral(per_mm):  # from zero range, over the logarithmic grid
-    steps = 0.5 * (per_mm[1:] + per_mm[:-1]) * np.diff(ranges)
-    return np.concatenate([[0.0], np.cumsum(steps)])
-  variance = integral(stopping.straggling_power(kinetic, particle, material) / loss**2)
-  # Below 50 keV, the last micrometre, a direction has no meaning any more.
-  chi_c2 = scattering_scale * integral(scattering.characteristic_power(np.maximum(kinetic, 0.05), particle, material))
-  depth = integral(nuclear_lib.interaction_rate(kinetic, particle, material))
-  largest = np.sqrt(np.interp(max_kinetic_mev, kinetic, ranges))
-  x = np.linspace(0.0, largest, TABLE_SIZE)
-  def at(values, start=0.0):
-    return np.interp(x**2, np.concatenate([[0.0], ranges]), np.concatenate([[start], values]))
-  chi_c2 = at(chi_c2)
-  y = np.linspace(0.0, np.sqrt(max_kinetic_mev), TABLE_SIZE)
-  sqrt_range = np.sqrt(np.interp(y**2, np.concatenate([[0.0], kinetic]), np.concatenate([[0.0], ranges])))
-  single = lambda values: values.astype(np.float32)
-  return Tables(float(x[1]), single(at(kinetic)), single(at(variance)), single(chi_c2[-1] - chi_c2), single(at(depth)),
-                float(y[1]), single(sqrt_range))
-
-
-def _interpolate(table: np.ndarray, position: Array) -> Array:
-  """Linear, at `position` in units of the grid step."""
-  index = jnp.clip(position.astype(jnp.int32), 0, len(table) - 2)
-  table = jnp.asarray(table, position.dtype)
-  low = table[index]
-  return low + (position - index.astype(position.dtype)) * (table[index + 1] - low)
-
-
 def make_fast_simulator(particle: str = "proton", *, nuclear: bool = False, num_steps: int = NUM_STEPS,
-                        max_kinetic_mev: float = 120.0, stopping_scale: float = stopping.GEANT4_SCALE,
+                        segment_mm: float | None = None, min_kinetic_mev: float = 10.0, max_kinetic_mev: float = 120.0,
+                        stopping_scale: float = stopping.GEANT4_SCALE,
                         scattering_scale: float = scattering.GEANT4_SCALE) -> FastSimulator:
   """Builds the fast transport of one kind of particle in liquid argon.
 
@@ -100,98 +56,107 @@ def make_fast_simulator(particle: str = "proton", *, nuclear: bool = False, num_
     particle: "proton", "muon" or "electron_approximate".
     nuclear: whether protons may interact with nuclei. Such a track ends where it does, and a uniform share of what energy
       is left is deposited there; the rest leaves with particles that are not followed.
-    num_steps: of every track, whatever its length; for voxels the longest, 1.2 R / num_steps, should not exceed their edge.
-    max_kinetic_mev: largest energy of the tables.
+    num_steps: of every track, whatever its length.
+    segment_mm: longest segment, within five sigma of straggling; None: every step is one segment.
+    min_kinetic_mev, max_kinetic_mev: energies that the tables hold; tracks of others are NaN.
     stopping_scale: factor on the stopping power; the default fits Geant4 (see `stopping.GEANT4_SCALE`), 1 is the formula.
     scattering_scale: factor on the mean squared scattering angle, likewise (`scattering.GEANT4_SCALE`).
   Raises:
-    ValueError: for another particle, num_steps < 8, an energy outside 1 to 2000 MeV, or a scale that is not positive.
+    ValueError: for another particle, num_steps < 8, energies outside 0.1 to 2000 MeV or in the wrong order, or a length or
+      scale that is not positive.
   """
   kind = stopping.find_particle(particle)
   if num_steps < 8:
     raise ValueError(f"num_steps must be at least 8; got {num_steps}.")
-  if not 1.0 <= max_kinetic_mev <= stopping.MAX_KINETIC_MEV:
-    raise ValueError(f"max_kinetic_mev must be within 1 to {stopping.MAX_KINETIC_MEV:g}; got {max_kinetic_mev}.")
-  for name, scale in (("stopping_scale", stopping_scale), ("scattering_scale", scattering_scale)):
+  if not steps_lib.MIN_KINETIC_MEV <= min_kinetic_mev <= max_kinetic_mev <= stopping.MAX_KINETIC_MEV:
+    raise ValueError(f"min_kinetic_mev and max_kinetic_mev must be in order and within {steps_lib.MIN_KINETIC_MEV:g} to "
+                     f"{stopping.MAX_KINETIC_MEV:g}; got {min_kinetic_mev:g} and {max_kinetic_mev:g}.")
+  for name, scale in (("stopping_scale", stopping_scale), ("scattering_scale", scattering_scale),
+                      ("segment_mm", 1.0 if segment_mm is None else segment_mm)):
     if not scale > 0:
       raise ValueError(f"{name} must be positive; got {scale}.")
-  tables = transport_tables(kind, float(max_kinetic_mev), float(stopping_scale), float(scattering_scale))
+  tables = steps_lib.step_tables(kind, num_steps, segment_mm, float(min_kinetic_mev), float(max_kinetic_mev),
+                                 nuclear, float(stopping_scale), float(scattering_scale))
 
-  def sample_noise(key: Array) -> Noise:
-    return draw_noise(key, num_steps)
+  def sample_noise(key: Array, numbers: UInt32[Array, "*e"] | None = None) -> Noise:
+    numbers = jnp.zeros((), jnp.uint32) if numbers is None else numbers
+    words = counter_random.words(key, numbers, PRIMARY_WORDS + noise_words(num_steps))
+    return draw_noise(words[PRIMARY_WORDS:], num_steps)
 
-  def transport(kinetic_mev: Float[Array, ""], direction: Float[Array, "3"], noise: Noise) -> Track:
-    return follow(kinetic_mev, direction, noise, tables, kind, nuclear=nuclear)
+  def transport(kinetic_mev: Float[Array, "*e"], direction: Float[Array, "3 *e"], noise: Noise) -> Track:
+    return follow(kinetic_mev, direction, noise, tables)
 
-  return FastSimulator(sample_noise, transport, num_steps, kind, float(max_kinetic_mev))
-
-
-def draw_noise(key: Array, num_steps: int) -> Noise:
-  """The noise of one track."""
-  key_normal, key_uniform = jax.random.split(key)
-  # The barrier keeps XLA from drawing the numbers again for each of their uses.
-  normal, uniform = jax.lax.optimization_barrier((
-      jax.random.normal(key_normal, (3, num_steps)), jax.random.uniform(key_uniform, (num_steps + 2,))))
-  return Noise(path=normal[0], angle=normal[1:].T, hinge=uniform[:num_steps], nuclear=uniform[num_steps:])
+  return FastSimulator(sample_noise, transport, tables, kind, float(min_kinetic_mev), float(max_kinetic_mev))
 
 
-def isotropic_direction(key: Array) -> Float[Array, "3"]:
-  """A unit vector, uniform on the sphere (Archimedes: its z is uniform)."""
-  u = jax.random.uniform(key, (2,))
-  z, phi = 2.0 * u[0] - 1.0, 2.0 * np.pi * u[1]
+def noise_words(num_steps: int) -> int:
+  """Random words that the noise of a track takes: two a step, one for half of them twice, and two."""
+  return 2 + 2 * (num_steps + (num_steps + 1) // 2)
+
+
+def draw_noise(words: UInt32[Array, "w *e"], num_steps: int) -> Noise:
+  """The noise of tracks from at least `noise_words(num_steps)` random words each."""
+  pairs = num_steps + (num_steps + 1) // 2
+  radius, phase = words[2:2 + pairs], words[2 + pairs:2 + 2 * pairs]
+  first, second = jax.lax.optimization_barrier(counter_random.normals(radius, phase))
+  path = jnp.concatenate([first[num_steps:], second[num_steps:]])[:num_steps]
+  return Noise(path, jnp.stack([first[:num_steps], second[:num_steps]]), counter_random.low_uniform(phase[:num_steps]),
+               counter_random.uniform(words[:2]))
+
+
+def isotropic_direction(words: UInt32[Array, "2 *e"]) -> Float[Array, "3 *e"]:
+  """Unit vectors, uniform on the sphere (Archimedes: their z is uniform)."""
+  z = 2.0 * counter_random.uniform(words[0]) - 1.0
   rho = jnp.sqrt(jnp.maximum(1.0 - z * z, 0.0))
-  return jnp.stack([rho * jnp.cos(phi), rho * jnp.sin(phi), z])
+  c, s = counter_random.unit_circle(words[1])
+  return jnp.stack([rho * c, rho * s, z])
 
 
-def follow(kinetic_mev: Float[Array, ""], direction: Float[Array, "3"], noise: Noise, tables: Tables,
-           particle: stopping.Particle, *, nuclear: bool = False) -> Track:
-  """One track of n steps from the origin, as given by `noise`.
+def follow(kinetic_mev: Float[Array, "*e"], direction: Float[Array, "3 *e"], noise: Noise, tables: steps_lib.StepTables
+           ) -> Track:
+  """Tracks from the origin, as given by `noise`.
 
   Args:
-    kinetic_mev: energy at the vertex, up to that of the tables.
+    kinetic_mev: energy at the vertex, within that of the tables.
     direction: initial unit vector.
     noise: n steps.
-    tables: from `transport_tables`.
-    particle: static.
-    nuclear: static; whether `noise.nuclear` may end the track.
+    tables: from `steps.step_tables`; with nuclear interactions if they have an optical depth.
   Returns:
-    The track; deposits add up to `kinetic_mev` unless a nuclear interaction ends it.
+    The tracks; deposits add up to `kinetic_mev` unless a nuclear interaction ends a track.
   Differentiable in `kinetic_mev`, `direction` (but not at -z, where its frame is singular) and noise, forward and reverse;
   gradients do not see the chance of a nuclear interaction.
   """
-  n = len(noise.path)
-  dtype = noise.path.dtype
-  nodes = jnp.asarray((1.0 - np.arange(n + 1) / n)**NODE_POWER, dtype)
-  sqrt_range = _interpolate(tables.sqrt_range, jnp.sqrt(kinetic_mev) / tables.sqrt_kinetic_step)
-  ranges = sqrt_range**2 * nodes
-  position = sqrt_range * jnp.sqrt(nodes[1:-1]) / tables.sqrt_range_step
-  def at_nodes(table, first=None):
-    first = _interpolate(table, sqrt_range / tables.sqrt_range_step) if first is None else first
-    values = jnp.concatenate([first[None], _interpolate(table, position), jnp.asarray(table[:1], dtype)])
-    return jax.lax.optimization_barrier(values)  # else XLA looks each node up again for every use
-  kinetic = at_nodes(tables.kinetic_mev, kinetic_mev)
-  edep = kinetic[:-1] - kinetic[1:]
-  path = _step_lengths(noise.path, ranges[:-1] - ranges[1:], -jnp.diff(at_nodes(tables.path_variance)))
-  middle = 0.5 * (kinetic[:-1] + kinetic[1:])
-  momentum2 = middle * (middle + 2.0 * particle.mass_mev)
-  beta2 = momentum2 / (middle + particle.mass_mev)**2
-  deflect = functools.partial(scattering.deflection_per_noise, particle=particle)
-  factor = deflect(0.5 * jnp.sum(noise.angle**2, axis=-1), jnp.diff(at_nodes(tables.chi_c2)), jnp.sqrt(momentum2), beta2)
-  factor = jax.lax.optimization_barrier(factor)
-  points = _walk(direction, path, factor * noise.angle[:, 0], factor * noise.angle[:, 1], noise.hinge)
-  if nuclear:
-    depth = at_nodes(tables.optical_depth)
-    edep = _interrupt(edep, kinetic[1:], depth[0] - depth[1:], noise.nuclear)
-  return Track(points, edep)
+  values = _step_values(kinetic_mev, tables)
+  path = jnp.exp(values["log_path"] + values["path_spread"] * noise.path)
+  first, second = noise.angle
+  angles = scattering.StepScattering(jnp.exp(values["log_chi_c2"]), values["core"], jnp.exp(values["log_cut"]))
+  factor = scattering.deflection_per_noise(0.5 * (first * first + second * second), angles)
+  nodes = _walk(direction, *jax.lax.optimization_barrier((path, factor * first, factor * second)), noise.hinge)
+  column = lambda x: x.reshape(-1, *(1,) * (nodes.ndim - 1))
+  before, after = nodes[tables.step], nodes[tables.step + 1]
+  points = before + column(tables.fraction.astype(path.dtype)) * (after - before)
+  deposited = kinetic_mev[None] * values["deposited"]
+  if "optical_depth" in values:
+    deposited = _interrupt(deposited, kinetic_mev, values["optical_depth"], noise.nuclear)
+  return Track(points, deposited)
 
 
-def _step_lengths(noise: Array, mean_mm: Array, variance_mm2: Array) -> Array:
-  """Positive path lengths of the given mean and variance: log-normal."""
-  log_variance = jnp.log1p(variance_mm2 / mean_mm**2)
-  return mean_mm * jnp.exp(jnp.sqrt(log_variance) * noise - 0.5 * log_variance)
+def _step_values(kinetic_mev: Array, tables: steps_lib.StepTables) -> dict[str, Array]:
+  """The rows of `tables` [rows *e] by name, by Clenshaw's recurrence; NaN outside of their energies."""
+  low, high = tables.log_kinetic
+  x = (2.0 * jnp.log(kinetic_mev) - (low + high)) / (high - low)
+  x = jnp.where(jnp.abs(x) < 1.0 + 1e-4, x, jnp.nan)[None]
+  coefficients = tables.coefficients.astype(x.dtype).reshape(*tables.coefficients.shape, *(1,) * (x.ndim - 1))
+  ahead, value = jnp.zeros_like(x), coefficients[-1]
+  for row in coefficients[-2:0:-1]:
+    ahead, value = value, 2.0 * x * value - ahead + row
+  value = jax.lax.optimization_barrier(x * value - ahead + coefficients[0])  # else drawn again for each of its uses
+  named = {name: value[rows] for name, rows in tables.rows.items()}
+  ends = [jnp.zeros_like(x), jnp.ones_like(x)]
+  return {**named, "deposited": jnp.concatenate([ends[0], named["deposited"][1:-1], ends[1]])}  # exactly
 
 
-def initial_frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
+def initial_frame(direction: Float[Array, "3 *e"]) -> Float[Array, "3 3 *e"]:
   """Orthonormal rows, the last along `direction` and the others as near to x and y as can be; singular at -z alone."""
   x, y, z = direction
   scale = 1.0 / jnp.maximum(1.0 + z, 1e-6)
@@ -200,36 +165,32 @@ def initial_frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
 
 
 def _walk(direction: Array, path: Array, angle_1: Array, angle_2: Array, hinge: Array) -> Array:
-  """Points [n + 1 3] of a walk with deflections [n] in two planes, turning somewhere within each step.
+  """Points [n + 1 3 *e] of a walk with deflections [n *e] in two planes, turning somewhere within each step.
 
   A uniform place of the turn gives the displacement of a step Fermi's and Eyges' moments: variance theta^2 s^2 / 3 and
   covariance theta^2 s / 2. The frame is carried along by rotations in Cayley's form, by 2 arctan(theta / 2): exact
-  rotations, and smooth at zero. Components are separate arrays: an axis of three would spoil the vectors of a CPU.
+  rotations, and smooth at zero.
   """
   def step(carry, inputs):
     point, first, second, ahead = carry
-    length, a, b, h = inputs
+    length, a, b, h = (x[None] for x in inputs)
     quarter = 1.0 / (1.0 + 0.25 * (a * a + b * b))
     along = length * h
     after = length - along
-    sideways = [a * x + b * y for x, y in zip(first, second, strict=True)]
-    new = tuple((2.0 * quarter - 1.0) * z + quarter * d for z, d in zip(ahead, sideways, strict=True))
-    tilt = [quarter * (z + 0.5 * d) for z, d in zip(ahead, sideways, strict=True)]
-    point = tuple(p + along * z + after * w for p, z, w in zip(point, ahead, new, strict=True))
-    first = tuple(x - a * d for x, d in zip(first, tilt, strict=True))
-    second = tuple(y - b * d for y, d in zip(second, tilt, strict=True))
-    return (point, first, second, new), point
+    sideways = a * first + b * second
+    new = (2.0 * quarter - 1.0) * ahead + quarter * sideways
+    tilt = quarter * (ahead + 0.5 * sideways)
+    point = point + along * ahead + after * new
+    return (point, first - a * tilt, second - b * tilt, new), point
 
-  frame = initial_frame(direction)
-  zero = jnp.zeros((), path.dtype)
-  start = ((zero,) * 3, *(tuple(row) for row in frame))
+  start = (jnp.zeros_like(direction), *initial_frame(direction))
   _, points = jax.lax.scan(step, start, (path, angle_1, angle_2, hinge))
-  return jnp.stack([jnp.concatenate([zero[None], p]) for p in points], axis=-1)
+  return jnp.concatenate([jnp.zeros_like(direction)[None], points])
 
 
-def _interrupt(edep: Array, left: Array, depth: Array, noise: Array) -> Array:
-  """Deposits when the track ends after the step in which `depth` [n] exceeds an exponential number."""
-  limit = -jnp.log1p(-noise[0])
-  before = jnp.concatenate([jnp.zeros(1, depth.dtype), depth[:-1]])
-  here = (before < limit) & (depth >= limit)
-  return jnp.where(before < limit, edep, 0.0) + jnp.where(here, noise[1] * left, 0.0)
+def _interrupt(deposited: Array, kinetic_mev: Array, depth: Array, noise: Array) -> Array:
+  """Deposits [m + 1 *e] when the track ends in the segment in which `depth` [m + 1 *e] exceeds an exponential number."""
+  limit, share = -jnp.log1p(-noise[:1]), noise[1:]
+  here = (depth[:-1] < limit) & (depth[1:] >= limit)
+  ended = jnp.sum(jnp.where(here, deposited[1:] + share * (kinetic_mev[None] - deposited[1:]), 0.0), axis=0)
+  return jnp.where(depth < limit, deposited, ended[None])
