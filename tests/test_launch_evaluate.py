@@ -189,6 +189,19 @@ def test_bad_requests_are_named(changes, kwargs, message):
     lib.evaluate(tiny(**changes), **arguments)
 
 
+def test_only_the_chosen_events_are_drawn(monkeypatch):
+  asked = []
+  draw = samples.open_images
+  monkeypatch.setattr(samples, "open_images", lambda *args, **kwargs: asked.append(kwargs) or draw(*args, **kwargs))
+  load = lambda path: samples.load_images(path, threshold_mev=0.005, level_mev=0.02)
+  some, more = load("sample[20:26]"), load("sample[:30]")
+  assert [(k["first"], k["num"]) for k in asked] == [(20, 6), (0, 30)]
+  np.testing.assert_array_equal(some.values, more.values[20:26])
+  np.testing.assert_array_equal(some.momentum_mev, more.momentum_mev[20:26])
+  with pytest.raises(ValueError, match="holds 500 events, numbers 0 to 499; asked for 10 from number 495"):
+    load("sample[495:505]")
+
+
 def test_images_that_are_not_finite_are_named(tmp_path):
   np.save(tmp_path / "nan.npy", np.full((3, 64, 64), np.inf, np.float32))
   with pytest.raises(ValueError, match="images hold NaN or infinity"):

@@ -3,6 +3,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import config as config_lib, parallel
@@ -47,7 +48,7 @@ def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.
                      "--kinetic_mev=50,100.")
   draw = np.random.default_rng(seed)
   direction = draw.normal(size=(num, 3))
-  magnitude = np.asarray(momentum_from_kinetic(draw.uniform(low, high, (num, 1))))
+  magnitude = np.asarray(momentum_from_kinetic(jnp.asarray(draw.uniform(low, high, (num, 1)), jnp.float32)))
   return (magnitude * direction / np.linalg.norm(direction, axis=1, keepdims=True)).astype(np.float32)
 
 

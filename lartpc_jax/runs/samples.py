@@ -62,9 +62,10 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: boo
     values = crop_files.images_mev(crops, chosen)
     label = _labels(file, chosen) if truth else None
   else:
-    data = open_images(file, views=("xy",), spec=ImageSpec())
-    values = np.asarray(data.images[chosen, 0], np.float32)
-    momentum_mev = None if data.momentum_mev is None else data.momentum_mev[chosen]
+    first = chosen.start or 0  # only those are drawn
+    data = open_images(file, views=("xy",), spec=ImageSpec(), first=first,
+                       num=None if chosen.stop is None else chosen.stop - first)
+    values, momentum_mev = np.asarray(data.images[:, 0], np.float32), data.momentum_mev
   values = np.where(values >= threshold_mev, values, 0).astype(np.float32)
   if not np.isfinite(values).all():
     raise ValueError(f"{path}: images hold NaN or infinity.")
