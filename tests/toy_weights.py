@@ -10,16 +10,18 @@ AUTOENCODER = dict(latent_channels=4, stem=8, features=8, num_encoder_blocks=1, 
 DENOISER = dict(features=8, multipliers=[1], num_blocks=1, attention_levels=[], num_heads=1, num_groups=4)
 
 
+def random_params(init, draw: np.random.Generator):
+  """Random values in place of those of `init`, of which only the shapes are used: to run it takes half a minute."""
+  shapes = jax.eval_shape(init)
+  return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), shapes)
+
+
 def save_toy_weights(directory, *, seed: int = 0):
   """Writes autoencoder and diffusion weights of random values; returns the directory."""
   draw = np.random.default_rng(seed)
   key = jax.random.key(0)
   autoencoder, denoiser = config_lib.build_autoencoder(AUTOENCODER), config_lib.build_denoiser(DENOISER)
-
-  def randomly(init):  # shapes alone: to run an initialiser takes half a minute
-    shapes = jax.eval_shape(init)
-    return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), shapes)
-
+  randomly = lambda init: random_params(init, draw)
   pretrained.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, TrackFrame().shape)), {
       "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(),
       "frame": TrackFrame()._asdict(), "step": 0,
@@ -29,10 +31,3 @@ def save_toy_weights(directory, *, seed: int = 0):
       "charge_ratio": dict(mean=1.0, std=0.1),
       "kinetic_range_mev": [50.0, 100.0], "step": 0})
   return directory
-
-
-def randomise(params, seed=7):
-  """Zero-initialised layers would hide what is behind them."""
-  leaves, tree = jax.tree.flatten(params)
-  rng = np.random.default_rng(seed)
-  return tree.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
