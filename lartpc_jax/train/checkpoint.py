@@ -108,6 +108,39 @@ def restore_latest(directory: Path, abstract_state, *, config: dict | None = Non
   return restored
 
 
+def restore_step(directory: Path, step: int | None, abstract_state, *, config: dict | None = None) -> Restored:
+  """Reads the checkpoint of one step (None: the newest) and changes nothing, so a run may be going on in `directory`.
+
+  Args:
+    directory: the checkpoint directory.
+    step: number of steps done.
+    abstract_state: as for `restore_latest`.
+    config: as for `restore_latest`.
+  Raises:
+    ValueError: if there is no such step (naming those there are), if it is damaged, or if the config differs.
+  """
+  import orbax.checkpoint as ocp
+  directory = Path(directory).absolute()
+  steps = []
+  if directory.is_dir():
+    with ocp.CheckpointManager(directory) as manager:
+      steps = sorted(manager.all_steps())
+  if not steps:
+    raise ValueError(f"There are no checkpoints in {directory}.")
+  step = steps[-1] if step is None else step
+  if step not in steps:
+    raise ValueError(f"There is no checkpoint of step {step} in {directory}; there are {steps}.")
+  with ocp.CheckpointManager(directory) as manager:
+    try:
+      info = manager.restore(step, args=ocp.args.Composite(info=ocp.args.JsonRestore()))["info"]
+      restored = Restored(_restore_verified(manager, step, abstract_state, info), info)
+    except Exception as error:  # orbax raises bare Exceptions for damaged files
+      raise ValueError(f"Checkpoint {step} in {directory} is not usable: {_one_line(error)}") from error
+  if config is not None:
+    check_same_config(info.get("config"), config, source=f"checkpoint {step} in {directory}")
+  return restored
+
+
 def _restore_verified(manager, step: int, abstract_state, info: dict):
   import orbax.checkpoint as ocp
   args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))

@@ -115,8 +115,7 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
     say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved. "
         "The same command resumes.")
   elif task.export is not None:
-    (workdir / "weights").mkdir(exist_ok=True)
-    task.export(state.ema_params, workdir / "weights", {"step": int(state.step), "config": config})
+    write_weights(task, state, workdir / "weights", config)
     say(f"Wrote the weights to {workdir / 'weights'}.")
   return TrainResult(state, stop_signal is None, stop_signal)
 
@@ -131,14 +130,28 @@ def jit_train_step(task: Task, tx: optax.GradientTransformation, ema_decay: floa
 def resume_or_init(task: Task, tx: optax.GradientTransformation, key, mesh, workdir: Path,
                    config: dict | None = None) -> tuple[TrainState, _Memory]:
   """The newest whole checkpoint of `workdir`, on any number of devices, or a fresh state."""
-  replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  init = jax.jit(lambda key: init_train_state(task.init(key), tx), out_shardings=replicated)
-  abstract = jax.eval_shape(init, key)
-  abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), abstract)
-  restored = restore_latest(workdir / "checkpoints", abstract, config=config)
+  restored = restore_latest(workdir / "checkpoints", abstract_state(task, tx, key, mesh), config=config)
   if restored is None:
-    return init(key), _Memory([], 0.0)
+    return _jit_init(task, tx, mesh)(key), _Memory([], 0.0)
   return restored.state, _Memory(**restored.info["memory"])
+
+
+def _jit_init(task: Task, tx: optax.GradientTransformation, mesh) -> Callable:
+  replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  return jax.jit(lambda key: init_train_state(task.init(key), tx), out_shardings=replicated)
+
+
+def abstract_state(task: Task, tx: optax.GradientTransformation, key, mesh) -> TrainState:
+  """Shapes, types and shardings of the state, without its numbers: what a checkpoint is read into."""
+  replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated),
+                      jax.eval_shape(_jit_init(task, tx, mesh), key))
+
+
+def write_weights(task: Task, state: TrainState, directory: Path, config: dict | None) -> None:
+  """The averaged parameters of `state` as released weights."""
+  directory.mkdir(parents=True, exist_ok=True)
+  task.export(state.ema_params, directory, {"step": int(state.step), "config": config})
 
 
 class _Run(NamedTuple):
