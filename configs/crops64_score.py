@@ -7,8 +7,8 @@ timing, of the gradient alone); not trained to the end yet.
 published: the NCSN++ of Phys. Rev. D 109, 072011: 62.7 M parameters on pixels, 8-bit grey, noise prediction, Adam at 2e-4,
 batch 128, EMA 0.9999; for a GPU, not run.
 gpu: 7.0 M parameters (14 MB in float16), for launch/train_all_gpu.sh; not run.
-small_grey8, small_sqrt, small_arcsinh: equal networks (0.43 M parameters) and budgets, which differ in the representation of
-charge alone: the comparison in README. Their cut of 0.09 MeV is the published one of 4.5 grey levels.
+small_grey8, small_sqrt, small_arcsinh: equal networks behind a space-to-depth by 8 and equal budgets, which differ in the
+representation of charge alone: the comparison in README. Their cut of 0.09 MeV is the published one, 4.5 grey levels.
 tiny: for tests, on images of the single protons of the package (data.path="sample").
 """
 import ml_collections
@@ -17,9 +17,9 @@ from configs import common
 
 BASE = dict(features=48, multipliers=(1, 2), num_blocks=2, attention_sizes=(8,), stem=4, fir=False, input_pyramid=False,
             embedding="fourier", fourier_scale=0.5)
-SMALL = dict(network={**BASE, "features": 24, "num_blocks": 1}, num_holdout_events=2_000, batch_size=64, num_steps=400,
-             every=400, rate=2e-3, loss="edm", ema=0.99, threshold_mev=0.09, path="", clip=1.0, b2=0.99, schedule="wsd",
-             num_evaluation=128)
+SMALL = dict(network={**BASE, "features": 32, "num_blocks": 1, "stem": 8}, num_holdout_events=2_000, batch_size=64,
+             num_steps=600, every=600, rate=2e-3, loss="edm", ema=0.99, threshold_mev=0.09, path="", clip=1.0, b2=0.99,
+             schedule="wsd", num_evaluation=128)
 VARIANTS = {
     "base": dict(network=BASE, num_holdout_events=2_000, batch_size=64, num_steps=4_000, every=250, rate=1e-3, loss="edm",
                  ema=0.998, charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.1, path="", clip=1.0, b2=0.99,

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from configs import events512_autoencoder, events512_ldm
-from lartpc_jax import config as lib, config_images, config_models
+from lartpc_jax import config as lib, config_images, config_models, pretrained
 from lartpc_jax.data import interaction_batches
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.pixel_generator import make_draw
 from lartpc_jax.runs.pixels import load_real
 from tests.brief_training import train_briefly
+from tests.toy_weights import random_params
 
 
 def tiny_autoencoder():
@@ -50,12 +51,24 @@ def trained(autoencoder, tmp_path_factory):
   return task, before, state.ema_params, directory
 
 
+def save_toy_autoencoder(directory):
+  """Random weights of the tiny autoencoder."""
+  config = tiny_autoencoder()
+  network = config_models.build_autoencoder(config["network"])
+  params = random_params(lambda: network.init(jax.random.key(0), (64, 64)), np.random.default_rng(0))
+  pretrained.save_weights(directory, "autoencoder", params, {
+      **{name: config[name] for name in ("network", "charge", "image")}, "frame": None,
+      "latent": {"shift": [0.0] * 8, "scale": [1.0] * 8}})
+  return directory
+
+
 def mean_loss(task, params):
-  loss = jax.jit(lambda params, key: task.loss_fn(params, task.batch_fn(10_000), key)[0])
-  return np.mean([float(loss(params, jax.random.key(k))) for k in range(8)])
+  loss, batch = jax.jit(lambda params, batch, key: task.loss_fn(params, batch, key)[0]), task.batch_fn(10_000)
+  return np.mean([float(loss(params, batch, jax.random.key(k))) for k in range(8)])
 
 
-@pytest.mark.parametrize("name", ["autoencoder", pytest.param("trained", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["autoencoder", "trained"])
 def test_training_lowers_the_loss(name, request):
   task, before, after, _ = request.getfixturevalue(name)
   assert mean_loss(task, after) < 0.9 * mean_loss(task, before)
@@ -110,8 +123,8 @@ def test_bad_autoencoder_configs_are_named(key, value, match):
     lib.build_task(config)
 
 
-def test_bad_diffusion_configs_are_named(autoencoder, tmp_path):
-  config = tiny_ldm(autoencoder[3])
+def test_bad_diffusion_configs_are_named(tmp_path):
+  config = tiny_ldm(save_toy_autoencoder(tmp_path / "autoencoder"))
   with pytest.raises(ValueError, match="The config needs `autoencoder`"):
     lib.build_task({**config, "autoencoder": ""})
   with pytest.raises(ValueError, match=r"was trained on ImageSpec\(.*threshold_mev=0.1\); the config says .*=0.2"):

@@ -13,8 +13,10 @@ AUTOENCODER = dict(latent_channels=4, stem=8, features=8, num_encoder_blocks=1, 
 DENOISER = dict(features=8, multipliers=[1], num_blocks=1, attention_levels=[], num_heads=1, num_groups=4)
 
 
-def _randomly(draw: np.random.Generator, init):  # shapes alone: to run an initialiser takes half a minute
-  return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), jax.eval_shape(init))
+def random_params(init, draw: np.random.Generator):
+  """Random values in place of those of `init`, of which only the shapes are used: to run it takes half a minute."""
+  shapes = jax.eval_shape(init)
+  return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), shapes)
 
 
 def save_toy_weights(directory, *, seed: int = 0):
@@ -22,12 +24,12 @@ def save_toy_weights(directory, *, seed: int = 0):
   draw = np.random.default_rng(seed)
   key = jax.random.key(0)
   autoencoder, denoiser = config_lib.build_autoencoder(AUTOENCODER), config_lib.build_denoiser(DENOISER)
-
-  pretrained.save_weights(directory, "autoencoder", _randomly(draw, lambda: autoencoder.init(key, TrackFrame().shape)), {
+  randomly = lambda init: random_params(init, draw)
+  pretrained.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, TrackFrame().shape)), {
       "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(),
       "frame": TrackFrame()._asdict(), "step": 0,
       "latent": {"shift": np.zeros(4).tolist(), "scale": np.ones(4).tolist()}})
-  pretrained.save_weights(directory, "diffusion", _randomly(draw, lambda: denoiser.init(key, (8, 4, 5))), {
+  pretrained.save_weights(directory, "diffusion", randomly(lambda: denoiser.init(key, (8, 4, 5))), {
       "network": DENOISER, "sde": dict(name="vp", beta_min=0.1, beta_max=20.0), "momentum_scale_mev": 500.0,
       "charge_ratio": dict(mean=1.0, std=0.1),
       "kinetic_range_mev": [50.0, 100.0], "step": 0})
@@ -38,13 +40,6 @@ def save_toy_estimator(directory, *, num_views: int, seed: int = 0):
   """Writes weights of random values of an estimator of one or two views."""
   network, views = config_estimator.build_density(ESTIMATOR), ("xy", "xz")[:num_views]
   num = jax.eval_shape(lambda x: observe(x, views).features, jnp.zeros((1, num_views, 64, 64))).shape[1]
-  params = _randomly(np.random.default_rng(seed), lambda: network.init(jax.random.key(0), num))
+  params = random_params(lambda: network.init(jax.random.key(0), num), np.random.default_rng(seed))
   pretrained.save_weights(directory, config_estimator.NAMES[num_views], params, {
       "network": ESTIMATOR, "image": ImageSpec()._asdict(), "kinetic_range_mev": [50.0, 100.0], "step": 0})
-
-
-def randomise(params, seed=7):
-  """Zero-initialised layers would hide what is behind them."""
-  leaves, tree = jax.tree.flatten(params)
-  rng = np.random.default_rng(seed)
-  return tree.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])

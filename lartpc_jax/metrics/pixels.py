@@ -37,5 +37,9 @@ def compare(real: np.ndarray, generated: np.ndarray, *, num_bins: int = 20, thre
 
 
 def _one_pixel_each(images: np.ndarray, threshold_mev: float, seed: int = 0) -> np.ndarray:
-  random, active = np.random.default_rng(seed), (image[image >= threshold_mev] for image in images)
-  return np.array([random.choice(values) for values in active if len(values)])
+  random, chosen = np.random.default_rng(seed), []
+  for image in images:  # one by one: whole interactions are large
+    weight = np.where(image >= threshold_mev, random.random(image.shape), -1.0)
+    if weight.max() > 0.0:
+      chosen.append(image.flat[weight.argmax()])
+  return np.array(chosen)

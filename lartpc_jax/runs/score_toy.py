@@ -1,5 +1,5 @@
 """Pictures of score matching and diffusion from closed forms and tiny trained scores: what launch.score_toy draws."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ NUM_POINTS = 800
 LEVELS = tuple(np.geomspace(2.5, 0.05, 10).round(4).tolist())  # of annealed Langevin dynamics and denoising score matching
 SHOWN_LEVELS = (0.05, 0.3, 1.0)
 PICTURE_DPI = 68
+PICTURES = ("forward", "reverse", "scores", "learned", "langevin", "forward_images")
 
 
 class Errors(NamedTuple):
@@ -141,13 +142,27 @@ def image_figure(key, images_mev: np.ndarray, sde: SDE):
   return figures.image_strip(rows, [f"t = {t:g}" for t in SHOWN_TIMES], limit=4.0)
 
 
-def draw_all(out: Path, images_mev: np.ndarray, *, seed: int) -> tuple[list[Path], list[Errors], dict[str, float]]:
-  """Writes every picture to `out`: paths, errors of the learned scores, shares of points in the blob."""
+def draw_all(out: Path, images_mev: np.ndarray, *, seed: int, names: Sequence[str] = PICTURES
+             ) -> tuple[list[Path], list[Errors], dict[str, float]]:
+  """Writes the pictures called `names` to `out`: paths, errors of the learned scores, shares of points in the blob.
+
+  "scores" and "learned" come together. Each has a key of its own, so that it does not depend on which others are drawn.
+  Raises ValueError naming an unknown one.
+  """
+  unknown = sorted(set(names) - set(PICTURES))
+  if unknown or not names:
+    raise ValueError(f"Unknown pictures {unknown}; choose from {list(PICTURES)}.")
   sde, mixture = vp_sde(), toy.track_and_shower()
   keys = jax.random.split(jax.random.key(seed), 5)
-  true_figure, learned_figure, errors = score_figures(keys[2], mixture)
-  annealing, shares = langevin_figure(keys[3], mixture)
-  drawn = {"forward": forward_figure(keys[0], mixture, sde), "reverse": reverse_figure(keys[1], mixture, sde),
-           "scores": true_figure, "learned": learned_figure, "langevin": annealing,
-           "forward_images": image_figure(keys[4], images_mev, sde)}
+  drawn, errors, shares = {}, [], {}
+  if {"scores", "learned"} & set(names):
+    drawn["scores"], drawn["learned"], errors = score_figures(keys[2], mixture)
+  if "langevin" in names:
+    drawn["langevin"], shares = langevin_figure(keys[3], mixture)
+  if "forward" in names:
+    drawn["forward"] = forward_figure(keys[0], mixture, sde)
+  if "reverse" in names:
+    drawn["reverse"] = reverse_figure(keys[1], mixture, sde)
+  if "forward_images" in names:
+    drawn["forward_images"] = image_figure(keys[4], images_mev, sde)
   return [save_figure(figure, out / f"{name}.png", dpi=PICTURE_DPI) for name, figure in drawn.items()], errors, shares

@@ -51,8 +51,10 @@ def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform,
     del key
     _, images = reconstruct(params)
     charge = np.asarray(images.sum((1, 2)) / holdout.sum((1, 2)))
-    return {"eval/emd": float(np.median(emd(images, holdout))), "eval/charge_bias": float(charge.mean() - 1.0),
-            "eval/charge_std": float(charge.std())}
+    lost = charge == 0.0  # no distance is defined to an image without charge
+    metrics = {"eval/lost": float(lost.mean()), "eval/charge_bias": float(charge.mean() - 1.0),
+               "eval/charge_std": float(charge.std())}
+    return metrics | ({} if lost.all() else {"eval/emd": float(np.median(np.asarray(emd(images, holdout))[~lost]))})
 
   def draw(params, key):
     del key
