@@ -29,7 +29,7 @@ def main(argv) -> int:
   from lartpc_jax import config_models
   from lartpc_jax.data.interaction_batches import open_interactions, whole_images
   from lartpc_jax.latent import decode_in_tiles
-  from lartpc_jax.metrics.pixels import compare, pixel_statistics
+  from lartpc_jax.metrics.pixels import pixel_statistics
   from lartpc_jax.plotting.pixels import mosaics
   from lartpc_jax.runs.pictures import save_figure
   f = flags.FLAGS
@@ -44,8 +44,7 @@ def main(argv) -> int:
   a, b = (pixel_statistics(x, **cut) for x in (real, decoded))
   both = ((real > 0) & (decoded > 0)).sum() / max(int(((real > 0) | (decoded > 0)).sum()), 1)
   lines = [f"{len(real)} events: decoded over real, active pixels {b.active.mean() / a.active.mean():.3f}, charge "
-           f"{b.charge.mean() / a.charge.mean():.3f}; active in both over active in either {both:.3f}",
-           "chi2/ndf: " + ", ".join(f"{name} {chi2.reduced:.2f}" for name, chi2 in compare(real, decoded, **cut).items())]
+           f"{b.charge.mean() / a.charge.mean():.3f}; active in both over active in either {both:.3f}"]
   out, count = Path(f.out), min(f.grid, len(real))
   inches = 5.0 * max(1, int(np.ceil(count**0.5)))
   save_figure(mosaics({"held-out": real, "decoded": decoded}, num_columns=int(np.ceil(count**0.5)), max_images=count,
