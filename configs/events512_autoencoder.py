@@ -4,7 +4,8 @@ python -m launch.train --config=configs/events512_autoencoder.py --config.data.p
     --workdir=runs/events512_ae
 
 It is fully convolutional without normalisation, so crops are enough, and images of any size can be decoded, whole or in
-tiles. base: for CPUs. gpu, multi_gpu: for one GPU and for eight; not run.
+tiles. base, for CPUs: 38,400 crops; on 24 held-out whole events decoded over real is 1.08 in active pixels and 0.67 in
+charge, and isolated faint pixels are lost. gpu, multi_gpu: for one GPU and for eight; not run.
 """
 import ml_collections
 

@@ -5,7 +5,8 @@ python -m launch.train --config=configs/events512_ldm.py --config.data.path=lart
 python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
     --out=runs/events512_sample
 
-base: behind an invertible space-to-depth by 4 of the latents, so that convolutions run on 16x16; for CPUs.
+base: behind an invertible space-to-depth by 4 of the latents, so that convolutions run on 16x16; for CPUs; not
+trained yet.
 gpu, multi_gpu: on 64x64 (attention at 16x16), for one GPU and for eight, over which `parallel` splits each batch; not run.
 """
 import ml_collections
