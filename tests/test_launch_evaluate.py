@@ -86,13 +86,14 @@ def test_the_embedding_goes_by_true_labels_where_there_are_any(report):
 
 def test_separations_of_several_sets_are_means(report):
   truth = report.separations.is_track
-  sample = types.SimpleNamespace(images=samples.load_images("sample_crops[0:40]", threshold_mev=0.09, level_mev=0.02).values)
+  images = samples.load_images("sample_crops[0:40]", threshold_mev=0.09, level_mev=0.02).values
+  sample = samples.Sample("", images, None, np.zeros((40, 8, 8, 1)), {}, np.zeros((40, 1)), ["x"])
   embed = lambda **kwargs: lib._embed(reference=sample, truth=truth, pool=4, num_neighbours=3, missing=[],
                                       progress=lambda share: None, **kwargs)
   sets = embed(num_images=20, num_subsets=9)
   assert sets.num_subsets == 2 and sets.maps["EMD"].shape == (20, 2)
   first = embed(num_images=20, num_subsets=1).numbers["L2"].silhouette.value
-  other = types.SimpleNamespace(images=sample.images[20:])
+  other = sample._replace(images=sample.images[20:])
   second = lib._embed(reference=other, truth=truth[20:], pool=4, num_neighbours=3, missing=[], num_images=20, num_subsets=1,
                       progress=lambda share: None).numbers["L2"].silhouette.value
   found = sets.numbers["L2"].silhouette

@@ -18,7 +18,7 @@ def cheap_evaluation():
   """Four held-out images, and a distance that needs no transport problem."""
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(config_lib, "NUM_EVALUATION_IMAGES", 4)
-    patch.setattr(config_lib, "_emd_batch", lambda: lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).sum((1, 2)))
+    patch.setattr(config_lib, "build_emd_batch", lambda: lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).sum((1, 2)))
     yield
 
 
