@@ -115,6 +115,7 @@ def test_same_key_same_result(one_view):
   jax.tree.map(np.testing.assert_array_equal, again, one_view.found)
 
 
+@pytest.mark.slow
 def test_another_key_is_another_draw(two_views):
   """Other noise, same answer within its scatter."""
   other = two_views.run(two_views.images, two_views.candidates, jax.random.key(2))
@@ -122,6 +123,7 @@ def test_another_key_is_another_draw(two_views):
   assert difference.max() > 1e-3 and np.median(difference) < 15.0, difference
 
 
+@pytest.mark.slow
 def test_order_of_a_batch_does_not_matter(two_views):
   """The same program on the events in another order, some of them twice, one of them gone."""
   order = np.array([4, 6, 2, 0, 0, 1, 3])
@@ -184,6 +186,7 @@ def screen_of(candidates_mev, targets):
   return candidates, np.asarray(jax.jit(screen)(targets, objective.prepare(targets), candidates))
 
 
+@pytest.mark.slow
 def test_screening_ranks_by_angle():
   """The truth first, then by growing angle, whatever the order of the candidates."""
   truth = toy.random_momenta(1, seed=12)

@@ -70,6 +70,7 @@ def test_decode_gradient_equals_finite_differences(x64, space):
   assert not g[..., 1].any()
 
 
+@pytest.mark.slow
 def test_generator_chains_score_sampler_and_decoder(space):
   """A network that knows the momentum of each example: the sampler sees its score, the decoder its latents."""
   seen = []

@@ -100,6 +100,7 @@ def test_separations_of_several_sets_are_means(report):
   np.testing.assert_allclose([found.value, found.error], [(first + second) / 2, abs(first - second) / 2], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
   copies = report.rows["memorisation", "copies of training images, share", "corrected"]
   assert copies["memorised"].estimate.value > 0.95 and copies["real vs real"].estimate.value < 0.1

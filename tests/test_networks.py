@@ -57,6 +57,7 @@ def test_dropping_the_condition_is_the_unconditional_network(unet_network):
   np.testing.assert_allclose(call(momentum, [1.0, 1.0]), kept, atol=1e-6)
 
 
+@pytest.mark.slow  # test_inference_gradients does it through a sampler
 def test_unet_derivatives_agree_in_both_modes_and_with_differences(unet_network):
   network, _, _, params, z, c_noise, momentum = unet_network
   weights = jnp.asarray(np.random.default_rng(1).normal(size=z.shape), jnp.float32)

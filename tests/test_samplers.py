@@ -204,6 +204,7 @@ def test_gradients_through_the_sampler(x64, name):
   np.testing.assert_allclose(remat_grads[1], g_x, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_adaptive_flow_equals_scipy_and_differentiates_forward(x64):
   times = time_grids.karras_grid(SDE, 2, sigma_min=0.05, sigma_max=20.0)
   x = jnp.linspace(-2.0, 2.0, 5, dtype=jnp.float64)[:, None]

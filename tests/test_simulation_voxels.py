@@ -41,6 +41,7 @@ def test_cut_equals_fine_sampling(voxel_mm):
     assert abs(fine.get(key, 0.0) - ours.get(key, 0.0)) < 2e-3, key
 
 
+@pytest.mark.slow
 def test_energy_is_kept_and_no_voxel_comes_twice():
   tracks = [random_track(seed) for seed in range(30)]
   count, voxel, edep = sum_batch(jax.tree.map(lambda *x: jnp.stack(x, axis=-1), *tracks), 1.0)

@@ -8,6 +8,7 @@ from lartpc_jax import toy as lib
 from lartpc_jax.sde import alpha_std, vp_sde
 
 
+@pytest.mark.slow
 def test_density_is_normalised_and_its_score_is_its_gradient(x64):
   mixture = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), lib.track_and_shower(num=16, std=0.1))
   line = np.linspace(-3, 3, 241)

@@ -31,6 +31,7 @@ def trained(tmp_path_factory):
   return task, before, state.ema_params, directory
 
 
+@pytest.mark.slow  # `make tiny` trains one too
 def test_training_lowers_the_loss(trained):
   task, before, after, _ = trained
   loss = jax.jit(lambda params, key: task.loss_fn(params, task.batch_fn(10_000), key)[0])
@@ -48,6 +49,7 @@ def test_evaluation_and_pictures(trained):
   assert len(task.draw(after, jax.random.key(3)).axes) == 3  # two mosaics and a colour bar
 
 
+@pytest.mark.slow
 def test_exported_weights_draw_the_same_images(trained):
   task, _, after, directory = trained
   diffusion, info = config_images.build_pixel_diffusion(directory)

@@ -34,6 +34,7 @@ def test_loss_by_hand():
   np.testing.assert_allclose(lib.pixel_cross_entropy(logits, images, label, 0.1), want, rtol=1e-5)
 
 
+@pytest.mark.slow  # `make tiny` trains one too
 def test_training_lowers_the_loss(trained):
   task, before, state = trained
   batch, loss_fn = task.batch_fn(1000), jax.jit(task.loss_fn)
@@ -41,6 +42,7 @@ def test_training_lowers_the_loss(trained):
   assert end < 0.8 * start
 
 
+@pytest.mark.slow
 def test_evaluation_picture_and_export_agree(trained, tmp_path):
   task, _, state = trained
   metrics = task.evaluate(state.ema_params, jax.random.key(3))
