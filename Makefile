@@ -42,6 +42,8 @@ lint: $(DEV)  ## ruff, and the import rules
 	$(BIN)/ruff check .
 	PYTHONPATH=. $(BIN)/lint-imports
 
+# Compiled without optimisation: a tiny run is nearly all compilation.
+tiny: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
 tiny: $(DEV)  ## trains the tiny variant of every config, twice: the second run must find itself complete
 	@set -euo pipefail; runs=$$(mktemp -d); trap 'rm -rf "$$runs"' EXIT; \
 	for config in $(CONFIGS); do \
