@@ -4,8 +4,8 @@ python -m launch.train --config=configs/protons64_estimator.py --config.data.pat
 python -m launch.train --config=configs/protons64_estimator.py:one_view --config.data.path=protons_geant4.npz \
     --workdir=runs/one_view
 
-base, one_view: 2.0 and 1.8 M parameters. The shipped weights: --config.train.num_steps=3000, 1.5 million rotated events, about
-20 CPU minutes for two views and 12 for one. On 2,048 held-out events: median |dp| 7.4 MeV/c (95 % quantile 38.6), with
+base, one_view: 2.0 and 1.8 M parameters. The shipped weights: --config.train.num_steps=3000, 1.5 million rotated events,
+about 20 CPU minutes for two views and 12 for one. On 2,048 held-out events: median |dp| 7.4 MeV/c (95 % quantile 38.6), with
 one view 13.9 (75.1) up to the sign of p_z and 7.7 of (px, py); still falling.
 gpu, gpu_one_view: for launch/train_all_gpu.sh, not run.
 """

@@ -88,8 +88,8 @@ def test_coarse_defects_are_found_with_150_images(small, name, detector):
   assert getattr(small, detector)(name) < DETECTED
 
 
-# Without "memory": on these 400 crops of the package it finds p = 1e-13 where nothing was planted. The reason is not known; the
-# slow test above asks it at full size.
+# Without "memory": on these 400 crops of the package it finds p = 1e-13 where nothing was planted. The reason is not
+# known; the slow test above asks it at full size.
 @pytest.mark.parametrize("detector", ["occupancy", "boosting"])
 def test_nothing_found_in_150_images_without_a_defect(small, detector):
   assert getattr(small, detector)("floor") > DETECTED
