@@ -21,8 +21,8 @@ class Descent(NamedTuple):
 
 
 def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float], num_steps: int, learning_rate: float,
-                 final_learning_rate: float, num_averaged: int, mode: str, energy_factor: float = 1.0
-                 ) -> Callable:
+                 final_learning_rate: float, num_averaged: int, mode: str, energy_factor: float = 1.0,
+                 value_and_grad: Callable | None = None) -> Callable:
   """Builds descend(hypothesis [b 4], *args, per_step=()) -> Descent: Adam on sphere x energy, cosine learning rate.
 
   Args:
@@ -35,6 +35,8 @@ def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float],
     num_averaged: last iterates averaged: fixed noise leaves kinks as wide as the last steps.
     mode: see `make_value_and_grad`.
     energy_factor: of the learning rates, for the energy.
+    value_and_grad: (hypothesis [b 4], tangents [k b 4], *args, *per_step) -> values [b], gradients [b 4], in place of those
+      of `objective`, for hypotheses that share a value (see `inference.tracks`).
   Raises:
     ValueError: if num_averaged does not lie between 1 and num_steps, or a rate is not positive.
   """
@@ -45,8 +47,9 @@ def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float],
   # Short memories: a descent has some ten steps, and with Adam's usual 0.9 it overshoots (measured on tabulated surfaces of
   # 96 events, 12 steps: median distance from the minimum 0.6 MeV/c; 3.7 with 0.8 and 0.95, 5.8 with 0.9 and 0.99).
   tx = sphere_adam(rate, b1=0.5, b2=0.9, clip=1.5, energy_factor=energy_factor)
-  value_and_grad = make_value_and_grad(
-      lambda hypothesis, *args: objective(chart.to_momentum(hypothesis, kinetic_range_mev), *args), mode=mode)
+  if value_and_grad is None:
+    value_and_grad = make_value_and_grad(
+        lambda hypothesis, *args: objective(chart.to_momentum(hypothesis, kinetic_range_mev), *args), mode=mode)
 
   def descend(hypothesis: Float[Array, "b 4"], *args, per_step: tuple = ()) -> Descent:
     def step(carry, own):

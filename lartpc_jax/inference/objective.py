@@ -99,16 +99,18 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
   return Objective(prepare, compare, evaluate)
 
 
-def generate_views(generate: Callable, noise: Float[Array, "v k h w c"], momentum_mev: Float[Array, "b 3"],
+def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], momentum_mev: Float[Array, "b 3"],
                    views: tuple[str, ...]) -> Float[Array, "b v mk n n"]:
-  """Images of each momentum in each view for each noise draw, in one call of `generate`. Draws are shared by the batch.
+  """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
-  A `generate` that returns m images a draw ([n m n n], see `make_generate`) gives m k of them.
+  Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate` that returns m
+  images a draw ([n m n n], see `make_generate`) gives m k of them.
   """
-  b, (v, k) = momentum_mev.shape[0], noise.shape[:2]
+  b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
+  r, v, k = rows.shape[:3]
   seen = jnp.stack([to_view(momentum_mev, view) for view in views], axis=1)          # [b v 3]
   momenta = jnp.broadcast_to(seen[:, :, None, :], (b, v, k, 3)).reshape(-1, 3)
-  draws = jnp.broadcast_to(noise[None], (b, *noise.shape)).reshape(-1, *noise.shape[2:])
+  draws = jnp.broadcast_to(rows[None], (b // r, *rows.shape)).reshape(-1, *rows.shape[3:])
   images = generate(draws, momenta)
   return images.reshape(b, v, -1, *images.shape[-2:])
 
