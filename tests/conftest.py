@@ -9,6 +9,8 @@ known false alarms, with one way out each:
   `with jax.debug_key_reuse(False):`.
 """
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -18,6 +20,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # start inherit it.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
   os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+
+# What one process of the session has compiled, the others need not: workers of xdist and commands that tests start.
+_CACHE = None
+if "PYTEST_XDIST_WORKER" not in os.environ and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  _CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lartpc_jax_tests_")
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax
 import pytest
@@ -35,6 +43,11 @@ REPO = Path(__file__).resolve().parent.parent
 # Files and folders of tests that train, fit or solve a transport problem from start to end.
 THIRD_PARTY_TESTS = ("cli", "colabs", "config", "configs", "emd", "inference", "launch", "metrics",
                      "plotting", "pretrained", "readme", "train")
+
+
+def pytest_unconfigure():
+  if _CACHE is not None:
+    shutil.rmtree(_CACHE, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

@@ -189,8 +189,11 @@ def test_views_of_the_generator():
 def wide_estimator(num_views):
   """An estimator that answers one Gaussian of 0.1 rad and 1 in asinh(T - charge), around the classical direction."""
   raw = jnp.zeros((1, 10)).at[:, 4:6].set(np.log(0.1 / (0.1 if num_views == 1 else 0.04)))
-  return make_estimator(lambda params, features: jnp.broadcast_to(raw, (len(features), *raw.shape)), None,
-                        num_views=num_views, kinetic_range_mev=toy.KINETIC_RANGE_MEV)
+  estimator = make_estimator(lambda params, features: jnp.broadcast_to(raw, (len(features), *raw.shape)), None,
+                             num_views=num_views, kinetic_range_mev=toy.KINETIC_RANGE_MEV)
+  return estimator._replace(posterior=jax.jit(estimator.posterior, static_argnums=1),
+                            estimate=jax.jit(estimator.estimate, static_argnums=1),
+                            log_density=jax.jit(estimator.log_density))
 
 
 def test_prior_is_added():
@@ -203,13 +206,13 @@ def test_prior_is_added():
   at = jnp.asarray(toy.turn(momentum, 0.15, seed=9))
   known = prior.posterior(images, VIEWS)
   density = prior.log_density(at, known)
-  targets = weighted.prepare(images)
+  targets = jax.jit(weighted.prepare)(images)
   value = jax.jit(weighted.evaluate)(at, targets, SILENT[2])
   np.testing.assert_allclose(value, plain.evaluate(at, plain.prepare(images), SILENT[2]) - 0.3 * density, atol=1e-4)
   # a turn of 0.15 rad away from the mode of a Gaussian of 0.1 rad costs 1.125 nats
   np.testing.assert_allclose(prior.log_density(momentum, known) - density, 0.5 * 1.5**2, atol=0.35)
   exact = prior.estimate(images, VIEWS)
-  slope = jax.grad(lambda p: prior.log_density(p, known).sum())(exact)
+  slope = jax.jit(jax.grad(lambda p: prior.log_density(p, known).sum()))(exact)
   assert np.isfinite(slope).all()
 
 

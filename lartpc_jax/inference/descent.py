@@ -20,7 +20,7 @@ class Descent(NamedTuple):
   spread: Float[Array, " b"]         # rms distance of the averaged iterates from their mean, MeV/c
 
 
-def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float], num_steps: int, learning_rate: float,
+def make_descent(objective: Callable | None, *, kinetic_range_mev: tuple[float, float], num_steps: int, learning_rate: float,
                  final_learning_rate: float, num_averaged: int, mode: str, energy_factor: float = 1.0,
                  value_and_grad: Callable | None = None) -> Callable:
   """Builds descend(hypothesis [b 4], *args, per_step=()) -> Descent: Adam on sphere x energy, cosine learning rate.

@@ -51,7 +51,7 @@ def tables(performance: dict) -> list[str]:
       lines.append(f"Events of {number} tracks are counted as: " + ", ".join(
           f"{n} in {100 * share:.1f} +- {100 * error:.1f} %" for n, (share, error) in value.items()))
   if "by_angle" in performance:
-    lines += ["", "| opening angle, degrees | pairs | counted as two or more | median |dp|, MeV/c | 95 % quantile |",
+    lines += ["", "| opening angle, degrees | pairs | counted as two or more | median error, MeV/c | 95 % quantile |",
               "| --- " * 5 + "|"]
     for e in performance["by_angle"]:
       counted = f"{100 * e['efficiency']:.1f} +- {100 * e['efficiency_error']:.1f} %" if "efficiency" in e else "-"

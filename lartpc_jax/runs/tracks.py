@@ -166,7 +166,8 @@ def read_null(path: str, job: Job, number: int) -> np.ndarray:
     objective, identity = npz["objective"], json.loads(str(npz["identity"]))
     true_number = npz["true_number"]
   mine = json.loads(json.dumps(job.identity))
-  differing = sorted(key for key in mine if key not in ("input", "seed", "max_tracks", "refine") and mine[key] != identity.get(key))
+  free = ("input", "seed", "max_tracks", "refine")
+  differing = sorted(key for key in mine if key not in free and mine[key] != identity.get(key))
   if differing:
     raise ValueError(f"--null: {path} is of another {', '.join(differing)} than this run.")
   if objective.shape[1] <= number:
