@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import emd as emd_lib, pretrained
-from lartpc_jax.config_blocks import call_with, section
+from lartpc_jax.config_blocks import call_with, pick, section
 from lartpc_jax.config_estimator import estimator_task_of
 from lartpc_jax.config_images import IMAGE_TASK_KEYS, IMAGE_TASKS
 from lartpc_jax.config_models import (
@@ -32,10 +32,11 @@ from lartpc_jax.data.frames import TrackFrame
 from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
+from lartpc_jax.inference.distances import DISTANCES
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.gradients import default_mode
-from lartpc_jax.inference.infer import Infer, Settings, make_infer
-from lartpc_jax.inference.objective import Objective, make_objective
+from lartpc_jax.inference.infer import Infer, Settings, make_infer, objective_of
+from lartpc_jax.inference.objective import Objective
 from lartpc_jax.networks import api as networks
 from lartpc_jax.plotting.images import image_rows, label_rows, momentum_titles
 from lartpc_jax.train.autoencoder import autoencoder_task
@@ -281,7 +282,7 @@ def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, di
   return ImageSpec(**info["image"]), info
 
 
-INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale"}
+INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}
 
 
 def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False) -> Callable:
@@ -308,7 +309,20 @@ def build_settings(values: dict) -> Settings:
     if getattr(settings, small) > getattr(settings, large):
       raise ValueError(f"Config key inference.{small} = {getattr(settings, small)} exceeds inference.{large} = "
                        f"{getattr(settings, large)}.")
+  for name in ("vertex_sigma_mm", "vertex_weight_px"):
+    if not getattr(settings, name) >= 0.0:
+      raise ValueError(f"Config key inference.{name} must be at least 0; got {getattr(settings, name)}.")
   return settings
+
+
+def build_distance(values: dict) -> emd_lib.EMD:
+  """Distance of a config block `distance`: a name of `inference.distances` and its keyword arguments.
+
+  Raises:
+    ValueError: naming an unknown name or key, or a value out of range.
+  """
+  function, knobs = pick(DISTANCES, "distance", values)
+  return call_with(function, "distance", knobs)
 
 
 def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None) -> Infer:
@@ -317,20 +331,20 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], p
   Raises:
     ValueError: naming a missing or unknown key, or one out of range.
   """
+  settings = build_settings(section(config, "inference"))
   return make_infer(
-      build_generate(config, diffusion, mirrored=True), build_generate(config, diffusion, "screen_sampler"),
+      build_generate(config, diffusion, mirrored=settings.noise == "paired"),
+      build_generate(config, diffusion, "screen_sampler"),
       latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
       kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(), prior=prior,
-      settings=build_settings(section(config, "inference")))
+      settings=settings, distance=build_distance(section(config, "distance")))
 
 
 def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None
                     ) -> Objective:
   """The objective that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
-  return make_objective(
-      build_generate(config, diffusion, mirrored=True), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
-      num_pixels=diffusion.spec.num_pixels, vertex_power=settings.vertex_power,
-      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
-      charge_tolerance=settings.charge_tolerance, prior=prior, prior_weight_px=settings.prior_weight_px)
+  return objective_of(settings, build_generate(config, diffusion, mirrored=settings.noise == "paired"), views=views,
+                      num_pixels=diffusion.spec.num_pixels, prior=prior,
+                      distance=build_distance(section(config, "distance")))
 
