@@ -174,16 +174,19 @@ def test_antithetic_noise(num_draws):
 
 def test_views_of_the_generator():
   """The xz image of a momentum is the xy image of the permuted one; draws and events keep their places."""
-  views, generate = ("xy", "xz", "yz"), toy.make_generate(0.1)
+  views, generate = ("xy", "xz", "yz", "u"), toy.make_generate(0.1)
   momentum = jnp.asarray(toy.random_momenta(2, seed=5))
-  noise = jax.random.normal(jax.random.key(3), (3, 4, *toy.LATENT_SHAPE))
+  noise = jax.random.normal(jax.random.key(3), (4, 4, *toy.LATENT_SHAPE))
   images = generate_views(generate, noise, momentum, views)
-  assert images.shape == (2, 3, 4, 64, 64)
-  for v, order in enumerate(([0, 1, 2], [0, 2, 1], [1, 2, 0])):
-    permuted = momentum[:, np.array(order)]
+  assert images.shape == (2, 4, 4, 64, 64)
+  wires = np.radians(60.0)
+  turned = np.stack([momentum[:, 0], momentum[:, 2] * np.cos(wires) - momentum[:, 1] * np.sin(wires),
+                     momentum[:, 1] * np.cos(wires) + momentum[:, 2] * np.sin(wires)], axis=1)
+  for v, permuted in enumerate((*(momentum[:, np.array(order)] for order in ([0, 1, 2], [0, 2, 1], [1, 2, 0])), turned)):
+    permuted = jnp.asarray(permuted)
     for k in range(4):
       expected = generate(jnp.stack([noise[v, k]] * 2), permuted)
-      np.testing.assert_allclose(images[:, v, k], expected, atol=1e-5)
+      np.testing.assert_allclose(images[:, v, k], expected, atol=1e-4)
 
 
 def wide_estimator(num_views):

@@ -174,7 +174,7 @@ def test_one_view_compares_up_to_the_sign(tmp_path):
   assert table.summary["inferred"]["median_dp_mev"] == 0.0 and "share_above_50_mev_clean" not in table.summary["inferred"]
   assert table.columns["pz_sign_ambiguous"].tolist() == [1, 1] and list(table.columns)[-1] == "pz_sign_ambiguous"
   assert any("|pz|" in line for line in results.warnings(table))
-  assert errors.hidden_axis(("xz",)) == 1 and errors.hidden_axis(("xy", "xz")) is None
+  assert errors.hidden_name(("xz",)) == "y" and errors.hidden_name(("xy", "xz")) is None
   np.testing.assert_allclose(errors.line_of_sight_angle(true_mev, ("xy",)), [54.7356, 74.0546], rtol=1e-4)
 
 
@@ -254,7 +254,7 @@ def test_amortised_estimates_are_in_the_table(weights, tmp_path):
   estimator, _ = config_estimator.build_estimator(1, tmp_path)
   np.testing.assert_allclose(random.baselines["amortised"],  # in chunks of another size
                              infer.estimate_momenta(estimator, random.data.images, ("xy",), chunk=2), atol=1e-2)
-  with pytest.raises(ValueError, match="--start=amortised needs weights of an estimator of 2 views"):
+  with pytest.raises(ValueError, match="--start=amortised needs weights of an estimator of 2 views along the axes"):
     infer.prepare(request._replace(start="amortised", views=("xy", "xz")), tiny())
 
 
