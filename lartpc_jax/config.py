@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import emd as emd_lib, pretrained
+from lartpc_jax import emd as emd_lib, pretrained, samplers
 from lartpc_jax.config_blocks import call_with, pick, section
 from lartpc_jax.config_estimator import estimator_task_of
 from lartpc_jax.config_images import IMAGE_TASK_KEYS, IMAGE_TASKS
@@ -34,6 +34,7 @@ from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.inference.distances import DISTANCES
 from lartpc_jax.inference.estimator import Estimator
+from lartpc_jax.inference.evaluations import Evaluations, count_evaluations
 from lartpc_jax.inference.gradients import default_mode
 from lartpc_jax.inference.infer import Infer, Settings, make_infer, objective_of
 from lartpc_jax.inference.objective import Objective
@@ -348,3 +349,12 @@ def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...
                       num_pixels=diffusion.spec.num_pixels, prior=prior,
                       distance=build_distance(section(config, "distance")))
 
+
+
+def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:
+  """Evaluations of the network for one event, by an inference config, from "random" or given starts."""
+  settings = build_settings(section(config, "inference"))
+  of = lambda block: samplers.num_evaluations(section(config, block)["name"], section(config, block)["num_steps"])
+  random = start == "random"
+  return count_evaluations(settings, num_views=num_views, num_starts=settings.num_starts if random else 1,
+                           a_draw=of("sampler"), a_candidate=of("screen_sampler") if random else 0)
