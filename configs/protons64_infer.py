@@ -9,6 +9,7 @@ python -m launch.infer --input=sample --config.distance.name=w2 --out=runs/w2   
 
 base: from random starts by the Earth Mover's Distance alone.
 amortised, one_view: for --start=amortised; the estimator's density is a prior, in which the charge is counted already.
+vertex: as base, with the position of the vertex fitted, a pixel of 3 mm uncertain along each axis.
 published: the descent of the 2026 talk on our generator, for comparison: one random start, 39 steps of SGD in free
   (px, py, pz) / (500 MeV/c) with rate 0.1 to 0.001, 32 independent draws of 10 DDIM steps in each view, Sinkhorn
   divergence of blur 0.01 px on normalised images, the best draw, one picture that is the sum of the views.
@@ -21,10 +22,11 @@ BASE = dict(num_candidates=1024, num_screened=32, num_starts=2, first_steps=10, 
             second_draws=4, num_averaged=6, num_steps=5, screen_steps=4, vertex_power=3.0, second_rate=0.04,
             energy_factor=1.0, charge_weight_px=10.0, prior_weight_px=0.0, charge_tolerance=0.05, coordinates="sphere",
             optimizer="adam", final_rate_share=0.1, noise="paired", draws="mean", pictures="each",
-            sampler="dpm_solver_pp_2m", distance=dict(name="w1"))
+            vertex_sigma_mm=0.0, sampler="dpm_solver_pp_2m", distance=dict(name="w1"))
 # The start is near and its energy sharp: few, short steps.
 PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.02, energy_factor=0.05, charge_weight_px=0.0, prior_weight_px=0.3)
-# 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample events): 240 are all that count.
+# 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample
+# events): 240 are all that count.
 PUBLISHED = dict(num_candidates=1, num_screened=1, num_starts=1, second_steps=39, second_draws=32, num_averaged=1,
                  num_steps=9, vertex_power=0.0, second_rate=0.1, charge_weight_px=0.0, charge_tolerance=float("inf"),
                  coordinates="free", optimizer="sgd", final_rate_share=0.01, noise="independent", draws="best",
@@ -34,6 +36,7 @@ VARIANTS = {
     "amortised": {**BASE, **PRIOR},
     # One view tells the angle to the line of sight by the length alone, which strong vertex weights hide.
     "one_view": {**BASE, **PRIOR, "vertex_power": 1.5},
+    "vertex": {**BASE, "vertex_sigma_mm": 3.0},
     "published": {**BASE, **PUBLISHED},
     "tiny": dict(BASE, num_candidates=16, num_screened=4, num_starts=2, first_steps=2, first_draws=1, second_steps=3,
                  second_draws=2, num_averaged=2, num_steps=3, screen_steps=2),
@@ -49,5 +52,5 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.distance = v.pop("distance")
   config.inference = dict(
       second_learning_rate=v.pop("second_rate"), learning_rate=0.06, first_vertex_power=0.0, vertex_radius_px=2.0,
-      kinetic_margin_mev=2.0, max_emd_px=3.0, max_spread_mev=25.0, vertex_sigma_mm=0.0, vertex_weight_px=0.1, **v)
+      kinetic_margin_mev=2.0, max_emd_px=3.0, max_spread_mev=25.0, vertex_weight_px=0.1, **v)
   return config

@@ -222,3 +222,34 @@ def test_prior_weight_is_checked():
     build(prior=wide_estimator(2), prior_weight_px=-1.0)
   with pytest.raises(ValueError, match="0 without an estimator; got 0.3, no estimator"):
     build(prior_weight_px=0.3)
+
+
+def test_sum_of_the_pictures_and_the_best_draw():
+  """Published: one picture that is the sum of the views, normalised, and of the draws the nearest one."""
+  generate, distance = toy.make_generate(0.1), emd.make_emd(**emd.DESCENT)
+  momentum = jnp.asarray(toy.random_momenta(2, seed=5))
+  noise = jax.random.normal(jax.random.key(3), (2, 3, *toy.LATENT_SHAPE))
+  images = toy.straight_images(toy.turn(momentum, 0.2), VIEWS)
+  drawn = generate_views(generate, noise, momentum, VIEWS)
+  direct = jax.jit(jax.vmap(jax.vmap(lambda x, y: distance.emd(x, y).value, in_axes=(0, None))))(drawn.sum(1), images.sum(1))
+  for draws, reduce in (("mean", np.mean), ("best", np.min)):
+    objective = make_objective(generate, distance, views=VIEWS, num_pixels=64, pictures="sum", draws=draws)
+    value = jax.jit(objective.evaluate)(momentum, objective.prepare(images), noise)
+    np.testing.assert_allclose(value, reduce(direct, axis=1), rtol=1e-3)
+
+
+def test_the_vertex_moves_the_images_and_costs_its_prior():
+  objective = objective_of(VIEWS, vertex_sigma_mm=3.0, vertex_weight_px=0.1)
+  momentum = jnp.asarray(toy.random_momenta(2, seed=5))
+  vertex = jnp.asarray([[3.0, -6.0, 3.0], [0.0, 3.0, 0.0]])
+  targets = objective.prepare(toy.straight_images(momentum, VIEWS))
+  value = objective.evaluate(momentum, targets, SILENT[2], vertex)
+  moved = np.hypot(vertex[:, 0], vertex[:, 1]) / 3.0 + np.hypot(vertex[:, 0], vertex[:, 2]) / 3.0  # px, in xy and xz
+  np.testing.assert_allclose(value, moved + 0.1 * 0.5 * np.sum((np.asarray(vertex) / 3.0)**2, axis=1), rtol=0.03)
+
+
+@pytest.mark.parametrize("choice", [dict(pictures="both"), dict(draws="worst")])
+def test_unknown_choices_are_named(choice):
+  (name, value), = choice.items()
+  with pytest.raises(ValueError, match=f"Unknown {name} '{value}'; choose from"):
+    make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64, **choice)
