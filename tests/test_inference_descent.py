@@ -130,6 +130,7 @@ def test_sgd_in_free_coordinates_is_the_formula():
   np.testing.assert_allclose(found.trajectory[1:], goal + (start - goal) * left[:-1, None, None], atol=0.1)
 
 
+@pytest.mark.slow
 def test_the_vertex_is_found_with_the_momentum():
   """Tracks moved by a pixel in a random direction: with the vertex as a nuisance the momentum and the vertex come out."""
   generate = toy.make_generate()

@@ -236,6 +236,11 @@ def test_sum_of_the_pictures_and_the_best_draw():
     objective = make_objective(generate, distance, views=VIEWS, num_pixels=64, pictures="sum", draws=draws)
     value = jax.jit(objective.evaluate)(momentum, objective.prepare(images), noise)
     np.testing.assert_allclose(value, reduce(direct, axis=1), rtol=1e-3)
+  alone = make_objective(generate, distance, views=VIEWS, num_pixels=64, pictures="sum")  # the gradient is the best draw's
+  best = int(np.argmin(direct[0]))
+  assert best != int(np.argmin(direct[1]))  # each event has its own
+  slope = lambda f, draws: jax.jit(jax.grad(lambda p, t: f.evaluate(p, t, draws).sum()))(momentum, f.prepare(images))[0]
+  np.testing.assert_allclose(slope(objective, noise), slope(alone, noise[:, best:best + 1]), rtol=1e-3, atol=1e-6)
 
 
 def test_the_vertex_moves_the_images_and_costs_its_prior():

@@ -94,11 +94,15 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
   def as_compared(images):  # [b v ...]
     return images.sum(axis=1, keepdims=True) if pictures == "sum" else images
 
-  def single(images, prepared, charge):  # images [k n n] of one view of one event
+  def each_draw(images, prepared, charge):  # images [k n n] of one view of one event -> values and relative charges [k]
     value = jax.vmap(lambda image: distance.emd_to_target(image * weights, prepared).value)(images)
     ratio = (images.sum((1, 2)) - charge) / charge
     if charge_weight_px:
       value += charge_weight_px * (jnp.sqrt(ratio**2 + charge_smoothing**2) - charge_smoothing)
+    return value, ratio
+
+  def single(images, prepared, charge):
+    value, ratio = each_draw(images, prepared, charge)
     if draws == "best":
       return value.min()
     if charge_tolerance == float("inf"):
@@ -112,25 +116,38 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
 
   def evaluate(momentum_mev: Float[Array, "b 3"], targets: Targets, noise: Float[Array, "v k h w c"],
                vertex_mm: Float[Array, "b 3"] | None = None):
+    if draws == "best":  # the others have no share in the gradient: a third of the cost
+      noise = best_noise(momentum_mev, targets, noise, vertex_mm)
     value = compare(generate_views(generate, noise, momentum_mev, views, vertex_mm), targets)
     if vertex_mm is not None:
       value += 0.5 * vertex_weight_px * jnp.sum((vertex_mm / vertex_sigma_mm)**2, axis=1)
     return value - prior_weight_px * prior.log_density(momentum_mev, targets.prior) if prior_weight_px else value
 
+  def best_noise(momentum_mev, targets, noise, vertex_mm):
+    """Of each event and view, or sum of views, the draw [b v 1 h w c] with the least value."""
+    fixed = jax.lax.stop_gradient((momentum_mev, vertex_mm))
+    images = as_compared(generate_views(generate, noise, fixed[0], views, fixed[1]))
+    values, _ = jax.vmap(jax.vmap(each_draw))(images, targets.prepared, targets.charge)
+    index = jnp.argmin(jnp.where(jnp.isnan(values), jnp.inf, values), axis=-1) // (values.shape[-1] // noise.shape[-4])
+    index = jnp.broadcast_to(index, (len(momentum_mev), len(views)))
+    return jax.vmap(lambda i: jax.vmap(lambda draws_of, one: draws_of[one][None])(noise, i))(index)
+
   return Objective(prepare, compare, evaluate)
 
 
-def generate_views(generate: Callable, noise: Float[Array, "v k h w c"], momentum_mev: Float[Array, "b 3"],
+def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], momentum_mev: Float[Array, "b 3"],
                    views: tuple[str, ...], vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, "b v mk n n"]:
-  """Images of each momentum in each view for each noise draw, in one call of `generate`. Draws are shared by the batch.
+  """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
-  A `generate` that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. With the vertex at another
+  Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate` that returns m
+  images a draw ([n m n n], see `make_generate`) gives m k of them. With the vertex at another
   place than the middle, `generate` gets it as a third argument, in the frame of the view.
   """
-  b, (v, k) = momentum_mev.shape[0], noise.shape[:2]
+  b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
+  r, v, k = rows.shape[:3]
   in_views = lambda x: jnp.stack([to_view(x, view) for view in views], axis=1)         # [b v 3]
   repeated = lambda x: jnp.broadcast_to(in_views(x)[:, :, None, :], (b, v, k, 3)).reshape(-1, 3)
-  draws = jnp.broadcast_to(noise[None], (b, *noise.shape)).reshape(-1, *noise.shape[2:])
+  draws = jnp.broadcast_to(rows[None], (b // r, *rows.shape)).reshape(-1, *rows.shape[3:])
   images = generate(draws, repeated(momentum_mev), *([] if vertex_mm is None else [repeated(vertex_mm)]))
   return images.reshape(b, v, -1, *images.shape[-2:])
 
