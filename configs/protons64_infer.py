@@ -28,7 +28,7 @@ PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.02, energy_factor=0.0
 # 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample
 # events): 240 are all that count.
 PUBLISHED = dict(num_candidates=1, num_screened=1, num_starts=1, second_steps=39, second_draws=32, num_averaged=1,
-                 num_steps=9, vertex_power=0.0, second_rate=0.1, charge_weight_px=0.0, charge_tolerance=float("inf"),
+                 num_steps=9, vertex_power=0.0, second_rate=0.1, charge_weight_px=0.0,
                  coordinates="free", optimizer="sgd", final_rate_share=0.01, noise="independent", draws="best",
                  pictures="sum", sampler="ddim", distance=dict(name="sinkhorn", ot_epsilon_px=0.01, num_pixels=240))
 VARIANTS = {

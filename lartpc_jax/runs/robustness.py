@@ -7,15 +7,15 @@ import numpy as np
 
 from lartpc_jax.config import build_image_spec
 from lartpc_jax.data import detector_faults as faults, pipeline
-from lartpc_jax.data.events import pad_events
-from lartpc_jax.data.images import check_views, clean_events, save_images
-from lartpc_jax.data.rasterize import is_contained
+from lartpc_jax.data.events import deposited_energy
+from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_events, save_images
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference import chunks
 from lartpc_jax.inference.errors import LARGE_ERROR_MEV, momentum_error
 from lartpc_jax.runs import infer
+from lartpc_jax.units import kinetic_energy
 
-TEXTS = {"clean": "clean events", "nuclear": "nuclear interaction, contained",
+TEXTS = {"clean": "clean events", "nuclear": "nuclear interaction",
          "noise": "noise, {0.noise:.0%} of the brightest pixel", "charge": "charge {0.charge:.0%} too large",
          "dead_wires": "{0.dead_wires:.0%} dead wires", "vertex": "vertex off by {0.vertex_px:g} pixel"}
 
@@ -36,11 +36,10 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
   events = pipeline.open_events(path)
   numbers = np.arange(first_event, len(events))
   clean = numbers[clean_events(events, numbers, views=views, spec=spec)]
-  contained = numbers[np.concatenate([np.asarray(is_contained(batch.position_mm, batch.edep_mev, views, spec)) for batch in (
-      pad_events(events, numbers[i:i + 256]) for i in range(0, len(numbers), 256))])]
-  nuclear = np.setdiff1d(contained, clean)
+  kinetic = kinetic_energy(events.momentum_mev[numbers])
+  nuclear = numbers[np.abs(deposited_energy(events)[numbers] - kinetic) > INTERACTION_TOLERANCE * kinetic]
   if min(len(clean), len(nuclear)) < num:
-    raise ValueError(f"{path}: has {len(clean)} clean and {len(nuclear)} interacting contained events from number "
+    raise ValueError(f"{path}: has {len(clean)} clean and {len(nuclear)} interacting events from number "
                      f"{first_event}; asked for {num} of each (--num_events).")
   clean, nuclear = clean[:num], nuclear[:num]
   draw = lambda chosen: pipeline.images_of(events, chosen, views=views, spec=spec)
