@@ -19,7 +19,7 @@ import ml_collections
 from configs import common
 
 BASE = dict(num_candidates=1024, num_screened=32, num_starts=2, first_steps=10, first_draws=2, second_steps=14,
-            second_draws=4, num_averaged=6, num_steps=5, screen_steps=4, vertex_power=3.0, second_rate=0.04,
+            second_draws=4, num_averaged=6, num_steps=5, screen_steps=4, vertex_power=3.0, rate=0.06, second_rate=0.04,
             energy_factor=1.0, charge_weight_px=10.0, prior_weight_px=0.0, charge_tolerance=0.05, coordinates="sphere",
             optimizer="adam", final_rate_share=0.1, noise="paired", draws="mean", pictures="each",
             vertex_sigma_mm=0.0, sampler="dpm_solver_pp_2m", distance=dict(name="w1"))
@@ -28,7 +28,7 @@ PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.02, energy_factor=0.0
 # 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample
 # events): 240 are all that count.
 PUBLISHED = dict(num_candidates=1, num_screened=1, num_starts=1, second_steps=39, second_draws=32, num_averaged=1,
-                 num_steps=9, vertex_power=0.0, second_rate=0.1, charge_weight_px=0.0,
+                 num_steps=9, vertex_power=0.0, rate=0.1, second_rate=0.1, charge_weight_px=0.0,
                  coordinates="free", optimizer="sgd", final_rate_share=0.01, noise="independent", draws="best",
                  pictures="sum", sampler="ddim", distance=dict(name="sinkhorn", ot_epsilon_px=0.01, num_pixels=240))
 VARIANTS = {
@@ -51,6 +51,6 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.screen_sampler = sampler("dpm_solver_pp_2m", v.pop("screen_steps"))
   config.distance = v.pop("distance")
   config.inference = dict(
-      second_learning_rate=v.pop("second_rate"), learning_rate=0.06, first_vertex_power=0.0, vertex_radius_px=2.0,
+      learning_rate=v.pop("rate"), second_learning_rate=v.pop("second_rate"), first_vertex_power=0.0, vertex_radius_px=2.0,
       kinetic_margin_mev=2.0, max_emd_px=3.0, max_spread_mev=25.0, vertex_weight_px=0.1, **v)
   return config

@@ -2,7 +2,7 @@
 
 Keys of a config block are the keyword arguments of its builder, one to one.
 """
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -38,6 +38,7 @@ from lartpc_jax.inference.evaluations import Evaluations, count_evaluations
 from lartpc_jax.inference.gradients import default_mode
 from lartpc_jax.inference.infer import Infer, Settings, make_infer, objective_of
 from lartpc_jax.inference.objective import Objective
+from lartpc_jax.inference.tracks import TracksFit, TracksSettings, make_tracks_fit
 from lartpc_jax.networks import api as networks
 from lartpc_jax.plotting.images import image_rows, label_rows, momentum_titles
 from lartpc_jax.train.autoencoder import autoencoder_task
@@ -284,28 +285,36 @@ def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, di
 
 
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}
+TRACKS_KEYS = (INFERENCE_KEYS - {"inference", "distance"}) | {"tracks"}
 
 
-def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False) -> Callable:
+def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False,
+                   allowed: Collection[str] = INFERENCE_KEYS) -> Callable:
   """generate(noise, momentum_mev) of an inference config, with the sampler of the given block; see `make_generate`.
 
   Raises:
     ValueError: naming a missing or unknown key.
   """
-  for key in sorted(set(config) - INFERENCE_KEYS):
-    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(INFERENCE_KEYS)}.")
+  for key in sorted(set(config) - set(allowed)):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(allowed)}.")
   if not np.isfinite(config.get("guidance_scale", 1.0)):
     raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
   sampler = call_with(build_sampler, block, section(config, block), sde=diffusion.sde)
   return make_generate(diffusion, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)), mirrored=mirrored)
 
 
+def _build_knobs(kind: type, block: str, values: dict):
+  """A NamedTuple of a config block. Raises ValueError naming an unknown key or a whole number below 1."""
+  settings = call_with(kind, block, values)
+  for name, default in kind._field_defaults.items():
+    if isinstance(default, int) and getattr(settings, name) < 1:
+      raise ValueError(f"Config key {block}.{name} must be at least 1; got {getattr(settings, name)}.")
+  return settings
+
+
 def build_settings(values: dict) -> Settings:
   """Knobs of a config block `inference`. Raises ValueError naming an unknown key or one out of range."""
-  settings = call_with(Settings, "inference", values)
-  for name, default in Settings._field_defaults.items():
-    if isinstance(default, int) and getattr(settings, name) < 1:
-      raise ValueError(f"Config key inference.{name} must be at least 1; got {getattr(settings, name)}.")
+  settings = _build_knobs(Settings, "inference", values)
   for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates")):
     if getattr(settings, small) > getattr(settings, large):
       raise ValueError(f"Config key inference.{small} = {getattr(settings, small)} exceeds inference.{large} = "
@@ -358,3 +367,20 @@ def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:
   random = start == "random"
   return count_evaluations(settings, num_views=num_views, num_starts=settings.num_starts if random else 1,
                            a_draw=of("sampler"), a_candidate=of("screen_sampler") if random else 0)
+
+
+def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], num_tracks: int) -> TracksFit:
+  """Fit of `num_tracks` tracks of a config with blocks sampler, screen_sampler, tracks.
+
+  Raises:
+    ValueError: naming a missing or unknown key, or one out of range.
+  """
+  settings = _build_knobs(TracksSettings, "tracks", section(config, "tracks"))
+  for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates")):
+    if getattr(settings, small) > getattr(settings, large):
+      raise ValueError(f"Config key tracks.{small} = {getattr(settings, small)} exceeds tracks.{large} = "
+                       f"{getattr(settings, large)}.")
+  build = lambda block, mirrored: build_generate(config, diffusion, block, mirrored=mirrored, allowed=TRACKS_KEYS)
+  return make_tracks_fit(
+      build("sampler", True), build("screen_sampler", False), num_tracks=num_tracks, latent_shape=diffusion.latent_shape,
+      num_pixels=diffusion.spec.num_pixels, kinetic_range_mev=diffusion.kinetic_range_mev, views=views, settings=settings)

@@ -24,7 +24,8 @@ class Descent(NamedTuple):
 
 def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float], num_steps: int, learning_rate: float,
                  final_learning_rate: float, num_averaged: int, mode: str, energy_factor: float = 1.0,
-                 coordinates: chart.Chart | None = None, optimizer: str = "adam") -> Callable:
+                 coordinates: chart.Chart | None = None, optimizer: str = "adam",
+                 value_and_grad: Callable | None = None) -> Callable:
   """Builds descend(hypothesis [b d], *args, per_step=()) -> Descent: Adam on sphere x energy, cosine learning rate.
 
   Args:
@@ -39,6 +40,8 @@ def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float],
     energy_factor: of the learning rates, for the energy.
     coordinates: in place of the sphere chart of that range; what its `nuisance` says is passed to the objective by name.
     optimizer: "adam", which needs a direction in the first three coordinates, or "sgd".
+    value_and_grad: (hypothesis [b d], tangents [k b d], *args, *per_step) -> values [b], gradients [b d], in place of those
+      of `objective`, for hypotheses that share a value (see `inference.tracks`).
   Raises:
     ValueError: if num_averaged does not lie between 1 and num_steps, a rate is not positive, or the optimizer is unknown.
   """
@@ -53,9 +56,10 @@ def make_descent(objective: Callable, *, kinetic_range_mev: tuple[float, float],
   tx = (sphere_adam(rate, b1=0.5, b2=0.9, clip=1.5, energy_factor=energy_factor) if optimizer == "adam"
         else optax.sgd(rate))
   own_chart = chart.sphere_chart(kinetic_range_mev) if coordinates is None else coordinates
-  value_and_grad = make_value_and_grad(
-      lambda hypothesis, *args: objective(own_chart.to_momentum(hypothesis), *args, **own_chart.nuisance(hypothesis)),
-      mode=mode)
+  if value_and_grad is None:
+    value_and_grad = make_value_and_grad(
+        lambda hypothesis, *args: objective(own_chart.to_momentum(hypothesis), *args, **own_chart.nuisance(hypothesis)),
+        mode=mode)
 
   def descend(hypothesis: Float[Array, "b d"], *args, per_step: tuple = ()) -> Descent:
     def step(carry, own):

@@ -13,8 +13,6 @@ from lartpc_jax.inference.descent import make_descent
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective
 
-CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
-
 
 class Settings(NamedTuple):
   """Knobs of the inference; a config block `inference` has the same keys."""
@@ -155,12 +153,8 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
   noise_of_steps = lambda key, steps, draws: jax.vmap(lambda k: noise_of(k, draws))(jax.random.split(key, steps))
 
   def draw_candidates(key) -> screening.Candidates:
-    key_hypothesis, key_noise = jax.random.split(key)
-    hypothesis = chart.random_hypotheses(key_hypothesis, settings.num_candidates)
-    noise = noise_of(key_noise, 1)
-    draw = lambda h: generate_views(generate_fast, noise, chart.to_momentum(h[None], bounds), views)[0, :, 0]
-    images = jax.lax.map(draw, hypothesis, batch_size=min(CANDIDATES_AT_ONCE, settings.num_candidates))
-    return screening.Candidates(hypothesis, images, screening.pool(images, factor))
+    return screening.draw_candidates(key, generate_fast, num=settings.num_candidates, views=views, kinetic_range_mev=bounds,
+                                     latent_shape=latent_shape, factor=factor)
 
   def choose(images, starts, key):
     """Ends of the first stage [b h d], and of each event's best: its start, its end, its path and values."""

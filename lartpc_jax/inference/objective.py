@@ -140,8 +140,8 @@ def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], mome
   """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
   Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate` that returns m
-  images a draw ([n m n n], see `make_generate`) gives m k of them. With the vertex at another
-  place than the middle, `generate` gets it as a third argument, in the frame of the view.
+  images a draw ([n m n n], see `make_generate`) gives m k of them. With the vertex at another place than the middle,
+  `generate` gets it as a third argument, in the frame of the view.
   """
   b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
   r, v, k = rows.shape[:3]

@@ -7,6 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lartpc_jax.emd import EMD
+from lartpc_jax.inference import chart
+from lartpc_jax.inference.objective import antithetic_noise, generate_views
+
+CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
 
 
 class Candidates(NamedTuple):
@@ -20,6 +24,27 @@ def pool(images: Float[Array, "*b n n"], factor: int) -> Float[Array, "*b p p"]:
   """Sums charge over factor x factor pixels."""
   *batch, n, _ = images.shape
   return images.reshape(*batch, n // factor, factor, n // factor, factor).sum((-3, -1))
+
+
+def draw_candidates(key: Array, generate: Callable, *, num: int, views: tuple[str, ...],
+                    kinetic_range_mev: tuple[float, float], latent_shape: tuple[int, int, int], factor: int) -> Candidates:
+  """`num` random hypotheses with one image a view, all of the same draw.
+
+  Args:
+    key: of hypotheses and draw.
+    generate: (noise [n h w c], momentum_mev [n 3]) -> images [n n n] in MeV.
+    num: m.
+    views: names of the views.
+    kinetic_range_mev: of the chart.
+    latent_shape: (h, w, c) of the noise.
+    factor: of `pool`.
+  """
+  key_hypothesis, key_noise = jax.random.split(key)
+  hypothesis = chart.random_hypotheses(key_hypothesis, num)
+  noise = antithetic_noise(key_noise, len(views), 1, latent_shape)
+  draw = lambda h: generate_views(generate, noise, chart.to_momentum(h[None], kinetic_range_mev), views)[0, :, 0]
+  images = jax.lax.map(draw, hypothesis, batch_size=min(CANDIDATES_AT_ONCE, num))
+  return Candidates(hypothesis, images, pool(images, factor))
 
 
 def make_screen(distance: EMD, compare_full: Callable, *, factor: int, charge_weight_px: float, num_screened: int,
