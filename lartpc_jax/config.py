@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import emd as emd_lib, pretrained
-from lartpc_jax.config_blocks import call_with, section
+from lartpc_jax import emd as emd_lib, pretrained, samplers
+from lartpc_jax.config_blocks import call_with, pick, section
 from lartpc_jax.config_estimator import estimator_task_of
 from lartpc_jax.config_images import IMAGE_TASK_KEYS, IMAGE_TASKS
 from lartpc_jax.config_models import (
@@ -32,10 +32,12 @@ from lartpc_jax.data.frames import TrackFrame
 from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
+from lartpc_jax.inference.distances import DISTANCES
 from lartpc_jax.inference.estimator import Estimator
+from lartpc_jax.inference.evaluations import Evaluations, count_evaluations
 from lartpc_jax.inference.gradients import default_mode
-from lartpc_jax.inference.infer import Infer, Settings, make_infer
-from lartpc_jax.inference.objective import Objective, make_objective
+from lartpc_jax.inference.infer import Infer, Settings, make_infer, objective_of
+from lartpc_jax.inference.objective import Objective
 from lartpc_jax.inference.tracks import TracksFit, TracksSettings, make_tracks_fit
 from lartpc_jax.networks import api as networks
 from lartpc_jax.plotting.images import image_rows, label_rows, momentum_titles
@@ -282,8 +284,8 @@ def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, di
   return ImageSpec(**info["image"]), info
 
 
-INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale"}
-TRACKS_KEYS = (INFERENCE_KEYS - {"inference"}) | {"tracks"}
+INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}
+TRACKS_KEYS = (INFERENCE_KEYS - {"inference", "distance"}) | {"tracks"}
 
 
 def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False,
@@ -317,7 +319,20 @@ def build_settings(values: dict) -> Settings:
     if getattr(settings, small) > getattr(settings, large):
       raise ValueError(f"Config key inference.{small} = {getattr(settings, small)} exceeds inference.{large} = "
                        f"{getattr(settings, large)}.")
+  for name in ("vertex_sigma_mm", "vertex_weight_px"):
+    if not getattr(settings, name) >= 0.0:
+      raise ValueError(f"Config key inference.{name} must be at least 0; got {getattr(settings, name)}.")
   return settings
+
+
+def build_distance(values: dict) -> emd_lib.EMD:
+  """Distance of a config block `distance`: a name of `inference.distances` and its keyword arguments.
+
+  Raises:
+    ValueError: naming an unknown name or key, or a value out of range.
+  """
+  function, knobs = pick(DISTANCES, "distance", values)
+  return call_with(function, "distance", knobs)
 
 
 def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None) -> Infer:
@@ -326,23 +341,32 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], p
   Raises:
     ValueError: naming a missing or unknown key, or one out of range.
   """
+  settings = build_settings(section(config, "inference"))
   return make_infer(
-      build_generate(config, diffusion, mirrored=True), build_generate(config, diffusion, "screen_sampler"),
+      build_generate(config, diffusion, mirrored=settings.noise == "paired"),
+      build_generate(config, diffusion, "screen_sampler"),
       latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
       kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(), prior=prior,
-      settings=build_settings(section(config, "inference")))
+      settings=settings, distance=build_distance(section(config, "distance")))
 
 
 def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None
                     ) -> Objective:
   """The objective that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
-  return make_objective(
-      build_generate(config, diffusion, mirrored=True), emd_lib.make_emd(**emd_lib.DESCENT), views=views,
-      num_pixels=diffusion.spec.num_pixels, vertex_power=settings.vertex_power,
-      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
-      charge_tolerance=settings.charge_tolerance, prior=prior, prior_weight_px=settings.prior_weight_px)
+  return objective_of(settings, build_generate(config, diffusion, mirrored=settings.noise == "paired"), views=views,
+                      num_pixels=diffusion.spec.num_pixels, prior=prior,
+                      distance=build_distance(section(config, "distance")))
 
+
+
+def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:
+  """Evaluations of the network for one event, by an inference config, from "random" or given starts."""
+  settings = build_settings(section(config, "inference"))
+  of = lambda block: samplers.num_evaluations(section(config, block)["name"], section(config, block)["num_steps"])
+  random = start == "random"
+  return count_evaluations(settings, num_views=num_views, num_starts=settings.num_starts if random else 1,
+                           a_draw=of("sampler"), a_candidate=of("screen_sampler") if random else 0)
 
 
 def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], num_tracks: int) -> TracksFit:

@@ -22,7 +22,9 @@ from jaxtyping import Array, Float
 DESCENT = dict(ot_epsilon_px=0.05, num_iterations=10, num_pixels=64)
 REPORTING = dict(ot_epsilon_px=0.025, num_iterations=40, num_pixels=128)
 
-_LADDER_START_PX = 2.0   # annealed from here by halves; a start at 16 px changes nothing for W1 up to 20 px
+# Annealed from here by halves, by the power of the cost; a start at 16 px changes nothing for W1 up to 20 px.
+_LADDER_START = {1: 2.0, 2: 64.0}
+_LEAST_W2_PX = 0.01      # W2 is a root, whose slope at zero is limited here
 _MOMENTUM = 1.5          # over-relaxation of Sinkhorn (Thibault et al. 2021); 1.8 diverged on noisy images
 _MIN_WEIGHT = 1e-12      # share of the charge below which a pixel counts as empty (float32 ratios)
 
@@ -101,9 +103,10 @@ def _softmin(cost, potential, log_weights, eps):
   return -eps * jax.nn.logsumexp((log_weights + potential / eps)[None, :] - cost / eps, axis=1)
 
 
-def _distances(x, y):
-  """Euclidean distances [n m] between points [n 2] and [m 2], px; never differentiated."""
-  return jnp.sqrt(jnp.sum((x[:, None, :] - y[None, :, :])**2, axis=-1))
+def _distances(x, y, power=1):
+  """Euclidean distances [n m] between points [n 2] and [m 2], px, or their squares; never differentiated."""
+  squares = jnp.sum((x[:, None, :] - y[None, :, :])**2, axis=-1)
+  return squares if power == 2 else jnp.sqrt(squares)
 
 
 def _positive(image):
@@ -126,6 +129,7 @@ class _Levels(NamedTuple):
   eps: tuple[float, ...]
   coefficients: tuple[float, ...]
   rho: float | None
+  power: int = 1  # of the distance in the cost
 
   def tau(self, eps):
     return 1.0 if self.rho is None else self.rho / (self.rho + eps)
@@ -201,7 +205,7 @@ def _self_potentials(cost, a, levels):
 
 def _extend(levels, points, source_points, source_weights, potentials):
   """Potentials [l n] (px) at any points from those [l k] of the other marginal: stationarity of the dual."""
-  cost, log_weights = _distances(points, source_points), _log(source_weights)
+  cost, log_weights = _distances(points, source_points, levels.power), _log(source_weights)
   return jnp.stack([levels.tau(eps) * _softmin(cost, potential, log_weights, eps)
                     for eps, potential in zip(levels.eps, potentials, strict=True)])
 
@@ -225,7 +229,7 @@ def _mass_term(levels, weights, potentials):
 def make_emd(
     *, ot_epsilon_px: float, num_iterations: int, num_pixels: int = 128, debiased: bool = True,
     extrapolate: bool = True, all_pixels: bool = False, unbalanced_px: float | None = None,
-    charge_weight_px: float = 0.0, charge_smoothing: float = 0.0,
+    charge_weight_px: float = 0.0, charge_smoothing: float = 0.0, power: int = 1,
 ) -> EMD:
   """Builds the distance between single images: `make_emd(**DESCENT)` or `make_emd(**REPORTING)`.
 
@@ -251,6 +255,8 @@ def make_emd(
     charge_weight_px: adds charge_weight_px * |Q_a - Q_b| / Q_b, with Q the charge of all pixels and b the
       target.
     charge_smoothing: s > 0 makes that smooth at zero: r = |Q_a - Q_b| / Q_b becomes sqrt(r^2 + s^2) - s.
+    power: 1 for W1; 2 for W2, of which the cost is |x - y|^2, ot_epsilon_px is in px^2 and the value is the root, in px
+      (sqrt(W2^2 + s^2) - s with s = 0.01 px, as the root has no slope at zero).
   Returns:
     EMD, of which `emd_to_target(image, prepare_target(target))` saves the target's own solve. Values are NaN
     for an image without charge (see `check_images`).
@@ -269,11 +275,13 @@ def make_emd(
   for name, number in dict(charge_weight_px=charge_weight_px, charge_smoothing=charge_smoothing).items():
     if not number >= 0.0:
       raise ValueError(f"make_emd needs {name} >= 0; got {number}.")
+  if power not in _LADDER_START or (power == 2 and unbalanced_px is not None):
+    raise ValueError(f"make_emd needs power 1, or 2 with unbalanced_px None; got {power=}, {unbalanced_px=}.")
   eps = ot_epsilon_px
-  levels = _Levels((eps,), (1.0,), unbalanced_px)
+  levels = _Levels((eps,), (1.0,), unbalanced_px, power)
   if extrapolate:
-    levels = _Levels((2.0 * eps, eps), (-1.0, 2.0), unbalanced_px)
-  num_rungs = max(math.ceil(math.log2(_LADDER_START_PX / levels.eps[0])), 0)
+    levels = _Levels((2.0 * eps, eps), (-1.0, 2.0), unbalanced_px, power)
+  num_rungs = max(math.ceil(math.log2(_LADDER_START[power] / levels.eps[0])), 0)
   ladder = (*(levels.eps[0] * 2.0**rung for rung in range(num_rungs, 0, -1)), *levels.eps)
 
   def prepare_target(image: Float[Array, "h w"]) -> EMDTarget:
@@ -282,15 +290,15 @@ def make_emd(
     fixed = lax.stop_gradient(weights)
     potentials = jnp.zeros((len(levels.eps), weights.size), weights.dtype)
     if debiased:
-      potentials = _self_potentials(_distances(points, points), fixed, levels)
+      potentials = _self_potentials(_distances(points, points, power), fixed, levels)
     return EMDTarget(points, weights, potentials, total, dropped)
 
   def emd_to_target(image: Float[Array, "h w"], target: EMDTarget) -> EMDResult:
     points, charge, total, dropped = _brightest(image, num_pixels)
     weights = charge / (charge.sum() if unbalanced_px is None else target.charge)
     a, b = lax.stop_gradient((weights, target.weights))
-    f, g, error = _cross_potentials(_distances(points, target.points), a, b, ladder, levels, num_iterations)
-    self_f = _self_potentials(_distances(points, points), a, levels) if debiased else None
+    f, g, error = _cross_potentials(_distances(points, target.points, power), a, b, ladder, levels, num_iterations)
+    self_f = _self_potentials(_distances(points, points, power), a, levels) if debiased else None
     correction = _mass_term(levels, b, g)
     if debiased:
       correction -= 0.5 * (_mass_term(levels, a, self_f) + _mass_term(levels, b, target.self_potentials))
@@ -309,6 +317,8 @@ def make_emd(
     value = weights @ slope_a + target.weights @ slope_b + correction
     if unbalanced_px is not None and not debiased:  # eps m_a m_b; debiasing cancels it
       value += sum(c * e for c, e in zip(levels.coefficients, levels.eps, strict=True)) * weights.sum()
+    if power == 2:
+      value = jnp.sqrt(jnp.maximum(value, 0.0) + _LEAST_W2_PX**2) - _LEAST_W2_PX
     if charge_weight_px > 0.0:
       value += charge_weight_px * _charge_difference(total, target.charge, charge_smoothing)
     return EMDResult(value, lax.stop_gradient(error), jnp.maximum(dropped, target.dropped_charge))
@@ -348,8 +358,8 @@ def check_images(images, name: str = "images") -> np.ndarray:
   return images
 
 
-def exact_emd(image_a, image_b) -> float:
-  """Exact W1 in px between two images [h w], each normalised to unit mass, by POT's network simplex.
+def exact_emd(image_a, image_b, *, power: int = 1) -> float:
+  """Exact W1 (power 1) or W2 in px between two images [h w], each normalised to unit mass, by POT's network simplex.
 
   Raises:
     ImportError: if POT is missing.
@@ -365,8 +375,8 @@ def exact_emd(image_a, image_b) -> float:
     raise ValueError(f"exact_emd needs two images of one shape [h w]; got {image_a.shape}, {image_b.shape}.")
   (points_a, a), (points_b, b) = (
       (np.argwhere(x > 0).astype(float), x[x > 0].astype(float)) for x in (image_a, image_b))
-  cost = np.sqrt(np.sum((points_a[:, None] - points_b[None])**2, axis=-1))
-  return float(ot.emd2(a / a.sum(), b / b.sum(), cost, numItermax=1_000_000))
+  cost = np.sum((points_a[:, None] - points_b[None])**2, axis=-1) ** (power / 2)
+  return float(ot.emd2(a / a.sum(), b / b.sum(), cost, numItermax=1_000_000) ** (1.0 / power))
 
 
 @functools.partial(jax.jit, static_argnames=("max_iterations",))

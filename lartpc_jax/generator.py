@@ -92,15 +92,15 @@ def make_generate(diffusion: Diffusion, sampler: Callable, *, guidance_scale: fl
 
   A track and its reflection about the momentum are equally probable, so each draw of the network is worth two images: with
   `mirrored` both are returned. Their scatter to the sides cancels exactly, and the second costs no network.
-  """
-  turn = lambda images, momentum: turn_images(images, momentum, diffusion.frame, diffusion.spec)
 
-  def generate(noise: Float[Array, "b h w c"], momentum_mev: Float[Array, "b 3"]) -> Float[Array, "b *m n n"]:
+  A third argument vertex_mm [b 3], in the frame of the view, moves the vertex from the middle of the image to there.
+  """
+  def generate(noise: Float[Array, "b h w c"], momentum_mev: Float[Array, "b 3"],
+               vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, "b *m n n"]:
+    turn = lambda images: turn_images(images, momentum_mev, diffusion.frame, diffusion.spec, vertex_mm)
     score_fn = latent_score(diffusion, momentum_mev, guidance_scale=guidance_scale)
     images = from_state(diffusion, sampler(score_fn, noise), momentum_mev)
-    if not mirrored:
-      return turn(images, momentum_mev)
-    return jnp.stack([turn(images, momentum_mev), turn(images[:, :, ::-1], momentum_mev)], axis=1)
+    return jnp.stack([turn(images), turn(images[:, :, ::-1])], axis=1) if mirrored else turn(images)
   return generate
 
 

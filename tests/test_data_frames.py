@@ -73,6 +73,21 @@ def test_gradient_of_the_turn_equals_finite_differences(x64):
   np.testing.assert_allclose(jnp.sum(jax.jit(jax.grad(f))(p) * step), difference, rtol=1e-5)
 
 
+def test_the_vertex_moves_the_picture(x64):
+  """By whole pixels it is the same picture elsewhere; its derivative equals finite differences at any part of a pixel."""
+  rng = np.random.default_rng(1)
+  spec = SPEC._replace(threshold_mev=0.0)
+  image = jnp.asarray(np.pad(rng.random((1, 20, 10)), ((0, 0), (12, 32), (11, 11))))
+  p = jnp.array([[200.0, -150.0, 100.0]])
+  turn = jax.jit(lambda vertex: frames.turn_images(image, p, FRAME, spec, vertex))
+  still = frames.turn_images(image, p, FRAME, spec)
+  np.testing.assert_allclose(turn(jnp.array([[6.0, -3.0, 50.0]])), jnp.roll(still, (2, -1), axis=(1, 2)), atol=1e-9)
+  weights, h = jnp.asarray(rng.normal(size=(64, 64))), 1e-4
+  at, step = jnp.array([[1.3, -0.4, 0.0]]), jnp.array([[0.3, 1.0, 0.2]])
+  f = lambda vertex: jnp.sum(weights * turn(vertex)[0])
+  np.testing.assert_allclose(jax.jvp(f, (at,), (step,))[1], (f(at + h * step) - f(at - h * step)) / (2 * h), rtol=1e-5)
+
+
 def test_the_expected_end_is_the_projected_range():
   p = jnp.array([[444.58, 0.0, 0.0], [0.0, 0.0, 444.58], [0.0, 444.58 / 2**0.5, 444.58 / 2**0.5]])  # 100 MeV: 78.2 mm
   end_mm = (np.asarray(frames.expected_end(p, FRAME)) + 1) * 64.0 - 24.0

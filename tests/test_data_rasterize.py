@@ -151,3 +151,42 @@ def test_bad_charge_transforms_are_named():
   for name in charge.CHARGE_TRANSFORMS:
     with pytest.raises(ValueError, match="scale_mev must be positive; got 0"):
       charge.make_charge_transform(name, 0.0)
+
+
+def test_wire_planes_are_rotations_about_the_drift():
+  """Wires along y' = y cos a + z sin a, of which a plane sees the component across; angle 0 is xz, -90 is xy mirrored."""
+  rng = np.random.default_rng(0)
+  p = rng.normal(size=(5, 3)).astype(np.float32)
+  for view, angle in (*raster.WIRE_PLANES.items(), ("angle:35.7", 35.7)):
+    a = np.radians(angle)
+    along, across = np.array([0.0, np.cos(a), np.sin(a)]), np.array([0.0, -np.sin(a), np.cos(a)])
+    assert abs(along @ [0.0, 1.0, 0.0] - np.cos(a)) < 1e-12  # the angle to the vertical
+    wanted = np.stack([p[:, 0], p @ across, p @ along], axis=1)
+    np.testing.assert_allclose(raster.to_view(jnp.asarray(p), view), wanted, atol=1e-5)
+    np.testing.assert_allclose(raster.view_matrix(view) @ raster.view_matrix(view).T, np.eye(3), atol=1e-12)
+  for wires, axes, sign in (("w", "xz", 1.0), ("angle:-90", "xy", -1.0)):
+    np.testing.assert_allclose(np.asarray(raster.to_view(jnp.asarray(p), wires)) * np.array([1.0, 1.0, sign]),
+                               raster.to_view(jnp.asarray(p), axes), atol=1e-6)
+    np.testing.assert_allclose(raster.view_matrix(axes) @ p[0], raster.to_view(jnp.asarray(p[0]), axes), atol=1e-6)
+
+
+def test_image_in_a_wire_plane_is_the_image_of_the_turned_event():
+  """Turning the event about x until the wires are vertical and looking at xz is looking at the plane."""
+  rng = np.random.default_rng(1)
+  position, edep = rng.uniform(-60.0, 60.0, (2, 40, 3)), rng.uniform(0.1, 2.0, (2, 40))
+  position, edep = jnp.asarray(position, jnp.float32), jnp.asarray(edep, jnp.float32)
+  a = np.radians(60.0)
+  turn = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(a), np.sin(a)], [0.0, -np.sin(a), np.cos(a)]])  # wires of u onto y
+  turned = jnp.asarray(np.asarray(position) @ turn.T, jnp.float32)
+  images = raster.rasterize_views(position, edep, ("u", "v", "xz"))
+  np.testing.assert_allclose(images[:, 0], raster.rasterize_views(turned, edep, ("xz",))[:, 0], atol=1e-4)
+  assert np.abs(images[:, 0] - images[:, 2]).max() > 0.1
+  far = jnp.asarray([[[0.0, -100.0, 50.0]]])  # 111.6 mm across the wires of u, 61.6 of v
+  inside = lambda view: bool(raster.is_contained(far, jnp.ones((1, 1)), (view,))[0])
+  assert not inside("u") and inside("v")
+
+
+@pytest.mark.parametrize("view", ["xw", "angle:", "angle:sixty", "angle:200", "angle:nan"])
+def test_unknown_wire_planes_are_named(view):
+  with pytest.raises(ValueError, match=rf"Unknown view '{view}'; choose from \['xy', 'xz', 'yz'\], the wire planes"):
+    raster.view_matrix(view)

@@ -246,6 +246,8 @@ def test_empty_images_are_nan():
     (dict(unbalanced_px=0.0), "unbalanced_px > 0, or None.*got 0.0"),
     (dict(charge_weight_px=-1.0), "charge_weight_px >= 0; got -1.0"),
     (dict(charge_smoothing=-0.5), "charge_smoothing >= 0; got -0.5"),
+    (dict(power=3), "power 1, or 2 with unbalanced_px None; got power=3"),
+    (dict(power=2, unbalanced_px=3.0), "power 1, or 2.*got power=2, unbalanced_px=3.0"),
 ])
 def test_bad_settings_are_named(kwargs, match):
   with pytest.raises(ValueError, match=match):

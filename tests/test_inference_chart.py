@@ -117,3 +117,28 @@ def test_random_hypotheses_are_uniform():
   width = RANGE_MEV[1] - RANGE_MEV[0]
   assert RANGE_MEV[0] + 0.0199 * width < energy.min() and energy.max() < RANGE_MEV[1] - 0.0199 * width
   np.testing.assert_allclose(energy.mean(), np.mean(RANGE_MEV), atol=4 * 0.96 * width / np.sqrt(12 * num))
+
+
+@pytest.mark.parametrize("name,dimension", [("sphere", 4), ("free", 3)])
+def test_charts_with_and_without_vertex(name, dimension):
+  """There and back, orthonormal tangents, and a vertex that starts at zero and is handed on as it is."""
+  momentum = jnp.asarray([[200.0, -250.0, 120.0], [10.0, 20.0, -390.0]])
+  plain, fitted = (chart.make_chart(name, (48.0, 102.0), vertex=vertex) for vertex in (False, True))
+  assert plain.nuisance(plain.from_momentum(momentum)) == {}
+  for coordinates, d in ((plain, dimension), (fitted, dimension + 3)):
+    h = coordinates.from_momentum(momentum)
+    assert h.shape == (2, d)
+    np.testing.assert_allclose(coordinates.to_momentum(h), momentum, rtol=1e-4, atol=0.02)
+    tangents = coordinates.tangent_basis(h)
+    gram = np.einsum("kbd,lbd->bkl", tangents, tangents)
+    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(len(tangents)), gram.shape), atol=1e-6)
+    np.testing.assert_allclose(coordinates.retract(h), h, atol=1e-6)
+  moved = fitted.from_momentum(momentum).at[:, -3:].set(jnp.asarray([[1.0, 2.0, 3.0]] * 2))
+  np.testing.assert_array_equal(fitted.nuisance(moved)["vertex_mm"], [[1.0, 2.0, 3.0]] * 2)
+  np.testing.assert_array_equal(fitted.retract(moved)[:, -3:], moved[:, -3:])
+  np.testing.assert_allclose(fitted.to_momentum(moved), momentum, rtol=1e-4, atol=0.02)
+
+
+def test_unknown_coordinates_are_named():
+  with pytest.raises(ValueError, match=r"Unknown coordinates 'polar'; choose from \['free', 'sphere'\]"):
+    chart.make_chart("polar", (48.0, 102.0))

@@ -5,8 +5,9 @@ import pytest
 
 from lartpc_jax.data import pipeline
 from lartpc_jax.data.images import clean_events
-from lartpc_jax.data.rasterize import ImageSpec, rasterize_views
+from lartpc_jax.data.rasterize import ImageSpec, rasterize_views, view_matrix
 from lartpc_jax.inference.classical import classical_momentum
+from lartpc_jax.inference.errors import fold, momentum_error
 from tests import toy_generator as toy
 
 EXACT = ImageSpec(threshold_mev=0.0)  # no charge is lost
@@ -24,7 +25,8 @@ def line_images(momentum_mev, views):
   return np.asarray(images, float)
 
 
-@pytest.mark.parametrize("views", [("xy", "xz"), ("yz", "xy"), ("xy", "xz", "yz")], ids=",".join)
+@pytest.mark.parametrize("views", [("xy", "xz"), ("yz", "xy"), ("xy", "xz", "yz"), ("u", "v", "w"), ("u", "angle:10")],
+                         ids=",".join)
 def test_lines_in_several_views(views):
   momentum = toy.random_momenta(16, seed=1)
   found = classical_momentum(line_images(momentum, views), views)
@@ -70,3 +72,15 @@ def test_sample_events():
   assert 0.85 < clean.mean() < 0.99
   assert 12.0 < np.median(error[clean]) < 15.5, np.median(error[clean])
   assert np.median(error[~clean]) > 2 * np.median(error[clean])  # it believes that all of the energy is in the picture
+
+
+def test_one_wire_plane_of_stopping_protons():
+  """As in one view along the axes, for the event turned about x: wires at 60 degrees."""
+  momentum = toy.random_momenta(24, seed=2)
+  seen = lambda p, view: classical_momentum(np.asarray(toy.straight_images(p, (view,), EXACT), float), (view,))
+  turn = view_matrix("xz").T @ view_matrix("u")  # of the event, so that its xz is the plane u of the event itself
+  found = seen(momentum, "u")
+  np.testing.assert_allclose(found @ turn.T, seen(momentum @ turn.T, "xz"), atol=0.5)
+  np.testing.assert_allclose(fold(found, ("u",)), found, atol=1e-3)
+  mirrored = momentum - 2.0 * (momentum @ view_matrix("u")[2])[:, None] * view_matrix("u")[2]
+  np.testing.assert_allclose(momentum_error(found, mirrored, ("u",)), momentum_error(found, momentum, ("u",)), atol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 from lartpc_jax import emd
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.descent import make_descent
-from lartpc_jax.inference.objective import antithetic_noise, make_objective
+from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective
 from tests import toy_generator as toy
 
 VIEWS = ("xy", "xz")
@@ -112,3 +112,47 @@ def test_average_of_the_last_iterates():
 def test_bad_arguments_are_named(wrong, named):
   with pytest.raises(ValueError, match=named):
     make_descent(lambda p: p[:, 0], **{**SETTINGS, **wrong})
+
+
+def test_sgd_in_free_coordinates_is_the_formula():
+  """Published form: p / (500 MeV/c) moves by the rate times the gradient, on a cosine from 0.1 to 0.001."""
+  goal = jnp.asarray(toy.random_momenta(4, seed=3))
+  start = jnp.asarray(toy.random_momenta(4, seed=4))
+  steps = 39
+  descend = jax.jit(make_descent(
+      lambda p, q: jnp.sum(((p - q) / 500.0) ** 2, axis=1), **{
+          **SETTINGS, "num_steps": steps, "learning_rate": 0.1, "final_learning_rate": 0.001, "num_averaged": 1},
+      coordinates=chart.free_chart(), optimizer="sgd"))
+  found = descend(start / 500.0, goal)
+  rate = 0.1 * (0.99 * 0.5 * (1.0 + np.cos(np.pi * np.arange(steps) / steps)) + 0.01)
+  left = np.cumprod(1.0 - 2.0 * rate)  # of the way to go, which is a quadratic's
+  np.testing.assert_allclose(500.0 * found.hypothesis, goal + (start - goal) * left[-1], atol=0.1)
+  np.testing.assert_allclose(found.trajectory[1:], goal + (start - goal) * left[:-1, None, None], atol=0.1)
+
+
+@pytest.mark.slow
+def test_the_vertex_is_found_with_the_momentum():
+  """Tracks moved by a pixel in a random direction: with the vertex as a nuisance the momentum and the vertex come out."""
+  generate = toy.make_generate()
+  truth, rng = toy.random_momenta(4, seed=6), np.random.default_rng(0)
+  vertex = rng.normal(size=(4, 3))
+  vertex = jnp.asarray(3.0 * vertex / np.linalg.norm(vertex, axis=1, keepdims=True), jnp.float32)
+  noise = jnp.zeros((2, 1, *toy.LATENT_SHAPE))
+  images = generate_views(generate, noise, jnp.asarray(truth), VIEWS, vertex)[:, :, 0]
+  objective = make_objective(generate, emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64, charge_weight_px=20.0,
+                             vertex_sigma_mm=3.0, vertex_weight_px=0.02)
+  start = jnp.asarray(toy.turn(truth, np.radians(8.0)))
+  angle = {}
+  for fitted in (False, True):
+    coordinates = chart.make_chart("sphere", toy.KINETIC_RANGE_MEV, vertex=fitted)
+    descend = jax.jit(make_descent(objective.evaluate, **{**SETTINGS, "num_steps": 30, "learning_rate": 0.05},
+                                   coordinates=coordinates))
+    end = descend(coordinates.from_momentum(start), objective.prepare(images), noise).hypothesis
+    angle[fitted] = toy.angle_deg(coordinates.to_momentum(end), truth)
+  assert angle[True].max() < 1.5 < np.median(angle[False]), angle
+  np.testing.assert_allclose(coordinates.nuisance(end)["vertex_mm"], vertex, atol=0.9)
+
+
+def test_unknown_optimizers_are_named():
+  with pytest.raises(ValueError, match="Unknown optimizer 'lbfgs'; choose from"):
+    make_descent(lambda p: p[:, 0], **SETTINGS, optimizer="lbfgs")

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.toy_weights import save_toy_weights
+
 
 def launch(repo, *arguments):
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(repo)}
@@ -31,3 +33,19 @@ def test_input(repo, tmp_path):
   results = json.loads((tmp_path / "results.json").read_text())["results"]
   assert len(results) == 3 and all(min(row.values()) > 0 for row in results.values())
   assert all(name in done.stdout for name in results)
+
+
+@pytest.mark.slow
+def test_infer(repo, tmp_path):
+  """Rows of one device and of two; what is there is not measured again."""
+  weights = save_toy_weights(tmp_path / "weights")
+  arguments = ("launch.benchmark_infer", "--config=configs/protons64_infer.py:tiny", "--start=classical", "--events=1,3",
+               f"--weights={weights}", "--views=xy", f"--out={tmp_path}")
+  for devices, counts in (("1", [1, 1]), ("1,2", [1, 1, 2, 2])):
+    done = launch(repo, *arguments, f"--devices={devices}")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["devices"] for row in rows] == counts and [row["events"] for row in rows] == [1, 3] * (len(counts) // 2)
+  # 3 steps of 2 draws of 4 evaluations; the report draws twice
+  assert all(row["events/s"] > 0 and row["with_gradient"] == 24 and row["without"] == 16 for row in rows)
+  assert (tmp_path / "speed.md").read_text() in done.stdout

@@ -141,7 +141,12 @@ def with_key(block, key, value):
     ({}, with_key("sampler", "steps", 3), "sampler.steps = 3"),
     ({}, with_key("sampler", "name", "x"), "Unknown sampler 'x'"),
     ({}, with_key(None, "surplus", 3), "surplus = 3; allowed"), ({}, with_key(None, "guidance_scale", np.nan), "finite"),
-    ({}, with_key("inference", "num_averaged", 99), "num_averaged")])
+    ({}, with_key("inference", "num_averaged", 99), "num_averaged"),
+    ({}, with_key("inference", "coordinates", "free"), "coordinates 'free' need optimizer 'sgd'; got 'adam'"),
+    ({}, with_key("inference", "noise", "white"), "Unknown noise 'white'"),
+    ({}, with_key("inference", "vertex_sigma_mm", -1.0), "inference.vertex_sigma_mm must be at least 0; got -1.0"),
+    ({}, with_key("distance", "name", "w3"), "distance.name = 'w3'; allowed"),
+    (dict(views=("u", "w"), start="amortised"), tiny(), "2 views along the axes in --weights; got u,w")])
 def test_mistakes_are_named(weights, changes, config, message):
   request = infer.Request("sample", ("xy", "xz"), num_events=1, weights=weights)._replace(**changes)
   with pytest.raises((ValueError, OSError), match=message):
@@ -154,6 +159,19 @@ def test_truncated_weights_are_named(weights, tmp_path):
     (tmp_path / path.name).write_bytes(content[:len(content) // 2] if path.name == "diffusion.npz" else content)
   with pytest.raises(ValueError, match="diffusion.npz.*truncated"):
     infer.prepare(infer.Request("sample", ("xy",), num_events=1, weights=str(tmp_path)), tiny())
+
+
+@pytest.mark.parametrize("variant", list(protons64_infer.VARIANTS))
+def test_variants_build(weights, variant):
+  """Every one makes an inference of the two views, where it needs no estimator, which these weights lack."""
+  prior = protons64_infer.VARIANTS[variant]["prior_weight_px"]
+  prepare = lambda: infer.prepare(infer.Request("sample", ("xy", "xz"), num_events=1, weights=weights),
+                                  protons64_infer.get_config(variant).to_dict())
+  if not prior:
+    assert prepare().identity["distance"] == protons64_infer.VARIANTS[variant]["distance"]
+  else:
+    with pytest.raises(ValueError, match="prior_weight_px must be at least 0, and 0 without an estimator"):
+      prepare()
 
 
 def test_config_has_the_fields_and_defaults_of_settings():
@@ -174,7 +192,7 @@ def test_one_view_compares_up_to_the_sign(tmp_path):
   assert table.summary["inferred"]["median_dp_mev"] == 0.0 and "share_above_50_mev_clean" not in table.summary["inferred"]
   assert table.columns["pz_sign_ambiguous"].tolist() == [1, 1] and list(table.columns)[-1] == "pz_sign_ambiguous"
   assert any("|pz|" in line for line in results.warnings(table))
-  assert errors.hidden_axis(("xz",)) == 1 and errors.hidden_axis(("xy", "xz")) is None
+  assert errors.hidden_name(("xz",)) == "y" and errors.hidden_name(("xy", "xz")) is None
   np.testing.assert_allclose(errors.line_of_sight_angle(true_mev, ("xy",)), [54.7356, 74.0546], rtol=1e-4)
 
 
@@ -254,7 +272,7 @@ def test_amortised_estimates_are_in_the_table(weights, tmp_path):
   estimator, _ = config_estimator.build_estimator(1, tmp_path)
   np.testing.assert_allclose(random.baselines["amortised"],  # in chunks of another size
                              infer.estimate_momenta(estimator, random.data.images, ("xy",), chunk=2), atol=1e-2)
-  with pytest.raises(ValueError, match="--start=amortised needs weights of an estimator of 2 views"):
+  with pytest.raises(ValueError, match="--start=amortised needs weights of an estimator of 2 views along the axes"):
     infer.prepare(request._replace(start="amortised", views=("xy", "xz")), tiny())
 
 

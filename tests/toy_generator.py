@@ -26,21 +26,22 @@ def make_generate(scatter_rad: float = 0.0, spec: ImageSpec = SPEC):
   """Builds generate(noise [b 1 1 2], momentum_mev [b 3]) -> images [b n n] in MeV; smooth in both.
 
   The noise moves the point at depth s by scatter_rad * noise * s^2 / R in the image, so the direction at the vertex stays
-  and the end is off by the angle scatter_rad * noise.
+  and the end is off by the angle scatter_rad * noise. A third argument vertex_mm [b 3] moves the whole track.
   """
   edge = np.linspace(0.0, 1.0, _NUM_DEPOSITS + 1)
   depth = (0.5 * (edge[1:] + edge[:-1])).astype(np.float32)
   share = -np.diff((1.0 - edge) ** (1.0 / POWER)).astype(np.float32)
 
-  def draw(noise, momentum_mev):
+  def draw(noise, momentum_mev, vertex_mm):
     magnitude = jnp.linalg.norm(momentum_mev)
     kinetic_mev = kinetic_from_momentum(magnitude)
     range_mm = RANGE_100_MM * (kinetic_mev / 100.0) ** POWER
     position_mm = range_mm * jnp.asarray(depth)[:, None] * (momentum_mev / magnitude)[None]
     bend = scatter_rad * range_mm * jnp.asarray(depth**2)[:, None] * noise.reshape(1, 2)
-    return rasterize(position_mm + jnp.pad(bend, ((0, 0), (0, 1))), kinetic_mev * jnp.asarray(share), spec)
+    bent = position_mm + jnp.pad(bend, ((0, 0), (0, 1)))
+    return rasterize(bent if vertex_mm is None else bent + vertex_mm[None], kinetic_mev * jnp.asarray(share), spec)
 
-  return jax.jit(jax.vmap(draw))
+  return jax.jit(lambda noise, momentum_mev, vertex_mm=None: jax.vmap(draw)(noise, momentum_mev, vertex_mm))
 
 
 def straight_images(momentum_mev, views=("xy",), spec: ImageSpec = SPEC):

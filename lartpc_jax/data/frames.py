@@ -89,11 +89,12 @@ def remaining_sigma_mm(frame: TrackFrame, spec: ImageSpec) -> float:
   return float(np.sqrt(square))
 
 
-def turn_images(images: Float[Array, "b h w"], momentum: Float[Array, "b 3"], frame: TrackFrame, spec: ImageSpec
-                ) -> Float[Array, "b n n"]:
+def turn_images(images: Float[Array, "b h w"], momentum: Float[Array, "b 3"], frame: TrackFrame, spec: ImageSpec,
+                vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, "b n n"]:
   """Images in detector pixels of images in the track frame, given the momenta (any unit) in the frame of the view.
 
-  Charge outside the brightest 256 pixels of an image is dropped: fewer deposits make the turn 8 times cheaper.
+  Charge outside the brightest 256 pixels of an image is dropped: fewer deposits make the turn 8 times cheaper. With
+  `vertex_mm`, in the frame of the view, the track starts there and not in the middle: exact at any part of a pixel.
   """
   edges_along, edges_across = frame.edges_mm()
   centre = lambda edges: 0.5 * (edges[1:] + edges[:-1])
@@ -101,13 +102,14 @@ def turn_images(images: Float[Array, "b h w"], momentum: Float[Array, "b 3"], fr
           for c in np.meshgrid(centre(edges_along), centre(edges_across), indexing="ij"))
   window = spec._replace(sigma_mm=remaining_sigma_mm(frame, spec))
 
-  def turn(image, cos, sin):
+  def turn(image, cos, sin, start):
     charge, index = jax.lax.top_k(image.reshape(-1), min(_NUM_TURNED, x.size))
     along, across = x[index], y[index]
-    return rasterize(jnp.stack([cos * along - sin * across, sin * along + cos * across], axis=-1), charge, window)
+    turned = jnp.stack([cos * along - sin * across, sin * along + cos * across], axis=-1)
+    return rasterize(turned if start is None else turned + start[None, :2], charge, window)
 
   cos, sin, _ = azimuth(momentum)
-  return jax.vmap(turn)(images, cos, sin)
+  return jax.vmap(turn)(images, cos, sin, vertex_mm)
 
 
 def expected_end(momentum_mev: Float[Array, "b 3"], frame: TrackFrame) -> Float[Array, " b"]:

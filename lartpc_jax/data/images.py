@@ -30,7 +30,7 @@ def check_views(views: Sequence[str]) -> tuple[str, ...]:
   """The views as a tuple. Raises ValueError naming an unknown or repeated one, or if there is none."""
   views = tuple(views)
   for view in views:
-    raster.view_axes(view)
+    raster.wire_angle_degrees(view)
   if not views or len(set(views)) < len(views):
     raise ValueError(f"Give at least one view, each once; got {','.join(views) or 'none'}.")
   return views

@@ -2,8 +2,12 @@
 
 In free (px, py, pz) a descent shortens the track instead of turning it, leaves the energies the generator was trained on
 and stalls. Here every step turns the direction, and no step can leave the range. A hypothesis is an array [b 4]: unit
-direction (3) and the logit of the position of the kinetic energy in its range.
+direction (3) and the logit of the position of the kinetic energy in its range. `make_chart` has the free coordinates
+too, for comparison, and lets either carry the position of the vertex as a nuisance.
 """
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,6 +15,7 @@ from jaxtyping import Array, Float
 from lartpc_jax.units import kinetic_from_momentum, momentum_from_kinetic
 
 NUM_TANGENTS = 3  # two turns of the direction, one change of energy
+FREE_SCALE_MEV = 500.0
 _EDGE = 0.02      # a momentum outside the range starts this far inside, where the gradient of the bijection is alive
 
 
@@ -59,3 +64,48 @@ def random_hypotheses(key: Array, num: int) -> Float[Array, "b 4"]:
   fraction = jax.random.uniform(key_energy, (num,), minval=_EDGE, maxval=1.0 - _EDGE)
   logit = jnp.log(fraction) - jnp.log1p(-fraction)
   return retract(jnp.concatenate([direction, logit[:, None]], axis=-1))
+
+
+class Chart(NamedTuple):
+  """Coordinates [b d] of what is fitted; see `make_chart`."""
+  to_momentum: Callable    # [b d] -> [b 3] MeV/c
+  from_momentum: Callable  # [b 3] MeV/c -> [b d]
+  tangent_basis: Callable  # [b d] -> orthonormal [k b d]
+  retract: Callable        # [b d] -> [b d], back where coordinates are defined
+  nuisance: Callable       # [b d] -> further keyword arguments of the objective
+
+
+def free_chart(scale_mev: float = FREE_SCALE_MEV) -> Chart:
+  """(px, py, pz) over a scale, unbounded: the coordinates of the published descent."""
+  basis = lambda h: jnp.broadcast_to(jnp.eye(3, dtype=h.dtype)[:, None], (3, *h.shape))
+  return Chart(lambda h: scale_mev * h, lambda p: p / scale_mev, basis, lambda h: h, lambda h: {})
+
+
+def sphere_chart(kinetic_range_mev: tuple[float, float]) -> Chart:
+  """Direction and bounded energy: the functions of this module."""
+  return Chart(lambda h: to_momentum(h, kinetic_range_mev), lambda p: from_momentum(p, kinetic_range_mev), tangent_basis,
+               retract, lambda h: {})
+
+
+def with_vertex(chart: Chart) -> Chart:
+  """The chart with the position of the vertex [b 3] in mm as the last three coordinates, zero where a momentum starts."""
+  def basis(h):
+    own = jnp.pad(chart.tangent_basis(h[:, :-3]), ((0, 0), (0, 0), (0, 3)))
+    shifts = jnp.broadcast_to(jnp.eye(3, h.shape[1], k=h.shape[1] - 3, dtype=h.dtype)[:, None], (3, *h.shape))
+    return jnp.concatenate([own, shifts])
+
+  return Chart(lambda h: chart.to_momentum(h[:, :-3]), lambda p: jnp.pad(chart.from_momentum(p), ((0, 0), (0, 3))), basis,
+               lambda h: jnp.concatenate([chart.retract(h[:, :-3]), h[:, -3:]], axis=-1),
+               lambda h: {"vertex_mm": h[:, -3:]})
+
+
+def make_chart(name: str, kinetic_range_mev: tuple[float, float], *, vertex: bool = False) -> Chart:
+  """Coordinates "sphere" or "free"; with `vertex` its position too.
+
+  Raises:
+    ValueError: naming an unknown name.
+  """
+  charts = {"sphere": sphere_chart(kinetic_range_mev), "free": free_chart()}
+  if name not in charts:
+    raise ValueError(f"Unknown coordinates {name!r}; choose from {sorted(charts)}.")
+  return with_vertex(charts[name]) if vertex else charts[name]

@@ -1,7 +1,8 @@
 """The classical estimator: momentum from total charge and charge-weighted centroids. No generator, no fit."""
 import numpy as np
 
-from lartpc_jax.data.rasterize import VIEWS
+from lartpc_jax.data.rasterize import view_matrix
+from lartpc_jax.inference.errors import hidden_direction
 from lartpc_jax.units import PROTON_MASS_MEV
 
 
@@ -17,19 +18,16 @@ def classical_momentum(images_mev: np.ndarray, views: tuple[str, ...], *, pitch_
   total = np.maximum(images_mev.sum((2, 3)), 1e-6)
   kinetic = total.mean(axis=1)
   magnitude = np.sqrt(kinetic * (kinetic + 2.0 * PROTON_MASS_MEV))
-  sums, counts = np.zeros((len(images_mev), 3)), np.zeros(3)
-  for v, view in enumerate(views):
-    first, second, _ = VIEWS[view]
-    sums[:, first] += images_mev[:, v].sum(2) @ centre / total[:, v]
-    sums[:, second] += images_mev[:, v].sum(1) @ centre / total[:, v]
-    counts[[first, second]] += 1
-  centroid = sums / np.maximum(counts, 1)
-  if np.all(counts):
+  seen = np.stack([images_mev.sum(3) @ centre, images_mev.sum(2) @ centre], axis=-1) / total[..., None]  # [b v 2]
+  directions = np.concatenate([view_matrix(view)[:2] for view in views])                                   # [2v 3]
+  centroid = seen.reshape(len(seen), -1) @ np.linalg.pinv(directions).T  # least squares; 0 along what no view sees
+  hidden = hidden_direction(views)
+  if hidden is None:
     return magnitude[:, None] * centroid / np.maximum(np.linalg.norm(centroid, axis=1, keepdims=True), 1e-9)
-  return _single_view(centroid, magnitude, int(np.flatnonzero(counts == 0)[0]), pitch_mm)
+  return _single_view(centroid, magnitude, hidden, pitch_mm)
 
 
-def _single_view(centroid, magnitude, hidden: int, pitch_mm: float) -> np.ndarray:
+def _single_view(centroid, magnitude, hidden: np.ndarray, pitch_mm: float) -> np.ndarray:
   """One view: in-plane momentum from the projected depth of the charge against the depth at this energy."""
   # Charge-weighted mean depth of a stopping proton against its range, and the range itself (mm), from the power law
   # R = a T^p (Bragg-Kleeman): fitted to NIST PSTAR in liquid argon, 2.15 g/cm2 at 40 MeV, 10.92 at 100 MeV, 1.396 g/cm3.
@@ -41,5 +39,4 @@ def _single_view(centroid, magnitude, hidden: int, pitch_mm: float) -> np.ndarra
   projected = np.linalg.norm(centroid, axis=1)
   sine = np.clip(projected / depth_px, 0.0, 1.0)
   momentum = magnitude[:, None] * sine[:, None] * centroid / np.maximum(projected, 1e-9)[:, None]
-  momentum[:, hidden] = magnitude * np.sqrt(1.0 - sine**2)
-  return momentum
+  return momentum + (magnitude * np.sqrt(1.0 - sine**2))[:, None] * hidden

@@ -36,6 +36,17 @@ class Settings(NamedTuple):
   kinetic_margin_mev: float = 2.0   # the chart reaches this far beyond the trained range
   max_emd_px: float = 3.0           # a fit that ends above this, in any view, has not converged
   max_spread_mev: float = 25.0      # nor one whose last iterates scatter by more
+  coordinates: str = "sphere"       # or "free": (px, py, pz), which needs "sgd"; see `chart.make_chart`
+  optimizer: str = "adam"           # or "sgd"
+  final_rate_share: float = 0.1     # last learning rate of the second stage over its first
+  noise: str = "paired"             # draws in antithetic pairs, each counted mirrored too; or "independent"
+  draws: str = "mean"               # over draws, or their "best"
+  pictures: str = "each"            # view by itself, or their "sum" as one picture
+  vertex_sigma_mm: float = 0.0      # prior width of the vertex, which is fitted if above 0; else it is the middle
+  vertex_weight_px: float = 0.1     # pixels for a nat of that prior
+
+
+NOISES = ("paired", "independent")
 
 
 class Inferred(NamedTuple):
@@ -50,6 +61,7 @@ class Inferred(NamedTuple):
   images: Float[Array, "b v n n"]     # one generated draw at the end, MeV
   start_momentum_mev: Float[Array, "b h 3"]  # the refined starts
   end_momentum_mev: Float[Array, "b h 3"]    # where the first stage took them; one start alone skips it
+  vertex_mm: Float[Array, "b 3"]             # fitted vertex; 0 if it is known
 
 
 class Infer(NamedTuple):
@@ -59,32 +71,49 @@ class Infer(NamedTuple):
   refine: Callable           # (images [b v n n], start momentum [b h 3], key) -> Inferred
 
 
-def _make_descents(first: Objective, second: Objective, bounds: tuple[float, float], settings: Settings, mode: str
-                   ) -> list[Callable]:
+def objective_of(settings: Settings, generate: Callable, *, views: tuple[str, ...], num_pixels: int,
+                 prior: Estimator | None = None, distance: emd_lib.EMD | None = None, stage: int = 2) -> Objective:
+  """The objective of a stage of the descent; see `make_infer`."""
+  s = settings
+  power, weight = (s.first_vertex_power, 0.0) if stage == 1 else (s.vertex_power, s.prior_weight_px)
+  return make_objective(
+      generate, emd_lib.make_emd(**emd_lib.DESCENT) if distance is None else distance, views=views, num_pixels=num_pixels,
+      vertex_power=power, vertex_radius_px=s.vertex_radius_px, charge_weight_px=s.charge_weight_px,
+      charge_tolerance=s.charge_tolerance, prior=prior, prior_weight_px=weight, pictures=s.pictures, draws=s.draws,
+      vertex_sigma_mm=s.vertex_sigma_mm, vertex_weight_px=s.vertex_weight_px)
+
+
+def _make_descents(first: Objective, second: Objective, bounds: tuple[float, float], settings: Settings, mode: str,
+                   coordinates: chart.Chart) -> list[Callable]:
   """The descents of both stages, see `make_descent`."""
   return [make_descent(stage.evaluate, kinetic_range_mev=bounds, num_steps=steps, learning_rate=rate,
-                       final_learning_rate=final, num_averaged=averaged, mode=mode, energy_factor=factor)
+                       final_learning_rate=final, num_averaged=averaged, mode=mode, energy_factor=factor,
+                       coordinates=coordinates, optimizer=settings.optimizer)
           for stage, steps, rate, final, averaged, factor in (
               (first, settings.first_steps, settings.learning_rate, settings.second_learning_rate, 1, 1.0),
-              (second, settings.second_steps, settings.second_learning_rate, 0.1 * settings.second_learning_rate,
-               settings.num_averaged, settings.energy_factor))]
+              (second, settings.second_steps, settings.second_learning_rate,
+               settings.final_rate_share * settings.second_learning_rate, settings.num_averaged, settings.energy_factor))]
 
 
-def _make_plain_emd(generate: Callable, views: tuple[str, ...]) -> Callable:
-  """Builds plain_emd(momentum [b 3], images [b v n n], noise) -> mean W1 over draws [b v] in px, a drawn image [b v n n]."""
+def _make_plain_emd(generate: Callable, views: tuple[str, ...], draws: str) -> Callable:
+  """Builds plain_emd(momentum [b 3], images [b v n n], noise, **nuisance) -> W1 [b v] in px, a drawn image [b v n n].
+
+  The distance is the mean over draws, or that of the best one.
+  """
   report = emd_lib.make_emd(**emd_lib.REPORTING)
+  reduce = jnp.min if draws == "best" else jnp.mean
 
-  def plain_emd(momentum, images, noise):
-    generated = generate_views(generate, noise, momentum, views)
-    one_view = lambda target, draws: jax.vmap(
-        lambda x: report.emd_to_target(x, report.prepare_target(target)).value)(draws).mean()
+  def plain_emd(momentum, images, noise, **nuisance):
+    generated = generate_views(generate, noise, momentum, views, **nuisance)
+    one_view = lambda target, drawn: reduce(jax.vmap(
+        lambda x: report.emd_to_target(x, report.prepare_target(target)).value)(drawn))
     return jax.lax.map(lambda pair: jax.vmap(one_view)(*pair), (images, generated)), generated[:, :, 0]
   return plain_emd
 
 
 def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tuple[int, int, int], num_pixels: int,
                kinetic_range_mev: tuple[float, float], views: tuple[str, ...], settings: Settings = Settings(),
-               mode: str = "forward", prior: Estimator | None = None) -> Infer:
+               mode: str = "forward", prior: Estimator | None = None, distance: emd_lib.EMD | None = None) -> Infer:
   """Builds the inference of single-proton momenta from images in the given views.
 
   Args:
@@ -97,23 +126,28 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     settings: knobs.
     mode: gradient mode, see `inference.gradients`.
     prior: amortised estimator of these views, needed where settings.prior_weight_px is above 0.
+    distance: of the objective, see `inference.distances`; None: W1. Coarse screening and what is reported are W1 always.
   Raises:
-    ValueError: as `make_objective`.
+    ValueError: as `make_objective` and `make_descent`, or naming a choice of `settings` that is unknown or does not fit.
   """
+  if settings.noise not in NOISES:
+    raise ValueError(f"Unknown noise {settings.noise!r}; choose from {NOISES}.")
+  if settings.coordinates == "free" and settings.optimizer != "sgd":
+    raise ValueError(f"coordinates 'free' need optimizer 'sgd'; got {settings.optimizer!r}.")
   low, high = kinetic_range_mev
   bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
-  first_objective, objective = (make_objective(
-      generate, emd_lib.make_emd(**emd_lib.DESCENT), views=views, num_pixels=num_pixels, vertex_power=power,
-      vertex_radius_px=settings.vertex_radius_px, charge_weight_px=settings.charge_weight_px,
-      charge_tolerance=settings.charge_tolerance, prior=prior, prior_weight_px=weight)
-      for power, weight in ((settings.first_vertex_power, 0.0), (settings.vertex_power, settings.prior_weight_px)))
-  descents = _make_descents(first_objective, objective, bounds, settings, mode)
+  coordinates = chart.make_chart(settings.coordinates, bounds, vertex=settings.vertex_sigma_mm > 0.0)
+  first_objective, objective = (
+      objective_of(settings, generate, views=views, num_pixels=num_pixels, prior=prior, distance=distance, stage=stage)
+      for stage in (1, 2))
+  descents = _make_descents(first_objective, objective, bounds, settings, mode, coordinates)
   factor = 4
   screen = screening.make_screen(
       emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), first_objective.compare, factor=factor,
       charge_weight_px=settings.charge_weight_px, num_screened=settings.num_screened, num_starts=settings.num_starts)
-  plain_emd = _make_plain_emd(generate, views)
-  noise_of = lambda key, draws: antithetic_noise(key, len(views), draws, latent_shape)
+  plain_emd = _make_plain_emd(generate, views, settings.draws)
+  noise_of = lambda key, draws: (antithetic_noise(key, len(views), draws, latent_shape) if settings.noise == "paired"
+                                 else jax.random.normal(key, (len(views), draws, *latent_shape)))
   # Fresh draws at every step: a few fixed ones pull every event their own way (median error 10 to 16 MeV/c, depending on
   # the key, with 8 fixed draws), and the mean of the last iterates averages over many.
   noise_of_steps = lambda key, steps, draws: jax.vmap(lambda k: noise_of(k, draws))(jax.random.split(key, steps))
@@ -123,22 +157,22 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
                                      latent_shape=latent_shape, factor=factor)
 
   def choose(images, starts, key):
-    """Ends of the first stage [b h 4], and of each event's best: its start, its end, its path and values."""
+    """Ends of the first stage [b h d], and of each event's best: its start, its end, its path and values."""
     b, h = starts.shape[:2]
     targets = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), first_objective.prepare(images))
-    flat = starts.reshape(b * h, 4)
+    flat = starts.reshape(b * h, -1)
     first = descents[0](flat, targets, per_step=(noise_of_steps(key, settings.first_steps, settings.first_draws),))
     # the best start is the one with the lowest mean value over the last steps of the first stage
     late = first.values[-3:].mean(0).reshape(b, h)
     best = jnp.argmin(jnp.where(jnp.isnan(late), jnp.inf, late), axis=1)  # argmin takes NaN for the smallest
     chosen = jnp.arange(b) * h + best
-    return (first.hypothesis.reshape(b, h, 4), flat[chosen], first.hypothesis[chosen], first.trajectory[:, chosen],
+    return (first.hypothesis.reshape(b, h, -1), flat[chosen], first.hypothesis[chosen], first.trajectory[:, chosen],
             first.values[:, chosen])
 
   def refine(images: Float[Array, "b v n n"], start_momentum_mev: Float[Array, "b h 3"], key) -> Inferred:
     b, h = start_momentum_mev.shape[:2]
     key_first, key_second, key_report = jax.random.split(key, 3)
-    starts = chart.from_momentum(start_momentum_mev.reshape(-1, 3), bounds).reshape(b, h, 4)
+    starts = coordinates.from_momentum(start_momentum_mev.reshape(-1, 3)).reshape(b, h, -1)
     if h > 1:
       ends, start, chosen, path, values = choose(images, starts, key_first)
     else:  # a start that is known goes straight to the second stage: nothing is to be chosen
@@ -146,10 +180,11 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
       path, values = jnp.zeros((0, b, 3)), jnp.zeros((0, b))
     second = descents[1](chosen, objective.prepare(images),
                          per_step=(noise_of_steps(key_second, settings.second_steps, settings.second_draws),))
-    momentum = chart.to_momentum(second.hypothesis, bounds)
-    both = jnp.concatenate([chart.to_momentum(start, bounds), momentum])  # one call: one compilation
+    both = jnp.concatenate([start, second.hypothesis])  # one call: one compilation
+    momentum = coordinates.to_momentum(second.hypothesis)
     # draws that the descent has not seen: it may have fitted its own
-    distances, drawn = plain_emd(both, jnp.concatenate([images, images]), noise_of(key_report, settings.second_draws))
+    distances, drawn = plain_emd(coordinates.to_momentum(both), jnp.concatenate([images, images]),
+                                 noise_of(key_report, settings.second_draws), **coordinates.nuisance(both))
     emd_start, emd_end = jnp.split(distances, 2)
     converged = ((emd_end.max(axis=1) <= settings.max_emd_px) & (second.spread <= settings.max_spread_mev)
                  & jnp.all(jnp.isfinite(momentum), axis=1))
@@ -157,7 +192,8 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
         momentum_mev=momentum, objective=second.values[-settings.num_averaged:].mean(0), emd_start=emd_start,
         emd_end=emd_end, converged=converged, trajectory=jnp.concatenate([path, second.trajectory, momentum[None]]),
         values=jnp.concatenate([values, second.values]), images=drawn[b:], start_momentum_mev=start_momentum_mev,
-        end_momentum_mev=chart.to_momentum(ends.reshape(b * h, 4), bounds).reshape(b, h, 3))
+        end_momentum_mev=coordinates.to_momentum(ends.reshape(b * h, -1)).reshape(b, h, 3),
+        vertex_mm=coordinates.nuisance(second.hypothesis).get("vertex_mm", jnp.zeros((b, 3))))
 
   def infer(images: Float[Array, "b v n n"], candidates: screening.Candidates, key) -> Inferred:
     best = screen(images, first_objective.prepare(images), candidates)

@@ -41,7 +41,7 @@ def event_figure(targets: np.ndarray, generated: np.ndarray, *, views: tuple[str
     for axis, pixels, name in zip(axes, (target, image, target - image), ("target", "generated", "difference")):
       show_image(axis, pixels, top=top, signed=name == "difference")
       axis.set_title(f"{name}, {pixels.sum():.1f} MeV", fontsize=8)
-    axes[0].set(xlabel=view[0], ylabel=view[1])
+    axes[0].set(xlabel=view[0] if len(view) == 2 else "x", ylabel=view[1] if len(view) == 2 else f"across {view}")
   curve, plane = right.subplots(1, 2, width_ratios=(1.0, 1.6))
   curve.plot(np.arange(len(values)), values, color="tab:blue", marker=".")
   curve.set(xlabel="step", ylabel="objective, pixels")

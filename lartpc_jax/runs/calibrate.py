@@ -11,7 +11,7 @@ import numpy as np
 from lartpc_jax import config as config_lib, config_estimator
 from lartpc_jax.data.images import check_views, open_images
 from lartpc_jax.files import atomic_write
-from lartpc_jax.inference.errors import error_summary, hidden_axis
+from lartpc_jax.inference.errors import error_summary, hidden_direction
 from lartpc_jax.inference.infer import check_target_images
 from lartpc_jax.metrics import coverage
 from lartpc_jax.plotting.coverage import calibration_figure
@@ -82,10 +82,10 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
 
 
 def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
-  hidden = hidden_axis(views)
+  hidden = hidden_direction(views)
   if hidden is None:
     return None
-  positive = (samples[..., hidden] > 0).mean(0)
+  positive = (samples @ hidden > 0).mean(0)
   return float(np.minimum(positive, 1.0 - positive).mean())
 
 

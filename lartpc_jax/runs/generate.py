@@ -8,7 +8,7 @@ import numpy as np
 
 from lartpc_jax import config as config_lib, parallel
 from lartpc_jax.data.images import check_views, save_images
-from lartpc_jax.data.rasterize import view_axes
+from lartpc_jax.data.rasterize import to_view
 from lartpc_jax.generator import prior_noise
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.plotting.images import image_rows, momentum_titles
@@ -79,7 +79,8 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
       say(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is {kinetic:.1f} MeV, outside "
           f"{low:g} to {high:g} MeV, on which the generator was trained.")
   momentum_mev = np.repeat(momenta_mev, num, axis=0)
-  seen = momentum_mev[:, [view_axes(view) for view in views]].reshape(-1, 3)  # event by event, its views in order
+  # event by event, its views in order
+  seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views], axis=1).reshape(-1, 3)
   noise = np.asarray(prior_noise(diffusion, jax.random.key(seed), len(seen)))
   mapped = parallel.make_device_map(lambda pair: generate(*pair), chunk_size=chunk_size)
   images = mapped((noise, seen), progress=lambda done: update(done // len(views)))

@@ -16,6 +16,7 @@ import lartpc_jax
 from lartpc_jax import config as config_lib, config_estimator, parallel
 from lartpc_jax.data import pipeline
 from lartpc_jax.data.images import ImageSet, check_views, open_images
+from lartpc_jax.data.rasterize import VIEWS
 from lartpc_jax.generator import Diffusion
 from lartpc_jax.inference import chunks
 from lartpc_jax.inference.classical import classical_momentum
@@ -73,11 +74,13 @@ def prepare(request: Request, config: Mapping) -> Job:
                                                   first_event=request.first_event))
   events = request.first_event + np.arange(len(data.images))
   baselines = {"classical": classical_momentum(data.images, views, pitch_mm=spec.pitch_mm).astype(np.float32)}
-  estimator = config_estimator.find_estimator(len(views), request.weights)
+  along_axes = all(view in VIEWS for view in views)  # what the estimators were trained on
+  estimator = config_estimator.find_estimator(len(views), request.weights) if along_axes else None
   if estimator is not None:
     baselines["amortised"] = estimate_momenta(estimator[0], data.images, views)
   elif request.start == "amortised":
-    raise ValueError(f"--start=amortised needs weights of an estimator of {len(views)} views in --weights; there are none "
+    raise ValueError(f"--start=amortised needs weights of an estimator of {len(views)} views along the axes in --weights; "
+                     f"got {','.join(views)} and found none "
                      "(the package has those of one and of two views; configs/protons64_estimator.py trains them).")
   identity = {"input": describe_input(request.input), "views": ",".join(views), "start": request.start,
               "seed": request.seed, "version": lartpc_jax.__version__, **config,

@@ -6,7 +6,7 @@ import numpy as np
 
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference import chunks
-from lartpc_jax.inference.errors import hidden_axis, line_of_sight_angle, momentum_error
+from lartpc_jax.inference.errors import fold, line_of_sight_angle, momentum_error
 from lartpc_jax.inference.surface import from_plane, to_plane
 from lartpc_jax.plotting.inference import Surface, event_figure, summary_figure
 
@@ -77,11 +77,8 @@ def _surface(job, targets: np.ndarray, saved: dict, marks: dict) -> Surface | No
   centre = saved["momentum_mev"]
   if not np.isfinite(saved["trajectory"]).all():
     return None
-  if (hidden := hidden_axis(job.views)) is not None:  # of two mirror images, the one on the side of the result
-    side = np.where(np.sign(centre[hidden]) == 0, 1.0, np.sign(centre[hidden]))
-    mirror = np.where(np.arange(3) == hidden, side, 1.0)
-    marks = {name: np.where(np.arange(3) == hidden, np.abs(p), p) * mirror if name in ("truth", *job.baselines) else p
-             for name, p in marks.items()}
+  # of two mirror images in a single view, the one on the side of the result
+  marks = {name: fold(p, job.views, like=centre) if name in ("truth", *job.baselines) else p for name, p in marks.items()}
   trajectory = to_plane(saved["trajectory"], centre)
   points = {name: to_plane(p[None], centre)[0] for name, p in marks.items()}
   farthest = np.abs(np.concatenate([trajectory, *(p[None] for p in points.values())])).max()

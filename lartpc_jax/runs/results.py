@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.files import atomic_write
-from lartpc_jax.inference.errors import EDGE, error_summary, hidden_axis, momentum_error, outside_range
+from lartpc_jax.inference.errors import EDGE, error_summary, hidden_name, momentum_error, outside_range
 
 AXES = "xyz"
 MAX_ROWS_SHOWN = 32
@@ -47,8 +47,8 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
     columns |= vector(f"{name}_", p)
   for name in ("emd_start", "emd_end"):
     columns |= {f"{name}_{view}": fields[name][:, i] for i, view in enumerate(views)}
-  if hidden_axis(views) is not None:
-    columns[f"p{AXES[hidden_axis(views)]}_sign_ambiguous"] = np.ones(len(events), int)
+  if hidden_name(views) is not None:
+    columns[f"p{hidden_name(views)}_sign_ambiguous"] = np.ones(len(events), int)
   at_edge = outside_range(momentum, kinetic_range_mev, margin=EDGE)
   summary = {"num_events": len(events), "num_converged": int(columns["converged"].sum()), "views": list(views),
              "baselines": list(baselines), "num_at_edge_of_range": int(at_edge.sum()), "seconds_per_event": _seconds(fields)}
@@ -157,7 +157,7 @@ def warnings(table: Results) -> list[str]:
     found.append(f"WARNING: the inferred kinetic energy of {len(table.at_edge)} events is at the edge of, or outside, the "
                  f"{low:g} to {high:g} MeV that the generator was trained on: {named(table.at_edge)}.")
   views = tuple(table.summary["views"])
-  if (hidden := hidden_axis(views)) is not None:
-    found.append(f"NOTE: one view tells |p{AXES[hidden]}| and not its sign: p and its mirror image fit alike "
-                 f"(column p{AXES[hidden]}_sign_ambiguous); errors compare |p{AXES[hidden]}|.")
+  if (hidden := hidden_name(views)) is not None:
+    found.append(f"NOTE: one view tells |p{hidden}| and not its sign: p and its mirror image fit alike "
+                 f"(column p{hidden}_sign_ambiguous); errors compare |p{hidden}|.")
   return found
