@@ -197,7 +197,9 @@ def settings_text(plan: Plan) -> str:
 
 
 def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda done: None) -> None:
-  """Writes the events of all shards into one file with the settings, then removes the shards. A field of two of them in memory.
+  """Writes the events of all shards into one file with the settings, then removes the shards.
+
+  In memory is a field of two shards at a time.
 
   Raises:
     ValueError: naming what is missing, or a shard that was made with other settings or has another number of events.
