@@ -42,7 +42,8 @@ def cheap():
     return fit_predict
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(lib, "build_segmenter", lambda directory=None: (Segmenter(run, ("background", "track", "shower")), {}))
+    patch.setattr(lib, "build_segmenter", lambda directory=None, *, orientations=1: (
+        Segmenter(run, ("background", "track", "shower")), {}))
     patch.setattr(config_lib, "build_image_classifier", classifier)
     yield
 
