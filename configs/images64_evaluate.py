@@ -33,6 +33,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.frechet = dict(num_published=v["num_images"])
   config.c2st = dict(cnn_folds=2, cnn_epochs=v["cnn_epochs"], cnn_images=v["cnn_images"], boosting_folds=5,
                      augment=v["augment"])
+  config.ssnet = dict(orientations=1)
   config.memorisation = dict(num_neighbours=5, num_emd_queries=v["queries"])
   config.embedding = dict(num_images=v["embedded"], num_subsets=1, pool=2, num_neighbours=11)
   return config

@@ -4,6 +4,7 @@ jax and the training code are imported inside the functions that need them, so t
 """
 import collections
 import contextlib
+import gc
 import json
 import os
 import platform
@@ -46,8 +47,11 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
       raise ValueError(f"Unexpected arguments {argv[1:]}; options start with --.")
     if not flags.FLAGS["verbosity"].present:
       absl_logging.set_verbosity(absl_logging.WARNING)  # at absl's INFO orbax prints 30 lines a checkpoint
-    sys.exit(main(argv))
+    code = main(argv)
+    gc.freeze()  # else Python looks through all that lives for cycles before it exits: half a second with jax
+    sys.exit(code)
 
+  gc.set_threshold(100_000)  # imports and traces make objects that stay; looking at them often costs a tenth of the start
   try:
     app.run(start, flags_parser=_parse_flags)
   except BrokenPipeError:  # the reader went away, as in `... --help | head`

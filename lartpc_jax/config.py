@@ -60,12 +60,15 @@ def build_ssnet(values: dict) -> networks.SegmentationNetwork:
   return networks.make_ssnet(**values)
 
 
-def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dict]:
+def build_segmenter(directory: str | Path | None = None, *, orientations: int = 1) -> tuple[Segmenter, dict]:
   """SSNet from the weights in `directory` (None: those that ship with the package), and the JSON beside them.
 
+  Args:
+    directory: of ssnet.npz and ssnet.json.
+    orientations: 1, or 8 for the mean over rotations and reflections; see `train.segmentation.make_segment`.
   Raises:
     FileNotFoundError: naming the missing file.
-    ValueError: naming the file that is truncated or does not fit.
+    ValueError: naming the file that is truncated or does not fit, or for another number of orientations.
   """
   directory = pretrained.bundled_directory(SSNET) if directory is None else Path(directory)
   params, info = load_checked(directory, "ssnet", ("network", "charge", "classes", "shape"))
@@ -73,7 +76,8 @@ def build_segmenter(directory: str | Path | None = None) -> tuple[Segmenter, dic
   check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, "ssnet")
   stage = int(np.log2(shape[0] // FEATURE_PIXELS // info["network"].get("stem", 1)))
   transform = call_with(make_charge_transform, "charge", info["charge"])
-  return make_segmenter(network, params, transform, classes=tuple(info["classes"]), stage=stage), info
+  classes = tuple(info["classes"])
+  return make_segmenter(network, params, transform, classes=classes, stage=stage, orientations=orientations), info
 
 
 def build_image_classifier(**kwargs) -> Callable:

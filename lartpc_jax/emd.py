@@ -394,7 +394,8 @@ def _entropic_value(cost, epsilon, threshold, max_iterations):
     return out.f.mean() + out.g.mean(), error
 
 
-def sinkhorn_divergence(cost_xy, cost_xx, cost_yy, *, epsilon: float, threshold: float = 1e-3, max_iterations: int = 5000):
+def sinkhorn_divergence(cost_xy, cost_xx, cost_yy, *, epsilon: float, threshold: float = 1e-3, max_iterations: int = 5000,
+                        double: bool = False):
   """Sinkhorn divergence between two sets with equal weights: OT_eps(x, y) - OT_eps(x, x) / 2 - OT_eps(y, y) / 2.
 
   Feydy et al. 2019, eq. 3, on ott-jax, annealed from the largest cost down to epsilon.
@@ -406,6 +407,7 @@ def sinkhorn_divergence(cost_xy, cost_xx, cost_yy, *, epsilon: float, threshold:
     epsilon: regularisation, in the unit of the costs.
     threshold: L1 error of the marginals at which to stop.
     max_iterations: of each of the three problems.
+    double: computes in float64; slower, for values that agree to rounding (with a threshold such as 1e-8).
   Returns:
     The divergence, and the worst L1 marginal error of the three: far above `threshold`, the value is not converged.
   Raises:
@@ -413,7 +415,8 @@ def sinkhorn_divergence(cost_xy, cost_xx, cost_yy, *, epsilon: float, threshold:
   """
   if not epsilon > 0.0:
     raise ValueError(f"sinkhorn_divergence needs epsilon > 0; got {epsilon}.")
-  parts = [_entropic_value(jnp.asarray(cost, jnp.float32), epsilon, threshold, max_iterations)
-           for cost in (cost_xy, cost_xx, cost_yy)]
+  with jax.enable_x64(True) if double else contextlib.nullcontext():
+    parts = [_entropic_value(jnp.asarray(cost, jnp.float64 if double else jnp.float32), epsilon, threshold, max_iterations)
+             for cost in (cost_xy, cost_xx, cost_yy)]
   (xy, error_xy), (xx, error_xx), (yy, error_yy) = ((float(v), float(e)) for v, e in parts)
   return xy - 0.5 * (xx + yy), max(error_xy, error_xx, error_yy)

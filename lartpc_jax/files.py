@@ -7,12 +7,13 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator:
+def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = True) -> Iterator:
   """Opens a temporary file beside `path` and renames it onto `path` when the block ends without an error.
 
   Args:
     path: the file to create or replace; its directory must exist.
     mode: "w" (UTF-8 text) or "wb".
+    durable: wait for the disk. Without, a crash of the machine (not of the process) soon afterwards may damage the file.
   Yields:
     The open file.
   Raises:
@@ -26,7 +27,8 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator:
     with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
       yield file
       file.flush()
-      os.fsync(file.fileno())
+      if durable:
+        os.fsync(file.fileno())
     os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600; a plain open() would give this
     os.replace(temporary, path)
   except BaseException:

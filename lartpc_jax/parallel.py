@@ -3,6 +3,7 @@
 Training uses jit with sharded inputs (`make_mesh`, `replicate`, `shard_batch`): the function sees the whole
 batch, the compiler splits the work, and states carry no device axis. `pmap` is for code that wants its share.
 """
+import concurrent.futures
 from collections.abc import Callable, Sequence
 
 import jax
@@ -50,7 +51,7 @@ def shard_batch(batch, mesh: Mesh):
   return jax.tree.map(lambda x: jax.device_put(x, NamedSharding(mesh, P(AXIS) if np.ndim(x) else P())), batch)
 
 
-def pmap(fn: Callable, mesh: Mesh | None = None, *, in_axes: Sequence[int | None] | int = 0, out_axes=0,
+def pmap(fn: Callable, mesh: Mesh | None = None, *, in_axes: Sequence | int = 0, out_axes=0,
          donate_argnums: Sequence[int] = ()) -> Callable:
   """`jax.pmap` without the leading device axis: fn sees its device's share; collectives go over "data".
 
@@ -61,27 +62,68 @@ def pmap(fn: Callable, mesh: Mesh | None = None, *, in_axes: Sequence[int | None
   Args:
     fn: function of positional pytree arguments.
     mesh: the devices; default all.
-    in_axes: 0 or None, for all arguments or one for each.
-    out_axes: 0 or None, for all outputs or as a pytree prefix of them.
+    in_axes: axis that is split, or None, for all arguments or one for each, which may be a pytree prefix of it.
+    out_axes: likewise for all outputs or as a pytree prefix of them.
     donate_argnums: arguments whose buffers may be reused.
   Returns:
     The compiled function; keep it, as another `pmap` call compiles again.
   Raises:
-    ValueError: if an axis is neither 0 nor None.
+    ValueError: if an axis is negative or no number.
   """
   mesh = make_mesh() if mesh is None else mesh
-
-  def spec(axis):
-    if axis not in (0, None):
-      raise ValueError(f"parallel.pmap maps over axis 0 or not at all (None); got axis {axis!r}.")
-    return P() if axis is None else P(AXIS)
-
-  is_none = lambda axis: axis is None
-  in_specs = tuple(spec(a) for a in in_axes) if isinstance(in_axes, Sequence) else spec(in_axes)
-  out_specs = jax.tree.map(spec, out_axes, is_leaf=is_none)
   # check_vma would sum gradients of replicated arguments: pmean(grads) would be wrong by the device count.
-  mapped = jax.shard_map(fn, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+  mapped = jax.shard_map(fn, mesh=mesh, in_specs=_specs(in_axes), out_specs=_specs(out_axes), check_vma=False)
   return jax.jit(mapped, donate_argnums=tuple(donate_argnums))
+
+
+def _specs(axes):
+  """What jax.shard_map calls the axes of `pmap`."""
+  def spec(axis):
+    if axis is None:
+      return P()
+    if not isinstance(axis, int) or axis < 0:
+      raise ValueError(f"parallel.pmap maps over an axis from the front (0, 1 ...) or not at all (None); got axis {axis!r}.")
+    return P(*[None] * axis, AXIS)
+  return jax.tree.map(spec, tuple(axes) if isinstance(axes, list) else axes, is_leaf=lambda axis: axis is None)
+
+
+def compile_chain(fns: Sequence[Callable], axes: Sequence, example, mesh: Mesh | None = None) -> Callable:
+  """One function of several in a row, each a program of its own under `pmap`, compiled side by side in threads.
+
+  XLA compiles one program on one core: of a start that is mostly compilation, that leaves the others idle.
+
+  Args:
+    fns: each takes one argument, which the one before returns.
+    axes: pytree prefixes as for `pmap`: of the argument of each function, and of what the last one returns.
+    example: an argument of the first; only shapes and types count.
+    mesh: the devices; default all.
+  Returns:
+    run(x), which takes what is like `example` alone.
+  Raises:
+    ValueError: unless there is one more in `axes` than in `fns`.
+  """
+  mesh = make_mesh() if mesh is None else mesh
+  if len(axes) != len(fns) + 1:
+    raise ValueError(f"{len(fns)} functions need {len(fns) + 1} axes; got {len(axes)}.")
+
+  def placed(shapes, axis):
+    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), _specs(axis))
+    return jax.tree.map(lambda sharding, some: jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), some), shardings, shapes)
+
+  with concurrent.futures.ThreadPoolExecutor(len(fns)) as pool:
+    programs, argument = [], placed(jax.eval_shape(lambda x: x, example), axes[0])
+    for fn, before, after in zip(fns, axes[:-1], axes[1:], strict=True):
+      lowered = pmap(fn, mesh, in_axes=(before,), out_axes=after).lower(argument)
+      programs.append(pool.submit(lowered.compile))
+      argument = placed(lowered.out_info, after)
+    programs = [program.result() for program in programs]
+
+  def run(x):
+    for program in programs:
+      x = program(x)
+    return x
+  return run
 
 
 def make_device_map(fn: Callable, *, chunk_size: int, mesh: Mesh | None = None) -> Callable:

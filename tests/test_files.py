@@ -32,3 +32,12 @@ def test_permissions_are_those_of_open(tmp_path):
 def test_other_modes_are_refused(tmp_path):
   with pytest.raises(ValueError, match="'a'"), atomic_write(tmp_path / "a", "a"):
     pass
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_waits_for_the_disk_if_asked(tmp_path, monkeypatch, durable):
+  waited = []
+  monkeypatch.setattr("os.fsync", waited.append)
+  with atomic_write(tmp_path / "a", durable=durable) as file:
+    file.write("new")
+  assert len(waited) == durable and (tmp_path / "a").read_text() == "new"

@@ -1,6 +1,8 @@
 """Neighbours, memorisation, coverage and separation against brute force, POT and planted cases."""
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
@@ -98,17 +100,50 @@ def test_copies_and_duplicates_are_found_and_nothing_else():
 def test_distance_test_is_even_for_strangers_and_sure_of_a_memorised_set():
   rng = np.random.default_rng(7)
   training, holdout, fresh = rng.normal(size=(3, 200, 4))
-  nearest = lambda x, y: neighbours.nearest_l2(x, y, num_neighbours=1)[0][:, 0]
-  even = memorisation.closer_to_training(nearest(fresh, training), nearest(fresh, holdout))
-  assert abs(even.value - 0.5) < 4 * even.error and even.p_value > 1e-3
+  near = lambda x, a, b: neighbours.nearest_l2(x, np.concatenate([a, b]), num_neighbours=20)
+  test = lambda x, a, b: memorisation.closer_to_training(*near(x, a, b), len(a), len(b))
+  even = test(fresh, training, holdout)
+  nearest = lambda a: cdist(fresh, a).min(1)
+  assert even.share.value == np.mean(nearest(training) < nearest(holdout))
+  np.testing.assert_allclose(even.ratio.value, np.mean(nearest(training) / (nearest(training) + nearest(holdout))))
+  assert abs(even.share.value - 0.5) < 4 * even.share.error and min(even.share.p_value, even.ratio.p_value) > 1e-3
   copies = training + 0.05 * rng.normal(size=training.shape)
-  sure = memorisation.closer_to_training(nearest(copies, training), nearest(copies, holdout))
-  assert sure.value > 0.9 and sure.p_value < 1e-10
+  sure = test(copies, training, holdout)
+  assert sure.share.value > 0.9 and sure.ratio.value < 0.3
+  assert sure.share.p_value == sure.ratio.p_value == 1 / 1001  # none of 1000 divisions comes near
+
+
+def test_a_hub_is_no_memorisation():
+  """Sets that are exchangeable, in which the emptiest image is the nearest of most: p-values must be uniform.
+
+  The binomial test that takes images for independent finds p < 0.001 in two of five of these."""
+  rng = np.random.default_rng(9)
+  p_values, binomial = [], []
+  for _ in range(40):
+    sets = rng.normal(size=(3, 60, 400)) * rng.lognormal(0.0, 1.0, (3, 60, 1))
+    queries, pool = sets[0], sets[1:].reshape(120, -1)
+    found = memorisation.closer_to_training(*neighbours.nearest_l2(queries, pool, num_neighbours=20), 60, 60,
+                                            num_permutations=100)
+    p_values.append((found.share.p_value, found.ratio.p_value))
+    binomial.append(stats.binomtest(round(60 * found.share.value), 60, alternative="two-sided").pvalue)
+  assert np.mean(np.array(binomial) < 1e-3) > 0.2
+  for p in np.array(p_values).T:
+    assert np.mean(p < 0.1) < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 40) and np.mean(p < 0.5) < 0.5 + 4 * 0.5 / np.sqrt(40)
+
+
+def test_one_image_in_ten_learned_by_heart_is_found_among_hubs():
+  rng = np.random.default_rng(10)
+  training, holdout, queries = rng.normal(size=(3, 200, 100)) * rng.lognormal(0.0, 0.5, (3, 200, 1))
+  queries[:20] = training[rng.permutation(200)[:20]]
+  found = memorisation.closer_to_training(*neighbours.nearest_l2(queries, np.concatenate([training, holdout]),
+                                                                 num_neighbours=20), 200, 200)
+  assert found.ratio.p_value == 1 / 1001 and found.share.p_value > 0.01  # the share does not see it
+  empty = memorisation.closer_to_training(np.zeros((3, 2)), np.array([[0, 1]] * 3), 1, 1)
+  assert empty.share.value == empty.ratio.value == 0.5  # ties at distance 0
 
 
 def prdc(real, fake, k):
   """Naeem et al. 2020, eqs. 1, 2, 5 and 6, image by image."""
-  from scipy.spatial.distance import cdist
   radius = lambda x: np.sort(cdist(x, x), axis=1)[:, k]
   d, r, f = cdist(real, fake), radius(real), radius(fake)
   return ((d <= r[:, None]).any(0).mean(), (d <= f[None]).any(1).mean(), (d <= r[:, None]).sum(0).mean() / k,

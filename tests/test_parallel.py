@@ -81,9 +81,37 @@ def test_pmap_sees_a_share_and_a_device_number():
   assert sizes.tolist() == [2] * 4 and numbers.tolist() == [0, 1, 2, 3]
 
 
-def test_pmap_refuses_other_axes():
-  with pytest.raises(ValueError, match="axis 1"):
-    parallel.pmap(lambda x: x, in_axes=(1,))
+def test_pmap_splits_another_axis():
+  x = jnp.arange(24.0).reshape(3, 8)
+  doubled, widths = parallel.pmap(lambda x: (2.0 * x["a"], jnp.full(1, x["a"].shape[1])), in_axes=({"a": 1},),
+                                  out_axes=(1, 0))({"a": x})
+  np.testing.assert_array_equal(doubled, 2.0 * x)
+  np.testing.assert_array_equal(widths, [2, 2, 2, 2])
+
+
+@pytest.mark.parametrize("axis", [-1, "data"])
+def test_pmap_refuses_other_axes(axis):
+  with pytest.raises(ValueError, match=f"axis {axis!r}"):
+    parallel.pmap(lambda x: x, in_axes=(axis,))
+
+
+def test_a_chain_equals_its_functions_and_compiles_once():
+  traces = []
+
+  def first(x):
+    traces.append("first")
+    return jnp.stack([x, x * x]), x
+
+  def second(inputs):
+    traces.append("second")
+    return inputs[0].sum(0) + inputs[1]
+
+  run = parallel.compile_chain((first, second), (0, (1, 0), 0), np.zeros(8, np.float32))
+  for x in (np.arange(8, dtype=np.float32), np.ones(8, np.float32)):
+    np.testing.assert_array_equal(run(parallel.shard_batch(x, parallel.make_mesh())), 2 * x + x * x)
+  assert traces == ["first", "second"]
+  with pytest.raises(ValueError, match="2 functions need 3 axes; got 2"):
+    parallel.compile_chain((first, second), (0, 0), np.zeros(8))
 
 
 def test_batches_must_split():

@@ -1,4 +1,8 @@
 """SSNet from config to weights; the weights that ship, on crops they never saw."""
+import json
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +77,32 @@ def test_the_weights_that_ship_tell_tracks_from_showers():
   for name, value in info["evaluation"]["iou"].items():
     assert result["iou"][name] > value - 0.06
   assert result["image_agreement"]["corrected"] > 0.85
+
+
+def test_eight_orientations_are_their_mean_and_see_no_orientation():
+  """Each by hand; and a turned image gets the turned answer, which a network alone does not give."""
+  images = images_mev(open_labelled_crops("sample").crops)[:3]
+  (one, _), (eight, _) = config_lib.build_segmenter(), config_lib.build_segmenter(orientations=8)
+  mirror = lambda x: x[:, ::-1]
+  answers = [back(one.run(np.ascontiguousarray(there(images)), lambda share: None)[0]) for there, back in [
+      *((lambda x, k=k: np.rot90(x, k, (1, 2)), lambda x, k=k: np.rot90(x, -k, (1, 2))) for k in range(4)),
+      *((lambda x, k=k: np.rot90(mirror(x), k, (1, 2)), lambda x, k=k: mirror(np.rot90(x, -k, (1, 2)))) for k in range(4))]]
+  probability, stage = eight.run(images, lambda share: None)
+  np.testing.assert_allclose(probability, np.mean(answers, axis=0), atol=2e-6)
+  np.testing.assert_array_equal(stage, one.run(images, lambda share: None)[1])
+  turned = eight.run(np.ascontiguousarray(np.swapaxes(images, 1, 2)), lambda share: None)[0]
+  np.testing.assert_allclose(np.swapaxes(turned, 1, 2), probability, atol=2e-6)
+  assert np.abs(answers[0] - answers[4]).max() > 0.01
+  with pytest.raises(ValueError, match="orientations must be 1 or 8; got 3"):
+    config_lib.build_segmenter(orientations=3)
+
+
+def test_the_command_that_judges_ssnet(repo, tmp_path):
+  done = subprocess.run([sys.executable, "-m", "launch.evaluate_ssnet", "--data=sample", "--num_events=10",
+                         "--orientations=1", f"--out={tmp_path}"], cwd=repo, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  result = json.loads((tmp_path / "ssnet.json").read_text())["1"]
+  assert np.sum(result["confusion"]) == result["num_pixels"] and f"| 1 | {result['iou']['track']:.4f} |" in done.stdout
 
 
 def test_weights_and_configs_that_do_not_fit_are_named(tmp_path):

@@ -1,6 +1,5 @@
 """What can simulate: the fast transport in jax, and Geant4. A plain dict; each imports what it needs when it is asked."""
 import concurrent.futures
-import functools
 import json
 from collections.abc import Callable
 from typing import NamedTuple
@@ -65,9 +64,13 @@ def _build_fast(request: Request) -> Callable:
   return make
 
 
-def make_track_fn(request: Request) -> Callable:
-  """Builds `tracks(numbers [e]) -> (momentum_mev [e 3], *voxels.events_first(...))`: events of the fast backend, in jax.
+def make_track_fns(request: Request) -> tuple[tuple[Callable, ...], tuple]:
+  """Events of the fast backend in jax, as functions in a row, and the axes of what enters and leaves them.
 
+  Returns:
+    draw: numbers [e] -> (momentum_mev [e 3], kinetic_mev [e], direction [3 e], noise). transport: that ->
+    (momentum_mev, *voxels.events_first(...)). cross: that -> (momentum_mev, voxels.Crossings). And for
+    `parallel.compile_chain` the axes of the events in each.
   Raises:
     ValueError: as `make_fast_simulator`, or if tracks may leave the grid of voxels.
   """
@@ -85,14 +88,21 @@ def make_track_fn(request: Request) -> Callable:
                                        max_kinetic_mev=high)
   num_steps = simulator.tables.num_steps
 
-  def tracks(numbers):
+  def draw(numbers):
     words = counter_random.words(jax.random.key(request.seed), numbers, fast.PRIMARY_WORDS + fast.noise_words(num_steps))
     kinetic = low + (high - low) * counter_random.uniform(words[0])
     direction = fast.isotropic_direction(words[1:fast.PRIMARY_WORDS])
-    track = simulator.transport(kinetic, direction, fast.draw_noise(words[fast.PRIMARY_WORDS:], num_steps))
     momentum = jnp.sqrt(kinetic * (kinetic + 2.0 * kind.mass_mev))[None] * direction
-    return momentum.T, *voxels.events_first(track)
-  return tracks
+    return momentum.T, kinetic, direction, fast.draw_noise(words[fast.PRIMARY_WORDS:], num_steps)
+
+  def transport(drawn):
+    momentum, *track = drawn
+    return momentum, *voxels.events_first(simulator.transport(*track))
+
+  def cross(tracks):
+    return tracks[0], voxels.find_crossings(*tracks[1:], voxel_mm=request.voxel_mm)
+
+  return (draw, transport, cross), (0, (0, 0, 1, fast.Noise(path=1, angle=2, hinge=1, nuclear=1)), 0, 0)
 
 
 def fast_backend(request: Request) -> Callable:
@@ -106,14 +116,13 @@ def fast_backend(request: Request) -> Callable:
   from lartpc_jax import parallel
   from lartpc_jax.simulation import voxels
   mesh = parallel.make_mesh()
-  tracks = parallel.pmap(make_track_fn(request), mesh)
-  cross = parallel.pmap(functools.partial(voxels.find_crossings, voxel_mm=request.voxel_mm), mesh)
   stride = request.chunk_size * mesh.size
+  cross = parallel.compile_chain(*make_track_fns(request), np.zeros(stride, np.uint32), mesh)
 
   def part(numbers: np.ndarray):
     padded = np.resize(numbers, stride)
-    momentum, *points = tracks(parallel.shard_batch(padded, mesh))
-    momentum, crossings = jax.tree.map(lambda x: x[:len(numbers)], jax.device_get((momentum, cross(*points))))
+    momentum, crossings = jax.device_get(cross(parallel.shard_batch(padded, mesh)))
+    momentum, crossings = jax.tree.map(lambda x: x[:len(numbers)], (momentum, crossings))
     blocks = [jax.tree.map(lambda x, i=i: x[i:i + SUM_EVENTS], crossings) for i in range(0, len(numbers), SUM_EVENTS)]
     return momentum, [voxels.sum_voxels(block) for block in blocks]
 

@@ -18,7 +18,8 @@ PARTS = {"physics": parts.physics, "gof": parts.goodness_of_fit, "frechet": part
 WEIGHTS = {"examine": 20, "physics": 1, "gof": 30, "frechet": 12, "c2st": 30, "memorisation": 8, "momentum": 2, "index": 8,
            "embedding": 40}  # seconds at 5,000 images, roughly: for the progress bar
 FLOORED = ("W1 [MeV]",)     # distances whose value between finite samples of one distribution is far from 0
-CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embedding"}
+CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embedding",
+               "ssnet"}
 
 
 class Separations(NamedTuple):
@@ -77,7 +78,7 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   names = list(images.columns)
   cost = WEIGHTS["examine"] * (1 + len(names)) + len(names) * sum(WEIGHTS[name] for name in run)
   cost += WEIGHTS["embedding"] * ("embedding" in chosen) + WEIGHTS["index"] * (images.training is not None)
-  segmenter, _ = build_segmenter(ssnet)
+  segmenter, _ = call_with(build_segmenter, "ssnet", section(config, "ssnet") if "ssnet" in config else {}, directory=ssnet)
   seconds, cpu_seconds, rows, extras, shown = {}, {}, {}, {}, {}
   with progress(cost) as bar:
     clock = _Clock(bar, seconds, cpu_seconds)

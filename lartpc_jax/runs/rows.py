@@ -80,7 +80,7 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
   rows = [Row("gof", "MMD^2, Gaussians", "corrected", 1, gof.mmd(pooled, len(x), kernel="gauss", **test)),
           Row("gof", "MMD^2, Laplacian", "corrected", 1, gof.mmd(pooled, len(x), kernel="laplace", **test)),
           Row("gof", "MMD^2, six Gaussians", "published", 1,
-              gof.published_mmd(pooled, len(x), level=tools.level_mev, **test)),
+              gof.published_mmd(x, y, level=tools.level_mev, **test)),
           Row("gof", "energy distance [MeV]", "corrected", 1, gof.energy_distance(pooled, len(x), **test))]
   scale = gof.median_distance(pooled)
   del pooled
@@ -89,11 +89,11 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
   note = f"batches of {min(transport_batch, len(x), len(y))}"
   rows.append(Row("gof", "W1 [MeV]", "published", 1,
                   gof.wasserstein(x, y, batch_size=transport_batch, max_batches=transport_batches), note))
-  settings = [("corrected", 2, 0.5 * (sinkhorn_epsilon * scale)**2)]
+  settings = [("corrected", 2, 0.5 * (sinkhorn_epsilon * scale)**2, {})]
   if published_sinkhorn:
-    settings.append(("published", 1, 0.1 * tools.level_mev))
-  for definition, p, epsilon in settings:
-    divergence = lambda *costs, epsilon=epsilon: emd.sinkhorn_divergence(*costs, epsilon=epsilon)
+    settings.append(("published", 1, 0.1 * tools.level_mev, dict(double=True, threshold=1e-8, max_iterations=20_000)))
+  for definition, p, epsilon, how in settings:
+    divergence = lambda *costs, epsilon=epsilon, how=how: emd.sinkhorn_divergence(*costs, epsilon=epsilon, **how)
     estimate, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=sinkhorn_batch, max_batches=sinkhorn_batches)
     rows.append(Row("gof", f"Sinkhorn divergence, p={p}", definition, 1, estimate,
                     f"eps {epsilon:.3g}, batches of {sinkhorn_batch}, marginal error {error:.1g}"))
@@ -146,11 +146,13 @@ def memory(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num
   nearest, _ = neighbours.nearest_l2(queries, training, num_neighbours=2)
   size = min(len(training), len(reference.images))
   chosen = np.random.default_rng(0).permutation(len(training))[:size]
-  to_training, to_holdout = (neighbours.nearest_l2(queries, images, num_neighbours=1)[0][:, 0]
-                             for images in (training[chosen], flat(reference.images)[:size]))
+  pool = np.concatenate([training[chosen], flat(reference.images)[:size]])
+  closeness = memorisation.closer_to_training(*neighbours.nearest_l2(queries, pool, num_neighbours=20), size, size)
   rows += [Row("memorisation", "copies of training images, share", "corrected", 1, memorisation.copy_rate(nearest)),
            Row("memorisation", "closer to training than to held-out, share", "corrected", 1,
-               memorisation.closer_to_training(to_training, to_holdout), f"{size} images each")]
+               closeness.share, f"{size} images each"),
+           Row("memorisation", "distance ratio, training / (training + held-out)", "corrected", -1, closeness.ratio,
+               f"{size} images each")]
   if num_emd_queries and tools.index is not None:
     found = neighbours.nearest_emd(tools.index, neighbours.build_index(sample.images[:num_emd_queries]), num_neighbours=5,
                                    progress=lambda done: progress(done / num_emd_queries))

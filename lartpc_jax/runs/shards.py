@@ -3,8 +3,10 @@
 FILE.npz.shards/ holds `settings.json`, which says what determines the events, and a sparse-event npz for each shard with the
 same settings inside. Several processes may fill it, each its part of the shards; one joins them.
 """
+import concurrent.futures
 import contextlib
 import fcntl
+import functools
 import json
 import shutil
 import zipfile
@@ -16,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.data.events import FIELDS, Events
-from lartpc_jax.data.streams import COPY_BYTES, write_header
+from lartpc_jax.data.streams import write_header
 from lartpc_jax.files import atomic_write
 
 EXTRA_FIELDS = ("vlabel", "primaries")  # a file has them if its shards do; rows are laid end to end
@@ -155,7 +157,7 @@ def locked(plan: Plan, part: tuple[int, int] | None = None) -> Iterator[None]:
 
 def make_shards(simulate: Callable, plan: Plan, missing: Sequence[Shard], *, stop: Callable = lambda: None,
                 update: Callable = lambda done: None) -> int | None:
-  """Simulates the missing shards one by one, each in a file of its own, whole or not at all.
+  """Simulates the missing shards one by one, each in a file of its own, whole or not at all; a thread writes them.
 
   Args:
     simulate: (first, count, update) -> Events numbered first to first + count; it must depend on nothing else.
@@ -165,19 +167,26 @@ def make_shards(simulate: Callable, plan: Plan, missing: Sequence[Shard], *, sto
     update: called with the number of finished events.
   """
   done = 0
-  for shard in missing:
-    events = simulate(*shard, lambda count, done=done: update(done + count))
-    save_shard(plan, shard, events)
-    done += shard.count
-    update(done)
-    if (stopped := stop()) is not None and shard != missing[-1]:
-      return stopped
+  with concurrent.futures.ThreadPoolExecutor(1) as writer:
+    written = None
+    for shard in missing:
+      events = simulate(*shard, lambda count, done=done: update(done + count))
+      if written is not None:
+        written.result()
+      written = writer.submit(save_shard, plan, shard, events)
+      done += shard.count
+      update(done)
+      if (stopped := stop()) is not None and shard != missing[-1]:
+        written.result()
+        return stopped
+    if written is not None:
+      written.result()
   return None
 
 
 def save_shard(plan: Plan, shard: Shard, events: Events) -> None:
-  """Writes a shard with the settings of its plan."""
-  with atomic_write(plan.file(shard), "wb") as file:
+  """Writes a shard with the settings of its plan. `join_shards` finds one that a crash of the machine has damaged."""
+  with atomic_write(plan.file(shard), "wb", durable=False) as file:
     np.savez(file, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev,
              voxel_mm=np.float32(events.voxel_mm), settings=settings_text(plan))
 
@@ -188,7 +197,9 @@ def settings_text(plan: Plan) -> str:
 
 
 def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda done: None) -> None:
-  """Writes the events of all shards into one file with the settings, then removes the shards. One at a time in memory.
+  """Writes the events of all shards into one file with the settings, then removes the shards.
+
+  In memory is a field of two shards at a time.
 
   Raises:
     ValueError: naming what is missing, or a shard that was made with other settings or has another number of events.
@@ -215,20 +226,38 @@ def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda
       with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
         write_header(entry, (rows[name], *shape), dtype)
         before = 0
-        for shard in shards:
-          with _readable(plan, shard), zipfile.ZipFile(plan.file(shard)) as source, source.open(f"{name}.npy") as part:
-            if name == "offsets":
-              offsets = np.lib.format.read_array(part, allow_pickle=False)
-              entry.write((offsets + before)[0 if shard.first == 0 else 1:].tobytes())
-              before += offsets[-1]
-            else:  # as it is; zipfile checks the sum of its bytes at the end
-              _npy_header(part)
-              shutil.copyfileobj(part, entry, COPY_BYTES)
+        for shard, data in zip(shards, _read_ahead(functools.partial(_field_bytes, plan, name=name), shards), strict=True):
+          if name == "offsets":
+            offsets = np.frombuffer(data, dtype)
+            entry.write((offsets + before)[0 if shard.first == 0 else 1:].tobytes())
+            before += offsets[-1]
+          else:
+            entry.write(data)
     for name, value in (("voxel_mm", voxel_mm), ("settings", np.array(settings_text(plan)))):
       with archive.open(f"{name}.npy", "w") as entry:
         np.lib.format.write_array(entry, np.asarray(value))
   update(plan.num_events)
   remove_shards(plan.path)
+
+
+def _read_ahead(read: Callable, items: Sequence) -> Iterator:
+  """read(item) of each, the next one in a thread while the caller is busy with one."""
+  with concurrent.futures.ThreadPoolExecutor(1) as reader:
+    ahead = None
+    for item in items:
+      coming = reader.submit(read, item)
+      if ahead is not None:
+        yield ahead.result()
+      ahead = coming
+    if ahead is not None:
+      yield ahead.result()
+
+
+def _field_bytes(plan: Plan, shard: Shard, *, name: str) -> bytes:
+  """The data of a field of a shard; zipfile checks the sum of its bytes."""
+  with _readable(plan, shard), zipfile.ZipFile(plan.file(shard)) as source, source.open(f"{name}.npy") as part:
+    _npy_header(part)
+    return part.read()
 
 
 @contextlib.contextmanager

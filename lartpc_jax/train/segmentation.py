@@ -21,8 +21,25 @@ class Segmenter(NamedTuple):
   classes: tuple[str, ...]  # background first
 
 
-def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, stage: int, chunk: int = 64) -> Callable:
-  """Builds segment(params, images [n h w] MeV, progress) -> probabilities [n h w c], features of encoder stage `stage`."""
+ORIENTATIONS = 8  # of a square: the medium prefers none
+
+
+def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, stage: int, chunk: int = 64,
+                 orientations: int = 1) -> Callable:
+  """Builds segment(params, images [n h w] MeV, progress) -> probabilities [n h w c], features of encoder stage `stage`.
+
+  Args:
+    network, transform: the network and what it sees of the charge.
+    stage: of the encoder.
+    chunk: images at once.
+    orientations: 1, or 8: probabilities are the mean over rotations and reflections of the image, at eight times the
+      cost; features are those of the image as it is.
+  Raises:
+    ValueError: for another number of orientations.
+  """
+  if orientations not in (1, ORIENTATIONS):
+    raise ValueError(f"orientations must be 1 or {ORIENTATIONS}; got {orientations}.")
+
   @jax.jit
   def one_chunk(params, images):
     y = transform.forward(images)[..., None]
@@ -33,18 +50,32 @@ def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, st
     for start in range(0, len(images), chunk):
       part = np.asarray(images[start:start + chunk], np.float32)
       padded = np.concatenate([part, np.zeros((chunk - len(part), *part.shape[1:]), np.float32)])
-      parts.append([np.asarray(x)[:len(part)] for x in one_chunk(params, padded)])
+      probability, features = one_chunk(params, padded)
+      if orientations > 1:
+        others = (turned(one_chunk(params, turned(padded, k))[0], k, back=True) for k in range(1, ORIENTATIONS))
+        probability = (np.asarray(probability) + sum(others)) / ORIENTATIONS
+      parts.append([np.asarray(x)[:len(part)] for x in (probability, features)])
       progress(min(start + chunk, len(images)) / len(images))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
   return segment
 
 
-def make_segmenter(network: SegmentationNetwork, params, transform: ChargeTransform, *, classes: tuple[str, ...], stage: int
-                   ) -> Segmenter:
-  """Segmenter whose features are the output of encoder stage `stage`."""
+def turned(x: np.ndarray | jax.Array, orientation: int, *, back: bool = False) -> np.ndarray:
+  """Square images [n h h ...] in one of the eight orientations (0: as they are), or back from there."""
+  x, turns, mirrored = np.asarray(x), orientation % 4, orientation >= 4
+  if back:
+    x = np.rot90(x, -turns, axes=(1, 2))
+    return np.swapaxes(x, 1, 2) if mirrored else x
+  return np.rot90(np.swapaxes(x, 1, 2) if mirrored else x, turns, axes=(1, 2))
+
+
+def make_segmenter(network: SegmentationNetwork, params, transform: ChargeTransform, *, classes: tuple[str, ...], stage: int,
+                   orientations: int = 1) -> Segmenter:
+  """Segmenter whose features are the output of encoder stage `stage`; `orientations` as for `make_segment`."""
   params = jax.tree.map(jnp.asarray, params)
-  return Segmenter(functools.partial(make_segment(network, transform, stage=stage), params), classes)
+  return Segmenter(functools.partial(make_segment(network, transform, stage=stage, orientations=orientations), params),
+                   classes)
 
 
 def pixel_cross_entropy(logits: jax.Array, images: jax.Array, label: jax.Array, background_weight: float) -> jax.Array:
