@@ -82,6 +82,7 @@ def test_what_is_reported(two_views):
   np.testing.assert_allclose(found.images[:-1].sum((2, 3)), two_views.images[:-1].sum((2, 3)), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_one_view_recovers_all_but_a_sign(one_view):
   """In the image to a few MeV/c; along the line of sight |p_z|, worse where p_z is small: sqrt(|p|^2 - p_xy^2)."""
   found, truth = np.asarray(one_view.found.momentum_mev[:-1]), one_view.truth
@@ -94,6 +95,7 @@ def test_one_view_recovers_all_but_a_sign(one_view):
   assert np.all(one_view.found.converged[:-1])
 
 
+@pytest.mark.slow
 def test_reported_distance_is_the_exact_one(one_view):
   """Without scatter all draws are alike, so emd_end is POT's W1 between the target and the drawn image."""
   found = one_view.found
@@ -101,18 +103,19 @@ def test_reported_distance_is_the_exact_one(one_view):
   np.testing.assert_allclose(found.emd_end[:, 0], exact, rtol=0.02, atol=0.05)  # a fit ends at 0.1 px: few pixels move
 
 
-def test_no_proton_does_not_converge(two_views, one_view):
+@pytest.mark.parametrize("views", ["two_views", pytest.param("one_view", marks=pytest.mark.slow)])
+def test_no_proton_does_not_converge(views, request):
   """Two far blobs of a proton's charge: the distance stays far above the threshold, and nothing breaks."""
-  for done in (two_views, one_view):
-    assert not done.found.converged[-1]
-    assert np.all(done.found.emd_end[-1] > 2 * SMALL.max_emd_px)
-    assert np.all(np.isfinite(done.found.momentum_mev))
+  done = request.getfixturevalue(views)
+  assert not done.found.converged[-1]
+  assert np.all(done.found.emd_end[-1] > 2 * SMALL.max_emd_px)
+  assert np.all(np.isfinite(done.found.momentum_mev))
 
 
-def test_same_key_same_result(one_view):
-  """Bit for bit; another key draws other noise, which this generator does not hear."""
-  again = one_view.run(one_view.images, one_view.candidates, jax.random.key(1))
-  jax.tree.map(np.testing.assert_array_equal, again, one_view.found)
+def test_same_key_same_result(two_views):
+  """Bit for bit."""
+  again = two_views.run(two_views.images, two_views.candidates, jax.random.key(1))
+  jax.tree.map(np.testing.assert_array_equal, again, two_views.found)
 
 
 @pytest.mark.slow
@@ -195,6 +198,7 @@ def test_screening_ranks_by_angle():
   np.testing.assert_array_equal(best, [[4, 2, 0]])
 
 
+@pytest.mark.slow
 def test_an_empty_candidate_is_the_last():
   """A generator may draw nothing; a distance to nothing is NaN, which must not win."""
   truth = toy.random_momenta(1, seed=12)

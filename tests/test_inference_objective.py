@@ -98,6 +98,7 @@ def test_vertex_weights():
   np.testing.assert_allclose(weights.max(), (1.5 / (np.sqrt(0.5) + 1.5)) ** 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_vertex_weights_listen_to_the_vertex():
   """A track that only bends towards its end is closer, in units of a turned one, with the weights than without."""
   truth = in_plane(np.array([0.3]))
@@ -199,6 +200,7 @@ def wide_estimator(num_views):
                             log_density=jax.jit(estimator.log_density))
 
 
+@pytest.mark.slow
 def test_prior_is_added():
   """The objective with a prior is the one without it, less the weighted log density."""
   prior, momentum = wide_estimator(2), jnp.asarray(toy.random_momenta(4, seed=8))
