@@ -104,7 +104,7 @@ FORMS = {
 }
 
 
-SLOW_FORMS = ("unbalanced plain", "unbalanced all pixels", "charge", "one level")
+SLOW_FORMS = ("unbalanced", "unbalanced plain", "unbalanced all pixels", "charge", "one level")
 
 
 @pytest.mark.parametrize(
@@ -209,6 +209,7 @@ def test_zeros_and_negative_values_are_safe():
       np.testing.assert_allclose(value, 5.0, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_unbalanced_and_charge_terms_see_the_charge():
   a, b = small_pair(np.float32)
   settings = dict(ot_epsilon_px=0.1, num_iterations=200, num_pixels=40)

@@ -151,7 +151,7 @@ def test_gradients(x64):
 
   values = dict(params=jnp.array([getattr(QUIET, name) for name in physics]), position=position, edep=edep, dedx=dedx)
   for model in ("box", "birks"):
-    gradient = jax.grad(total)(values, model)
+    gradient = jax.jit(jax.grad(total), static_argnums=1)(values, model)
     for name in values:
       flat = values[name].ravel()
       for i in range(len(flat)):

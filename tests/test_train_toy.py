@@ -2,6 +2,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lartpc_jax import toy
 from lartpc_jax.train.toy import fit_toy_score
@@ -12,6 +13,7 @@ def cosine(a, b):
   return np.mean(np.sum(a * b, 1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
 
 
+@pytest.mark.slow
 def test_denoising_score_matching_learns_the_score_at_its_levels():
   mixture = toy.track_and_shower(std=0.1)
   score_fn = fit_toy_score(mixture, jax.random.key(0), sigmas=(1.0, 0.3), num_steps=400)
