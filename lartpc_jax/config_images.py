@@ -33,6 +33,7 @@ from lartpc_jax.train.autoencoder import autoencoder_task
 from lartpc_jax.train.pixel_diffusion import make_objective, pixel_diffusion_task
 from lartpc_jax.train.task import Task
 
+CROPS = "crops64"     # the model of crops that ships with the package
 SHOWN = 9             # whole images in a picture of a training run
 SCALE_IMAGES = 128    # whole images that the normalisation of latents is measured on
 MODEL_BLOCKS = ("network", "sde", "prediction", "sampler")
@@ -196,7 +197,8 @@ def build_interaction_diffusion(directory: str | Path, *, tile: int = 0) -> tupl
 
 
 def build_image_diffusion(directory: str | Path, *, tile: int = 0) -> tuple[ImageDiffusion, dict]:
-  """The unconditional model in `directory`, whichever it is; see the two builders above."""
+  """The unconditional model in `directory`, whichever it is; see the two builders above. "crops64": that of the package."""
+  directory = pretrained.bundled_directory(CROPS) if str(directory) == CROPS else directory
   if (Path(directory) / "interactions.json").exists():
     return build_interaction_diffusion(directory, tile=tile)
   if tile:

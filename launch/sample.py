@@ -1,5 +1,6 @@
 r"""Draws from an unconditional model: images.npz, a mosaic beside real images, and their statistics against held-out ones.
 
+python -m launch.sample --weights=crops64 --num=100 --out=runs/sample
 python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=5000 --out=runs/sample
 python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=64 --sampler=euler_maruyama \
     --num_evaluations=1000 --uniform --out=runs/published
@@ -7,7 +8,7 @@ python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.
 python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
     --chunk_size=16 --out=runs/events512_sample
 
-images.npz holds `images` (N,1,n,n) in MeV. Real against real (as many training images) stands beside every chi-squared.
+images.npz holds `images` (N,1,n,n) in MeV. Without --data there is nothing to compare with: images and mosaic alone. Real against real (as many training images) stands beside every chi-squared.
 """
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ from absl import flags
 
 from lartpc_jax import cli
 
-flags.DEFINE_string("weights", None, "Directory of the weights, as launch.train writes it.", required=True)
-flags.DEFINE_string("data", None, "The file that the model was trained on; its last events were held out.", required=True)
+flags.DEFINE_string("weights", None, "Directory of the weights, as launch.train writes it, or crops64: those of the package.",
+                    required=True)
+flags.DEFINE_string("data", None, "The file that the model was trained on; its last events were held out.")
 flags.DEFINE_string("out", None, "Directory of the results.", required=True)
 flags.DEFINE_integer("num", 5000, "Images.", lower_bound=1)
 flags.DEFINE_string("sampler", "dpm_solver_pp_2m", "Name of the sampler, see lartpc_jax.samplers.")
@@ -42,7 +44,7 @@ def main(argv) -> int:
   from lartpc_jax.runs.pictures import save_figure
   f = flags.FLAGS
   diffusion, info = build_image_diffusion(f.weights, tile=f.tile)
-  real = pixels.load_real(f.data, info, 1_000_000)
+  real = pixels.load_real(f.data, info, 1_000_000) if f.data else None
   with cli.progress_bar(f.num, description="draw", unit="image") as bar:
     images, seconds = pixels.draw_images(diffusion, f.num, seed=f.seed, chunk_size=min(f.chunk_size, f.num),
                                          update=bar.update, name=f.sampler, num_evaluations=f.num_evaluations,
@@ -51,12 +53,16 @@ def main(argv) -> int:
   out.mkdir(parents=True, exist_ok=True)
   with cli.atomic_write(out / "images.npz", "wb") as file:
     np.savez_compressed(file, images=images[:, None])
-  count = min(f.grid, f.num, len(real.holdout))
+  count = min(f.grid, f.num) if real is None else min(f.grid, f.num, len(real.holdout))
   columns = f.columns or int(np.ceil(count**0.5))
-  shown = {"held-out": real.holdout[:count], f"generated, {f.sampler}, {f.num_evaluations} evaluations": images}
+  shown = {} if real is None else {"held-out": real.holdout[:count]}
+  shown[f"generated, {f.sampler}, {f.num_evaluations} evaluations"] = images
   inches = max(5.0, 0.3 * columns)
   save_figure(mosaics(shown, num_columns=columns, max_images=count, inches=inches), out / "mosaic.png",
               dpi=max(110, int(np.ceil(columns * (images.shape[1] + 1) / inches))))  # no pixel is lost
+  if real is None:
+    print(f"{1e3 * seconds:.1f} ms an image\nWrote {out}/images.npz, mosaic.png")
+    return 0
   cut = {"threshold_mev": info["threshold_mev"]}
   samples = {"generated": images, "training": real.training[:len(images)]}
   chi2 = {name: compare(real.holdout, x, **cut) for name, x in samples.items()}
