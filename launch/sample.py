@@ -8,7 +8,8 @@ python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.
 python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
     --chunk_size=16 --out=runs/events512_sample
 
-images.npz holds `images` (N,1,n,n) in MeV. Without --data there is nothing to compare with: images and mosaic alone. Real against real (as many training images) stands beside every chi-squared.
+images.npz holds `images` (N,1,n,n) in MeV. Real against real (as many training images) stands beside every chi-squared.
+Without --data there is nothing to compare with: images and mosaic alone.
 """
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from absl import flags
 
 from lartpc_jax import cli
 
-flags.DEFINE_string("weights", None, "Directory of the weights, as launch.train writes it, or crops64: those of the package.",
+flags.DEFINE_string("weights", None, "Directory of weights as launch.train writes it, or crops64: those of the package.",
                     required=True)
 flags.DEFINE_string("data", None, "The file that the model was trained on; its last events were held out.")
 flags.DEFINE_string("out", None, "Directory of the results.", required=True)
