@@ -9,7 +9,7 @@ from lartpc_jax.plotting.inference import MARKERS
 
 def surface_figure(first: np.ndarray, second: np.ndarray, maps: dict[str, np.ndarray], *, labels: Sequence[str],
                    points: dict[str, np.ndarray], trajectory: np.ndarray | None) -> Figure:
-  """Figure with contours of each map, the marked momenta, and the path of a descent.
+  """Figure with each map, contours of the first, the marked momenta, and the path of a descent.
 
   Args:
     first: [c] MeV/c, to the right.
@@ -20,10 +20,12 @@ def surface_figure(first: np.ndarray, second: np.ndarray, maps: dict[str, np.nda
     trajectory: [s 2] MeV/c, or None.
   """
   figure = Figure(figsize=(5.2 * len(maps), 4.3), layout="constrained")
-  for axis, (label, values) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
+  axes = figure.subplots(1, len(maps), squeeze=False)[0]
+  for axis, (label, values), contours in zip(axes, maps.items(), [True] + [False] * (len(maps) - 1), strict=True):
     drawn = np.ma.masked_invalid(values)
-    filled = axis.contourf(first, second, drawn, levels=20, cmap="viridis")
-    axis.contour(first, second, drawn, levels=10, colors="white", linewidths=0.4)
+    filled = axis.pcolormesh(first, second, drawn, cmap="viridis", shading="nearest")
+    if contours:
+      axis.contour(first, second, drawn, levels=10, colors="white", linewidths=0.4)
     figure.colorbar(filled, ax=axis, label=label)
     if trajectory is not None:
       axis.plot(*trajectory.T, color="white", linewidth=1, marker=".", markersize=3)

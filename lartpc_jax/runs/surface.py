@@ -87,7 +87,8 @@ def compute(request: Request, config: Mapping, *, progress: Callable = lambda do
   trajectory = None
   if start is not None:
     infer = config_lib.build_infer(config, diffusion, views)
-    found = jax.jit(infer.refine)(image[None], start[None, None], key_descent)
+    twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 3))  # one start alone would skip the first stage
+    found = jax.jit(infer.refine)(image[None], twice, key_descent)
     trajectory = np.asarray(found.trajectory)[:, 0]
   return Surface(first, second, np.take_along_axis(layers, best, axis=-1)[..., 0],
                  trusted_step(value, gradient, walked, STEPS_MEV), np.asarray(image), truth, trajectory)
