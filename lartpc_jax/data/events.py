@@ -39,7 +39,11 @@ def load_events(path: str | os.PathLike) -> Events:
     raise FileNotFoundError(f"No event file at {os.fspath(path)!r}.")
   if not zipfile.is_zipfile(path):
     raise ValueError(f"{path}: not a readable npz file (truncated?).")
-  with np.load(path, allow_pickle=False) as npz:
+  try:
+    opened = np.load(path, allow_pickle=False)
+  except (OSError, ValueError, zipfile.BadZipFile) as error:  # its end is that of an npz, its start is not
+    raise ValueError(f"{path}: not a readable npz file (damaged?): {error}") from error
+  with opened as npz:
     missing = [name for name in FIELDS if name not in npz.files]
     if missing:
       raise ValueError(f"{path}: sparse-event file lacks {missing}; it holds {sorted(npz.files)}.")

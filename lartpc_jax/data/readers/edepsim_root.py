@@ -151,9 +151,12 @@ def _vectors(lorentz) -> list[np.ndarray]:
 
 def _members(path: str, tree) -> list[tuple[str, str]]:
   """(name, type) of what TG4HitSegment stores, in order."""
-  streamer = tree.file.streamer_named("TG4HitSegment")
+  try:
+    streamer = tree.file.streamer_named("TG4HitSegment")
+  except Exception as error:  # they lie at the end of the file
+    raise ValueError(f"{path}: its streamer infos are not readable (truncated?): {_short(error)}.") from error
   if streamer is None:
-    raise ValueError(f"{path}: has no streamer info of the class 'TG4HitSegment'.")
+    raise ValueError(f"{path}: has no streamer info of 'TG4HitSegment', of which field 'SegmentDetectors' is made.")
   members = [(element.name, element.typename) for element in streamer.elements]
   allowed = {"BASE", "TLorentzVector", "vector<int>", *BASIC}
   unknown = [f"{name} ({kind})" for name, kind in members if kind not in allowed or (kind == "BASE" and name != "TObject")]
