@@ -99,7 +99,8 @@ def run(request: infer.Request, out: Path, config, vertex_config, *, vertex_star
   text = "\n".join([*head(list(estimates)), *lines]) + "\n"
   with atomic_write(out / "robustness.md") as file:
     file.write(text)
-  say(f"{num} events a row, views {','.join(views)}, start {request.start}; |dp| in MeV/c\n\n{text}\nWrote {out / 'robustness.md'}")
+  say(f"{num} events a row, views {','.join(views)}, start {request.start}; |dp| in MeV/c\n\n{text}\n"
+      f"Wrote {out / 'robustness.md'}")
   return None
 
 
