@@ -4,7 +4,8 @@ python -m launch.robustness --config=configs/protons64_infer.py:amortised --star
     --first_event=195000 --num_events=200 --out=runs/robustness
 
 The same clean events in every row but the one of nuclear interactions. "Flagged" are events that did not converge. The last
-two rows fit the vertex, by the variant `vertex` of configs/protons64_infer.py. The same command again goes on.
+two rows fit the vertex, by the variant `vertex` of configs/protons64_infer.py, from the classical estimate: a vertex that
+is off leads the amortised one astray. The same command again goes on.
 """
 import sys
 from pathlib import Path
@@ -24,7 +25,9 @@ flags.DEFINE_integer("first_event", 0, "Number of the first event.", lower_bound
 flags.DEFINE_string("out", None, "Directory of the results.")
 flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
 flags.DEFINE_enum("start", "random", ["random", "classical", "amortised"], "Where the descent starts.")
+flags.DEFINE_enum("vertex_start", "classical", ["random", "classical", "amortised"], "The same where the vertex is fitted.")
 flags.DEFINE_string("vertex_variant", "vertex", f"Variant of {CONFIG} that fits the vertex.")
+flags.DEFINE_bool("fit", True, "Descend; otherwise the classical and the amortised estimates alone.")
 flags.DEFINE_integer("chunk_size", 8, "Events a device works on at once.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of faults, candidates and noise.")
 
@@ -35,13 +38,12 @@ def main(argv) -> int:
   if not f.out:
     raise ValueError("Give --out; --help says what it may be.")
   from configs import protons64_infer
-  from lartpc_jax.runs import robustness
+  from lartpc_jax.runs import infer, robustness
   from lartpc_jax.train.interrupt import stop_requests
+  request = infer.Request(**{name: f[name].value for name in infer.Request._fields})
   with stop_requests() as stop:
-    stopped = robustness.run(f.input, Path(f.out), f.config, protons64_infer.get_config(f.vertex_variant),
-                             views=tuple(f.views), num=f.num_events, first_event=f.first_event, start=f.start,
-                             weights=f.weights, chunk_size=f.chunk_size, seed=f.seed, setup=cli.setup_workdir,
-                             progress=cli.progress_bar, stop=stop)
+    stopped = robustness.run(request, Path(f.out), f.config, protons64_infer.get_config(f.vertex_variant), fit=f.fit,
+                             vertex_start=f.vertex_start, setup=cli.setup_workdir, progress=cli.progress_bar, stop=stop)
   return 0 if stopped is None else 128 + stopped
 
 

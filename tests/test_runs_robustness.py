@@ -32,9 +32,12 @@ def test_sets_of_events():
 def test_a_line():
   """A flagged failure counts among all, and not among the ones that are reported as good."""
   errors = {"inferred": np.array([10.0, 20.0, 300.0, 30.0]), "classical": np.array([40.0, 50.0, 60.0, 70.0])}
-  cells = robustness.row("x", errors, np.array([True, True, False, True]), np.full((4, 2), 0.5)).split(" | ")
-  assert cells[:6] == ["| x", "25.0", "259.5", "25.0", "25.0", "0.0"] and cells[6] == "0.50" and cells[-1] == "55.0 |"
-  assert robustness.HEAD.count("|") == robustness.row("x", errors, np.ones(4, bool), np.ones((4, 2))).count("|")
+  fields = {"converged": np.array([True, True, False, True]), "emd_end": np.full((4, 2), 0.5)}
+  cells = robustness.row("x", errors, fields).strip("| ").split(" | ")
+  assert cells == ["x", "25.0, 259.5, 25.0", "55.0, 68.5, 50.0", "25.0", "0.0", "0.50"]
+  assert len(robustness.head(list(errors))[0].split(" | ")) == len(cells)
+  del errors["inferred"]
+  assert len(robustness.head(list(errors))[0].split(" | ")) == len(robustness.row("x", errors, {}).split(" | ")) == 2
 
 
 @pytest.mark.slow

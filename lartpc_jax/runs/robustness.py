@@ -51,59 +51,72 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
   return Sets(np.stack([found[name] for name in TEXTS]), np.stack([events.momentum_mev[chosen[name]] for name in TEXTS]))
 
 
-def run(path: str, out: Path, config, vertex_config, *, views: tuple[str, ...], num: int, first_event: int, start: str,
-        weights: str | None, chunk_size: int, seed: int, setup: Callable, progress: Callable, stop: Callable = lambda: None,
-        say: Callable = print) -> int | None:
+def run(request: infer.Request, out: Path, config, vertex_config, *, vertex_start: str, setup: Callable,
+        progress: Callable, stop: Callable = lambda: None, fit: bool = True, say: Callable = print) -> int | None:
   """Infers every condition, and "clean" and "vertex" with the vertex fitted; writes robustness.md. Resumable.
 
-  `setup(directory, identity)` makes a work directory of one identity, as `cli.setup_workdir`; for the rest see
-  `infer.Request` and `infer.execute`.
-
+  Args:
+    request: names sparse events, of which the first num_events that fit serve in each condition.
+    out: directory.
+    config: of the inference of all conditions.
+    vertex_config: of the one that fits the vertex.
+    vertex_start: where that one starts.
+    setup: (directory, identity) -> a work directory of one identity, as `cli.setup_workdir`.
+    progress: as in `infer.execute`.
+    stop: the same.
+    fit: False leaves the estimates that need no descent.
+    say: prints a text.
   Returns:
     None, or the signal that stopped it.
   """
-  views = check_views(views)
-  spec, _ = build_image_spec(weights)
-  sets = make_sets(path, views=views, spec=spec, num=num, first_event=first_event, seed=seed)
+  views, num = check_views(request.views), request.num_events
+  spec, _ = build_image_spec(request.weights)
+  sets = make_sets(request.input, views=views, spec=spec, num=num, first_event=request.first_event, seed=request.seed)
   conditions = list(TEXTS)
   lines = []
-  for label, chosen, block in (("", conditions, config), (", vertex fitted", ["clean", "vertex"], vertex_config)):
+  runs = [("", conditions, config, request.start), (", vertex fitted", ["clean", "vertex"], vertex_config, vertex_start)]
+  for label, chosen, block, begin in runs[:1 + fit]:
     index = [conditions.index(name) for name in chosen]
-    directory = out / ("fitted_vertex" if label else "known_vertex")
+    directory = out / ("fitted_vertex" if label else "known_vertex" if fit else "baselines")
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "images.npz"
     if not file.exists():
       save_images(file, sets.images[index].reshape(-1, *sets.images.shape[2:]), sets.momentum_mev[index].reshape(-1, 3))
-    request = infer.Request(str(file), views, weights=weights, start=start, chunk_size=chunk_size, seed=seed)
-    job = infer.prepare(request, block)
-    stopped = infer.execute(job, setup(directory, job.identity), progress=progress, stop=stop, num_pictures=0,
-                            say=lambda text: None)
-    if stopped is not None:
-      say(f"Stopped; the same command goes on in {directory}.")
-      return stopped
-    fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"])
+    job = infer.prepare(request._replace(input=str(file), first_event=0, num_events=None, start=begin), block)
+    estimates, fields = dict(job.baselines), {}
+    if fit:
+      stopped = infer.execute(job, setup(directory, job.identity), progress=progress, stop=stop, num_pictures=0,
+                              say=lambda text: None)
+      if stopped is not None:
+        say(f"Stopped; the same command goes on in {directory}.")
+        return stopped
+      fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"])
+      estimates = {"inferred": fields["momentum_mev"], **estimates}
     for i, name in enumerate(chosen):
       rows = slice(i * num, (i + 1) * num)
-      estimates = {"inferred": fields["momentum_mev"], **job.baselines}
       errors = {who: momentum_error(p[rows], job.data.momentum_mev[rows], views) for who, p in estimates.items()}
-      lines.append(row(TEXTS[name].format(faults.Faults()) + label, errors, fields["converged"][rows].astype(bool),
-                       fields["emd_end"][rows]))
-  text = "\n".join([HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *lines]) + "\n"
+      lines.append(row(TEXTS[name].format(faults.Faults()) + label, errors, {k: x[rows] for k, x in fields.items()}))
+  text = "\n".join([*head(list(estimates)), *lines]) + "\n"
   with atomic_write(out / "robustness.md") as file:
     file.write(text)
-  say(f"{num} events a row, views {','.join(views)}, start {start}; |dp| in MeV/c\n\n{text}\nWrote {out / 'robustness.md'}")
+  say(f"{num} events a row, views {','.join(views)}, start {request.start}; |dp| in MeV/c\n\n{text}\n"
+      f"Wrote {out / 'robustness.md'}")
   return None
 
 
-HEAD = ("| condition | median | 95 % | above 50, % | flagged, % | above 50 of the not flagged, % | EMD at the end, px | "
-        "amortised: median | 95 % | above 50, % | classical: median |")
+def head(names: list[str]) -> list[str]:
+  """The two first lines of the table, for estimators of these names."""
+  cells = ["condition", *(f"{name}: median, 95 %, above 50 (%)" for name in names)]
+  cells += ["flagged, %", "above 50 of the not flagged, %", "EMD at the end, px"] if "inferred" in names else []
+  return ["| " + " | ".join(cells) + " |", "|" + " --- |" * len(cells)]
 
 
-def row(label: str, errors: dict[str, np.ndarray], converged: np.ndarray, emd_end: np.ndarray) -> str:
-  """One line of the table, from |dp| [n] of each estimator."""
+def row(label: str, errors: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> str:
+  """One line of the table, from |dp| [n] of each estimator, and `converged` [n] and `emd_end` [n v] of a fit."""
   wrong = lambda error: f"{100 * np.mean(~(error <= LARGE_ERROR_MEV)):.1f}" if len(error) else "-"
-  spread = lambda error: (f"{np.median(error):.1f}", f"{np.quantile(error, 0.95):.1f}", wrong(error))
-  found, amortised = errors["inferred"], errors.get("amortised")
-  cells = [label, *spread(found), f"{100 * np.mean(~converged):.1f}", wrong(found[converged]), f"{np.median(emd_end):.2f}",
-           *(("-",) * 3 if amortised is None else spread(amortised)), f"{np.median(errors['classical']):.1f}"]
+  cells = [label, *(f"{np.median(e):.1f}, {np.quantile(e, 0.95):.1f}, {wrong(e)}" for e in errors.values())]
+  if fields:
+    converged = fields["converged"].astype(bool)
+    cells += [f"{100 * np.mean(~converged):.1f}", wrong(errors["inferred"][converged])]
+    cells.append(f"{np.median(fields['emd_end']):.2f}")
   return "| " + " | ".join(cells) + " |"
