@@ -68,9 +68,10 @@ def make_track_fns(request: Request) -> tuple[tuple[Callable, ...], tuple]:
   """Events of the fast backend in jax, as functions in a row, and the axes of what enters and leaves them.
 
   Returns:
-    draw: numbers [e] -> (momentum_mev [e 3], kinetic_mev [e], direction [3 e], noise). transport: that ->
-    (momentum_mev, *voxels.events_first(...)). cross: that -> (momentum_mev, voxels.Crossings). And for
-    `parallel.compile_chain` the axes of the events in each.
+    draw: numbers [e] -> (momentum_mev [e 3], kinetic_mev [e], direction [3 e], noise). scatter: that -> (momentum_mev,
+    direction, hinges, fast.Steps). transport: that -> (momentum_mev, *voxels.events_first(...)). cross: that ->
+    (momentum_mev, voxels.Crossings). And for `parallel.compile_chain` the axes of the events in each. Four programs, as
+    they are compiled side by side.
   Raises:
     ValueError: as `make_fast_simulator`, or if tracks may leave the grid of voxels.
   """
@@ -95,14 +96,19 @@ def make_track_fns(request: Request) -> tuple[tuple[Callable, ...], tuple]:
     momentum = jnp.sqrt(kinetic * (kinetic + 2.0 * kind.mass_mev))[None] * direction
     return momentum.T, kinetic, direction, fast.draw_noise(words[fast.PRIMARY_WORDS:], num_steps)
 
-  def transport(drawn):
-    momentum, *track = drawn
-    return momentum, *voxels.events_first(simulator.transport(*track))
+  def scatter(drawn):
+    momentum, kinetic, direction, noise = drawn
+    return momentum, direction, noise.hinge, fast.draw_steps(kinetic, noise, simulator.tables)
+
+  def transport(scattered):
+    momentum, direction, hinge, steps = scattered
+    return momentum, *voxels.events_first(fast.lay(direction, steps, hinge, simulator.tables))
 
   def cross(tracks):
     return tracks[0], voxels.find_crossings(*tracks[1:], voxel_mm=request.voxel_mm)
 
-  return (draw, transport, cross), (0, (0, 0, 1, fast.Noise(path=1, angle=2, hinge=1, nuclear=1)), 0, 0)
+  drawn, scattered = (0, 0, 1, fast.Noise(path=1, angle=2, hinge=1, nuclear=1)), (0, 1, 1, fast.Steps(1, 1, 1, 1))
+  return (draw, scatter, transport, cross), (0, drawn, scattered, 0, 0)
 
 
 def fast_backend(request: Request) -> Callable:

@@ -126,19 +126,37 @@ def follow(kinetic_mev: Float[Array, "*e"], direction: Float[Array, "3 *e"], noi
   Differentiable in `kinetic_mev`, `direction` (but not at -z, where its frame is singular) and noise, forward and reverse;
   gradients do not see the chance of a nuclear interaction.
   """
+  return lay(direction, draw_steps(kinetic_mev, noise, tables), noise.hinge, tables)
+
+
+class Steps(NamedTuple):
+  """What the noise makes of the n steps of a track, and what it deposits up to each of its m + 1 points."""
+  path: Array       # [n *e] mm
+  angle_1: Array    # [n *e] projected deflections, rad
+  angle_2: Array
+  deposited: Array  # [m + 1 *e] MeV
+
+
+def draw_steps(kinetic_mev: Float[Array, "*e"], noise: Noise, tables: steps_lib.StepTables) -> Steps:
+  """The first half of `follow`."""
   values = _step_values(kinetic_mev, tables)
   path = jnp.exp(values["log_path"] + values["path_spread"] * noise.path)
   first, second = noise.angle
   angles = scattering.StepScattering(jnp.exp(values["log_chi_c2"]), values["core"], jnp.exp(values["log_cut"]))
   factor = scattering.deflection_per_noise(0.5 * (first * first + second * second), angles)
-  nodes = _walk(direction, *jax.lax.optimization_barrier((path, factor * first, factor * second)), noise.hinge)
-  column = lambda x: x.reshape(-1, *(1,) * (nodes.ndim - 1))
-  before, after = nodes[tables.step], nodes[tables.step + 1]
-  points = before + column(tables.fraction.astype(path.dtype)) * (after - before)
   deposited = kinetic_mev[None] * values["deposited"]
   if "optical_depth" in values:
     deposited = _interrupt(deposited, kinetic_mev, values["optical_depth"], noise.nuclear)
-  return Track(points, deposited)
+  return Steps(*jax.lax.optimization_barrier((path, factor * first, factor * second)), deposited)
+
+
+def lay(direction: Float[Array, "3 *e"], steps: Steps, hinge: Float[Array, "n *e"], tables: steps_lib.StepTables) -> Track:
+  """The second half of `follow`: `steps` one after the other, each turning at `hinge`."""
+  nodes = _walk(direction, steps.path, steps.angle_1, steps.angle_2, hinge)
+  column = lambda x: x.reshape(-1, *(1,) * (nodes.ndim - 1))
+  before, after = nodes[tables.step], nodes[tables.step + 1]
+  points = before + column(tables.fraction.astype(steps.path.dtype)) * (after - before)
+  return Track(points, steps.deposited)
 
 
 def _step_values(kinetic_mev: Array, tables: steps_lib.StepTables) -> dict[str, Array]:
