@@ -70,6 +70,9 @@ def test_tables_by_angle():
   assert [(e["low"], e["high"], e["num"]) for e in entries] == [(0, 10, 1), (20, 40, 2), (170, 180, 1), (20, 180, 3)]
   assert [e["efficiency"] for e in entries] == [0.0, 0.5, 1.0, pytest.approx(2 / 3)]
   assert entries[1]["q50_dp_mev"] == 15.0
+  alone = counted_tracks.by_angle(angle, None, np.array([1, 2, 1, 2]))
+  assert "q50_dp_mev" not in alone[0]
+  assert "| 0 to 10 | 1 | 0.0 +- 43.3 % | - | - |" in counted_tracks.tables({"by_angle": alone})
   lines = counted_tracks.tables({"errors_2": counted_tracks.error_quantiles(errors), "by_angle": entries,
                                  "counted_2": counted_tracks.shares(np.array([1, 2, 1, 2]))})
   rows = [line for line in lines if line.startswith("|")]

@@ -17,12 +17,12 @@ def shares(number: np.ndarray) -> dict:
   return {str(n): list(share_estimate(number == n)[:2]) for n in sorted(set(number.tolist()))}
 
 
-def by_angle(angle_degrees: np.ndarray, errors: np.ndarray, number: np.ndarray | None) -> list[dict]:
+def by_angle(angle_degrees: np.ndarray, errors: np.ndarray | None, number: np.ndarray | None) -> list[dict]:
   """One entry for each bin of the opening angle [n] that holds pairs, and one for all above 20 degrees (the last).
 
   Args:
     angle_degrees: [n].
-    errors: |dp| [n 2] in MeV/c.
+    errors: |dp| [n 2] in MeV/c; None if nothing was refined.
     number: counts [n]; None if nothing was counted.
   """
   bins = [(low, high) for low, high in zip(ANGLE_EDGES_DEGREES[:-1], ANGLE_EDGES_DEGREES[1:], strict=True)]
@@ -31,7 +31,9 @@ def by_angle(angle_degrees: np.ndarray, errors: np.ndarray, number: np.ndarray |
     inside = (angle_degrees >= low) & ((angle_degrees < high) | (high == 180))
     if not inside.any():
       continue
-    entry = {"low": float(low), "high": float(high), "num": int(inside.sum()), **error_quantiles(errors[inside])}
+    entry = {"low": float(low), "high": float(high), "num": int(inside.sum())}
+    if errors is not None:
+      entry |= error_quantiles(errors[inside])
     if number is not None:
       share = share_estimate(number[inside] >= 2)
       entry |= {"efficiency": share.value, "efficiency_error": share.error}
@@ -55,6 +57,6 @@ def tables(performance: dict) -> list[str]:
               "| --- " * 5 + "|"]
     for e in performance["by_angle"]:
       counted = f"{100 * e['efficiency']:.1f} +- {100 * e['efficiency_error']:.1f} %" if "efficiency" in e else "-"
-      lines.append(f"| {e['low']:g} to {e['high']:g} | {e['num']} | {counted} | {e['q50_dp_mev']:.1f} | "
-                   f"{e['q95_dp_mev']:.1f} |")
+      errors = [f"{e[q]:.1f}" if q in e else "-" for q in ("q50_dp_mev", "q95_dp_mev")]
+      lines.append(f"| {e['low']:g} to {e['high']:g} | {e['num']} | {counted} | {errors[0]} | {errors[1]} |")
   return [*lines, ""] if lines else []

@@ -31,17 +31,18 @@ def angle_figure(entries: list[dict]) -> Figure:
   entries = entries[:-1]
   middle = np.array([0.5 * (e["low"] + e["high"]) for e in entries])
   half = np.array([0.5 * (e["high"] - e["low"]) for e in entries])
-  counted = "efficiency" in entries[0]
-  figure = Figure(figsize=(9 if counted else 4.6, 3.4), layout="constrained")
-  axes = figure.subplots(1, 1 + counted, squeeze=False)[0]
+  counted, refined = "efficiency" in entries[0], "q50_dp_mev" in entries[0]
+  figure = Figure(figsize=(9 if counted and refined else 4.6, 3.4), layout="constrained")
+  axes = figure.subplots(1, max(counted + refined, 1), squeeze=False)[0]
   if counted:
     axes[0].errorbar(middle, [100 * e["efficiency"] for e in entries], xerr=half,
                      yerr=[100 * e["efficiency_error"] for e in entries], fmt="o", color="tab:blue")
     axes[0].set(ylabel="counted as two or more, %", ylim=(0, 104))
-  axes[-1].errorbar(middle, [e["q50_dp_mev"] for e in entries], xerr=half, fmt="o", color="tab:red", label="median")
-  axes[-1].errorbar(middle, [e["q95_dp_mev"] for e in entries], xerr=half, fmt="s", color="tab:orange", label="95 %")
-  axes[-1].set(ylabel="|dp| of matched tracks, MeV/c", yscale="log")
-  axes[-1].legend(frameon=False)
+  if refined:
+    axes[-1].errorbar(middle, [e["q50_dp_mev"] for e in entries], xerr=half, fmt="o", color="tab:red", label="median")
+    axes[-1].errorbar(middle, [e["q95_dp_mev"] for e in entries], xerr=half, fmt="s", color="tab:orange", label="95 %")
+    axes[-1].set(ylabel="|dp| of matched tracks, MeV/c", yscale="log")
+    axes[-1].legend(frameon=False)
   for axis in axes:
     axis.set(xlabel="opening angle, degrees", xlim=(0, 180))
     axis.grid(alpha=0.3)

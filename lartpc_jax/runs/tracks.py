@@ -219,14 +219,14 @@ def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> di
     return {}
   found = {}
   for number in sorted(set(true_number.tolist())):
-    chosen = np.flatnonzero(true_number == number)
+    chosen, errors = np.flatnonzero(true_number == number), None
     if f"momentum_mev_{number}" in fields:
       errors = np.stack([counting.match_tracks(fields[f"momentum_mev_{number}"][i], job.truth_mev[i, :number])
                          for i in chosen])
       found[f"errors_{number}"] = counted_tracks.error_quantiles(errors)
-      if number == 2:
-        angles = multi_track.opening_angles(job.truth_mev[chosen])
-        found["by_angle"] = counted_tracks.by_angle(angles, errors, None if counted is None else counted.number[chosen])
+    if number == 2:
+      angles = multi_track.opening_angles(job.truth_mev[chosen])
+      found["by_angle"] = counted_tracks.by_angle(angles, errors, None if counted is None else counted.number[chosen])
     if counted is not None:
       found[f"counted_{number}"] = counted_tracks.shares(counted.number[chosen])
   return found
