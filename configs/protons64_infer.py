@@ -11,7 +11,7 @@ base: from random starts by the Earth Mover's Distance alone.
 amortised, one_view: for --start=amortised; the estimator's density is a prior, in which the charge is counted already.
 vertex: as base, with the position of the vertex fitted, a pixel of 3 mm uncertain along each axis.
 published: the descent of the 2026 talk on our generator, for comparison: one random start, 39 steps of SGD in free
-  (px, py, pz) / (500 MeV/c) with rate 0.1 to 0.001, 32 independent draws of 10 DDIM steps in each view, Sinkhorn
+  (px, py, pz) / (500 MeV/c) with rate 0.1 to 0.001 (a distance of 64 px as 1), 32 independent draws of 10 DDIM steps in each view, Sinkhorn
   divergence of blur 0.01 px on normalised images, the best draw, one picture that is the sum of the views.
 """
 import ml_collections
@@ -25,10 +25,12 @@ BASE = dict(num_candidates=1024, num_screened=32, num_starts=2, first_steps=10, 
             vertex_sigma_mm=0.0, sampler="dpm_solver_pp_2m", distance=dict(name="w1"))
 # The start is near and its energy sharp: few, short steps.
 PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.02, energy_factor=0.05, charge_weight_px=0.0, prior_weight_px=0.3)
+# The published rate of 0.1 is taken for distances in image widths of 64 px: in pixels the first steps leave all momenta that
+# the generator knows (see README).
 # 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample
 # events): 240 are all that count.
 PUBLISHED = dict(num_candidates=1, num_screened=1, num_starts=1, second_steps=39, second_draws=32, num_averaged=1,
-                 num_steps=9, vertex_power=0.0, rate=0.1, second_rate=0.1, charge_weight_px=0.0,
+                 num_steps=9, vertex_power=0.0, rate=0.1 / 64, second_rate=0.1 / 64, charge_weight_px=0.0,
                  coordinates="free", optimizer="sgd", final_rate_share=0.01, noise="independent", draws="best",
                  pictures="sum", sampler="ddim", distance=dict(name="sinkhorn", ot_epsilon_px=0.01, num_pixels=240))
 VARIANTS = {
