@@ -11,8 +11,9 @@ base: from random starts by the Earth Mover's Distance alone.
 amortised, one_view: for --start=amortised; the estimator's density is a prior, in which the charge is counted already.
 vertex: as base, with the position of the vertex fitted, a pixel of 3 mm uncertain along each axis.
 published: the descent of the 2026 talk on our generator, for comparison: one random start, 39 steps of SGD in free
-  (px, py, pz) / (500 MeV/c) with rate 0.1 to 0.001 (a distance of 64 px as 1), 32 independent draws of 10 DDIM steps in each view, Sinkhorn
-  divergence of blur 0.01 px on normalised images, the best draw, one picture that is the sum of the views.
+  (px, py, pz) / (500 MeV/c) with rate 0.1 to 0.001 (64 px of distance as 1), 32 independent draws of 10 DDIM evaluations
+  in each view, Sinkhorn divergence of blur 0.01 px on normalised images, the best draw, one picture that is the sum of the
+  views.
 """
 import ml_collections
 
