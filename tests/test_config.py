@@ -112,7 +112,7 @@ def test_bad_diffusion_configs_are_named(weights, key, value, message):
 
 
 @pytest.mark.parametrize("key,value,message", [
-    ("temperature", 1, r"Unknown config key temperature = 1; allowed: \['guidance_scale'"),
+    ("temperature", 1, r"Unknown config key temperature = 1; allowed: \['distance', 'guidance_scale'"),
     ("guidance_scale", float("nan"), "guidance_scale must be finite; got nan"),
     ("sampler", ..., "The config needs a block 'sampler'"),
     ("sampler.eta", 0.0, "Unknown config key sampler.eta = 0.0; allowed"),

@@ -73,7 +73,7 @@ def test_what_is_reported(two_views):
   steps = SMALL.first_steps + SMALL.second_steps
   shapes = dict(momentum_mev=(b, 3), objective=(b,), emd_start=(b, 2), emd_end=(b, 2), converged=(b,), values=(steps, b),
                 trajectory=(steps + 1, b, 3), images=(b, 2, 64, 64), start_momentum_mev=(b, h, 3),
-                end_momentum_mev=(b, h, 3))
+                end_momentum_mev=(b, h, 3), vertex_mm=(b, 3))
   assert {name: getattr(found, name).shape for name in Inferred._fields} == shapes
   np.testing.assert_array_equal(found.trajectory[-1], found.momentum_mev)
   # the winner's path begins at one of its own event's starts

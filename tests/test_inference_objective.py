@@ -229,6 +229,7 @@ def test_prior_weight_is_checked():
     build(prior_weight_px=0.3)
 
 
+@pytest.mark.slow
 def test_sum_of_the_pictures_and_the_best_draw():
   """Published: one picture that is the sum of the views, normalised, and of the draws the nearest one."""
   generate, distance = toy.make_generate(0.1), emd.make_emd(**emd.DESCENT)

@@ -79,6 +79,7 @@ def test_the_weights_that_ship_tell_tracks_from_showers():
   assert result["image_agreement"]["corrected"] > 0.85
 
 
+@pytest.mark.slow
 def test_eight_orientations_are_their_mean_and_see_no_orientation():
   """Each by hand; and a turned image gets the turned answer, which a network alone does not give."""
   images = images_mev(open_labelled_crops("sample").crops)[:3]
