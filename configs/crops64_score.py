@@ -2,8 +2,8 @@ r"""Score-based diffusion on 64x64 pixels of track and shower crops, uncondition
 
 python -m launch.train --config=configs/crops64_score.py --config.data.path=lartpc_crops_geant4.npz --workdir=runs/crops
 
-base: 2.3 M parameters behind an invertible space-to-depth, for CPUs: 18 images a second on one core; the weights of the package
-(crops64) are those after 2,200 steps, not trained to the end.
+base: 2.3 M parameters behind an invertible space-to-depth, for CPUs: 18 images a second on one core; the weights of the
+package (crops64) are those after 2,200 steps, not trained to the end.
 published: the NCSN++ of Phys. Rev. D 109, 072011: 62.7 M parameters on pixels, 8-bit grey, noise prediction, Adam at 2e-4,
 batch 128, EMA 0.9999; for a GPU, not run.
 gpu: 7.0 M parameters (14 MB in float16), for launch/train_all_gpu.sh; not run.
