@@ -16,7 +16,7 @@ PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 BASE := $(VENV)/.installed-base
 DEV := $(VENV)/.installed-dev
 # Those that train, in alphabetical order, so an autoencoder before the latent diffusion model (_ldm) that needs it.
-CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py %_evaluate.py,$(wildcard configs/*.py)))
+CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py %_tracks.py %_evaluate.py,$(wildcard configs/*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow cover lint tiny clean
