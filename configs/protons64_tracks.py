@@ -26,5 +26,6 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.sampler = dict(sampler, num_steps=v.pop("num_steps"))
   config.screen_sampler = dict(sampler, num_steps=v.pop("screen_steps"))
   config.tracks = dict(v, learning_rate=0.08, second_learning_rate=0.04, first_vertex_power=0.0, vertex_power=1.0,
-                       vertex_radius_px=2.0, charge_tolerance=0.05, kinetic_margin_mev=2.0)
+                       vertex_radius_px=2.0, charge_tolerance=0.05, kinetic_margin_mev=2.0,
+                       max_emd_px=3.0, max_spread_mev=25.0)
   return config

@@ -22,13 +22,41 @@ from absl import app, flags, logging as absl_logging
 from lartpc_jax.files import atomic_write
 
 __all__ = ["atomic_write", "check_workdir", "device_summary", "environment_text", "progress_bar", "Progress", "run",
-           "setup_workdir"]
+           "define_event_flags", "define_start_flag", "require_flags", "setup_workdir"]
 
 PACKAGES = ("lartpc_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ott-jax", "numpy",
             "ml-collections")
 LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints")  # see _has_results
 
 flags.DEFINE_bool("debug", False, "Show the traceback of errors (as does LARTPC_DEBUG=1).")
+flags.disclaim_key_flags()  # those that functions here define belong to the script that calls them
+
+
+def define_event_flags() -> None:
+  """The flags that commands share which infer from a file of events: what, where to, with what.
+
+  They count as flags of the calling script, so its --help lists them.
+  """
+  flags.DEFINE_string("input", None, 'File of events or images, or "sample".')
+  flags.DEFINE_list("views", ["xy", "xz"], "Views, in the order of the images.")
+  flags.DEFINE_integer("num_events", None, "Number of events; default: to the end of the file.", lower_bound=1)
+  flags.DEFINE_integer("first_event", 0, "Number of the first event.", lower_bound=0)
+  flags.DEFINE_string("out", None, "Directory of the results.")
+  flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
+  flags.DEFINE_integer("chunk_size", 8, "Events a device works on at once.", lower_bound=1)
+  flags.DEFINE_integer("seed", 0, "Seed of the candidates and the noise.")
+
+
+def define_start_flag() -> None:
+  """--start of the commands that descend to one momentum an event."""
+  flags.DEFINE_enum("start", "random", ["random", "classical", "amortised"], "Where the descent starts.")
+
+
+def require_flags(*names: str) -> None:
+  """Raises ValueError naming the first of these flags that is not given."""
+  for name in names:
+    if not flags.FLAGS[name].value:
+      raise ValueError(f"Give --{name}; --help says what it may be.")
 
 
 def run(main: Callable[[list[str]], int | None], *, default_config: str | None = None) -> None:

@@ -363,7 +363,6 @@ def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...
                       distance=build_distance(section(config, "distance")))
 
 
-
 def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:
   """Evaluations of the network for one event, by an inference config, from "random" or given starts."""
   settings = build_settings(section(config, "inference"))
@@ -380,7 +379,7 @@ def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ..
     ValueError: naming a missing or unknown key, or one out of range.
   """
   settings = _build_knobs(TracksSettings, "tracks", section(config, "tracks"))
-  for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates")):
+  for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates"), ("num_screened", "beam")):
     if getattr(settings, small) > getattr(settings, large):
       raise ValueError(f"Config key tracks.{small} = {getattr(settings, small)} exceeds tracks.{large} = "
                        f"{getattr(settings, large)}.")

@@ -5,7 +5,8 @@ python -m launch.benchmark_infer --config=configs/protons64_infer.py:amortised -
 
 Each number of devices is a process of its own; on CPU they are virtual ones that share the cores. Compilation is told apart;
 then all events are inferred once, with the host's part of it. Chunks are --chunk_size events a device, or fewer where there
-are fewer events. Sample events are repeated where there are not enough. Rows that --out has already are not measured again.
+are fewer events. Sample events are repeated where there are not enough. Rows that --out has already, of the same config and
+flags, are not measured again; one --out may hold several configs and starts.
 """
 import json
 import os
@@ -88,15 +89,16 @@ def main(argv) -> int:
     raise ValueError("Give --out; --help says what it may be.")
   cache = Path(f.out) / "rows.json"
   cache.parent.mkdir(parents=True, exist_ok=True)
-  rows = json.loads(cache.read_text()) if cache.exists() else []
+  saved = json.loads(cache.read_text()) if cache.exists() else []
+  what = {"config": f.config.to_dict(), "views": f.views, "start": f.start, "chunk_size": f.chunk_size, "weights": f.weights}
   for devices in map(int, f.devices):
-    there = {row["events"] for row in rows if (row["start"], row["devices"]) == (f.start, devices)}
+    there = {entry["row"]["events"] for entry in saved if (entry["what"], entry["row"]["devices"]) == (what, devices)}
     wanted = [num for num in map(int, f.events) if num not in there]
     for row in run_child(devices, wanted) if wanted else ():
-      rows.append(row)
+      saved.append({"what": what, "row": row})
       with cli.atomic_write(cache) as file:
-        json.dump(rows, file)
-  lines = ["| " + " | ".join(str(cell) for cell in row.values()) + " |" for row in rows]
+        json.dump(saved, file)
+  lines = ["| " + " | ".join(str(cell) for cell in entry["row"].values()) + " |" for entry in saved]
   text = "\n".join([HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *lines])
   with cli.atomic_write(Path(f.out) / "speed.md") as file:
     file.write(text + "\n")

@@ -14,7 +14,8 @@ from absl import flags
 
 from lartpc_jax import cli
 
-flags.DEFINE_string("weights", None, "Directory of the weights, as launch.train writes it.", required=True)
+flags.DEFINE_string("weights", None, "Directory of weights as launch.train writes it, or crops64: those of the package.",
+                    required=True)
 flags.DEFINE_string("data", None, "The crops that the model was trained on; its last events were held out.", required=True)
 flags.DEFINE_string("out", None, "Directory of the table.", required=True)
 flags.DEFINE_integer("num", 256, "Images a row.", lower_bound=2)

@@ -16,24 +16,15 @@ from lartpc_jax import cli
 CONFIG = "configs/protons64_infer.py"
 config_flags.DEFINE_config_file("config", None, f"The config file, with :variant if wanted; default: {CONFIG}.",
                                 lock_config=True)
-flags.DEFINE_string("input", None, 'File of events or images, or "sample".')
-flags.DEFINE_list("views", ["xy", "xz"], "Views, in the order of the images.")
-flags.DEFINE_integer("num_events", None, "Number of events; default: to the end of the file.", lower_bound=1)
-flags.DEFINE_integer("first_event", 0, "Number of the first event.", lower_bound=0)
-flags.DEFINE_string("out", None, "Directory of the results.")
-flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
-flags.DEFINE_enum("start", "random", ["random", "classical", "amortised"], "Where the descent starts.")
-flags.DEFINE_integer("chunk_size", 8, "Events a device works on at once.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Seed of the candidates and the noise.")
+cli.define_event_flags()
+cli.define_start_flag()
 flags.DEFINE_integer("num_pictures", 8, "Events drawn.", lower_bound=0)
 
 
 def main(argv) -> int:
   del argv
   values = flags.FLAGS
-  for name in ("input", "out"):
-    if not values[name].value:
-      raise ValueError(f"Give --{name}; --help says what it may be.")
+  cli.require_flags("input", "out")
   from lartpc_jax.runs import infer
   from lartpc_jax.train.interrupt import stop_requests
   request = infer.Request(**{name: values[name].value for name in infer.Request._fields})

@@ -6,7 +6,7 @@ python -m launch.multi_track --source=sample --tracks=2 --num=300 --opening_degr
 python -m launch.tracks --input=runs/pairs.npz --null=runs/null --out=runs/pairs
 
 --input as for launch.infer, or a file of launch.multi_track. --out gets results.csv, results.json, events/, chunks/ and,
-with truth, tables by opening angle.
+with truth, tables by opening angle. p_value_N is that of more than N tracks.
 --null: one run on single tracks of the generator, one on pairs, ...: how often would the
 generator's own events of N tracks gain as much from one track more?
 """
@@ -21,27 +21,18 @@ from lartpc_jax import cli
 CONFIG = "configs/protons64_tracks.py"
 config_flags.DEFINE_config_file("config", None, f"The config file, with :variant if wanted; default: {CONFIG}.",
                                 lock_config=True)
-flags.DEFINE_string("input", None, 'File of events or images, or "sample".')
-flags.DEFINE_list("views", ["xy", "xz"], "Views, in the order of the images.")
+cli.define_event_flags()
 flags.DEFINE_integer("max_tracks", 2, "Hypotheses of 1 to so many tracks are fitted.")
 flags.DEFINE_list("refine", None, "Numbers of tracks whose hypotheses are refined, empty for none; default: all.")
-flags.DEFINE_integer("num_events", None, "Number of events; default: to the end of the file.", lower_bound=1)
-flags.DEFINE_integer("first_event", 0, "Number of the first event.", lower_bound=0)
 flags.DEFINE_list("null", [], "Runs of this command on generated events with 1, 2, ... tracks.")
 flags.DEFINE_float("level", 0.05, "False splits allowed at each step of the count.")
-flags.DEFINE_string("out", None, "Directory of the results.")
-flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
-flags.DEFINE_integer("chunk_size", 8, "Events a device works on at once.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Seed of the candidates and the noise.")
 flags.DEFINE_integer("num_pictures", 8, "Events drawn.", lower_bound=0)
 
 
 def main(argv) -> int:
   del argv
   values = flags.FLAGS
-  for name in ("input", "out"):
-    if not values[name].value:
-      raise ValueError(f"Give --{name}; --help says what it may be.")
+  cli.require_flags("input", "out")
   from lartpc_jax.runs import tracks
   from lartpc_jax.train.interrupt import stop_requests
   request = tracks.Request(**{name: values[name].value for name in tracks.Request._fields})

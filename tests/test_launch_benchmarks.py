@@ -37,14 +37,15 @@ def test_input(repo, tmp_path):
 
 @pytest.mark.slow
 def test_infer(repo, tmp_path):
-  """Rows of one device and of two; what is there is not measured again."""
+  """Rows of one device and of two; what is there is not measured again, unless with other flags."""
   weights = save_toy_weights(tmp_path / "weights")
   arguments = ("launch.benchmark_infer", "--config=configs/protons64_infer.py:tiny", "--start=classical", "--events=1,3",
                f"--weights={weights}", "--views=xy", f"--out={tmp_path}")
-  for devices, counts in (("1", [1, 1]), ("1,2", [1, 1, 2, 2])):
-    done = launch(repo, *arguments, f"--devices={devices}")
+  for flags, counts in ((["--devices=1"], [1, 1]), (["--devices=1,2"], [1, 1, 2, 2]),
+                        (["--devices=1", "--chunk_size=2"], [1, 1, 2, 2, 1, 1])):
+    done = launch(repo, *arguments, *flags)
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "rows.json").read_text())
+    rows = [entry["row"] for entry in json.loads((tmp_path / "rows.json").read_text())]
     assert [row["devices"] for row in rows] == counts and [row["events"] for row in rows] == [1, 3] * (len(counts) // 2)
   # 3 steps of 2 draws of 4 evaluations; the report draws twice
   assert all(row["events/s"] > 0 and row["with_gradient"] == 24 and row["without"] == 16 for row in rows)

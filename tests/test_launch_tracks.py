@@ -62,6 +62,16 @@ def test_nulls_are_checked(tmp_path):
     tracks.read_null(str(tmp_path / "nothing"), job, 1)
 
 
+@pytest.mark.parametrize("kwargs, message", [
+    (dict(nulls=["a", "b"]), "--null: 2 runs need hypotheses of 3 tracks; --max_tracks is 2"),
+    (dict(level=1.5), "--level must lie between 0 and 1; got 1.5")])
+def test_mistakes_in_the_count_come_before_the_work(kwargs, message, tmp_path):
+  job = tracks.Job(*[None] * len(tracks.Job._fields))._replace(
+      request=tracks.Request("sample", ("xy",)), identity=IDENTITY)
+  with pytest.raises(ValueError, match=message):
+    tracks.execute(job, tmp_path, progress=cli.progress_bar, **kwargs)
+
+
 def test_tables_by_angle():
   """Two bins by hand, and all above 20 degrees in the last line."""
   angle = np.array([5.0, 30.0, 35.0, 180.0])
@@ -106,5 +116,5 @@ def test_from_events_to_counts(tmp_path):
   content = json.loads((tmp_path / "pairs" / "results.json").read_text())
   assert content["by_angle"][-1]["num"] == 4 and set(content["counted_2"]) <= {"1", "2"}
   header = (tmp_path / "pairs" / "results.csv").read_text().splitlines()[0]
-  assert "num_tracks,p_value_2,true_num_tracks,screened_1,screened_2,objective_2" in header
+  assert "num_tracks,p_value_1,true_num_tracks,screened_1,screened_2,objective_2,emd_2,converged_2" in header
   assert {"by_angle.png", "events"} <= {p.name for p in (tmp_path / "pairs").iterdir()}

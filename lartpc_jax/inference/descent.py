@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.gradients import make_value_and_grad
@@ -79,3 +79,9 @@ def make_descent(objective: Callable | None, *, kinetic_range_mev: tuple[float, 
     spread = jnp.sqrt(jnp.mean(jnp.sum((ends - centre[None]) ** 2, -1), 0))
     return Descent(mean, momentum, values, spread)
   return descend
+
+
+def best_start(values: Float[Array, "s bh"], num_starts: int) -> Int[Array, " b"]:
+  """Of each event's starts, `num_starts` in a row, the number of the one with the lowest mean value over the last steps."""
+  late = values[-3:].mean(0).reshape(-1, num_starts)
+  return jnp.argmin(jnp.where(jnp.isnan(late), jnp.inf, late), axis=1)  # argmin takes NaN for the smallest

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
-from lartpc_jax.inference.descent import make_descent
+from lartpc_jax.inference.descent import best_start, make_descent
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective
 
@@ -95,20 +95,15 @@ def _make_descents(first: Objective, second: Objective, bounds: tuple[float, flo
                settings.final_rate_share * settings.second_learning_rate, settings.num_averaged, settings.energy_factor))]
 
 
-def _make_plain_emd(generate: Callable, views: tuple[str, ...], draws: str) -> Callable:
-  """Builds plain_emd(momentum [b 3], images [b v n n], noise, **nuisance) -> W1 [b v] in px, a drawn image [b v n n].
-
-  The distance is the mean over draws, or that of the best one.
-  """
+def plain_emd(images: Float[Array, "b v n n"], drawn: Float[Array, "b v k n n"], draws: str = "mean") -> Float[Array, "b v"]:
+  """W1 in px between each image and what was drawn for it: the mean over draws, or that of the "best"."""
   report = emd_lib.make_emd(**emd_lib.REPORTING)
   reduce = jnp.min if draws == "best" else jnp.mean
 
-  def plain_emd(momentum, images, noise, **nuisance):
-    generated = generate_views(generate, noise, momentum, views, **nuisance)
-    one_view = lambda target, drawn: reduce(jax.vmap(
-        lambda x: report.emd_to_target(x, report.prepare_target(target)).value)(drawn))
-    return jax.lax.map(lambda pair: jax.vmap(one_view)(*pair), (images, generated)), generated[:, :, 0]
-  return plain_emd
+  def one_view(target, of_view):
+    prepared = report.prepare_target(target)
+    return reduce(jax.vmap(lambda x: report.emd_to_target(x, prepared).value)(of_view))
+  return jax.lax.map(lambda pair: jax.vmap(one_view)(*pair), (images, drawn))
 
 
 def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tuple[int, int, int], num_pixels: int,
@@ -145,7 +140,6 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
   screen = screening.make_screen(
       emd_lib.make_emd(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16), first_objective.compare, factor=factor,
       charge_weight_px=settings.charge_weight_px, num_screened=settings.num_screened, num_starts=settings.num_starts)
-  plain_emd = _make_plain_emd(generate, views, settings.draws)
   noise_of = lambda key, draws: (antithetic_noise(key, len(views), draws, latent_shape) if settings.noise == "paired"
                                  else jax.random.normal(key, (len(views), draws, *latent_shape)))
   # Fresh draws at every step: a few fixed ones pull every event their own way (median error 10 to 16 MeV/c, depending on
@@ -162,10 +156,7 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     targets = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), first_objective.prepare(images))
     flat = starts.reshape(b * h, -1)
     first = descents[0](flat, targets, per_step=(noise_of_steps(key, settings.first_steps, settings.first_draws),))
-    # the best start is the one with the lowest mean value over the last steps of the first stage
-    late = first.values[-3:].mean(0).reshape(b, h)
-    best = jnp.argmin(jnp.where(jnp.isnan(late), jnp.inf, late), axis=1)  # argmin takes NaN for the smallest
-    chosen = jnp.arange(b) * h + best
+    chosen = jnp.arange(b) * h + best_start(first.values, h)
     return (first.hypothesis.reshape(b, h, -1), flat[chosen], first.hypothesis[chosen], first.trajectory[:, chosen],
             first.values[:, chosen])
 
@@ -183,15 +174,15 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     both = jnp.concatenate([start, second.hypothesis])  # one call: one compilation
     momentum = coordinates.to_momentum(second.hypothesis)
     # draws that the descent has not seen: it may have fitted its own
-    distances, drawn = plain_emd(coordinates.to_momentum(both), jnp.concatenate([images, images]),
-                                 noise_of(key_report, settings.second_draws), **coordinates.nuisance(both))
-    emd_start, emd_end = jnp.split(distances, 2)
+    drawn = generate_views(generate, noise_of(key_report, settings.second_draws), coordinates.to_momentum(both), views,
+                           **coordinates.nuisance(both))
+    emd_start, emd_end = jnp.split(plain_emd(jnp.concatenate([images, images]), drawn, settings.draws), 2)
     converged = ((emd_end.max(axis=1) <= settings.max_emd_px) & (second.spread <= settings.max_spread_mev)
                  & jnp.all(jnp.isfinite(momentum), axis=1))
     return Inferred(
         momentum_mev=momentum, objective=second.values[-settings.num_averaged:].mean(0), emd_start=emd_start,
         emd_end=emd_end, converged=converged, trajectory=jnp.concatenate([path, second.trajectory, momentum[None]]),
-        values=jnp.concatenate([values, second.values]), images=drawn[b:], start_momentum_mev=start_momentum_mev,
+        values=jnp.concatenate([values, second.values]), images=drawn[b:, :, 0], start_momentum_mev=start_momentum_mev,
         end_momentum_mev=coordinates.to_momentum(ends.reshape(b * h, -1)).reshape(b, h, 3),
         vertex_mm=coordinates.nuisance(second.hypothesis).get("vertex_mm", jnp.zeros((b, 3))))
 

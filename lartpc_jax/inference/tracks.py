@@ -2,8 +2,8 @@
 
 Sets of tracks are found in a library of single ones that the generator draws once: sums of their images are compared with
 every event, which tells how many tracks there are (see `inference.counting`) and where to start. All momenta of a set are
-then refined together. Three tangents a track go forward through the sampler, for all tracks in
-one pass; the distance, cheap to differentiate at fixed potentials, goes backward to the pixels of the sum.
+then refined together. Three tangents a track go forward through the sampler, for all tracks in one pass; the distance, cheap
+to differentiate at fixed potentials, goes backward to the pixels of the sum.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
-from lartpc_jax.inference.descent import make_descent
+from lartpc_jax.inference.descent import best_start, make_descent
+from lartpc_jax.inference.infer import plain_emd
 from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective
 
 MAX_TRACKS = 4
@@ -43,6 +44,8 @@ class TracksSettings(NamedTuple):
   charge_tolerance: float = 0.05
   kinetic_margin_mev: float = 2.0
   report_draws: int = 4            # network draws of the values that are reported
+  max_emd_px: float = 3.0          # a fit that ends above this, in any view, has not converged
+  max_spread_mev: float = 25.0     # nor one of which the last iterates of a track scatter by more
 
 
 class Screened(NamedTuple):
@@ -57,6 +60,7 @@ class TracksFound(NamedTuple):
   objective: Float[Array, " b"]          # px, unweighted distance and charge term, summed over views, on fresh draws
   emd: Float[Array, "b v"]               # px, plain W1 on the same draws
   spread: Float[Array, " b"]             # rms scatter of the last iterates of the worst track, MeV/c
+  converged: Array                       # [b], see max_emd_px and max_spread_mev
   trajectory: Float[Array, "s b t 3"]    # second stage, MeV/c
   values: Float[Array, "s b"]            # px, its objective
   images: Float[Array, "b v n n"]        # one generated draw at the end, MeV
@@ -150,8 +154,8 @@ def make_tracks_fit(generate: Callable, generate_fast: Callable, *, num_tracks: 
   s, t = settings, num_tracks
   bounds = (kinetic_range_mev[0] - s.kinetic_margin_mev, kinetic_range_mev[1] + s.kinetic_margin_mev)
   distance = emd_lib.make_emd(**{**emd_lib.DESCENT, "num_pixels": min(PIXELS_A_TRACK * t, MAX_PIXELS)})
-  build = lambda power, draw=generate: make_objective(
-      draw, distance, views=views, num_pixels=num_pixels, vertex_power=power, vertex_radius_px=s.vertex_radius_px,
+  build = lambda power: make_objective(
+      generate, distance, views=views, num_pixels=num_pixels, vertex_power=power, vertex_radius_px=s.vertex_radius_px,
       charge_weight_px=s.charge_weight_px, charge_tolerance=s.charge_tolerance)
   whole, objectives = build(0.0), (build(s.first_vertex_power), build(s.vertex_power))
   draw = lambda hypothesis, noise: generate_views(generate, noise, chart.to_momentum(hypothesis, bounds), views)
@@ -187,8 +191,7 @@ def make_tracks_fit(generate: Callable, generate_fast: Callable, *, num_tracks: 
     b, h = starts.shape[:2]
     repeated = jax.tree.map(lambda x: jnp.repeat(x, h, axis=0), objectives[0].prepare(images))
     out = first(starts.reshape(-1, 4), repeated, per_step=(noise_of_steps(key, s.first_steps, s.first_draws),))
-    late = out.values[-3:].mean(0).reshape(b, h, t)[..., 0]
-    best = jnp.argmin(jnp.where(jnp.isnan(late), jnp.inf, late), axis=1)  # argmin takes NaN for the smallest
+    best = best_start(out.values[:, ::t], h)
     return out.hypothesis.reshape(b, h, t, 4)[jnp.arange(b), best].reshape(b * t, 4)
 
   def refine(images: Float[Array, "b v n n"], start_mev: Float[Array, "b h t 3"], key) -> TracksFound:
@@ -198,20 +201,15 @@ def make_tracks_fit(generate: Callable, generate_fast: Callable, *, num_tracks: 
     out = second(choose(images, starts, key_first), objectives[1].prepare(images),
                  per_step=(noise_of_steps(key_second, s.second_steps, s.second_draws),))
     drawn = sum_tracks(draw(out.hypothesis, noise_of(key_report, s.report_draws)), t)
-    momentum = chart.to_momentum(out.hypothesis, bounds)
+    momentum, distances = chart.to_momentum(out.hypothesis, bounds).reshape(b, t, 3), plain_emd(images, drawn)
+    spread = out.spread.reshape(b, t).max(1)
+    converged = ((distances.max(axis=1) <= s.max_emd_px) & (spread <= s.max_spread_mev)
+                 & jnp.all(jnp.isfinite(momentum), axis=(1, 2)))
     return TracksFound(
-        momentum_mev=momentum.reshape(b, t, 3), objective=whole.compare(drawn, whole.prepare(images)),
-        emd=_plain(distance, drawn, images), spread=out.spread.reshape(b, t).max(1),
+        momentum_mev=momentum, objective=whole.compare(drawn, whole.prepare(images)), emd=distances, spread=spread,
+        converged=converged,
         trajectory=out.trajectory.reshape(-1, b, t, 3), values=out.values[:, ::t], images=drawn[:, :, 0])
 
   return TracksFit(lambda key: screening.draw_candidates(
       key, generate_fast, num=s.num_candidates, views=views, kinetic_range_mev=bounds, latent_shape=latent_shape,
       factor=POOL), screen, refine)
-
-
-def _plain(distance, drawn: Float[Array, "b v k n n"], images: Float[Array, "b v n n"]) -> Float[Array, "b v"]:
-  """W1 in px, mean over the k draws."""
-  def one(images_drawn, target):
-    prepared = distance.prepare_target(target)
-    return jax.vmap(lambda x: distance.emd_to_target(x, prepared).value)(images_drawn).mean()
-  return jax.vmap(jax.vmap(one))(drawn, images)

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import config as config_lib, config_estimator
-from lartpc_jax.data.images import check_views, open_images
+from lartpc_jax.data.images import check_views
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference.errors import error_summary, hidden_direction
-from lartpc_jax.inference.infer import check_target_images
 from lartpc_jax.metrics import coverage
 from lartpc_jax.plotting.coverage import calibration_figure
 from lartpc_jax.runs.pictures import save_figure
+from lartpc_jax.runs.targets import open_targets
 
 CREDIBILITIES = (0.68, 0.95)
 CHUNK = 128
@@ -45,10 +45,10 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
   estimator, info = config_estimator.build_estimator(len(views), weights)
   spec, _ = config_lib.build_image_spec(weights)
-  data = open_images(path, views=views, spec=spec, first=first_event, num=num_events)
+  data = open_targets(path, views=views, spec=spec, first=first_event, num=num_events)
   if data.momentum_mev is None:
     raise ValueError(f"{path}: the true momenta are not known; calibration needs them.")
-  images = check_target_images(data.images, num_views=len(views), num_pixels=spec.num_pixels, first_event=first_event)
+  images = data.images
 
   @jax.jit
   def one_chunk(key, images, truth):

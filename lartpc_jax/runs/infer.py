@@ -2,9 +2,7 @@
 
 `prepare` finds mistakes and writes nothing; `execute` computes what is missing in the run's directory and reports.
 """
-import hashlib
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,18 +12,17 @@ import numpy as np
 
 import lartpc_jax
 from lartpc_jax import config as config_lib, config_estimator, parallel
-from lartpc_jax.data import pipeline
-from lartpc_jax.data.images import ImageSet, check_views, open_images
+from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.data.rasterize import VIEWS
 from lartpc_jax.generator import Diffusion
 from lartpc_jax.inference import chunks
 from lartpc_jax.inference.classical import classical_momentum
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.inference.estimator import Estimator
-from lartpc_jax.inference.infer import check_target_images
 from lartpc_jax.inference.objective import antithetic_noise
 from lartpc_jax.inference.surface import make_surface
 from lartpc_jax.runs import pictures, results
+from lartpc_jax.runs.targets import describe_input, open_targets
 
 STARTS = ("random", "classical", "amortised")
 SURFACE_DRAWS = 2
@@ -69,9 +66,7 @@ def prepare(request: Request, config: Mapping) -> Job:
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   diffusion, info = config_lib.build_diffusion(request.weights)
   spec, autoencoder = config_lib.build_image_spec(request.weights)
-  data = open_images(request.input, views=views, spec=spec, first=request.first_event, num=request.num_events)
-  data = data._replace(images=check_target_images(data.images, num_views=len(views), num_pixels=spec.num_pixels,
-                                                  first_event=request.first_event))
+  data = open_targets(request.input, views=views, spec=spec, first=request.first_event, num=request.num_events)
   events = request.first_event + np.arange(len(data.images))
   baselines = {"classical": classical_momentum(data.images, views, pitch_mm=spec.pitch_mm).astype(np.float32)}
   along_axes = all(view in VIEWS for view in views)  # what the estimators were trained on
@@ -89,15 +84,6 @@ def prepare(request: Request, config: Mapping) -> Job:
   compute, surface, stride = _build(request, config, diffusion, views, data.images, baselines,
                                     None if estimator is None else estimator[0])
   return Job(request, views, data, events, baselines, diffusion.kinetic_range_mev, identity, compute, surface, stride)
-
-
-def describe_input(path: str) -> str:
-  """Name and hash of an input file."""
-  if path == pipeline.SAMPLE:
-    content = (resources.files("lartpc_jax") / "assets" / "sample_protons.npz").read_bytes()
-    return f"{path}, sha256 {hashlib.sha256(content).hexdigest()[:16]}"
-  with open(path, "rb") as file:
-    return f"{Path(path).name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
 def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str, ...], *, chunk: int = 256) -> np.ndarray:

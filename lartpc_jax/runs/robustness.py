@@ -80,8 +80,8 @@ def run(request: infer.Request, out: Path, config, vertex_config, *, vertex_star
     directory = out / ("fitted_vertex" if label else "known_vertex" if fit else "baselines")
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "images.npz"
-    if not file.exists():
-      save_images(file, sets.images[index].reshape(-1, *sets.images.shape[2:]), sets.momentum_mev[index].reshape(-1, 3))
+    # always anew, or those of other flags would be taken for these; the same flags write the same bytes, so a run goes on
+    save_images(file, sets.images[index].reshape(-1, *sets.images.shape[2:]), sets.momentum_mev[index].reshape(-1, 3))
     job = infer.prepare(request._replace(input=str(file), first_event=0, num_events=None, start=begin), block)
     estimates, fields = dict(job.baselines), {}
     if fit:

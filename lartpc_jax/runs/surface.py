@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import config as config_lib
-from lartpc_jax.data.images import check_views, open_images
+from lartpc_jax.data.images import check_views
 from lartpc_jax.data.rasterize import to_view
 from lartpc_jax.files import atomic_write
 from lartpc_jax.generator import prior_noise
 from lartpc_jax.inference.errors import outside_range
-from lartpc_jax.inference.infer import check_target_images
 from lartpc_jax.inference.objective import antithetic_noise
 from lartpc_jax.inference.surface import component_grid, make_first_order, make_surface, trusted_step
 from lartpc_jax.plotting.surface import surface_figure
 from lartpc_jax.runs.generate import parse_momenta
 from lartpc_jax.runs.pictures import save_figure
+from lartpc_jax.runs.targets import open_targets
 
 AXES = "xyz"
 STEPS_MEV = np.array([2.0, 5.0, 10.0, 20.0, 40.0, 80.0], np.float32)
@@ -144,6 +144,5 @@ def _target(request: Request, views, config, diffusion, key):
     seen = jnp.stack([to_view(jnp.asarray(truth), view) for view in views])
     return jax.jit(generate)(prior_noise(diffusion, key, len(views)), seen), truth
   spec, _ = config_lib.build_image_spec(request.weights)
-  data = open_images(request.input, views=views, spec=spec, first=request.event, num=1)
-  images = check_target_images(data.images, num_views=len(views), num_pixels=spec.num_pixels, first_event=request.event)
-  return jnp.asarray(images[0]), None if data.momentum_mev is None else data.momentum_mev[0]
+  data = open_targets(request.input, views=views, spec=spec, first=request.event, num=1)
+  return jnp.asarray(data.images[0]), None if data.momentum_mev is None else data.momentum_mev[0]

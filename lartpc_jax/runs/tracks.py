@@ -13,15 +13,14 @@ import numpy as np
 import lartpc_jax
 from lartpc_jax import config as config_lib, parallel
 from lartpc_jax.data import multi_track, pipeline
-from lartpc_jax.data.images import ImageSet, check_views, open_images
+from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference import chunks, counting
-from lartpc_jax.inference.infer import check_target_images
 from lartpc_jax.inference.tracks import MAX_TRACKS
 from lartpc_jax.metrics import counted_tracks
 from lartpc_jax.plotting.tracks import angle_figure, hypotheses_figure
-from lartpc_jax.runs.infer import describe_input
 from lartpc_jax.runs.pictures import save_figure
+from lartpc_jax.runs.targets import describe_input, open_targets
 
 NULL_FILE = "tracks.npz"  # in the directory of a run
 
@@ -64,9 +63,7 @@ def prepare(request: Request, config: Mapping) -> Job:
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   diffusion, info = config_lib.build_diffusion(request.weights)
   spec, autoencoder = config_lib.build_image_spec(request.weights)
-  data = open_images(request.input, views=views, spec=spec, first=request.first_event, num=request.num_events)
-  data = data._replace(images=check_target_images(data.images, num_views=len(views), num_pixels=spec.num_pixels,
-                                                  first_event=request.first_event))
+  data = open_targets(request.input, views=views, spec=spec, first=request.first_event, num=request.num_events)
   events = request.first_event + np.arange(len(data.images))
   truth = None if request.input == pipeline.SAMPLE else multi_track.read_momenta(request.input, data.num_in_file)
   if truth is not None:
@@ -129,8 +126,13 @@ def execute(job: Job, out: Path, *, progress: Callable, nulls: Sequence[str] = (
   Returns:
     None, or the signal that stopped it before its end: the same call goes on.
   Raises:
-    ValueError: naming a null that does not fit.
+    ValueError: before anything is computed, naming a null that does not fit, one too many, or a level outside (0, 1).
   """
+  if len(nulls) >= job.request.max_tracks and nulls:
+    raise ValueError(f"--null: {len(nulls)} runs need hypotheses of {len(nulls) + 1} tracks; --max_tracks is "
+                     f"{job.request.max_tracks}.")
+  if not 0.0 < level < 1.0:
+    raise ValueError(f"--level must lie between 0 and 1; got {level}.")
   null_gains = [read_null(path, job, number) for number, path in enumerate(nulls, start=1)]
   num = len(job.events)
   there = chunks.finished_events(out / "chunks")
@@ -142,13 +144,14 @@ def execute(job: Job, out: Path, *, progress: Callable, nulls: Sequence[str] = (
     return stopped
   numbers = range(1, job.request.max_tracks + 1)
   names = [f"screened_{n}" for n in numbers] + [
-      f"{name}_{n}" for n in job.identity["refine"] for name in ("momentum_mev", "objective", "emd", "spread", "images")]
+      f"{name}_{n}" for n in job.identity["refine"] for name in ("momentum_mev", "objective", "emd", "converged", "images")]
   fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"])
   objective = np.stack([fields[f"screened_{n}"] for n in numbers], axis=1)
   counted = counting.count_tracks(objective, null_gains, level=level) if null_gains else None
-  _write(job, out, fields, objective, counted)
-  say(_report(job, fields, objective, counted, level))
-  paths = _draw(job, out, fields, objective, counted, num_pictures)
+  performance = _performance(job, fields, counted)
+  _write(job, out, fields, objective, counted, performance)
+  say(_report(fields, counted, performance, numbers=numbers, level=level))
+  paths = _draw(job, out, fields, counted, performance, num_pictures)
   say("Wrote " + ", ".join(str(path) for path in [out / "results.csv", out / "results.json", *paths]))
   return None
 
@@ -185,7 +188,8 @@ def _true_number(job: Job) -> np.ndarray:
   return np.isfinite(job.truth_mev[..., 0]).sum(1)
 
 
-def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: counting.Counted | None) -> None:
+def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: counting.Counted | None, performance: dict
+           ) -> None:
   true_number = _true_number(job)
   with atomic_write(out / NULL_FILE, "wb") as file:
     np.savez_compressed(file, objective=objective, true_number=true_number, identity=json.dumps(job.identity))
@@ -200,6 +204,7 @@ def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: co
       continue
     columns[f"objective_{n}"] = fields[f"objective_{n}"]
     columns[f"emd_{n}"] = fields[f"emd_{n}"].mean(1)
+    columns[f"converged_{n}"] = fields[f"converged_{n}"].astype(int)
     columns |= {f"p{axis}_{n}_{t + 1}_mev": fields[f"momentum_mev_{n}"][:, t, i]
                 for t in range(n) for i, axis in enumerate("xyz")}
   with atomic_write(out / "results.csv") as file:
@@ -207,7 +212,7 @@ def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: co
     for row in zip(*(c.tolist() for c in columns.values()), strict=True):
       file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
   summary = {"run": job.identity, "seconds_per_event": float(np.median(fields["seconds"])),
-             **_performance(job, fields, counted)}
+             **performance}
   with atomic_write(out / "results.json") as file:
     json.dump(summary, file, indent=1)
 
@@ -232,20 +237,25 @@ def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> di
   return found
 
 
-def _report(job: Job, fields: dict, objective: np.ndarray, counted, level: float) -> str:
+def _report(fields: dict, counted: counting.Counted | None, performance: dict, *, numbers: Sequence[int], level: float
+            ) -> str:
   median = lambda name: f"{np.median(fields[name]):.2f}" if name in fields else "-"
   lines = ["| tracks | objective of the library's best, median px | refined | EMD a view |", "| --- | --- | --- | --- |"]
   lines += [f"| {n} | {median(f'screened_{n}')} | {median(f'objective_{n}')} | {median(f'emd_{n}')} |"
-            for n in range(1, objective.shape[1] + 1)]
+            for n in numbers]
   if counted is not None:
     lines += ["", f"Counted at {100 * level:g} % false splits a step: "
               + ", ".join(f"{c} with {n}" for n, c in zip(*np.unique(counted.number, return_counts=True), strict=True))]
-  lines += counted_tracks.tables(_performance(job, fields, counted))
+  lines += counted_tracks.tables(performance)
+  unconverged = {n: int((~fields[f"converged_{n}"].astype(bool)).sum()) for n in numbers if f"converged_{n}" in fields}
+  lines += [f"WARNING: fits of {n} tracks to {bad} events did not converge (column converged_{n})."
+            for n, bad in unconverged.items() if bad]
   lines.append(f"{np.median(fields['seconds']):.2f} s an event")
   return "\n".join(lines)
 
 
-def _draw(job: Job, out: Path, fields: dict, objective: np.ndarray, counted, num_pictures: int) -> list[Path]:
+def _draw(job: Job, out: Path, fields: dict, counted: counting.Counted | None, performance: dict, num_pictures: int
+          ) -> list[Path]:
   paths = []
   for i in range(min(num_pictures, len(job.events))):
     images = {f"{n} track{'s' * (n > 1)}, objective {fields[f'objective_{n}'][i]:.2f} px": fields[f"images_{n}"][i]
@@ -255,7 +265,6 @@ def _draw(job: Job, out: Path, fields: dict, objective: np.ndarray, counted, num
       title += f": {counted.number[i]} tracks, p of more than one {counted.p_value[i, 0]:.3f}"
     path = out / "events" / f"event_{job.events[i]:05d}.png"
     paths.append(save_figure(hypotheses_figure(job.data.images[i], images, views=job.views, title=title), path))
-  performance = _performance(job, fields, counted)
   if "by_angle" in performance:
     paths.append(save_figure(angle_figure(performance["by_angle"]), out / "by_angle.png"))
   return paths
