@@ -47,7 +47,7 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
                    draws: str = "mean", vertex_sigma_mm: float = 0.0, vertex_weight_px: float = 0.0) -> Objective:
   """Builds p -> sum over views of the mean over noise draws of EMD(target, generate(noise, p seen in the view)).
 
-  Views are compared one by one, never summed into one picture. Each distance is normalised (unit charge), after
+  Views are compared one by one unless `pictures` is "sum". Each distance is normalised (unit charge), after
   multiplication by `vertex_weights`; with charge_weight_px a smooth |Q - Q_target| / Q_target of the unweighted charge is
   added to each, because the total charge alone fixes |p| better than any shape does.
 
