@@ -8,6 +8,7 @@ known false alarms, with one way out each:
 - `vmap` of `grad` of a `scan` over per-example keys looks like key reuse. Wrap the call in
   `with jax.debug_key_reuse(False):`.
 """
+import gc
 import os
 import shutil
 import tempfile
@@ -26,6 +27,8 @@ _CACHE = None
 if "PYTEST_XDIST_WORKER" not in os.environ and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   _CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lartpc_jax_tests_")
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+
+gc.set_threshold(100_000, 50, 100)  # traces make objects that stay; looking at them often costs a twentieth of the time
 
 import jax
 import pytest

@@ -104,7 +104,8 @@ FORMS = {
 }
 
 
-SLOW_FORMS = ("unbalanced", "unbalanced plain", "unbalanced all pixels", "charge", "one level")
+SLOW_FORMS = ("unbalanced", "unbalanced plain", "unbalanced all pixels", "all pixels", "charge", "smooth charge",
+              "one level")
 
 
 @pytest.mark.parametrize(

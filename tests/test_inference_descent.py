@@ -19,6 +19,7 @@ def kinetic(momentum_mev):
   return np.sqrt(np.sum(np.asarray(momentum_mev, float) ** 2, -1) + 938.27209**2) - 938.27209
 
 
+@pytest.mark.slow  # test_inference_infer does it with both stages
 def test_recovers_the_truth_from_40_degrees_away():
   """Targets scatter by 0.04 rad in each view, which bends the far end only: the direction at the vertex is wanted.
 

@@ -34,7 +34,12 @@ def direct(name, a, b):
   return np.sum(plan * cost_ab) + 5.0 * (kl(plan.sum(1), mass) + kl(plan.sum(0), pb))
 
 
-@pytest.mark.parametrize("name", list(DISTANCES))
+# Those that iterate take long to compile.
+SOME_SLOW = [pytest.param(name, marks=pytest.mark.slow) if name in ("sinkhorn", "unbalanced") else name
+             for name in DISTANCES]
+
+
+@pytest.mark.parametrize("name", SOME_SLOW)
 def test_value_against_a_direct_computation(name):
   """On pairs of curved tracks of different charge, 0.4 to 10 px apart; the preset of the descent."""
   a, b = (np.asarray(x) for x in track_pairs(4, seed=1))
@@ -45,7 +50,7 @@ def test_value_against_a_direct_computation(name):
   assert np.median(error) < 0.03 and error.max() < 0.12, (values, wanted)
 
 
-@pytest.mark.parametrize("name", list(DISTANCES))
+@pytest.mark.parametrize("name", SOME_SLOW)
 def test_zero_for_equal_images_and_finite_slope(name):
   a, _ = track_pairs(2)
   value, slope = jax.jit(jax.value_and_grad(lambda x, y: DISTANCES[name]().emd(x, y).value))(a[0], a[0])

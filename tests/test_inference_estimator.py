@@ -87,7 +87,7 @@ def _mixture(key, views):
   return observed, raw, lib.mixture_of(raw, observed)
 
 
-@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize("even", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_density_is_that_of_the_samples(even):
   """Mean of exp(log_density) over a uniform box gives 1, and samples have the moments that the density says."""
   views = ("xy",) if even else ("xy", "xz")

@@ -142,6 +142,7 @@ def unet_generate(*, remat=False):
   return make_generate(diffusion, samplers.dpm_solver_pp_2m(sde, times, remat=remat))
 
 
+@pytest.mark.slow  # test_through_a_sampler_with_a_known_score does it without a network
 def test_through_a_network_and_a_sampler(x64):
   """In units of 400 MeV/c, so that all numbers are of order one."""
   rng = np.random.default_rng(4)

@@ -50,6 +50,7 @@ def test_repeated_sets():
                                 [False, False, True, False, True])
 
 
+@pytest.mark.slow
 def test_gradient_of_a_sum_is_that_of_reverse_mode():
   """Forward through the generator and backward through the distance, against jax.grad of the whole."""
   views, bounds = ("xy",), toy.KINETIC_RANGE_MEV

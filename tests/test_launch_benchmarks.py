@@ -15,6 +15,7 @@ def launch(repo, *arguments):
                         check=False)
 
 
+@pytest.mark.slow
 def test_simulation(repo, tmp_path):
   arguments = ("launch.benchmark_simulation", "--num_events=20", "--geant4_events=0", f"--out={tmp_path}")
   done = launch(repo, *arguments)

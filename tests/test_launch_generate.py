@@ -52,6 +52,7 @@ def test_one_picture_where_every_momentum_has_one_event(tmp_path):
   assert [p.name for p in paths] == ["images.npz", "images.png"] and all(p.exists() for p in paths)
 
 
+@pytest.mark.slow
 def test_images_go_to_infer(weights, tmp_path):
   said, done = [], []
   momenta = np.array([[256.0, -245.0, 40.0], [0.0, 0.0, 100.0]], np.float32)
@@ -83,10 +84,15 @@ def test_unwritable_directory(tmp_path):
     generate.write(tmp_path / "file" / "x", np.ones((1, 1, 64, 64)), np.ones((1, 3)), views=("xy",), num=1)
 
 
+def slow(*values):
+  """Each case is a process; the first ones tell that mistakes are told at all."""
+  return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("arguments,message", [
-    (["--out=x"], "Give --momentum or --kinetic_mev"), (["--momentum=1,2,3"], "Give --out"),
-    (["--out=x", "--momentum=1,2,3", "--kinetic_mev=50,100"], "one of the two"),
-    (["--out=x", "--kinetic_mev=50"], "Bad kinetic energies '50'"),
+    slow(["--out=x"], "Give --momentum or --kinetic_mev"), slow(["--momentum=1,2,3"], "Give --out"),
+    slow(["--out=x", "--momentum=1,2,3", "--kinetic_mev=50,100"], "one of the two"),
+    slow(["--out=x", "--kinetic_mev=50"], "Bad kinetic energies '50'"),
     (["--out=x", "--momentum=1,2"], "error: Bad momentum '1,2'"),
     (["--out=x", "--momentum=1,2,3", "--views=ab", "--weights=WEIGHTS"], "Unknown view 'ab'")])
 def test_mistakes_are_one_message(repo, weights, arguments, message):
