@@ -157,6 +157,8 @@ class Estimator(NamedTuple):
   estimate: Callable     # (images [b v n n], views) -> momentum [b 3], the mean of the heaviest component
   log_density: Callable  # (momentum [b 3], Posterior) -> [b], nats, in the coordinates of this module; differentiable
   sample: Callable       # (key, images [b v n n], views, num) -> momenta [num b 3]
+  draw: Callable         # (key, Posterior, num) -> momenta [num b 3]
+  to_momentum: Callable  # (Posterior, coordinates [b 3]) -> momentum [b 3]; differentiable
 
 
 def make_estimator(apply: Callable, params, *, num_views: int, kinetic_range_mev: tuple[float, float],
@@ -183,9 +185,9 @@ def make_estimator(apply: Callable, params, *, num_views: int, kinetic_range_mev
     mean = jnp.take_along_axis(mixture.mean, best[:, None, None], axis=1)[:, 0]
     return to_momentum(observed, mean, kinetic_range_mev)
 
-  def sample(key, images, views, num):
-    observed, mixture = posterior(images, views)
-    def draw(key):
+  def draw(key, known: Posterior, num):
+    observed, mixture = known
+    def one(key):
       key_component, key_normal, key_side = jax.random.split(key, 3)
       chosen = jax.random.categorical(key_component, mixture.log_weight)[:, None, None]
       mean = jnp.take_along_axis(mixture.mean, chosen, axis=1)[:, 0]
@@ -194,6 +196,12 @@ def make_estimator(apply: Callable, params, *, num_views: int, kinetic_range_mev
       if num_views == 1:
         x = jnp.where(jax.random.bernoulli(key_side, shape=(len(x), 1)), mirror(x), x)
       return to_momentum(observed, x, kinetic_range_mev)
-    return jax.lax.map(draw, jax.random.split(key, num))
+    return jax.lax.map(one, jax.random.split(key, num))
 
-  return Estimator(num_views, posterior, estimate, log_density_of, sample)
+  def sample(key, images, views, num):
+    return draw(key, posterior(images, views), num)
+
+  def in_momenta(known: Posterior, coordinates):
+    return to_momentum(known.observed, coordinates, kinetic_range_mev)
+
+  return Estimator(num_views, posterior, estimate, log_density_of, sample, draw, in_momenta)

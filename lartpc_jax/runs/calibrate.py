@@ -11,7 +11,9 @@ import numpy as np
 from lartpc_jax import config as config_lib, config_estimator
 from lartpc_jax.data.images import check_views
 from lartpc_jax.files import atomic_write
+from lartpc_jax.inference import posterior as posterior_lib
 from lartpc_jax.inference.errors import error_summary, hidden_direction
+from lartpc_jax.inference.estimator import to_coordinates
 from lartpc_jax.metrics import coverage
 from lartpc_jax.plotting.coverage import calibration_figure
 from lartpc_jax.runs.pictures import save_figure
@@ -33,14 +35,16 @@ class Calibrated(NamedTuple):
 
 
 def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, num_events: int | None = None,
-              first_event: int = 0, num_samples: int = 500, seed: int = 0, progress: Callable = lambda share: None
-              ) -> Calibrated:
-  """Coverage, ranks and pulls of the amortised posterior on a file of events.
+              first_event: int = 0, num_samples: int = 500, seed: int = 0, method: str = "amortised",
+              progress: Callable = lambda share: None) -> Calibrated:
+  """Coverage, ranks and pulls of the amortised posterior on a file of events, drawn from by one of `posterior.METHODS`.
 
   Raises:
     OSError, ValueError: naming the file or value that is wrong; the events need a known momentum.
   """
   views = check_views(views)
+  if method not in posterior_lib.METHODS:
+    raise ValueError(f"Unknown method {method!r}; choose from {posterior_lib.METHODS}.")
   if num_samples < 20:
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
   estimator, info = config_estimator.build_estimator(len(views), weights)
@@ -50,11 +54,19 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
     raise ValueError(f"{path}: the true momenta are not known; calibration needs them.")
   images = data.images
 
+  target = posterior_lib.make_log_density(estimator)
+
   @jax.jit
   def one_chunk(key, images, truth):
-    known = estimator.posterior(images, views)
-    samples = estimator.sample(key, images, views, num_samples)
-    return (estimator.estimate(images, views), samples, estimator.log_density(truth, known),
+    known, estimate = estimator.posterior(images, views), estimator.estimate(images, views)
+    if method == "nuts":
+      drawn = posterior_lib.nuts(key, estimator, target, known, num_samples=num_samples)
+      return estimate, drawn.momentum_mev, target(to_coordinates(known.observed, truth), known), drawn.log_density
+    if method == "laplace":
+      known = posterior_lib.laplace(target, known)
+      estimate = estimator.to_momentum(known, known.mixture.mean[:, 0])
+    samples = estimator.draw(key, known, num_samples)
+    return (estimate, samples, estimator.log_density(truth, known),
             jax.lax.map(lambda p: estimator.log_density(p, known), samples))
 
   parts = []
