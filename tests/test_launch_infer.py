@@ -74,6 +74,10 @@ def test_table_and_pictures(unbroken, job):
   saved = json.loads((out / "results.json").read_text())
   assert [r["event"] for r in saved["events"]] == list(range(2, 2 + NUM)) and saved["run"]["views"] == "xy,xz"
   assert {"median_dp_mev", "q68_dp_mev", "q95_dp_mev", "share_above_50_mev_clean"} <= set(saved["summary"]["inferred"])
+  hypotheses = list(csv.DictReader((out / "hypotheses.csv").open()))
+  starts = tiny()["inference"]["num_starts"]
+  assert len(hypotheses) == NUM * starts and sum(int(row["chosen"]) for row in hypotheses) == NUM
+  assert [int(row["event"]) for row in hypotheses[::starts]] == list(range(2, 2 + NUM))
   assert (out / "summary.png").stat().st_size > 10_000
   assert [p.name for p in (out / "events").iterdir()] == ["event_00002.png"]
   assert bar.seen == [(0, NUM), 4, 7]
@@ -206,6 +210,16 @@ def test_warnings_and_missing_truth(tmp_path):
   saved = json.loads((tmp_path / "results.json").read_text())
   assert saved["events"][3]["px_mev"] is None and "true_px_mev" not in saved["events"][0]
   assert saved["summary"]["seconds_per_event"] == 2.0
+
+
+def test_hypotheses_say_which_start_was_chosen(tmp_path):
+  start = np.array([[[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]], [[np.nan, 0.0, 0.0], [0.0, 0.0, 3.0]]])
+  fields = dict(momentum_mev=np.array([[0.0, 2.0, 1.0], [0.0, 0.0, 3.0]]), start_momentum_mev=start,
+                end_momentum_mev=start, trajectory=start[:, 1:])
+  rows = list(csv.DictReader(results.write_hypotheses(tmp_path, fields, np.array([4, 7])).open()))
+  assert [(row["event"], row["hypothesis"], row["chosen"]) for row in rows] == [
+      ("4", "0", "0"), ("4", "1", "1"), ("7", "0", "0"), ("7", "1", "1")]
+  assert rows[1]["distance_to_result_mev"] == "1.0000" and rows[2]["start_px_mev"] == "nan"
 
 
 def test_truth_outside_the_range_is_said(job):

@@ -153,15 +153,17 @@ def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda:
     say(f"Stopped after {done} of {num} events, which are saved. The same command goes on.")
     return stopped
   fields = chunks.load_fields(directory, job.events, [
-      "momentum_mev", "emd_start", "emd_end", "converged", "seconds", "cold"])
+      "momentum_mev", "emd_start", "emd_end", "converged", "seconds", "cold", "start_momentum_mev", "end_momentum_mev",
+      "trajectory"])
   table = results.make_results(fields, events=job.events, views=job.views, true_mev=job.data.momentum_mev,
                                baselines=job.baselines, clean=job.data.clean,
                                kinetic_range_mev=job.kinetic_range_mev)
   results.write(out, table, {"run": job.identity, "first_event": job.request.first_event, "num_events": num,
                              "input_path": job.request.input, "kinetic_range_mev": list(job.kinetic_range_mev)})
+  hypotheses = results.write_hypotheses(out, fields, job.events)
   say(results.report(table))
   drawn = pictures.draw(job, out, directory, fields["momentum_mev"], num_pictures=num_pictures)
-  say(f"Wrote {out / 'results.csv'}, {out / 'results.json'} and pictures:\n  "
+  say(f"Wrote {out / 'results.csv'}, {out / 'results.json'}, {hypotheses} and pictures:\n  "
       + "\n  ".join(str(path) for path in drawn))
   return None
 

@@ -85,6 +85,31 @@ def write(out: str | os.PathLike, table: Results, metadata: dict) -> None:
     file.write("\n")
 
 
+def write_hypotheses(out: str | os.PathLike, fields: dict, events: np.ndarray) -> Path:
+  """Writes hypotheses.csv: one row an event and start, with where the first stage took it and which one was chosen.
+
+  Args:
+    out: directory.
+    fields: momentum_mev [n 3], start_momentum_mev and end_momentum_mev [n h 3], trajectory [n s 3] of the chosen one.
+    events: numbers [n].
+  Returns:
+    The file. distance_to_result_mev is that of the end of the first stage to the momentum inferred: its scatter over the
+    starts of an event tells whether the objective has other minima.
+  """
+  start, end = fields["start_momentum_mev"], fields["end_momentum_mev"]
+  from_chosen = np.linalg.norm(start - fields["trajectory"][:, :1], axis=-1)
+  chosen = np.argmin(np.where(np.isnan(from_chosen), np.inf, from_chosen), axis=1)
+  distance = np.linalg.norm(end - fields["momentum_mev"][:, None], axis=-1)
+  names = [f"{when}_p{axis}_mev" for when in ("start", "end") for axis in AXES]
+  path = Path(out) / "hypotheses.csv"
+  with atomic_write(path) as file:
+    file.write(",".join(["event", "hypothesis", "chosen", *names, "distance_to_result_mev"]) + "\n")
+    for i, j in np.ndindex(*start.shape[:2]):
+      numbers = [*start[i, j], *end[i, j], distance[i, j]]
+      file.write(",".join([str(events[i]), str(j), str(int(chosen[i] == j)), *(f"{x:.4f}" for x in numbers)]) + "\n")
+  return path
+
+
 def _finite(value):
   if isinstance(value, dict):
     return {key: _finite(x) for key, x in value.items()}
