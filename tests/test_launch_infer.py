@@ -58,11 +58,11 @@ class Bar:
 @pytest.fixture(scope="module")
 def unbroken(job, tmp_path_factory):
   out, bar, lines = tmp_path_factory.mktemp("unbroken"), Bar(), []
-  infer.execute(job, cli.setup_workdir(out, job.identity), progress=bar, num_pictures=1, say=lines.append)
+  infer.execute(job, cli.setup_workdir(out, job.identity), progress=bar, num_pictures=0, say=lines.append)
   return out, bar, "\n".join(lines)
 
 
-def test_table_and_pictures(unbroken, job):
+def test_tables(unbroken, job):
   out, bar, said = unbroken
   rows = list(csv.DictReader((out / "results.csv").open()))
   views = [f"emd_{end}_{view}" for end in ("start", "end") for view in ("xy", "xz")]
@@ -79,10 +79,19 @@ def test_table_and_pictures(unbroken, job):
   assert len(hypotheses) == NUM * starts and sum(int(row["chosen"]) for row in hypotheses) == NUM
   assert [int(row["event"]) for row in hypotheses[::starts]] == list(range(2, 2 + NUM))
   assert (out / "summary.png").stat().st_size > 10_000
-  assert [p.name for p in (out / "events").iterdir()] == ["event_00002.png"]
   assert bar.seen == [(0, NUM), 4, 7]
-  for wanted in ("median |dp|", "inferred", "classical", "did not converge", "seconds an event", "event_00002.png"):
+  for wanted in ("median |dp|", "inferred", "classical", "did not converge", "seconds an event", "summary.png"):
     assert wanted in said
+
+
+@pytest.mark.slow
+def test_pictures_of_events(unbroken, job, tmp_path):
+  out, lines = tmp_path / "again", []
+  shutil.copytree(unbroken[0], out)
+  infer.execute(job, out, progress=Bar(), num_pictures=1, say=lines.append)
+  assert [p.name for p in (out / "events").iterdir()] == ["event_00002.png"] and "event_00002.png" in "\n".join(lines)
+  worst = json.loads((out / "results.json").read_text())["failed"][0]  # random weights: there are failures
+  assert [p.name for p in (out / "failures").iterdir()] == [f"event_{worst:05d}.png"]
 
 
 def test_interrupted_run_ends_as_an_unbroken_one(job, unbroken, tmp_path):
@@ -198,6 +207,13 @@ def test_one_view_compares_up_to_the_sign(tmp_path):
   assert any("|pz|" in line for line in results.warnings(table))
   assert errors.hidden_name(("xz",)) == "y" and errors.hidden_name(("xy", "xz")) is None
   np.testing.assert_allclose(errors.line_of_sight_angle(true_mev, ("xy",)), [54.7356, 74.0546], rtol=1e-4)
+
+
+def test_failures_come_worst_first():
+  true_mev = np.array([[300.0, 0.0, 100.0]] * 4)
+  momentum = true_mev + np.array([[0.0, 60.0, 0.0], [0.0, 1.0, 0.0], [0.0, 80.0, 0.0], [np.nan, 0.0, 0.0]])
+  table = one_view_results(true_mev, momentum, converged=np.array([True, False, True, False]))
+  assert table.failed == [3, 2, 0, 1]
 
 
 def test_warnings_and_missing_truth(tmp_path):

@@ -162,7 +162,8 @@ def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda:
                              "input_path": job.request.input, "kinetic_range_mev": list(job.kinetic_range_mev)})
   hypotheses = results.write_hypotheses(out, fields, job.events)
   say(results.report(table))
-  drawn = pictures.draw(job, out, directory, fields["momentum_mev"], num_pictures=num_pictures)
+  drawn = pictures.draw(job, out, directory, fields["momentum_mev"], num_pictures=num_pictures,
+                        failed=table.failed)
   say(f"Wrote {out / 'results.csv'}, {out / 'results.json'}, {hypotheses} and pictures:\n  "
       + "\n  ".join(str(path) for path in drawn))
   return None

@@ -24,8 +24,9 @@ def save_figure(figure, path: str | os.PathLike, *, dpi: int = 110) -> Path:
   return path
 
 
-def draw(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int) -> list[Path]:
-  """Draws summary.png and the first `num_pictures` events of a `runs.infer.Job`; an event that is there stays.
+def draw(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int, failed: list[int] = ()
+         ) -> list[Path]:
+  """Draws summary.png, the first `num_pictures` events of a `runs.infer.Job` and as many failures; what is there stays.
 
   Args:
     job: the run.
@@ -33,15 +34,17 @@ def draw(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictu
     directory: of the chunks.
     momentum_mev: inferred momenta [n 3].
     num_pictures: events drawn.
+    failed: events that failed, the worst first; their pictures go into `failures`.
   Returns:
     The paths, summary first.
   """
   paths = [save_figure(_summary(job, momentum_mev), out / "summary.png")]
-  for index, event in enumerate(job.events[:num_pictures]):
-    path = out / "events" / f"event_{event:05d}.png"
-    if not path.exists():
-      save_figure(_event(job, directory, index), path)
-    paths.append(path)
+  for folder, events in (("events", job.events[:num_pictures]), ("failures", failed[:num_pictures])):
+    for event in events:
+      path = out / folder / f"event_{event:05d}.png"
+      if not path.exists():
+        save_figure(_event(job, directory, int(np.flatnonzero(job.events == event)[0])), path)
+      paths.append(path)
   return paths
 
 

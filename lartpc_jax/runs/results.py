@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.files import atomic_write
-from lartpc_jax.inference.errors import EDGE, error_summary, hidden_name, momentum_error, outside_range
+from lartpc_jax.inference.errors import EDGE, LARGE_ERROR_MEV, error_summary, hidden_name, momentum_error, outside_range
 
 AXES = "xyz"
 MAX_ROWS_SHOWN = 32
@@ -21,6 +21,7 @@ class Results(NamedTuple):
   unconverged: list[int]
   at_edge: list[int]
   kinetic_range_mev: tuple[float, float]
+  failed: list[int]  # not converged or, where the truth is known, off by more than errors.LARGE_ERROR_MEV; the worst first
 
 
 def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], true_mev: np.ndarray | None,
@@ -54,14 +55,19 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
              "baselines": list(baselines), "num_at_edge_of_range": int(at_edge.sum()), "seconds_per_event": _seconds(fields)}
   for name in ("emd_start", "emd_end"):
     summary[f"median_{name}_px"] = {view: float(np.median(fields[name][:, i])) for i, view in enumerate(views)}
+  error = np.zeros(len(events))
   if true_mev is not None:
+    error = momentum_error(momentum, true_mev, views)
     summary["inferred"] = error_summary(momentum, true_mev, views, clean)
     summary |= {name: error_summary(p, true_mev, views, clean) for name, p in baselines.items()}
     summary["num_clean"] = None if clean is None else int(clean.sum())
   else:
     summary["median_distance_to_classical_mev"] = float(np.median(momentum_error(momentum, baselines["classical"], views)))
   number = lambda mask: events[mask].tolist()
-  return Results(columns, summary, number(columns["converged"] == 0), number(at_edge), kinetic_range_mev)
+  worst = np.argsort(-np.where(np.isnan(error), np.inf, error), kind="stable")
+  failed = (columns["converged"] == 0) | ~(error <= LARGE_ERROR_MEV)
+  return Results(columns, summary, number(columns["converged"] == 0), number(at_edge), kinetic_range_mev,
+                 events[worst[failed[worst]]].tolist())
 
 
 def _seconds(fields: dict) -> float:
@@ -79,7 +85,7 @@ def write(out: str | os.PathLike, table: Results, metadata: dict) -> None:
       file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
   rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
   content = {**metadata, "summary": table.summary, "unconverged": table.unconverged, "at_edge_of_range": table.at_edge,
-             "events": rows}
+             "failed": table.failed, "events": rows}
   with atomic_write(Path(out) / "results.json") as file:
     json.dump(_finite(content), file, indent=1, allow_nan=False)
     file.write("\n")
