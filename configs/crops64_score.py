@@ -45,7 +45,7 @@ VARIANTS = {
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="pixel_diffusion", seed=0, threshold_mev=v["threshold_mev"]))
+  config = ml_collections.ConfigDict(dict(task="pixel_diffusion", seed=0, threshold_mev=v["threshold_mev"], init_weights=""))
   config.charge = v["charge"]
   config.data = dict(path=v["path"], num_holdout_events=v["num_holdout_events"], batch_size=v["batch_size"],
                      num_evaluation=v["num_evaluation"])

@@ -5,7 +5,7 @@ python -m launch.train --config=configs/crops64_ssnet.py:published --config.data
     --workdir=runs/ssnet_published
 
 base: half resolution behind a space-to-depth stem, for CPUs: 0.49 M parameters. The shipped weights: 3,600 steps
-(--config.train.num_steps=2600 to step 1544, 2100, 4500 to step 2480, then 3600; 115,200 images, about an hour of a slow, busy
+(--config.train.num_steps=2600 to step 1544, 2100, 4500 to step 2480, then 3600; 115,200 images, about an hour of a busy
 core). On the 5,568 crops of 2,000 held-out events: IoU of track 0.858 and of shower 0.923 over pixels with charge, pixel
 accuracy 0.947, track or shower image as in truth 95.5 %, expected calibration error 0.2 %.
 gpu: 4.0 M parameters at full resolution, for launch/train_all_gpu.sh; not run.

@@ -31,6 +31,7 @@ from lartpc_jax.plotting.pixels import mosaics
 from lartpc_jax.score import PREDICTIONS
 from lartpc_jax.train.autoencoder import autoencoder_task
 from lartpc_jax.train.pixel_diffusion import make_objective, pixel_diffusion_task
+from lartpc_jax.train.run_config import plain
 from lartpc_jax.train.task import Task
 
 CROPS = "crops64"     # the model of crops that ships with the package
@@ -83,8 +84,22 @@ def _pixel_task(config: dict) -> Task:
         "scale": scale._asdict(), "shape": shape, "step": done["step"],
         "num_holdout_events": config["data"]["num_holdout_events"]})
 
-  return _task_of(config, diffusion, network, batch_fn=batch_fn, holdout=holdout, export=export,
+  task = _task_of(config, diffusion, network, batch_fn=batch_fn, holdout=holdout, export=export,
                   figure=lambda real, fake: mosaics({"Geant4": real, "generated": fake}))
+  return _from_weights(task, config, scale) if config.get("init_weights") else task
+
+
+def _from_weights(task: Task, config: dict, scale: crops_lib.StateScale) -> Task:
+  """The task that starts from trained weights in place of random ones."""
+  directory = config["init_weights"]
+  trained, info = build_pixel_diffusion(directory)
+  for block in ("network", "charge", "prediction"):
+    if (wanted := plain(section(config, block))) != plain(section(info, block)):
+      raise ValueError(f"init_weights = {directory!r} has {block} {section(info, block)}; the config has {wanted}.")
+  if not np.allclose(list(info["scale"].values()), scale, rtol=1e-3):
+    raise ValueError(f"init_weights = {directory!r} was trained on other data: its scale is {info['scale']}, that of "
+                     f"data.path is {scale._asdict()}.")
+  return task._replace(init=lambda key: trained.params)
 
 
 def build_interactions(*, spec: ImageSpec, seed: int, path: str, num_holdout: int, batch_size: int, num_evaluation: int,
@@ -208,6 +223,6 @@ def build_image_diffusion(directory: str | Path, *, tile: int = 0) -> tuple[Imag
 
 IMAGE_TASKS = {"pixel_diffusion": _pixel_task, "interaction_autoencoder": _interaction_autoencoder_task,
                "interaction_diffusion": _interaction_diffusion_task}
-IMAGE_TASK_KEYS = {"pixel_diffusion": {"charge", "threshold_mev", "prediction", "sde", "sampler"},
+IMAGE_TASK_KEYS = {"pixel_diffusion": {"charge", "threshold_mev", "prediction", "sde", "sampler", "init_weights"},
                    "interaction_autoencoder": {"charge", "image"},
                    "interaction_diffusion": {"image", "autoencoder", "prediction", "sde", "sampler"}}

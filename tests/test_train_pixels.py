@@ -13,6 +13,7 @@ from lartpc_jax import config as lib, config_images, config_models
 from lartpc_jax.pixel_generator import image_denoiser, make_draw
 from lartpc_jax.runs import pixels as runs
 from tests.brief_training import train_briefly
+from tests.toy_weights import random_params
 
 
 def tiny():
@@ -29,6 +30,23 @@ def trained(tmp_path_factory):
   directory = tmp_path_factory.mktemp("weights")
   task.export(state.ema_params, directory, {"step": 30, "config": None})
   return task, before, state.ema_params, directory
+
+
+def test_a_run_may_start_from_weights(tmp_path):
+  task = lib.build_task(tiny())
+  params = random_params(lambda: task.init(jax.random.key(0)), np.random.default_rng(0))
+  task.export(params, tmp_path, {"step": 7, "config": None})
+  config = tiny() | {"init_weights": str(tmp_path)}
+  first = lib.build_task(config).init(jax.random.key(1))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), first, params)  # stored as float16
+  wider = tiny() | {"init_weights": str(tmp_path)}
+  wider["network"] = {**wider["network"], "features": 16}
+  with pytest.raises(ValueError, match="init_weights = .* has network .*'features': 8"):
+    lib.build_task(wider)
+  path = tmp_path / "pixels.json"
+  path.write_text(path.read_text().replace('"scale": {', '"scale": {"shift": 1.0, "scale": 1.0}, "old": {', 1))
+  with pytest.raises(ValueError, match="was trained on other data: its scale is"):
+    lib.build_task(config)
 
 
 @pytest.mark.slow  # `make tiny` trains one too
