@@ -26,7 +26,7 @@ def toy_estimator(num_components=1, num_views=2):
 
 def seen(estimator, views, seed=3, num=3):
   momentum = toy.random_momenta(num, seed=seed)
-  return momentum, estimator.posterior(toy.straight_images(momentum, views), views)
+  return momentum, jax.jit(lambda x: estimator.posterior(x, views))(toy.straight_images(momentum, views))
 
 
 def test_laplace_of_a_gaussian_is_the_gaussian():

@@ -23,7 +23,8 @@ def test_the_published_network_has_its_parameters_and_feature_shape():
   assert jax.eval_shape(lambda p: network.apply(p, y), params).shape == (1, 64, 64, 3)
 
 
-@pytest.mark.parametrize("changes", [{}, dict(stem=1, learned_upsampling=True, project_always=True, num_classes=5)])
+@pytest.mark.parametrize("changes", [pytest.param({}, marks=pytest.mark.slow),
+                                     dict(stem=1, learned_upsampling=True, project_always=True, num_classes=5)])
 def test_logits_do_not_depend_on_the_other_images(changes):
   network = make_ssnet(**{**SMALL, **changes})
   params = network.init(jax.random.key(0), (16, 16))

@@ -22,6 +22,7 @@ def test_denoising_score_matching_learns_the_score_at_its_levels():
     assert cosine(score_fn(x, jnp.full(256, sigma)), toy.score_at_sigma(mixture, sigma)(x)) > 0.85
 
 
+@pytest.mark.slow
 def test_sliced_score_matching_learns_a_gaussian():
   one = toy.Mixture(jnp.zeros((1, 2)), jnp.zeros(1), 0.5)
   score_fn = fit_toy_score(one, jax.random.key(0), num_steps=300)

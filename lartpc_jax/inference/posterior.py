@@ -82,8 +82,8 @@ def laplace(log_density: Callable, known: Posterior, *args, num_steps: int = 8) 
   gradient = jax.grad(lambda u: value(u).sum())
 
   def curvature(u):
-    columns = [(gradient(u + STEP * e) - gradient(u - STEP * e)) / (2.0 * STEP) for e in jnp.eye(3)]
-    matrix = -jnp.stack(columns, axis=-1)
+    shifted = jax.lax.map(gradient, u + STEP * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])[:, None])  # compiled once
+    matrix = -jnp.moveaxis(shifted[:3] - shifted[3:], 0, -1) / (2.0 * STEP)
     return jnp.linalg.eigh(0.5 * (matrix + matrix.swapaxes(-1, -2)))
 
   def newton(u, _):
