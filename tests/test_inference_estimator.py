@@ -11,6 +11,7 @@ from tests import toy_generator as toy
 PAIRS = [("xy", "xz"), ("xz", "xy"), ("xy", "yz"), ("xz", "yz")]
 BENT = toy.make_generate(scatter_rad=0.1)
 KINETIC = (50.0, 100.0)
+OBSERVE = jax.jit(lib.observe, static_argnums=1)  # op by op it compiles for longer
 
 
 def bent_images(momentum_mev, view, seed=0):
@@ -44,7 +45,7 @@ def test_a_view_is_seen_the_same_from_every_side():
 @pytest.mark.parametrize("views", [("xy",), ("yz",), *PAIRS], ids=",".join)
 def test_coordinates_round_trip(views):
   momentum = toy.random_momenta(32, seed=2)
-  observed = lib.observe(jnp.asarray(toy.straight_images(momentum, views)), views)
+  observed = OBSERVE(jnp.asarray(toy.straight_images(momentum, views)), views)
   basis = np.asarray(observed.basis)
   np.testing.assert_allclose(basis @ basis.swapaxes(1, 2), np.broadcast_to(np.eye(3), basis.shape), atol=1e-5)
   coordinates = lib.to_coordinates(observed, jnp.asarray(momentum))
@@ -62,11 +63,11 @@ def test_mirrored_events_have_the_same_features(views):
   momentum = toy.random_momenta(6, seed=3)
   images = np.stack([bent_images(momentum, view, seed) for seed, view in enumerate(views)], axis=1)
   axes = [VIEWS[view][:2] for view in views]
-  first = lib.observe(jnp.asarray(images), views)
+  first = OBSERVE(jnp.asarray(images), views)
   for axis in range(3):
     flipped = np.stack([np.flip(images[:, v], [1 + pair.index(axis)]) if axis in pair else images[:, v]
                         for v, pair in enumerate(axes)], axis=1)
-    other = lib.observe(jnp.asarray(flipped), views)
+    other = OBSERVE(jnp.asarray(flipped), views)
     np.testing.assert_allclose(first.features, other.features, atol=0.02)
     sign = np.where(np.arange(3) == axis, -1.0, 1.0)
     np.testing.assert_allclose(first.basis * sign, other.basis, atol=1e-4)
@@ -82,7 +83,7 @@ def test_views_are_named_when_they_do_not_fit():
 
 def _mixture(key, views):
   images = jnp.asarray(toy.straight_images(toy.random_momenta(1, seed=4), views))
-  observed = lib.observe(images, views)
+  observed = OBSERVE(images, views)
   raw = 0.5 * jax.random.normal(key, (1, 3, 10))
   return observed, raw, lib.mixture_of(raw, observed)
 
@@ -115,9 +116,9 @@ def test_estimate_and_samples(views):
                                  num_views=len(views), kinetic_range_mev=KINETIC)
   momentum = toy.random_momenta(3, seed=6)
   images = jnp.asarray(toy.straight_images(momentum, views))
-  best = np.asarray(estimator.estimate(images, views))
+  best = np.asarray(jax.jit(estimator.estimate, static_argnums=1)(images, views))
   assert best.shape == (3, 3) and np.isfinite(best).all()
-  samples = np.asarray(estimator.sample(jax.random.key(0), images, views, 400))
+  samples = np.asarray(jax.jit(estimator.sample, static_argnums=(2, 3))(jax.random.key(0), images, views, 400))
   assert samples.shape == (400, 3, 3)
   positive = (samples[:, :, 2] > 0).mean(0)
   if len(views) == 1:
