@@ -105,6 +105,7 @@ def test_kill_minus_nine_in_the_middle(repo, straight, tmp_path):
   np.testing.assert_array_equal(bias, expected_bias)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_resume(repo, straight, tmp_path):
   (out, _), code = kill_when_step_is_saved(repo, tmp_path, signal.SIGTERM, 3)
   assert code == 128 + signal.SIGTERM

@@ -159,6 +159,7 @@ def test_vmap_equals_loop():
     np.testing.assert_allclose(gradients[i], gradient, atol=1e-3 * float(jnp.abs(gradient).max()))
 
 
+@pytest.mark.slow
 def test_forward_mode_under_vmap():
   """The call of momentum inference: vmap over pairs of vmap(jvp) over directions."""
   a, b = track_pairs(3)

@@ -90,6 +90,7 @@ def test_each_step_sees_its_own_entry():
   np.testing.assert_allclose(fixed.values, 2.0 * jnp.sum(jnp.abs(fixed.trajectory - 100.0), axis=-1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_average_of_the_last_iterates():
   """num_averaged = 1 returns the last iterate, with no spread; trajectory and values belong together."""
   objective = lambda p: jnp.sum(jnp.abs(p - 100.0), axis=1)

@@ -112,6 +112,7 @@ def test_no_proton_does_not_converge(views, request):
   assert np.all(np.isfinite(done.found.momentum_mev))
 
 
+@pytest.mark.slow
 def test_same_key_same_result(two_views):
   """Bit for bit."""
   again = two_views.run(two_views.images, two_views.candidates, jax.random.key(1))

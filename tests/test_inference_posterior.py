@@ -43,6 +43,7 @@ def quadratic(momentum_mev, centre_mev):
   return 100.0 * jnp.sum((unit(momentum_mev) - unit(centre_mev))**2, axis=-1)
 
 
+@pytest.mark.slow
 def test_a_distance_narrows_the_density_and_draws_it_to_its_minimum():
   """Product of two Gaussians in the angles: precisions add, and the mean is their weighted one."""
   estimator = toy_estimator()

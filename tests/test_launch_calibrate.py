@@ -14,6 +14,7 @@ def weights(tmp_path_factory):
   return str(directory)
 
 
+@pytest.mark.slow
 def test_one_view(weights, tmp_path):
   """An untrained estimator is far from calibrated, but one view shows both signs whatever the weights are."""
   found = calibrate.calibrate("sample", ("xy",), weights=weights, num_events=130, num_samples=20)  # two chunks

@@ -148,6 +148,7 @@ def test_excess_over_the_floor_is_the_difference(report):
   assert over["real vs real"].estimate.value == 0.0
 
 
+@pytest.mark.slow
 def test_momentum_closure_where_momenta_are_known(tmp_path):
   config = tiny(parts=["momentum"])
   rng = np.random.default_rng(0)

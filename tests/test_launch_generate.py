@@ -71,6 +71,7 @@ def test_images_go_to_infer(weights, tmp_path):
   assert len(job.events) == 6 and job.data.clean is None
 
 
+@pytest.mark.slow
 def test_the_view_sees_its_own_axes(weights):
   """The xz image of (px, py, pz) is the xy image of (px, pz, py), for the same noise."""
   draw = lambda p, view: generate.generate_events(np.array([p], np.float32), tiny(), views=(view,), num=2,

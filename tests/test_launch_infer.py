@@ -174,7 +174,8 @@ def test_truncated_weights_are_named(weights, tmp_path):
     infer.prepare(infer.Request("sample", ("xy",), num_events=1, weights=str(tmp_path)), tiny())
 
 
-@pytest.mark.parametrize("variant", list(protons64_infer.VARIANTS))
+@pytest.mark.parametrize("variant", [v if v in ("base", "amortised") else pytest.param(v, marks=pytest.mark.slow)
+                                     for v in protons64_infer.VARIANTS])
 def test_variants_build(weights, variant):
   """Every one makes an inference of the two views, where it needs no estimator, which these weights lack."""
   prior = protons64_infer.VARIANTS[variant]["prior_weight_px"]
@@ -291,6 +292,7 @@ def test_events_come_first_in_every_field(job):
   assert out["trajectory"].shape[0] == 2 and out["values"].shape[:1] == (2,)
 
 
+@pytest.mark.slow
 def test_amortised_estimates_are_in_the_table(weights, tmp_path):
   """With weights of an estimator in the directory its momenta are there beside the classical ones, whatever the start."""
   shutil.copytree(weights, tmp_path, dirs_exist_ok=True)

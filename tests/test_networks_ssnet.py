@@ -35,6 +35,7 @@ def test_logits_do_not_depend_on_the_other_images(changes):
   np.testing.assert_allclose(apply(params, y[:1]), logits[:1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_features_are_those_the_logits_come_from():
   """Stage 2 of 16 pixels behind a stem of 2: 2x2, 32 channels; it changes where the image does."""
   network = make_ssnet(**SMALL)

@@ -128,7 +128,7 @@ def exact_mixture_flow(x, times):
   return jnp.asarray(solution.y[:, -1:])
 
 
-@pytest.mark.parametrize("problem", ["gaussian", "mixture"])
+@pytest.mark.parametrize("problem", [pytest.param("gaussian", marks=pytest.mark.slow), "mixture"])
 def test_order_of_convergence(x64, problem):
   """Errors at n and 2 n steps against the exact flow; the final denoising is applied to both."""
   score_fn = gaussian_score(SDE, 1.2, 0.5) if problem == "gaussian" else mixture_score(SDE)

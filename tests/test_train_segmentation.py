@@ -98,6 +98,7 @@ def test_eight_orientations_are_their_mean_and_see_no_orientation():
     config_lib.build_segmenter(orientations=3)
 
 
+@pytest.mark.slow
 def test_the_command_that_judges_ssnet(repo, tmp_path):
   done = subprocess.run([sys.executable, "-m", "launch.evaluate_ssnet", "--data=sample", "--num_events=10",
                          "--orientations=1", f"--out={tmp_path}"], cwd=repo, capture_output=True, text=True, check=False)

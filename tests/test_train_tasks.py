@@ -100,6 +100,7 @@ def test_autoencoder_evaluation_equals_the_exported_latent_space(autoencoder, au
   np.testing.assert_allclose(metrics["eval/emd"], np.median(np.abs(decoded - images).sum((1, 2))), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_autoencoder_of_images_in_detector_pixels(tmp_path):
   """data.path alone says what is read; the weights know their pixels, and the generator in the track frame refuses them."""
   rng = np.random.default_rng(0)
