@@ -1,6 +1,7 @@
 """launch.calibrate on random weights: everything is written, and mistakes are named."""
 import json
 
+import numpy as np
 import pytest
 
 from lartpc_jax.runs import calibrate
@@ -29,6 +30,15 @@ def test_one_view(weights, tmp_path):
   assert "| 95 % |" in text and "rarer sign" in text
 
 
+def test_an_event_without_a_posterior_is_not_covered(weights, monkeypatch):
+  lost = lambda density, known: known._replace(mixture=known.mixture._replace(
+      cholesky=known.mixture.cholesky.at[0].set(np.nan)))
+  monkeypatch.setattr(calibrate.posterior_lib, "laplace", lost)
+  found = calibrate.calibrate("sample", ("xy",), weights=weights, num_events=60, num_samples=20, method="laplace")
+  assert found.num_failed == 1 and found.level[0] == 1.0 and found.ranks["px"].count.sum() == 59
+  assert "1 events have no posterior" in calibrate.table(found)
+
+
 def test_mistakes(weights, tmp_path):
   with pytest.raises(ValueError, match="estimators of .* views; got 3"):
     calibrate.calibrate("sample", ("xy", "xz", "yz"), weights=weights)
@@ -36,3 +46,5 @@ def test_mistakes(weights, tmp_path):
     calibrate.calibrate("sample", ("xy", "xz"), weights=weights)
   with pytest.raises(ValueError, match="num_samples must be at least 20; got 3"):
     calibrate.calibrate("sample", ("xy",), weights=weights, num_samples=3)
+  with pytest.raises(ValueError, match="Unknown method 'hmc'; choose from"):
+    calibrate.calibrate("sample", ("xy",), weights=weights, method="hmc")

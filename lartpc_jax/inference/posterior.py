@@ -118,12 +118,12 @@ def nuts(key: Array, estimator: Estimator, log_density: Callable, known: Posteri
     num_warmup: steps that adapt the step size and the metric.
     num_samples: draws an event.
   Raises:
-    ImportError: naming the extra, without blackjax.
+    ValueError: naming the extra, without blackjax.
   """
   try:
     import blackjax
   except ImportError as error:
-    raise ImportError("NUTS needs blackjax: pip install 'lartpc_jax[sampling]'.") from error
+    raise ValueError("NUTS needs blackjax: pip install 'lartpc_jax[sampling]'.") from error
   one = lambda tree: jax.tree.map(lambda x: x[None], tree)
 
   def chain(key, known, *args):

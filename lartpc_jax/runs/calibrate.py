@@ -32,6 +32,8 @@ class Calibrated(NamedTuple):
   pull_width: dict             # component -> standard deviation of the pulls between their 2.5 and 97.5 % quantiles
   level: np.ndarray            # [n]
   signs: float | None          # one view: mean share of samples with the sign that is rarer, of events with two modes
+  num_failed: int              # events without a posterior (Laplace: no maximum), which count as not covered
+  divergent: float             # share of the steps of NUTS that diverged; 0 for the other methods
 
 
 def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, num_events: int | None = None,
@@ -61,13 +63,14 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
     known, estimate = estimator.posterior(images, views), estimator.estimate(images, views)
     if method == "nuts":
       drawn = posterior_lib.nuts(key, estimator, target, known, num_samples=num_samples)
-      return estimate, drawn.momentum_mev, target(to_coordinates(known.observed, truth), known), drawn.log_density
+      return (estimate, drawn.momentum_mev, target(to_coordinates(known.observed, truth), known), drawn.log_density,
+              drawn.divergent)
     if method == "laplace":
       known = posterior_lib.laplace(target, known)
       estimate = estimator.to_momentum(known, known.mixture.mean[:, 0])
     samples = estimator.draw(key, known, num_samples)
     return (estimate, samples, estimator.log_density(truth, known),
-            jax.lax.map(lambda p: estimator.log_density(p, known), samples))
+            jax.lax.map(lambda p: estimator.log_density(p, known), samples), jnp.zeros(len(truth)))
 
   parts = []
   for start in range(0, len(images), CHUNK):
@@ -77,20 +80,22 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
     keep = min(CHUNK, len(images) - start)
     parts.append([np.moveaxis(np.asarray(x), 1 if i in (1, 3) else 0, 0)[:keep] for i, x in enumerate(found)])
     progress(min(start + CHUNK, len(images)) / len(images))
-  estimate, samples, true_density, density = (np.concatenate(x) for x in zip(*parts, strict=True))
+  estimate, samples, true_density, density, divergent = (np.concatenate(x) for x in zip(*parts, strict=True))
   samples, density = np.moveaxis(samples, 1, 0), density.T
-  level = coverage.credible_level(true_density, density)
+  found = np.isfinite(samples).all((0, 2)) & np.isfinite(density).all(0)
+  level = np.where(found, coverage.credible_level(true_density, density), 1.0)  # NaN would count as covered
+  samples, true_mev = samples[:, found], data.momentum_mev[found]
   components = dict(zip(("px", "py", "pz"), (samples[..., i] for i in range(3)), strict=True))
-  truth = dict(zip(components, data.momentum_mev.T, strict=True))
-  components["|p|"], truth["|p|"] = np.linalg.norm(samples, axis=-1), np.linalg.norm(data.momentum_mev, axis=1)
-  bins = min(20, len(images) // 5)
+  truth = dict(zip(components, true_mev.T, strict=True))
+  components["|p|"], truth["|p|"] = np.linalg.norm(samples, axis=-1), np.linalg.norm(true_mev, axis=1)
+  bins = min(20, int(found.sum()) // 5)
   width = lambda x: float(np.diff(np.quantile(x, [0.16, 0.84]))[0] / 2)
   return Calibrated(
       len(images), error_summary(estimate, data.momentum_mev, views, data.clean),
       {c: coverage.coverage(level, c) for c in CREDIBILITIES},
       {name: coverage.rank_uniformity(x, truth[name], num_bins=bins) for name, x in components.items()},
       {name: width(coverage.pulls(x, truth[name])) for name, x in components.items()}, level,
-      _sign_balance(samples, views))
+      _sign_balance(samples, views), int((~found).sum()), float(divergent.mean()))
 
 
 def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
@@ -109,6 +114,10 @@ def table(found: Calibrated) -> str:
   lines += ["", "| component | ranks: chi2/ndf | p | half the central 68 % of the pulls |", "| --- | --- | --- | --- |"]
   lines += [f"| {name} | {u.chi2.value:.2f} | {u.chi2.p_value:.3f} | {found.pull_width[name]:.2f} |"
             for name, u in found.ranks.items()]
+  if found.num_failed:
+    lines += ["", f"WARNING: {found.num_failed} events have no posterior; they count as not covered, and not in the ranks."]
+  if found.divergent:
+    lines += ["", f"WARNING: {100 * found.divergent:.2g} % of the steps of NUTS diverged."]
   if found.signs is not None:
     lines += ["", "Share of samples with the rarer sign of the hidden component, mean: "
               f"{found.signs:.2f} (0.5: two equal modes)"]
