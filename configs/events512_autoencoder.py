@@ -1,11 +1,11 @@
-r"""KL autoencoder of factor 8 for whole interactions, 512x512x1 -> 64x64x8, trained on crops with charge.
+r"""KL autoencoder of factor 8 for whole interactions, 512x512x1 -> 64x64x4, trained on crops with charge.
 
 python -m launch.train --config=configs/events512_autoencoder.py --config.data.path=lartpc_events_geant4.npz \
     --workdir=runs/events512_ae
 
 It is fully convolutional without normalisation, so crops are enough, and images of any size can be decoded, whole or in
-tiles. base, for CPUs: 38,400 crops; on 24 held-out whole events decoded over real is 1.08 in active pixels and 0.67 in
-charge, and isolated faint pixels are lost. gpu, multi_gpu: for one GPU and for eight; not run.
+tiles. base, for CPUs: 384,000 crops in 13 minutes of a core; on 64 held-out whole events decoded over real is 0.99 in active
+pixels and 0.80 in charge. gpu, multi_gpu: for one GPU and for eight; not run.
 """
 import ml_collections
 
@@ -13,7 +13,7 @@ from configs import common
 
 VARIANTS = {
     "base": dict(features=64, encoder_features=32, blocks=(1, 2), path="", num_pixels=512, crop_px=64, num_holdout=500,
-                 batch_size=32, num_evaluation=64, num_steps=1_200, every=300, rate=3e-3),
+                 batch_size=32, num_evaluation=64, num_steps=12_000, every=3_000, rate=3e-3),
     "gpu": dict(features=192, encoder_features=128, blocks=(2, 4), path="", num_pixels=512, crop_px=128, num_holdout=500,
                 batch_size=256, num_evaluation=128, num_steps=20_000, every=2_000, rate=1e-3),
     "multi_gpu": dict(features=192, encoder_features=128, blocks=(2, 4), path="", num_pixels=512, crop_px=256,
@@ -30,7 +30,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.charge = dict(name="sqrt", scale_mev=1.0)
   config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
                      num_evaluation=v["num_evaluation"], crop_px=v["crop_px"])
-  config.network = dict(latent_channels=8, stem=8, features=v["features"], encoder_features=v["encoder_features"],
+  config.network = dict(latent_channels=4, stem=8, features=v["features"], encoder_features=v["encoder_features"],
                         num_encoder_blocks=v["blocks"][0], num_decoder_blocks=v["blocks"][1])
   config.loss = dict(kl_weight=3e-4, charge_weight=10.0)
   config.optim = dict(learning_rate=v["rate"], warmup_steps=min(100, v["num_steps"] // 4), schedule="cosine", b1=0.9,

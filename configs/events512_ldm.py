@@ -1,20 +1,19 @@
-r"""Unconditional latent diffusion of whole interactions, 512x512 pixels as 64x64x8 latents.
+r"""Unconditional latent diffusion of whole interactions, 512x512 pixels as 64x64x4 latents.
 
 python -m launch.train --config=configs/events512_ldm.py --config.data.path=lartpc_events_geant4.npz \
     --config.autoencoder=runs/events512_ae/weights --workdir=runs/events512_ldm
 python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
     --out=runs/events512_sample
 
-base: behind an invertible space-to-depth by 4 of the latents, so that convolutions run on 16x16; for CPUs; not
-trained yet.
+base: behind an invertible space-to-depth by 2 of the latents, so that convolutions run on 32x32, 16x16 and 8x8; for CPUs.
 gpu, multi_gpu: on 64x64 (attention at 16x16), for one GPU and for eight, over which `parallel` splits each batch; not run.
 """
 import ml_collections
 
 from configs import common
 
-BASE = dict(features=48, multipliers=(1, 2), num_blocks=1, attention_sizes=(8,), stem=4, fir=False, input_pyramid=False,
-            embedding="fourier", fourier_scale=0.5)
+BASE = dict(features=48, multipliers=(1, 2, 2), num_blocks=1, attention_sizes=(8,), stem=2, fir=False, input_pyramid=False,
+            embedding="fourier", fourier_scale=0.5, gated_skip=True)
 LARGE = dict(BASE, features=128, multipliers=(1, 2, 2, 2), num_blocks=2, attention_sizes=(16, 8), stem=1)
 VARIANTS = {
     "base": dict(network=BASE, path="", num_pixels=512, num_holdout=500, batch_size=16, num_evaluation=32, num_steps=1_000,
@@ -37,7 +36,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.network = v["network"]
   config.prediction = dict(name="edm", sigma_data=1.0)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
-  config.loss = dict(name="edm", p_mean=0.0, p_std=1.4, t_min=1e-5)
+  config.loss = dict(name="edm", p_mean=1.0, p_std=1.5, t_min=1e-5)
   config.sampler = dict(name="dpm_solver_pp_2m", num_steps=16, sigma_min=0.02, sigma_max=80.0, rho=7.0)
   config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",
                       decay_fraction=0.4, b1=0.9, b2=0.99, weight_decay=0.0, grad_clip_norm=1.0, ema_decay=v["ema"])

@@ -59,6 +59,8 @@ def _prediction(*, name: str = "edm", sigma_data: float = 1.0) -> dict:
 def _diffusion_of(config: dict, space, state_shape: tuple[int, int, int]):
   """Untrained model of a config and its raw network."""
   network = build_pixel_network(section(config, "network"))
+  if section(config, "network").get("gated_skip") and section(config, "prediction").get("name", "edm") != "edm":
+    raise ValueError(f"network.gated_skip needs prediction.name = 'edm'; got {config['prediction']['name']!r}.")
   diffusion = ImageDiffusion(network.apply, None, build_sde(section(config, "sde")), tuple(state_shape), space,
                              **call_with(_prediction, "prediction", section(config, "prediction")))
   return diffusion, network
@@ -145,7 +147,8 @@ def _measure_scale(trained: TrainedAutoencoder, images: np.ndarray, chunk: int =
   """`shift` and `scale` of the latents of whole images, which are emptier than the crops of the autoencoder's training."""
   encode = jax.jit(latent_space_of(trained, {"shift": [0.0], "scale": [1.0]}).encode)
   means = np.concatenate([np.asarray(encode(images[i:i + chunk])) for i in range(0, len(images), chunk)])
-  return {name: np.asarray(value).tolist() for name, value in measure_latent_scale(jnp.asarray(means))._asdict().items()}
+  scale = measure_latent_scale(jnp.asarray(means), about_empty=True)
+  return {name: np.asarray(value).tolist() for name, value in scale._asdict().items()}
 
 
 def _interaction_diffusion_task(config: dict) -> Task:

@@ -22,17 +22,22 @@ class LatentSpace(NamedTuple):
   decode: Callable  # z -> images [b n m] in MeV, exactly zero below the threshold
 
 
-def measure_latent_scale(means: Float[Array, "b h w c"]) -> LatentScale:
+def measure_latent_scale(means: Float[Array, "b h w c"], *, about_empty: bool = False) -> LatentScale:
   """Mean and standard deviation of each channel over examples and pixels.
 
+  Args:
+    means: posterior means.
+    about_empty: the median, which is the latent of an empty pixel where most are empty, and the root mean square about it:
+      empty pixels are then 0, as a network with `gated_skip` wants them.
   Raises:
     ValueError: naming the channels that are constant: the autoencoder does not use them, and nothing can normalise them.
   """
-  scale = means.std((0, 1, 2))
+  shift = jnp.median(means.reshape(-1, means.shape[-1]), axis=0) if about_empty else means.mean((0, 1, 2))
+  scale = jnp.sqrt(jnp.mean((means - shift[None, None, None])**2, axis=(0, 1, 2)))
   if not bool(jnp.all(scale > 0.0)):
     raise ValueError(f"Latent channels {jnp.flatnonzero(~(scale > 0.0)).tolist()} of {len(scale)} are constant; use fewer "
                      "network.latent_channels or a smaller loss.kl_weight.")
-  return LatentScale(means.mean((0, 1, 2)), scale)
+  return LatentScale(shift, scale)
 
 
 def make_latent_space(encode: Callable, decode: Callable, params: Params, scale: LatentScale, *,

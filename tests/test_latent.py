@@ -54,6 +54,17 @@ def test_measured_scale_normalises():
   np.testing.assert_allclose(scale.scale, flat.std(0), rtol=1e-4)
 
 
+def test_scale_about_the_empty_pixel():
+  """Nine in ten pixels are empty: their latent becomes exactly 0, and the mean square 1."""
+  random = np.random.default_rng(0)
+  lit = random.random((4, 20, 20, 1)) < 0.1
+  means = np.where(lit, random.normal(size=(4, 20, 20, 2)) * 5.0, [0.3, -0.2]).astype(np.float32)
+  scale = latent.measure_latent_scale(jnp.asarray(means), about_empty=True)
+  z = (means - np.asarray(scale.shift)) / np.asarray(scale.scale)
+  assert (z[~lit[..., 0]] == 0.0).all()
+  np.testing.assert_allclose((z**2).mean((0, 1, 2)), 1.0, rtol=1e-4)
+
+
 def test_a_constant_channel_is_named():
   means = jax.random.normal(jax.random.key(0), (8, 5, 5, 3)).at[..., 1].set(2.0)
   with pytest.raises(ValueError, match=r"Latent channels \[1\] of 3 are constant"):

@@ -4,8 +4,11 @@ import json
 import numpy as np
 import pytest
 
-from lartpc_jax.runs import calibrate
+from configs import protons64_infer
+from lartpc_jax.runs import calibrate, tempered
 from tests.toy_weights import save_toy_estimator, save_toy_weights
+
+TINY = protons64_infer.get_config("tiny").to_dict()
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +51,21 @@ def test_mistakes(weights, tmp_path):
     calibrate.calibrate("sample", ("xy",), weights=weights, num_samples=3)
   with pytest.raises(ValueError, match="Unknown method 'hmc'; choose from"):
     calibrate.calibrate("sample", ("xy",), weights=weights, method="hmc")
+
+
+@pytest.mark.slow
+def test_tempered(tmp_path):
+  """The whole way on an untrained generator: the events that fit the temperature are not judged, and the table names it."""
+  directory = save_toy_weights(tmp_path / "weights")
+  save_toy_estimator(directory, num_views=1)
+  found = tempered.calibrate("sample", ("xy",), TINY, weights=str(directory), num_events=45,
+                             fit_events=20, num_samples=20)
+  assert found.num_events == 25 and found.level.shape == (25,) and found.ranks["px"].count.sum() == 25
+  assert 1.0 <= found.effective <= 20.0
+  assert f"Temperature {found.temperature_px:.3g} px" in calibrate.table(found)
+  assert json.loads(calibrate.write(found, tmp_path / "out")[0].read_text())["temperature_px"] == found.temperature_px
+
+
+def test_the_temperature_needs_events_of_its_own(weights):
+  with pytest.raises(ValueError, match="fit_events must leave 20 of the 50 events on either side; got 40"):
+    tempered.calibrate("sample", ("xy",), TINY, weights=weights, num_events=50, fit_events=40)

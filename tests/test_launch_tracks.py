@@ -8,6 +8,7 @@ from configs import protons64_tracks
 from lartpc_jax import cli
 from lartpc_jax.data import multi_track as data
 from lartpc_jax.metrics import counted_tracks
+from lartpc_jax.plotting.tracks import angle_figure
 from lartpc_jax.runs import multi_track, tracks
 
 IDENTITY = {"input": "a", "seed": 0, "views": "xy,xz", "weights": {"diffusion": "1"}}
@@ -88,6 +89,13 @@ def test_tables_by_angle():
   rows = [line for line in lines if line.startswith("|")]
   assert len(rows) == 6 and len({row.count("|") for row in rows}) == 1
   assert any("counted as: 1 in 50.0" in line for line in lines)
+
+
+def test_near_pairs_alone_have_no_sum():
+  """Six pairs below 20 degrees: one bin, nothing above 20 degrees, and a figure of what there is."""
+  entries = counted_tracks.by_angle(np.linspace(3.0, 9.0, 6), None, np.full(6, 2))
+  assert counted_tracks.bins_only(entries) == entries and entries[0]["num"] == 6
+  assert angle_figure(entries).axes
 
 
 @pytest.mark.parametrize("changes, message", [

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import crops64_score
-from lartpc_jax import config_models
+from lartpc_jax import config_models, score
 from lartpc_jax.networks import api, ncsnpp
 
 TINY = dict(features=8, multipliers=[1, 2], num_blocks=1, attention_sizes=[4], stem=2)
@@ -91,3 +91,25 @@ def test_ncsn_depends_on_its_level_and_on_no_other_example():
 def test_unknown_embedding_is_named():
   with pytest.raises(ValueError, match=r"Unknown network.embedding 'none'; choose from \['fourier', 'positional'\]"):
     api.make_ncsnpp(embedding="none")
+
+
+@pytest.mark.parametrize("logit, share", [(-50.0, 0.0), (50.0, 1.0)], ids=["closed", "open"])
+def test_a_gate_multiplies_the_skip_of_the_denoiser(logit, share):
+  """D = gate c_skip x + c_out F (Karras et al. 2022, eq. 7, with a gate), at noise above that where it is cut."""
+  random = np.random.default_rng(0)
+  x, h = (jnp.asarray(random.normal(size=(3, 4, 4, 2)), jnp.float32) for _ in range(2))
+  sigma = jnp.asarray([0.3, 1.0, 20.0])
+  apply = lambda params, u, c_noise, cond: ncsnpp._with_gate(jnp.concatenate([h, jnp.full_like(h, logit)], -1), u, c_noise)
+  found = score.edm_denoiser(apply, None, None)(x, sigma)
+  c_skip, c_out, _, _ = (c[:, None, None, None] for c in score.edm_coefficients(sigma, 1.0))
+  np.testing.assert_allclose(found, share * c_skip * x + c_out * h, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_with_gates_keeps_its_shape_and_starts_without_an_answer_of_its_own():
+  """Fresh, F is 0 but for the gate, which is alike everywhere: F is a multiple of x."""
+  network = api.make_ncsnpp(**TINY, fir=False, input_pyramid=False, embedding="fourier", gated_skip=True)
+  params = network.init(jax.random.key(0), (16, 16, 1))
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 16, 1)), jnp.float32)
+  answer = jax.jit(lambda params, x, c: network.apply(params, x, c, None))(params, x, jnp.zeros(2))
+  assert answer.shape == x.shape
+  np.testing.assert_allclose(answer, (1.0 / (1.0 + np.exp(-2.0)) - 1.0) * x, rtol=1e-4)

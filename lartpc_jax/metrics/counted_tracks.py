@@ -18,7 +18,7 @@ def shares(number: np.ndarray) -> dict:
 
 
 def by_angle(angle_degrees: np.ndarray, errors: np.ndarray | None, number: np.ndarray | None) -> list[dict]:
-  """One entry for each bin of the opening angle [n] that holds pairs, and one for all above 20 degrees (the last).
+  """One entry for each bin of the opening angle [n] that holds pairs, and one for all above 20 degrees, if any (the last).
 
   Args:
     angle_degrees: [n].
@@ -39,6 +39,11 @@ def by_angle(angle_degrees: np.ndarray, errors: np.ndarray | None, number: np.nd
       entry |= {"efficiency": share.value, "efficiency_error": share.error}
     found.append(entry)
   return found
+
+
+def bins_only(entries: list[dict]) -> list[dict]:
+  """What `by_angle` gives, without the entry for all above 20 degrees, which is not there if no pair is."""
+  return [e for e in entries if (e["low"], e["high"]) != (FROM_DEGREES, 180.0)]
 
 
 def tables(performance: dict) -> list[str]:

@@ -16,6 +16,7 @@ from lartpc_jax.networks.blocks import Conv, depth_to_space, space_to_depth, zer
 
 EMBEDDINGS = ("fourier", "positional")
 RESCALE = float(np.sqrt(0.5))
+GATE_LIMIT = 4.0
 
 
 def fir_down(x: jax.Array) -> jax.Array:
@@ -110,6 +111,16 @@ class AttentionBlock(nn.Module):
     return (x + y.reshape(b, h, w, c)) * RESCALE
 
 
+def _with_gate(both, x, c_noise):
+  """F + (gate - 1) x / sigma: with x = c_in x_t, D = c_skip x_t + c_out F becomes gate c_skip x_t + c_out F.
+
+  1 / sigma is cut at GATE_LIMIT: below that noise an open gate would have to be 1 to a precision that training cannot give.
+  """
+  h, gate = jnp.split(both, 2, axis=-1)
+  inverse_sigma = jnp.minimum(jnp.exp(-8.0 * c_noise), GATE_LIMIT)[:, None, None, None]  # c_noise is log(sigma) / 8
+  return h + (nn.sigmoid(4.0 * gate + 2.0) - 1.0) * x * inverse_sigma
+
+
 class NCSNpp(nn.Module):
   """(x [b h w c], c_noise [b]) -> [b h w c].
 
@@ -123,6 +134,9 @@ class NCSNpp(nn.Module):
     input_pyramid: the downsampled input is added at every level ("residual" of Song et al. 2021).
     embedding: "fourier" or "positional".
     fourier_scale: of the random frequencies (Song et al. 2021: 16).
+    gated_skip: for sparse data that are preconditioned as "edm" (Karras et al. 2022): the skip c_skip x of the denoiser is
+      multiplied by a gate in [0, 1] of each pixel and channel, so that the empty background comes from one number that
+      closes. Without it the network has to answer -x / sigma there, the noise itself, pixel by pixel.
   """
   features: int = 128
   multipliers: tuple[int, ...] = (1, 2, 2, 2)
@@ -133,6 +147,7 @@ class NCSNpp(nn.Module):
   input_pyramid: bool = True
   embedding: str = "fourier"
   fourier_scale: float = 16.0
+  gated_skip: bool = False
 
   @nn.compact
   def __call__(self, x, c_noise):
@@ -170,5 +185,7 @@ class NCSNpp(nn.Module):
         h = AttentionBlock()(h)
       if level:
         h = block(width, up)(h, embedding)
-    h = zero_conv(x.shape[-1])(nn.silu(_norm(h)))
+    h = zero_conv((2 if self.gated_skip else 1) * x.shape[-1])(nn.silu(_norm(h)))
+    if self.gated_skip:
+      h = _with_gate(h, x, c_noise)
     return depth_to_space(h, self.stem) if self.stem > 1 else h

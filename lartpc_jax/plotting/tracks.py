@@ -26,9 +26,7 @@ def hypotheses_figure(targets: np.ndarray, generated: dict[str, np.ndarray], *, 
 
 
 def angle_figure(entries: list[dict]) -> Figure:
-  """Figure with efficiency and errors against the opening angle, from `metrics.counted_tracks.by_angle`; the last entry,
-  a sum over bins, is left out."""
-  entries = entries[:-1]
+  """Figure with efficiency and errors against the opening angle, one entry a bin as of `metrics.counted_tracks.by_angle`."""
   middle = np.array([0.5 * (e["low"] + e["high"]) for e in entries])
   half = np.array([0.5 * (e["high"] - e["low"]) for e in entries])
   counted, refined = "efficiency" in entries[0], "q50_dp_mev" in entries[0]

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import config as config_lib, config_estimator
-from lartpc_jax.data.images import check_views
+from lartpc_jax.data.images import ImageSet, check_views
+from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference import posterior as posterior_lib
 from lartpc_jax.inference.errors import error_summary, hidden_direction
@@ -34,6 +35,8 @@ class Calibrated(NamedTuple):
   signs: float | None          # one view: mean share of samples with the sign that is rarer, of events with two modes
   num_failed: int              # events without a posterior (Laplace: no maximum), which count as not covered
   divergent: float             # share of the steps of NUTS that diverged; 0 for the other methods
+  temperature_px: float | None = None  # the tempered distance: temperature that was fitted on other events
+  effective: float | None = None       # and the median effective number of its draws
 
 
 def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, num_events: int | None = None,
@@ -51,9 +54,7 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
   estimator, info = config_estimator.build_estimator(len(views), weights)
   spec, _ = config_lib.build_image_spec(weights)
-  data = open_targets(path, views=views, spec=spec, first=first_event, num=num_events)
-  if data.momentum_mev is None:
-    raise ValueError(f"{path}: the true momenta are not known; calibration needs them.")
+  data = open_truth(path, views, spec, first_event, num_events)
   images = data.images
 
   target = posterior_lib.make_log_density(estimator)
@@ -84,6 +85,21 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   samples, density = np.moveaxis(samples, 1, 0), density.T
   found = np.isfinite(samples).all((0, 2)) & np.isfinite(density).all(0)
   level = np.where(found, coverage.credible_level(true_density, density), 1.0)  # NaN would count as covered
+  return judge(data, views, estimate, samples, level, found)._replace(divergent=float(divergent.mean()))
+
+
+def judge(data: ImageSet, views: tuple[str, ...], estimate: np.ndarray, samples: np.ndarray, level: np.ndarray,
+          found: np.ndarray) -> Calibrated:
+  """Coverage, ranks and pulls of n events.
+
+  Args:
+    data: the events, with truth.
+    views: names.
+    estimate: momenta [n 3], MeV/c.
+    samples: momenta [s n 3] of the posteriors.
+    level: [n], see `coverage.credible_level`.
+    found: [n] bool, events with a posterior.
+  """
   samples, true_mev = samples[:, found], data.momentum_mev[found]
   components = dict(zip(("px", "py", "pz"), (samples[..., i] for i in range(3)), strict=True))
   truth = dict(zip(components, true_mev.T, strict=True))
@@ -91,11 +107,11 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   bins = min(20, int(found.sum()) // 5)
   width = lambda x: float(np.diff(np.quantile(x, [0.16, 0.84]))[0] / 2)
   return Calibrated(
-      len(images), error_summary(estimate, data.momentum_mev, views, data.clean),
+      len(estimate), error_summary(estimate, data.momentum_mev, views, data.clean),
       {c: coverage.coverage(level, c) for c in CREDIBILITIES},
       {name: coverage.rank_uniformity(x, truth[name], num_bins=bins) for name, x in components.items()},
       {name: width(coverage.pulls(x, truth[name])) for name, x in components.items()}, level,
-      _sign_balance(samples, views), int((~found).sum()), float(divergent.mean()))
+      _sign_balance(samples, views), int((~found).sum()), 0.0)
 
 
 def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
@@ -106,6 +122,14 @@ def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
   return float(np.minimum(positive, 1.0 - positive).mean())
 
 
+def open_truth(path: str, views: tuple[str, ...], spec: ImageSpec, first_event: int, num_events: int | None) -> ImageSet:
+  """Events whose momenta are known. Raises ValueError naming the file if they are not."""
+  data = open_targets(path, views=views, spec=spec, first=first_event, num=num_events)
+  if data.momentum_mev is None:
+    raise ValueError(f"{path}: the true momenta are not known; calibration needs them.")
+  return data
+
+
 def table(found: Calibrated) -> str:
   """What the terminal shows, as Markdown."""
   lines = [f"{found.num_events} events; median |dp| of the point estimate {found.errors['median_dp_mev']:.1f} MeV/c", "",
@@ -114,6 +138,9 @@ def table(found: Calibrated) -> str:
   lines += ["", "| component | ranks: chi2/ndf | p | half the central 68 % of the pulls |", "| --- | --- | --- | --- |"]
   lines += [f"| {name} | {u.chi2.value:.2f} | {u.chi2.p_value:.3f} | {found.pull_width[name]:.2f} |"
             for name, u in found.ranks.items()]
+  if found.temperature_px is not None:
+    lines += ["", f"Temperature {found.temperature_px:.3g} px, fitted on other events; effective draws an event, median: "
+              f"{found.effective:.0f}"]
   if found.num_failed:
     lines += ["", f"WARNING: {found.num_failed} events have no posterior; they count as not covered, and not in the ranks."]
   if found.divergent:

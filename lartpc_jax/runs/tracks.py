@@ -266,5 +266,5 @@ def _draw(job: Job, out: Path, fields: dict, counted: counting.Counted | None, p
     path = out / "events" / f"event_{job.events[i]:05d}.png"
     paths.append(save_figure(hypotheses_figure(job.data.images[i], images, views=job.views, title=title), path))
   if "by_angle" in performance:
-    paths.append(save_figure(angle_figure(performance["by_angle"]), out / "by_angle.png"))
+    paths.append(save_figure(angle_figure(counted_tracks.bins_only(performance["by_angle"])), out / "by_angle.png"))
   return paths
