@@ -5,7 +5,7 @@ python -m launch.train --config=configs/events512_ldm.py --config.data.path=lart
 python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
     --out=runs/events512_sample
 
-base: behind an invertible space-to-depth by 2 of the latents, so that convolutions run on 32x32, 16x16 and 8x8; for CPUs: 20,800
+base: behind an invertible space-to-depth by 2 of the latents, so that convolutions run on 32x32 and less; for CPUs: 20,800
 pictures in an hour of a core, tracks and showers in pieces.
 gpu, multi_gpu: on 64x64 (attention at 16x16), for one GPU and for eight, over which `parallel` splits each batch; not run.
 """
@@ -18,7 +18,7 @@ BASE = dict(features=48, multipliers=(1, 2, 2), num_blocks=1, attention_sizes=(8
 LARGE = dict(BASE, features=128, multipliers=(1, 2, 2, 2), num_blocks=2, attention_sizes=(16, 8), stem=1)
 VARIANTS = {
     "base": dict(network=BASE, path="", num_pixels=512, num_holdout=500, batch_size=16, num_evaluation=32, num_steps=1_300,
-                 every=100, rate=1.5e-3, ema=0.99),
+                 every=325, rate=1.5e-3, ema=0.99),
     "gpu": dict(network=LARGE, path="", num_pixels=512, num_holdout=500, batch_size=64, num_evaluation=128,
                 num_steps=60_000, every=5_000, rate=3e-4, ema=0.9995),
     "multi_gpu": dict(network={**LARGE, "features": 192}, path="", num_pixels=512, num_holdout=500, batch_size=512,
