@@ -77,7 +77,8 @@ def _task_of(config: dict, diffusion: ImageDiffusion, network, *, batch_fn: Call
 def _pixel_task(config: dict) -> Task:
   batch_fn, train, holdout = call_with(build_crops, "data", section(config, "data"), seed=config["seed"])
   transform = call_with(make_charge_transform, "charge", section(config, "charge"))
-  scale, shape = crops_lib.measure_state_scale(train, transform), tuple(holdout.shape[1:])
+  gated = bool(section(config, "network").get("gated_skip"))
+  scale, shape = crops_lib.measure_state_scale(train, transform, about_empty=gated), tuple(holdout.shape[1:])
   diffusion, network = _diffusion_of(config, pixel_space(transform, scale, config["threshold_mev"]), (*shape, 1))
 
   def export(params, directory, done):

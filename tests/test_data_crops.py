@@ -80,6 +80,10 @@ def test_state_scale_normalises_and_representations_invert(crops, name, scale):
   y = (transform.forward(q) - got.shift) / got.scale
   np.testing.assert_allclose([y.mean(), y.std()], [0.0, 1.0], atol=1e-4)
   np.testing.assert_allclose(transform.inverse(transform.forward(q)), q, atol=0.0101 if name == "grey8" else 1e-4)
+  empty = lib.measure_state_scale(crops, transform, about_empty=True)
+  z = np.asarray((transform.forward(q) - empty.shift) / empty.scale)
+  assert (z[np.asarray(q) == 0.0] == 0.0).all()
+  np.testing.assert_allclose((z**2).mean(), 1.0, rtol=1e-4)
 
 
 def test_grey_levels_are_published_ones():

@@ -134,12 +134,18 @@ def make_crop_batches(crops: Crops, *, batch_size: int, seed: int) -> Callable:
   return batch_fn
 
 
-def measure_state_scale(crops: Crops, transform: ChargeTransform, *, num: int = 4096) -> StateScale:
-  """Mean and standard deviation over the pixels of the first `num` crops, transformed. Raises ValueError if constant."""
+def measure_state_scale(crops: Crops, transform: ChargeTransform, *, num: int = 4096, about_empty: bool = False
+                        ) -> StateScale:
+  """Mean and standard deviation over the pixels of the first `num` crops, transformed. Raises ValueError if constant.
+
+  about_empty: the value of an empty pixel and the root mean square about it, so that empty pixels are 0 in the state, as a
+  network with `gated_skip` wants them.
+  """
   y = np.asarray(jax.jit(transform.forward)(images_mev(crops, slice(num))), np.float64)
   if not y.std() > 0:
     raise ValueError("The transformed pixels of the first crops are all equal; check data.path and charge.scale_mev.")
-  return StateScale(float(y.mean()), float(y.std()))
+  shift = float(transform.forward(jnp.zeros((1, 1, 1)))[0, 0, 0]) if about_empty else float(y.mean())
+  return StateScale(shift, float(np.sqrt(np.mean((y - shift)**2))))
 
 
 def exact_zeros(images: jax.Array, threshold_mev: float) -> jax.Array:
