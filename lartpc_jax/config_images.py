@@ -59,10 +59,11 @@ def _prediction(*, name: str = "edm", sigma_data: float = 1.0) -> dict:
 def _diffusion_of(config: dict, space, state_shape: tuple[int, int, int]):
   """Untrained model of a config and its raw network."""
   network = build_pixel_network(section(config, "network"))
-  if section(config, "network").get("gated_skip") and section(config, "prediction").get("name", "edm") != "edm":
-    raise ValueError(f"network.gated_skip needs prediction.name = 'edm'; got {config['prediction']['name']!r}.")
-  diffusion = ImageDiffusion(network.apply, None, build_sde(section(config, "sde")), tuple(state_shape), space,
-                             **call_with(_prediction, "prediction", section(config, "prediction")))
+  prediction = call_with(_prediction, "prediction", section(config, "prediction"))
+  if section(config, "network").get("gated_skip") and prediction != {"prediction": "edm", "sigma_data": 1.0}:
+    raise ValueError("network.gated_skip needs prediction.name = 'edm' and prediction.sigma_data = 1; got "
+                     f"{prediction['prediction']!r} and {prediction['sigma_data']}.")
+  diffusion = ImageDiffusion(network.apply, None, build_sde(section(config, "sde")), tuple(state_shape), space, **prediction)
   return diffusion, network
 
 

@@ -50,6 +50,18 @@ def test_no_temperature_calibrates_truths_far_away():
     lib.fit_temperature(draws._replace(true_distance_px=draws.true_distance_px + 1e4))
 
 
+def test_what_has_no_distance_counts_for_nothing():
+  """A draw without one has no weight; an event without one of its truth, or of any draw, has no level."""
+  draws = gaussian_draws(4)
+  distance, truth = draws.distance_px.copy(), draws.true_distance_px.copy()
+  distance[:5, 0], distance[:, 1], truth[2] = np.nan, np.nan, np.nan
+  draws = draws._replace(distance_px=distance, true_distance_px=truth)
+  weight = lib.weights(draws, 0.2)
+  assert (weight[:5, 0] == 0.0).all() and weight[:, 0].sum() == pytest.approx(1.0)
+  np.testing.assert_array_equal(np.isnan(lib.credible_levels(draws, 0.2)), [False, True, True, False])
+  np.testing.assert_array_equal(np.isnan(lib.resample(draws, 0.2, num=30, seed=0)).all((0, 2)), [False, True, False, False])
+
+
 def test_mistakes():
   estimator = toy_estimator()
   for power in (0.0, 1.5):

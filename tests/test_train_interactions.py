@@ -129,8 +129,9 @@ def test_bad_diffusion_configs_are_named(tmp_path):
     lib.build_task({**config, "autoencoder": ""})
   with pytest.raises(ValueError, match=r"was trained on ImageSpec\(.*threshold_mev=0.1\); the config says .*=0.2"):
     lib.build_task({**config, "image": {**config["image"], "threshold_mev": 0.2}})
-  with pytest.raises(ValueError, match="network.gated_skip needs prediction.name = 'edm'; got 'v'"):
-    lib.build_task({**config, "prediction": {"name": "v"}})
+  for prediction, got in (({"name": "v"}, "'v' and 1.0"), ({"name": "edm", "sigma_data": 0.5}, "'edm' and 0.5")):
+    with pytest.raises(ValueError, match=f"network.gated_skip needs prediction.name = 'edm' and .* = 1; got {got}"):
+      lib.build_task({**config, "prediction": prediction})
   with pytest.raises(FileNotFoundError, match="pixels.json does not exist"):
     config_images.build_image_diffusion(tmp_path)
   with pytest.raises(ValueError, match="tile = 4 is for latent models"):

@@ -59,20 +59,30 @@ def make_draws(estimator: Estimator, evaluate: Callable, *, power: float, num_sa
 
 
 def weights(draws: Draws, temperature_px: float) -> np.ndarray:
-  """Normalised weights [s n] float64 of the draws. Raises ValueError for a temperature that is not above 0."""
+  """Normalised weights [s n] float64 of the draws; 0 where the distance is not finite, NaN for an event where none is.
+
+  Raises:
+    ValueError: for a temperature that is not above 0.
+  """
   if not temperature_px > 0.0:
     raise ValueError(f"temperature_px must be above 0; got {temperature_px}.")
   log_weight = (np.asarray(draws.log_prior, np.float64) - np.asarray(draws.log_proposal, np.float64)
                 - np.asarray(draws.distance_px, np.float64) / temperature_px)
-  weight = np.exp(log_weight - log_weight.max(0))
+  log_weight = np.where(np.isfinite(log_weight), log_weight, -np.inf)
+  top = log_weight.max(0)
+  weight = np.exp(log_weight - np.where(np.isfinite(top), top, np.nan))
   return weight / weight.sum(0)
 
 
 def credible_levels(draws: Draws, temperature_px: float) -> np.ndarray:
-  """Smallest highest-density region [n] that holds the truth, as the weight of the draws with a higher density."""
+  """Smallest highest-density region [n] that holds the truth, as the weight of the draws with a higher density.
+
+  NaN for an event without a density of the truth or of any draw: it has no region, and is not covered by one.
+  """
   density = np.asarray(draws.log_prior) - np.asarray(draws.distance_px) / temperature_px
   true_density = np.asarray(draws.true_log_prior) - np.asarray(draws.true_distance_px) / temperature_px
-  return np.sum(weights(draws, temperature_px) * (density > true_density[None]), axis=0)
+  level = np.sum(weights(draws, temperature_px) * (density > true_density[None]), axis=0)
+  return np.where(np.isfinite(true_density), level, np.nan)
 
 
 def effective_samples(draws: Draws, temperature_px: float) -> np.ndarray:
@@ -101,8 +111,11 @@ def fit_temperature(draws: Draws, *, credibility: float = 0.68) -> float:
 
 
 def resample(draws: Draws, temperature_px: float, *, num: int, seed: int) -> np.ndarray:
-  """Momenta [num n 3] in MeV/c drawn by their weights, with replacement."""
+  """Momenta [num n 3] in MeV/c drawn by their weights, with replacement; NaN for an event without weights."""
   chosen = weights(draws, temperature_px)
+  found = np.isfinite(chosen).all(0)
   random = np.random.default_rng(seed)
-  index = np.stack([random.choice(len(chosen), num, p=chosen[:, i]) for i in range(chosen.shape[1])], axis=1)
-  return np.take_along_axis(np.asarray(draws.momentum_mev), index[..., None], axis=0)
+  index = np.stack([random.choice(len(chosen), num, p=p if known else None)
+                    for p, known in zip(chosen.T, found, strict=True)], axis=1)
+  momentum = np.take_along_axis(np.asarray(draws.momentum_mev), index[..., None], axis=0)
+  return np.where(found[None, :, None], momentum, np.nan)

@@ -112,11 +112,12 @@ class AttentionBlock(nn.Module):
 
 
 def _with_gate(both, x, c_noise):
-  """F + (gate - 1) x / sigma: with x = c_in x_t, D = c_skip x_t + c_out F becomes gate c_skip x_t + c_out F.
+  """F + (gate - 1) x / sigma: with x = c_in x_t, D = c_skip x_t + c_out F becomes gate c_skip x_t + c_out F (sigma_data 1).
 
   1 / sigma is cut at GATE_LIMIT: below that noise an open gate would have to be 1 to a precision that training cannot give.
   """
   h, gate = jnp.split(both, 2, axis=-1)
+  # The sigmoid starts nearly open (0.88), as without a gate; the factor lets small weights close it.
   inverse_sigma = jnp.minimum(jnp.exp(-8.0 * c_noise), GATE_LIMIT)[:, None, None, None]  # c_noise is log(sigma) / 8
   return h + (nn.sigmoid(4.0 * gate + 2.0) - 1.0) * x * inverse_sigma
 

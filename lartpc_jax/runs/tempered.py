@@ -73,9 +73,10 @@ def calibrate(path: str, views: tuple[str, ...], config: Mapping, *, weights: st
   judged = data._replace(**{name: value[fit_events:] for name, value in data._asdict().items()
                             if isinstance(value, np.ndarray) and len(value) == n})
   level, effective = tempered.credible_levels(rest, temperature), tempered.effective_samples(rest, temperature)
-  found = judge(judged, views, _mean(rest, temperature, np.concatenate(poles)[fit_events:], len(views)),
-                tempered.resample(rest, temperature, num=RESAMPLED, seed=seed), level, np.isfinite(level))
-  return found._replace(temperature_px=temperature, effective=float(np.median(effective)))
+  found = np.isfinite(level)
+  result = judge(judged, views, _mean(rest, temperature, np.concatenate(poles)[fit_events:], len(views)),
+                 tempered.resample(rest, temperature, num=RESAMPLED, seed=seed), np.where(found, level, 1.0), found)
+  return result._replace(temperature_px=temperature, effective=float(np.median(effective[found])))
 
 
 def _mean(draws: tempered.Draws, temperature_px: float, pole: np.ndarray, num_views: int) -> np.ndarray:
