@@ -26,7 +26,7 @@ __all__ = ["atomic_write", "check_workdir", "device_summary", "environment_text"
 
 PACKAGES = ("lartpc_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ott-jax", "numpy",
             "ml-collections")
-LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints")  # see _has_results
+LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints", "lock")  # see _has_results
 
 flags.DEFINE_bool("debug", False, "Show the traceback of errors (as does LARTPC_DEBUG=1).")
 flags.disclaim_key_flags()  # those that functions here define belong to the script that calls them

@@ -1,5 +1,6 @@
-"""Writing files so that a killed process never leaves half of one."""
+"""Writing files so that a killed process never leaves half of one, and two processes never write the same."""
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +36,25 @@ def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = Tr
     with contextlib.suppress(FileNotFoundError):
       os.unlink(temporary)
     raise
+
+
+@contextlib.contextmanager
+def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> Iterator[None]:
+  """Holds the lock file `path`, made if need be, until the block ends or the process dies (flock: also by kill -9).
+
+  Args:
+    path: the lock file; its directory must exist.
+    busy: message of the error.
+    shared: beside other shared holders.
+  Raises:
+    OSError: `busy`, if another process holds it.
+  """
+  with open(path, "w") as file:
+    try:
+      fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise OSError(busy) from error
+    yield
 
 
 def _umask() -> int:

@@ -36,14 +36,21 @@ def main(argv) -> int:
   if not f.out:
     raise ValueError("Give --out; --help says what it may be.")
   from lartpc_jax.runs import calibrate, tempered
-  with cli.progress_bar(100, description="calibrate", unit="%") as bar:
-    common = dict(weights=f.weights, num_events=f.num_events, seed=f.seed, first_event=f.first_event,
-                  progress=lambda share: bar.update(int(100 * share)))
-    if f.method == "tempered":
-      found = tempered.calibrate(f.input, tuple(f.views), f.config, fit_events=f.fit_events, power=f.power,
-                                 num_samples=f.num_samples or 64, **common)
-    else:
-      found = calibrate.calibrate(f.input, tuple(f.views), method=f.method, num_samples=f.num_samples or 500, **common)
+  from lartpc_jax.train.interrupt import stop_requests
+  common = dict(weights=f.weights, num_events=f.num_events, seed=f.seed, first_event=f.first_event)
+  if f.method == "tempered":
+    job = tempered.prepare(f.input, tuple(f.views), f.config, fit_events=f.fit_events, power=f.power,
+                           num_samples=f.num_samples or 64, **common)
+    out = cli.setup_workdir(f.out, job.identity)
+    with cli.progress_bar(len(job.data.images), description="draws", unit="event") as bar, stop_requests() as stop:
+      found = tempered.execute(job, out, stop=stop, update=bar.update)
+    if isinstance(found, int):
+      print("Stopped; what is finished is saved. The same command goes on.")
+      return 128 + found
+  else:
+    with cli.progress_bar(100, description="calibrate", unit="%") as bar:
+      found = calibrate.calibrate(f.input, tuple(f.views), method=f.method, num_samples=f.num_samples or 500,
+                                  progress=lambda share: bar.update(int(100 * share)), **common)
   print(calibrate.table(found))
   print("Wrote " + ", ".join(str(path) for path in calibrate.write(found, Path(f.out))))
   return 0

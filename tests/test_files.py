@@ -1,7 +1,7 @@
 """A file is whole or untouched."""
 import pytest
 
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, hold_lock
 
 
 def test_replaces_when_done(tmp_path):
@@ -41,3 +41,16 @@ def test_waits_for_the_disk_if_asked(tmp_path, monkeypatch, durable):
   with atomic_write(tmp_path / "a", durable=durable) as file:
     file.write("new")
   assert len(waited) == durable and (tmp_path / "a").read_text() == "new"
+
+
+def test_a_lock_has_one_holder_or_many_that_share(tmp_path):
+  path = tmp_path / "lock"
+  with hold_lock(path, busy="never"):
+    for shared in (False, True):
+      with pytest.raises(OSError, match="Somebody writes."), hold_lock(path, busy="Somebody writes.", shared=shared):
+        pass
+  share = hold_lock(path, busy="never", shared=True), hold_lock(path, busy="never", shared=True)
+  with share[0], share[1], pytest.raises(OSError, match="busy"), hold_lock(path, busy="busy"):
+    pass
+  with hold_lock(path, busy="never"):  # free again
+    pass

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from configs import protons64_infer
+from lartpc_jax.inference import chunks
 from lartpc_jax.runs import calibrate, tempered
 from tests.toy_weights import save_toy_estimator, save_toy_weights
 
@@ -58,8 +59,12 @@ def test_tempered(tmp_path):
   """The whole way on an untrained generator: the events that fit the temperature are not judged, and the table names it."""
   directory = save_toy_weights(tmp_path / "weights")
   save_toy_estimator(directory, num_views=1)
-  found = tempered.calibrate("sample", ("xy",), TINY, weights=str(directory), num_events=45,
-                             fit_events=20, num_samples=20)
+  job = tempered.prepare("sample", ("xy",), TINY, weights=str(directory), num_events=45, fit_events=20, num_samples=20)
+  assert tempered.execute(job, tmp_path / "run", stop=lambda: 15) == 15  # after one chunk
+  assert len(chunks.finished_events(tmp_path / "run" / "chunks")) == tempered.CHUNK
+  found = tempered.execute(job, tmp_path / "run")
+  whole = tempered.execute(job, tmp_path / "whole")
+  np.testing.assert_array_equal(found.level, whole.level)
   assert found.num_events == 25 and found.level.shape == (25,) and found.ranks["px"].count.sum() == 25
   assert 1.0 <= found.effective <= 20.0
   assert f"Temperature {found.temperature_px:.3g} px" in calibrate.table(found)
@@ -68,4 +73,4 @@ def test_tempered(tmp_path):
 
 def test_the_temperature_needs_events_of_its_own(weights):
   with pytest.raises(ValueError, match="fit_events must leave 20 of the 50 events on either side; got 40"):
-    tempered.calibrate("sample", ("xy",), TINY, weights=weights, num_events=50, fit_events=40)
+    tempered.prepare("sample", ("xy",), TINY, weights=weights, num_events=50, fit_events=40)

@@ -260,8 +260,18 @@ def test_plane_of_directions():
   np.testing.assert_allclose(surface.from_plane(np.zeros((1, 2)), centre), centre[None])
 
 
+def test_two_runs_in_one_directory_are_refused(tmp_path):
+  def compute(events):
+    with pytest.raises(OSError, match="Another process is writing"):
+      chunks.run_chunks(compute, events, directory=tmp_path / "chunks", stride=1)
+    return {"square": events**2}
+  chunks.run_chunks(compute, np.arange(2), directory=tmp_path / "chunks", stride=1)
+  assert sorted(chunks.finished_events(tmp_path / "chunks")) == [0, 1]
+
+
 def test_chunk_files(tmp_path):
   compute = lambda events: {"square": events**2}
+  tmp_path = tmp_path / "chunks"
   assert chunks.run_chunks(compute, np.arange(3), directory=tmp_path, stride=2) is None
   chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4)  # other stride, other events
   assert chunks.load_fields(tmp_path, np.array([5, 0]), ["square"])["square"].tolist() == [25, 0]

@@ -145,6 +145,13 @@ def test_a_longer_run_continues(tmp_path):
   assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6, 7, 8]
 
 
+def test_two_runs_in_one_directory_are_refused(tmp_path):
+  def again():
+    with pytest.raises(OSError, match="Another process is training in .*"):
+      run(tmp_path)
+  assert int(run(tmp_path, failing_at(4, again)).state.step) == 12
+
+
 def test_another_config_is_refused_by_name(straight):
   with pytest.raises(ValueError, match=r"network\.num_channels: 8 -> 16"):
     run(straight[0], toy_train.make_task(16), config={"network": {"num_channels": 16}, "train": {}})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, hold_lock
 
 
 def finished_events(directory: str | os.PathLike) -> dict[int, tuple[Path, int]]:
@@ -30,12 +30,22 @@ def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.Pat
   Args:
     compute: event numbers [c], c <= stride -> dict of arrays [c ...]. It must not depend on how events are chunked.
     events: event numbers [n], each once.
-    directory: of the chunk files; made with the first one.
+    directory: of the chunk files; made with the first one. `lock` beside it is held meanwhile.
     stride: events a chunk.
     stop: asked after each chunk; anything but None ends the run there and is returned.
     update: called with the number of finished events after each chunk.
+  Raises:
+    OSError: if another process is writing `directory`.
+    ValueError: as `finished_events`.
   """
   directory = Path(directory)
+  directory.parent.mkdir(parents=True, exist_ok=True)
+  with hold_lock(directory.parent / "lock", busy=f"Another process is writing {directory}."):
+    return _run_missing(compute, events, directory, stride, stop, update)
+
+
+def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride: int, stop: Callable, update: Callable
+                 ) -> int | None:
   there = finished_events(directory)
   missing = np.array([event for event in events if int(event) not in there], int)
   for start in range(0, len(missing), stride):
@@ -43,7 +53,7 @@ def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.Pat
     begin = time.perf_counter()
     arrays = compute(chunk)
     seconds = np.full(len(chunk), (time.perf_counter() - begin) / len(chunk))
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(exist_ok=True)
     with atomic_write(directory / f"chunk_{chunk[0]:07d}_{chunk[-1]:07d}.npz", "wb") as file:
       np.savez_compressed(file, event=chunk, seconds=seconds, cold=np.full(len(chunk), start == 0), **arrays)
     update(len(events) - len(missing) + start + len(chunk))

@@ -5,7 +5,6 @@ same settings inside. Several processes may fill it, each its part of the shards
 """
 import concurrent.futures
 import contextlib
-import fcntl
 import functools
 import json
 import shutil
@@ -19,7 +18,7 @@ import numpy as np
 
 from lartpc_jax.data.events import FIELDS, Events
 from lartpc_jax.data.streams import write_header
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, hold_lock
 
 EXTRA_FIELDS = ("vlabel", "primaries")  # a file has them if its shards do; rows are laid end to end
 
@@ -142,16 +141,11 @@ def locked(plan: Plan, part: tuple[int, int] | None = None) -> Iterator[None]:
   Raises:
     OSError: if another process has it.
   """
+  busy = f"Another process is writing {plan.path}."
   with contextlib.ExitStack() as stack:
-    def lock(name: str, how: int) -> None:
-      file = stack.enter_context(open(plan.folder / name, "w"))
-      try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-      except BlockingIOError as error:
-        raise OSError(f"Another process is writing {plan.path}.") from error
-    lock("lock", fcntl.LOCK_EX if part is None else fcntl.LOCK_SH)
+    stack.enter_context(hold_lock(plan.folder / "lock", busy=busy, shared=part is not None))
     if part is not None:
-      lock(f"lock_{part[0]}_{part[1]}", fcntl.LOCK_EX)
+      stack.enter_context(hold_lock(plan.folder / f"lock_{part[0]}_{part[1]}", busy=busy))
     yield
 
 

@@ -1,25 +1,38 @@
 """Calibration of the posterior that weighs the amortised density with the Earth Mover's Distance of the generator."""
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+import lartpc_jax
 from lartpc_jax import config as config_lib, config_estimator
-from lartpc_jax.data.images import check_views
-from lartpc_jax.inference import tempered
+from lartpc_jax.data.images import ImageSet, check_views
+from lartpc_jax.inference import chunks, tempered
 from lartpc_jax.inference.objective import antithetic_noise
 from lartpc_jax.runs.calibrate import Calibrated, judge, open_truth
+from lartpc_jax.runs.targets import describe_input
 
 CHUNK = 8       # events whose images are drawn at once
 RESAMPLED = 500
 
 
-def calibrate(path: str, views: tuple[str, ...], config: Mapping, *, weights: str | None = None,
-              num_events: int | None = None, first_event: int = 0, fit_events: int = 100, power: float = 0.5,
-              num_samples: int = 64, num_draws: int = 2, seed: int = 0, progress: Callable = lambda share: None
-              ) -> Calibrated:
-  """Fits the temperature on the first events of a file and judges the posterior on the others; see `inference.tempered`.
+class Job(NamedTuple):
+  """A checked calibration: n events, and what draws for them."""
+  views: tuple[str, ...]
+  data: ImageSet
+  identity: dict     # everything the draws depend on, as plain data
+  compute: Callable  # event numbers [c], c <= CHUNK -> dict of arrays [c ...], see `chunks.run_chunks`
+  fit_events: int
+  seed: int
+
+
+def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str | None = None,
+            num_events: int | None = None, first_event: int = 0, fit_events: int = 100, power: float = 0.5,
+            num_samples: int = 64, num_draws: int = 2, seed: int = 0) -> Job:
+  """A job that fits the temperature on the first events of a file and judges the posterior on the others.
 
   Args:
     path: file of events with truth.
@@ -33,50 +46,70 @@ def calibrate(path: str, views: tuple[str, ...], config: Mapping, *, weights: st
     num_samples: draws an event.
     num_draws: generated images of each, in each view; the same noise for all.
     seed: of draws and noise.
-    progress: told the share that is done.
   Raises:
     OSError, ValueError: naming the file or value that is wrong.
   """
   views = check_views(views)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   config["inference"] = {**config["inference"], "prior_weight_px": 0.0}
-  estimator, _ = config_estimator.build_estimator(len(views), weights)
-  diffusion, _ = config_lib.build_diffusion(weights)
+  estimator, estimator_info = config_estimator.build_estimator(len(views), weights)
+  diffusion, info = config_lib.build_diffusion(weights)
   data = open_truth(path, views, diffusion.spec, first_event, num_events)
   n = len(data.images)
   if not 20 <= fit_events <= n - 20:
     raise ValueError(f"fit_events must leave 20 of the {n} events on either side; got {fit_events}.")
   objective = config_lib.build_objective(config, diffusion, views)
   draw = tempered.make_draws(estimator, objective.evaluate, power=power, num_samples=num_samples)
+  key_noise, key_draws = jax.random.split(jax.random.key(seed))
+  noise = antithetic_noise(key_noise, len(views), num_draws, diffusion.latent_shape)
 
   @jax.jit
-  def one_chunk(key, images, truth_mev, noise):
+  def one_chunk(key, images, truth_mev):
     known = estimator.posterior(images, views)
     return draw(key, known, truth_mev, objective.prepare(images), noise), known.observed.basis[:, 2]
 
-  key_noise, key_draws = jax.random.split(jax.random.key(seed))
-  noise = antithetic_noise(key_noise, len(views), num_draws, diffusion.latent_shape)
-  parts, poles = [], []
-  for start in range(0, n, CHUNK):
-    chosen = np.minimum(np.arange(start, start + CHUNK), n - 1)  # the last chunk repeats the last event
-    drawn, pole = one_chunk(jax.random.fold_in(key_draws, start), data.images[chosen],
-                            jnp.asarray(data.momentum_mev[chosen]), noise)
-    keep = min(CHUNK, n - start)
-    parts.append([np.asarray(x)[:keep] if x.ndim == 1 else np.asarray(x)[:, :keep] for x in drawn])
-    poles.append(np.asarray(pole)[:keep])
-    progress(min(start + CHUNK, n) / n)
-  draws = tempered.Draws(*(np.concatenate(x, axis=0 if x[0].ndim == 1 else 1) for x in zip(*parts, strict=True)))
-  part = lambda where: tempered.Draws(*(x[where] if x.ndim == 1 else x[:, where] for x in draws))
-  temperature = tempered.fit_temperature(part(slice(fit_events)))
+  def compute(events: np.ndarray) -> dict[str, np.ndarray]:
+    chosen = np.minimum(events[0] + np.arange(CHUNK), n - 1)  # the last chunk repeats the last event
+    drawn, pole = one_chunk(jax.random.fold_in(key_draws, int(events[0])), data.images[chosen],
+                            jnp.asarray(data.momentum_mev[chosen]))
+    by_event = {name: x if x.ndim == 1 else jnp.swapaxes(x, 0, 1) for name, x in drawn._asdict().items()}
+    return {name: np.asarray(x)[:len(events)] for name, x in {**by_event, "pole": pole}.items()}
 
-  rest = part(slice(fit_events, None))
-  judged = data._replace(**{name: value[fit_events:] for name, value in data._asdict().items()
-                            if isinstance(value, np.ndarray) and len(value) == n})
+  identity = {"input": describe_input(path), "views": ",".join(views), "first_event": first_event, "num_events": n,
+              "fit_events": fit_events, "power": power, "num_samples": num_samples, "num_draws": num_draws, "seed": seed,
+              "version": lartpc_jax.__version__, **config,
+              "weights": {"diffusion": info["sha256"], "estimator": estimator_info["sha256"]}}
+  return Job(views, data, identity, compute, fit_events, seed)
+
+
+def execute(job: Job, out: Path, *, stop: Callable = lambda: None, update: Callable = lambda done: None
+            ) -> Calibrated | int:
+  """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same call goes on.
+
+  Args:
+    job: from `prepare`.
+    out: the run's directory, which holds draws of this identity only.
+    stop: asked after each chunk for a signal number; None goes on.
+    update: called with the number of finished events.
+  """
+  events = np.arange(len(job.data.images))
+  stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=update)
+  if stopped is not None:
+    return stopped
+  found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"])
+  pole = found.pop("pole")
+  draws = tempered.Draws(**{name: x if x.ndim == 1 else x.swapaxes(0, 1) for name, x in found.items()})
+  part = lambda where: tempered.Draws(*(x[where] if x.ndim == 1 else x[:, where] for x in draws))
+  temperature = tempered.fit_temperature(part(slice(job.fit_events)))
+
+  rest = part(slice(job.fit_events, None))
+  judged = job.data._replace(**{name: value[job.fit_events:] for name, value in job.data._asdict().items()
+                                if isinstance(value, np.ndarray) and len(value) == len(events)})
   level, effective = tempered.credible_levels(rest, temperature), tempered.effective_samples(rest, temperature)
-  found = np.isfinite(level)
-  result = judge(judged, views, _mean(rest, temperature, np.concatenate(poles)[fit_events:], len(views)),
-                 tempered.resample(rest, temperature, num=RESAMPLED, seed=seed), np.where(found, level, 1.0), found)
-  return result._replace(temperature_px=temperature, effective=float(np.median(effective[found])))
+  known = np.isfinite(level)
+  result = judge(judged, job.views, _mean(rest, temperature, pole[job.fit_events:], len(job.views)),
+                 tempered.resample(rest, temperature, num=RESAMPLED, seed=job.seed), np.where(known, level, 1.0), known)
+  return result._replace(temperature_px=temperature, effective=float(np.median(effective[known])))
 
 
 def _mean(draws: tempered.Draws, temperature_px: float, pole: np.ndarray, num_views: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import jax
 import optax
 
 from lartpc_jax import parallel
+from lartpc_jax.files import hold_lock
 from lartpc_jax.train.checkpoint import Checkpoints, open_checkpoints, restore_latest
 from lartpc_jax.train.interrupt import stop_requests
 from lartpc_jax.train.metric_log import MetricLog, open_metric_log
@@ -91,32 +92,34 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
   Raises:
     ValueError: for bad intervals, another config, or when no checkpoint is usable.
     FloatingPointError: naming the step, if loss or gradient is not finite.
+    OSError: if another process is training in `workdir`.
   """
   workdir, mesh, keys = Path(workdir), parallel.make_mesh(), run_keys(seed)
   every = Intervals(log_every_steps, checkpoint_every_steps, eval_every_steps, draw_every_steps)
   _check_numbers(num_steps, every)
   workdir.mkdir(parents=True, exist_ok=True)
-  state, memory = resume_or_init(task, tx, keys.init, mesh, workdir, config)
-  start, stop_signal = int(state.step), None
-  if start < num_steps:
-    if start:
-      say(f"Resuming {workdir} at step {start} of {num_steps}.")
-    step_fn = jit_train_step(task, tx, ema_decay, mesh)
-    with contextlib.ExitStack() as stack:
-      log = stack.enter_context(open_metric_log(workdir, start_step=start))
-      checkpoints = stack.enter_context(open_checkpoints(workdir / "checkpoints", max_to_keep=keep_checkpoints))
-      requested = stack.enter_context(stop_requests())
-      bar = stack.enter_context((progress or _no_progress)(num_steps, initial=start))
-      run = _Run(task, mesh, keys, workdir, num_steps, every, config, plot_loss, log, checkpoints, requested, bar)
-      state, stop_signal = _run_steps(run, step_fn, state, memory)
-  else:
-    say(f"{workdir} is already complete: {start} steps done, train.num_steps is {num_steps}.")
-  if stop_signal is not None:
-    say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved. "
-        "The same command resumes.")
-  elif task.export is not None:
-    write_weights(task, state, workdir / "weights", config)
-    say(f"Wrote the weights to {workdir / 'weights'}.")
+  with hold_lock(workdir / "lock", busy=f"Another process is training in {workdir}."):
+    state, memory = resume_or_init(task, tx, keys.init, mesh, workdir, config)
+    start, stop_signal = int(state.step), None
+    if start < num_steps:
+      if start:
+        say(f"Resuming {workdir} at step {start} of {num_steps}.")
+      step_fn = jit_train_step(task, tx, ema_decay, mesh)
+      with contextlib.ExitStack() as stack:
+        log = stack.enter_context(open_metric_log(workdir, start_step=start))
+        checkpoints = stack.enter_context(open_checkpoints(workdir / "checkpoints", max_to_keep=keep_checkpoints))
+        requested = stack.enter_context(stop_requests())
+        bar = stack.enter_context((progress or _no_progress)(num_steps, initial=start))
+        run = _Run(task, mesh, keys, workdir, num_steps, every, config, plot_loss, log, checkpoints, requested, bar)
+        state, stop_signal = _run_steps(run, step_fn, state, memory)
+    else:
+      say(f"{workdir} is already complete: {start} steps done, train.num_steps is {num_steps}.")
+    if stop_signal is not None:
+      say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved. "
+          "The same command resumes.")
+    elif task.export is not None:
+      write_weights(task, state, workdir / "weights", config)
+      say(f"Wrote the weights to {workdir / 'weights'}.")
   return TrainResult(state, stop_signal is None, stop_signal)
 
 
