@@ -24,8 +24,8 @@ BASE = dict(num_candidates=1024, num_screened=32, num_starts=2, first_steps=10, 
             energy_factor=1.0, charge_weight_px=10.0, prior_weight_px=0.0, charge_tolerance=0.05, coordinates="sphere",
             optimizer="adam", final_rate_share=0.1, noise="paired", draws="mean", pictures="each",
             vertex_sigma_mm=0.0, sampler="dpm_solver_pp_2m", distance=dict(name="w1"))
-# The start is near and its energy sharp: few, short steps.
-PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.02, energy_factor=0.05, charge_weight_px=0.0, prior_weight_px=0.3)
+# The start is near and its energy sharp: few, short steps, and the density a heavy prior (see README).
+PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.01, energy_factor=0.05, charge_weight_px=0.0, prior_weight_px=3.0)
 # The published rate of 0.1 is taken for distances in image widths of 64 px: in pixels the first steps leave all momenta that
 # the generator knows (see README).
 # 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample
@@ -38,7 +38,7 @@ VARIANTS = {
     "base": BASE,
     "amortised": {**BASE, **PRIOR},
     # One view tells the angle to the line of sight by the length alone, which strong vertex weights hide.
-    "one_view": {**BASE, **PRIOR, "vertex_power": 1.5},
+    "one_view": {**BASE, **PRIOR, "vertex_power": 1.5, "second_rate": 0.02, "prior_weight_px": 0.3},
     "vertex": {**BASE, "vertex_sigma_mm": 3.0},
     "published": {**BASE, **PUBLISHED},
     "tiny": dict(BASE, num_candidates=16, num_screened=4, num_starts=2, first_steps=2, first_draws=1, second_steps=3,
