@@ -1,11 +1,12 @@
 r"""Score-based diffusion on 64x64 pixels of track and shower crops, unconditional.
 
-python -m launch.train --config=configs/crops64_score.py --config.data.path=lartpc_crops_geant4.npz --workdir=runs/crops
+python -m launch.train --config=configs/crops64_score.py:gated --config.data.path=lartpc_crops_geant4.npz \
+    --workdir=runs/crops
 
 base: 2.3 M parameters behind an invertible space-to-depth, for CPUs: 18 images a second on one core.
 gated: as base with `gated_skip`, states about the empty pixel, batches of 32, and more training at high noise (p_mean 0.8),
 where it is decided which pixels are lit; the weights of the package (crops64) are those of its 4,000 steps (128,000 images,
-111 minutes of one core beside other jobs), not trained to the end.
+two hours of one core beside other jobs), not trained to the end.
 published: the NCSN++ of Phys. Rev. D 109, 072011: 62.7 M parameters on pixels, 8-bit grey, noise prediction, Adam at 2e-4,
 batch 128, EMA 0.9999; for a GPU, not run.
 gpu: 7.0 M parameters (14 MB in float16), gated as well, for launch/train_all_gpu.sh; not run.
