@@ -82,7 +82,7 @@ def straight(repo, tmp_path_factory):
 
 def test_launch_train_fills_the_workdir(straight):
   workdir, done = straight
-  names = {"config.json", "environment.txt", "metrics.jsonl", "checkpoints", "samples", "loss.png", "tensorboard",
+  names = {"config.json", "environment.txt", "metrics.jsonl", "checkpoints", "samples", "loss.png", "tensorboard", "lock",
            "weights"}
   assert {p.name for p in workdir.iterdir()} == names
   assert json.loads((workdir / "config.json").read_text())["optim"]["b1"] == 0.9

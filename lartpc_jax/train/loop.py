@@ -75,7 +75,7 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
     task: the model.
     tx: the optimiser; see `lartpc_jax.train.optimizer`.
     ema_decay: of the averaged parameters, which evaluate, draw and export get.
-    workdir: gets metrics.jsonl, tensorboard/, loss.png, samples/, checkpoints/, weights/.
+    workdir: gets metrics.jsonl, tensorboard/, loss.png, samples/, checkpoints/, weights/, and the file `lock`.
     seed: of everything random.
     num_steps: length of the run, counting steps done before a restart.
     log_every_steps: interval of metric lines (means over the interval).
