@@ -1,10 +1,16 @@
 """Writing files so that a killed process never leaves half of one, and two processes never write the same."""
 import contextlib
+import errno
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
 
 @contextlib.contextmanager
@@ -42,6 +48,8 @@ def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = Tr
 def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> Iterator[None]:
   """Holds the lock file `path`, made if need be, until the block ends or the process dies (flock: also by kill -9).
 
+  A file system without locks gets a warning instead: a run there must not fail for that.
+
   Args:
     path: the lock file; its directory must exist.
     busy: message of the error.
@@ -54,6 +62,10 @@ def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> It
       fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError as error:
       raise OSError(busy) from error
+    except OSError as error:
+      if error.errno not in NO_LOCKS:
+        raise
+      logger.warning("%s: this file system has no locks (%s); do not write here from two processes.", path, error.strerror)
     yield
 
 

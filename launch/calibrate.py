@@ -42,8 +42,8 @@ def main(argv) -> int:
     job = tempered.prepare(f.input, tuple(f.views), f.config, fit_events=f.fit_events, power=f.power,
                            num_samples=f.num_samples or 64, **common)
     out = cli.setup_workdir(f.out, job.identity)
-    with cli.progress_bar(len(job.data.images), description="draws", unit="event") as bar, stop_requests() as stop:
-      found = tempered.execute(job, out, stop=stop, update=bar.update)
+    with stop_requests() as stop:
+      found = tempered.execute(job, out, progress=cli.progress_bar, stop=stop)
     if isinstance(found, int):
       print("Stopped; what is finished is saved. The same command goes on.")
       return 128 + found

@@ -1,4 +1,7 @@
 """A file is whole or untouched."""
+import errno
+import fcntl
+
 import pytest
 
 from lartpc_jax.files import atomic_write, hold_lock
@@ -53,4 +56,16 @@ def test_a_lock_has_one_holder_or_many_that_share(tmp_path):
   with share[0], share[1], pytest.raises(OSError, match="busy"), hold_lock(path, busy="busy"):
     pass
   with hold_lock(path, busy="never"):  # free again
+    pass
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+  def flock(file, how):
+    raise OSError(number, "why")
+  monkeypatch.setattr(fcntl, "flock", flock)
+  number = errno.ENOSYS
+  with hold_lock(tmp_path / "lock", busy="never"):
+    assert "has no locks (why)" in caplog.text
+  number = errno.EIO
+  with pytest.raises(OSError, match="why"), hold_lock(tmp_path / "lock", busy="never"):
     pass

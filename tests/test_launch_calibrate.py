@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from configs import protons64_infer
+from lartpc_jax import cli
 from lartpc_jax.inference import chunks
 from lartpc_jax.runs import calibrate, tempered
 from tests.toy_weights import save_toy_estimator, save_toy_weights
@@ -60,10 +61,10 @@ def test_tempered(tmp_path):
   directory = save_toy_weights(tmp_path / "weights")
   save_toy_estimator(directory, num_views=1)
   job = tempered.prepare("sample", ("xy",), TINY, weights=str(directory), num_events=45, fit_events=20, num_samples=20)
-  assert tempered.execute(job, tmp_path / "run", stop=lambda: 15) == 15  # after one chunk
+  assert tempered.execute(job, tmp_path / "run", progress=cli.progress_bar, stop=lambda: 15) == 15  # after one chunk
   assert len(chunks.finished_events(tmp_path / "run" / "chunks")) == tempered.CHUNK
-  found = tempered.execute(job, tmp_path / "run")
-  whole = tempered.execute(job, tmp_path / "whole")
+  found = tempered.execute(job, tmp_path / "run", progress=cli.progress_bar)
+  whole = tempered.execute(job, tmp_path / "whole", progress=cli.progress_bar)
   np.testing.assert_array_equal(found.level, whole.level)
   assert found.num_events == 25 and found.level.shape == (25,) and found.ranks["px"].count.sum() == 25
   assert 1.0 <= found.effective <= 20.0

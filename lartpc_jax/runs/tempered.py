@@ -82,18 +82,19 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   return Job(views, data, identity, compute, fit_events, seed)
 
 
-def execute(job: Job, out: Path, *, stop: Callable = lambda: None, update: Callable = lambda done: None
-            ) -> Calibrated | int:
+def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda: None) -> Calibrated | int:
   """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same call goes on.
 
   Args:
     job: from `prepare`.
     out: the run's directory, which holds draws of this identity only.
+    progress: context manager like `cli.progress_bar`.
     stop: asked after each chunk for a signal number; None goes on.
-    update: called with the number of finished events.
   """
   events = np.arange(len(job.data.images))
-  stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=update)
+  done = len(chunks.finished_events(out / "chunks"))
+  with progress(len(events), initial=done, description="draws", unit="event") as bar:
+    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=bar.update)
   if stopped is not None:
     return stopped
   found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"])
