@@ -11,61 +11,11 @@ FORMATS
 Files of 64x64 images become images (npz, or npy with its further fields beside it), 3D formats become sparse events (npz);
 launch.infer reads both. HDF5, ROOT and PNG files need the extra `io`: pip install 'lartpc_jax[io]'.
 """
-import sys
-import time
-
-from absl import flags
-
 from lartpc_jax import cli
-from lartpc_jax.data.readers.formats import FORMATS, option_names
+from lartpc_jax.data.readers.formats import FORMATS
 
 __doc__ = __doc__.replace("FORMATS", "\n".join(f"  {name:13s} {f.text}" for name, f in FORMATS.items()))
-
-flags.DEFINE_enum("format", None, sorted(FORMATS), "Format of the input.")
-flags.DEFINE_string("input", None, "File or directory.")
-flags.DEFINE_string("out", None, "The npz (or, of images, npy) to write; it appears when it is complete.")
-flags.DEFINE_integer("num_events", None, "Only the first events.", lower_bound=1)
-flags.DEFINE_string("origin", "vertex", "Of 3D events, what becomes the vertex: vertex, first, centroid, or x,y,z in mm.")
-flags.DEFINE_float("voxel_mm", None, "Of 3D events: voxel edge; default 1 mm, 3 mm for pilarnet.")
-flags.DEFINE_enum("tracks", None, ["each", "sum"], "batches: of an axis of tracks, one event each, or their sum.")
-flags.DEFINE_enum("split", None, ["train", "test"], "larcv_npy: which files of a directory.")
-flags.DEFINE_float("scale_mev", None, "larcv_npy, larcv_pngs: MeV per grey level; default 1 leaves grey levels.")
-flags.DEFINE_enum("unit", None, ["interaction", "event"], "pilarnet: what becomes an event.")
-flags.DEFINE_enum("energy", None, ["value", "dE"], "pilarnet: which column is the energy.")
-flags.DEFINE_list("detectors", None, "edepsim_root: sensitive detectors; default: all.")
-OPTIONS = ("tracks", "split", "scale_mev", "unit", "energy", "detectors")
-
-
-def _say_progress(every_seconds: float = 10.0):
-  """Prints now and then how many events are done; how many there are, some formats tell only at their end."""
-  last = time.monotonic()
-
-  def update(done: int) -> None:
-    nonlocal last
-    if time.monotonic() - last >= every_seconds:
-      last = time.monotonic()
-      print(f"{done} events", file=sys.stderr, flush=True)
-  return update
-
-
-def main(argv) -> int:
-  del argv
-  values = flags.FLAGS
-  for name in ("format", "input", "out"):
-    if not values[name].value:
-      raise ValueError(f"Give --{name}; --help says what it may be.")
-  options = {name: values[name].value for name in OPTIONS if values[name].value is not None}
-  for name in options:
-    if name not in option_names(values.format):
-      raise ValueError(f"--{name} does not go with --format={values.format}.")
-  if "detectors" in options:
-    options["detectors"] = tuple(options["detectors"])
-  from lartpc_jax.data.convert import convert
-  summary = convert(values.format, values.input, values.out, num=values.num_events, origin=values.origin,
-                    voxel_mm=values.voxel_mm, options=options, update=_say_progress())
-  print(f"Wrote {', '.join(map(str, summary.paths))}: {summary.text}.")
-  return 0
-
+cli.define_flags("convert")
 
 if __name__ == "__main__":
-  sys.exit(cli.run(main))
+  cli.launch("convert")
