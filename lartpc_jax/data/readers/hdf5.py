@@ -64,3 +64,19 @@ def blocks(data, columns: dict[str, str], block_bytes: int = BLOCK_BYTES) -> Ite
   rows = max(1, block_bytes // data.dtype.itemsize)
   for start in range(0, len(data), rows):
     yield read_rows(data, columns, start, start + rows)
+
+
+def vlen_tables(file, wanted: dict[str, tuple[str, ...]]) -> dict:
+  """Datasets with a table of variable length for each event, all of the same number of events, checked for their columns.
+
+  Raises ValueError naming file and field.
+  """
+  h5py, tables = load_extra("h5py"), {name: dataset(file, name) for name in wanted}
+  num = len(next(iter(tables.values())))
+  for name, columns in wanted.items():
+    fields = getattr(h5py.check_vlen_dtype(tables[name].dtype), "names", None)
+    missing = [column for column in columns if column not in (fields or ())]
+    if missing or len(tables[name]) != num:
+      raise ValueError(f"{file.filename}: field {name!r} must hold a table with the columns {list(columns)} for each of {num} "
+                       f"events; got {len(tables[name])} rows of {fields or tables[name].dtype}.")
+  return tables
