@@ -10,7 +10,7 @@ import ml_collections
 
 from configs import common
 
-CPU = dict(network=dict(width=192, depth=8, num_heads=4), batch_size=64, num_steps=4_500, rate=1e-3, muon_rate=2e-3,
+CPU = dict(network=dict(width=160, depth=8, num_heads=4), batch_size=64, num_steps=4_200, rate=1.5e-3, muon_rate=2e-3,
            warmup=60, every=300, path="", num_holdout_events=2_000, num_evaluation=256)
 VARIANTS = {
     "base": CPU,
