@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.build.cascade import CASCADE_TASK_KEYS, CASCADE_TASKS
 from lartpc_jax.build.estimator import estimator_task_of
 from lartpc_jax.build.images import IMAGE_TASK_KEYS, IMAGE_TASKS
 from lartpc_jax.build.models import (
@@ -260,14 +261,14 @@ def _ssnet_task(config: dict) -> Task:
 
 
 TASKS = {"autoencoder": _autoencoder_task, "latent_diffusion": _diffusion_task, "ssnet": _ssnet_task,
-         "estimator": estimator_task_of, **IMAGE_TASKS}
+         "estimator": estimator_task_of, **IMAGE_TASKS, **CASCADE_TASKS}
 COMMON_KEYS = {"task", "seed", "image", "frame", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
              "latent_diffusion": COMMON_KEYS | {"condition", "sde", "sampler", "charge_ratio", "autoencoder",
                                                  "init_from"},
              "estimator": (COMMON_KEYS - {"frame", "loss"}) | {"views", "kinetic_range_mev"},
              "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"},
-             **{task: (COMMON_KEYS - {"image", "frame"}) | keys for task, keys in IMAGE_TASK_KEYS.items()}}
+             **{task: (COMMON_KEYS - {"image", "frame"}) | keys for task, keys in {**IMAGE_TASK_KEYS, **CASCADE_TASK_KEYS}.items()}}
 
 
 def build_task(config: Mapping) -> Task:
