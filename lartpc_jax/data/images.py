@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.data import pipeline
-from lartpc_jax.data.events import (Events, check_momentum_unit, deposited_energy, describe_others, pad_events,
-                                    select_events)
+from lartpc_jax.data.events import Events, check_momentum_unit, deposited_energy, describe_others, pad_events, select_events
 from lartpc_jax.data.npz import DAMAGE, field_names, read_fields
 from lartpc_jax.data.readers.api import MEV, views_first
 from lartpc_jax.data.readers.identify import look_at
