@@ -4,11 +4,11 @@ import numpy as np
 import optax
 import pytest
 
-from lartpc_jax import config as config_lib
+from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data import pipeline, prefetch, sources
 from lartpc_jax.data.events import Events, select_events
-from lartpc_jax.data.frames import TrackFrame
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.frames import TrackFrame
+from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.train import loop
 from lartpc_jax.train.task import Task
 from tests.toy_sources import VIEWS, write_sources

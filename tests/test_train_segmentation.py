@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from configs import crops64_ssnet
-from lartpc_jax import config as config_lib, pretrained
+from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
+from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.metrics import c2st
 from lartpc_jax.train import segmentation as lib
 from tests.brief_training import train_briefly
@@ -114,7 +115,7 @@ def test_weights_and_configs_that_do_not_fit_are_named(tmp_path):
   config["network"]["widht"] = 3
   with pytest.raises(ValueError, match="Unknown config key network.widht = 3"):
     config_lib.build_task(config)
-  assert pretrained.bundled_directory(config_lib.SSNET).is_dir()
+  assert weight_files.bundled_directory(config_lib.SSNET).is_dir()
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ import optax
 import pytest
 
 from configs import protons64_autoencoder, protons64_ldm
-from lartpc_jax import config as config_lib, pretrained
-from lartpc_jax.generator import make_generate, prior_noise
+from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.generators import weights as weight_files
+from lartpc_jax.generators.generator import make_generate, prior_noise
 from lartpc_jax.train.state import init_train_state
 from lartpc_jax.train.step import make_train_step
 from tests.toy_weights import save_toy_weights
@@ -159,6 +160,6 @@ def test_diffusion_evaluates_draws_and_exports_a_generator(diffusion, tmp_path):
 
 def test_an_export_replaces_an_older_one_whole(tmp_path):
   save_toy_weights(tmp_path, seed=0)
-  old = pretrained.load_weights(tmp_path, "diffusion")[1]["sha256"]
+  old = weight_files.load_weights(tmp_path, "diffusion")[1]["sha256"]
   save_toy_weights(tmp_path, seed=1)
-  assert pretrained.load_weights(tmp_path, "diffusion")[1]["sha256"] != old
+  assert weight_files.load_weights(tmp_path, "diffusion")[1]["sha256"] != old

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data import pipeline, rasterize as raster
+from lartpc_jax.data import pipeline
 from lartpc_jax.data.events import Events, deposited_energy, pad_events
 from lartpc_jax.files import atomic_write
+from lartpc_jax.geometry import rasterize as raster
 from lartpc_jax.units import kinetic_energy
 
 SUFFIXES = (".npz", ".npy")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import optax
 
-from lartpc_jax.train.run_config import keywords_for
+from lartpc_jax.config.compare import keywords_for
 
 SCHEDULES = ("cosine", "constant", "wsd")
 MUON_RMS = 0.2  # root mean square of an update at rate 1, as AdamW's (Liu et al. 2025, sec. 2.2)

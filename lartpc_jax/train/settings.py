@@ -1,5 +1,6 @@
 """What a config says about a training run, apart from its model and data."""
-from lartpc_jax.train import loop, optimizer, run_config
+from lartpc_jax.config import compare as run_config
+from lartpc_jax.train import loop, optimizer
 
 
 def settings(config: dict) -> tuple[dict, dict]:

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import losses
+from lartpc_jax.diffusion import losses
+from lartpc_jax.diffusion.prediction import make_denoiser
 from lartpc_jax.networks.api import DenoiserNetwork
-from lartpc_jax.score import make_denoiser
 from lartpc_jax.train.task import Task
 
 CURVE_SIGMAS = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)    # noise levels of the held-out loss curve, in units of the state

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
-from lartpc_jax.data import interactions, pipeline, rasterize as raster
+from lartpc_jax.data import interactions, pipeline
 from lartpc_jax.data.events import load_events, pad_events
 from lartpc_jax.data.readers.api import load_extra
 from lartpc_jax.data.readers.larcv_png import CLASSES, open_larcv_npy
+from lartpc_jax.geometry import rasterize as raster
 
 CHUNK = 256
 VIEWS = ("xy", "xz")
