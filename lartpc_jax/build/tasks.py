@@ -206,7 +206,8 @@ TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
                                                  "init_from"},
              "estimator": (COMMON_KEYS - {"frame", "loss"}) | {"views", "kinetic_range_mev"},
              "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"},
-             **{task: (COMMON_KEYS - {"image", "frame"}) | keys for task, keys in {**IMAGE_TASK_KEYS, **CASCADE_TASK_KEYS}.items()}}
+             **{task: (COMMON_KEYS - {"image", "frame"}) | keys
+                for task, keys in (IMAGE_TASK_KEYS | CASCADE_TASK_KEYS).items()}}
 
 
 def build_task(config: Mapping) -> Task:
