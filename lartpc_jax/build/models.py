@@ -76,6 +76,13 @@ def build_pixel_network(values: dict) -> networks.DenoiserNetwork:
   return networks.make_ncsnpp(**values)
 
 
+def build_sparse_network(values: dict, **shapes) -> networks.DenoiserNetwork:
+  """Transformer of a config block `network`; `shapes` as in `networks.make_sparse_transformer`, which raises as well."""
+  from lartpc_jax.networks.sparse_transformer import SparseTransformer
+  check_fields(SparseTransformer, values)
+  return networks.make_sparse_transformer(**values, **shapes)
+
+
 def check_fields(module, values: dict) -> None:
   """Raises ValueError naming a key of a config block `network` that the flax module does not have."""
   allowed = sorted(set(module.__dataclass_fields__) - {"parent", "name"})

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lartpc_jax.build.tasks import count_inference
+from lartpc_jax.build.inference import count_inference
 from lartpc_jax.experiments import infer
 from lartpc_jax.experiments.protocol import STARTS, Console, setting, settings_as
 from lartpc_jax.inference.evaluations import PUBLISHED

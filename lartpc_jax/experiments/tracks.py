@@ -13,7 +13,7 @@ import numpy as np
 
 import lartpc_jax
 from lartpc_jax import parallel
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build import inference as config_inference, tasks as config_lib
 from lartpc_jax.data import multi_track, pipeline
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments import chunks
@@ -77,7 +77,7 @@ def prepare(settings: Settings, config: Mapping) -> Job:
               "refine": refined,
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
               "weights": {"autoencoder": autoencoder["sha256"], "diffusion": info["sha256"]}}
-  fits = [config_lib.build_tracks_fit(config, diffusion, views, num) for num in range(1, settings.max_tracks + 1)]
+  fits = [config_inference.build_tracks_fit(config, diffusion, views, num) for num in range(1, settings.max_tracks + 1)]
   compute = _make_compute(fits, refined, data.images, settings)
   return Job(settings, views, data, truth, events, identity, compute, settings.chunk_size * len(jax.devices()))
 
