@@ -173,9 +173,9 @@ def test_ranking_puts_the_worst_first():
 
 def test_slices_and_columns():
   assert samples.parse_slice("a.npz[3:7]") == ("a.npz", slice(3, 7)) and samples.parse_slice("b[:5]")[1] == slice(None, 5)
-  assert lib.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
-  with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
-    lib.name_columns(["a/x.npz", "b/x.npz"])
+  assert samples.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  with pytest.raises(ValueError, match="Two files are called 'x'"):
+    samples.name_columns(["a/x.npz", "b/x.npz"])
 
 
 @pytest.mark.parametrize("changes,kwargs,message", [

@@ -1,8 +1,7 @@
 """The whole report: every part for every sample, real against real first."""
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from lartpc_jax.build.tasks import build_segmenter, call_with, section
 from lartpc_jax.experiments import rows as parts
 from lartpc_jax.experiments.protocol import Console, setting
-from lartpc_jax.experiments.samples import Images, Sample, examine, load_images
+from lartpc_jax.experiments.samples import Images, Sample, examine, load_images, name_columns
 from lartpc_jax.metrics import defects, embedding, neighbours
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
 from lartpc_jax.metrics.gof import excess, squared_distances
@@ -75,18 +74,6 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   console.say(report.markdown(result))
   paths = report.write(result, settings.out)
   console.say("Wrote " + ", ".join(str(path) for path in paths))
-
-
-def name_columns(paths: Sequence[str]) -> dict[str, str]:
-  """"name=path" or "path" -> {name: path}; a path is named by its stem."""
-  columns = {}
-  for text in paths:
-    name, found, path = text.partition("=")
-    name, path = (name, path) if found else (Path(text).stem, text)
-    if name in columns:
-      raise ValueError(f"Two columns of --generated are called {name!r}; give them names: --generated=a=FILE,b=FILE.")
-    columns[name] = path
-  return columns
 
 
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,

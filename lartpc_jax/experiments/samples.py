@@ -1,6 +1,6 @@
 """Samples that a report compares: images from a file, and what SSNet and the physics say of them."""
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,18 @@ def parse_slice(path: str) -> tuple[str, slice]:
     return path, slice(None)
   low, high = (int(x) if x else None for x in match.group(2, 3))
   return match.group(1), slice(low, high)
+
+
+def name_columns(paths: Sequence[str]) -> dict[str, str]:
+  """"name=path" or "path" -> {name: path}; a path is named by its stem."""
+  columns = {}
+  for text in paths:
+    name, found, path = text.partition("=")
+    name, path = (name, path) if found else (Path(text).stem, text)
+    if name in columns:
+      raise ValueError(f"Two files are called {name!r}; give them names: a=FILE,b=FILE.")
+    columns[name] = path
+  return columns
 
 
 def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: bool = False) -> Images:
