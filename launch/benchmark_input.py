@@ -83,9 +83,10 @@ def measure(config: dict, seconds: float) -> tuple[float, float]:
 
 def main(argv) -> int:
   del argv
+  from lartpc_jax.parallel import device_summary
   values = flags.FLAGS
   config = values.config.to_dict()
-  print(f"Devices: {cli.device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.", flush=True)
+  print(f"Devices: {device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.", flush=True)
   lines = ["| data.path | images/s of the pipeline | images/s of the training step | ratio |", "| --- " * 4 + "|"]
   results = {}
   with tempfile.TemporaryDirectory() as folder:

@@ -49,6 +49,7 @@ def main(argv) -> int:
   from lartpc_jax.build.images import build_image_diffusion
   from lartpc_jax.experiments import pixels
   from lartpc_jax.metrics.pixels import compare
+  from lartpc_jax.parallel import device_summary
   f = flags.FLAGS
   diffusion, info = build_image_diffusion(f.weights)
   jobs = [(name, int(n), f.num, False) for n in f.evaluations for name in f.samplers]
@@ -83,7 +84,7 @@ def main(argv) -> int:
   lines += ["| " + " | ".join(row["cells"]) + " |" for row in rows]
   with cli.atomic_write(out / "samplers.md") as file:
     file.write("\n".join(lines) + "\n")
-  print("\n".join(["", f"{len(real.holdout)} held-out images, {cli.device_summary()}", *lines, f"Wrote {out}/samplers.md"]))
+  print("\n".join(["", f"{len(real.holdout)} held-out images, {device_summary()}", *lines, f"Wrote {out}/samplers.md"]))
   return 0
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import lartpc_jax
 from lartpc_jax.build import estimator as config_estimator, inference as config_inference, tasks as config_lib
 from lartpc_jax.data.images import ImageSet, check_views
+from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
 from lartpc_jax.experiments.targets import describe_input
-from lartpc_jax.inference import chunks, tempered
+from lartpc_jax.inference import tempered
 from lartpc_jax.inference.objective import antithetic_noise
 
 CHUNK = 8       # events whose images are drawn at once
