@@ -29,15 +29,17 @@ def build_sde(values: dict) -> SDE:
 
 def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 8, sigma_min: float = 0.02,
                   sigma_max: float = 80.0, rho: float = 7.0, remat: bool = False) -> Callable:
-  """Sampler of a config block `sampler`, on a Karras grid."""
+  """Sampler of a config block `sampler`, on a Karras grid: sample(score_fn, noise, key=None), from standard normal noise."""
   times = time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
-  return samplers.make_sampler(name, sde, times, remat=remat)
+  return samplers.start_from_noise(sde, times, samplers.make_sampler(name, sde, times, remat=remat))
 
 
 def build_pixel_sampler(sde: SDE, *, name: str, num_evaluations: int = 20, uniform: bool = False, t_min: float = 1e-3,
                         sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0, progress: Callable | None = None,
                         **knobs) -> Callable:
-  """The sampler `name` with at most num_evaluations network evaluations; `knobs` are those of the sampler.
+  """The sampler `name` with at most num_evaluations network evaluations, from standard normal noise as `build_sampler`.
+
+  `knobs` are those of the sampler.
 
   Its times are those of a Karras grid, or uniform from 1 to t_min. An adaptive sampler takes what it needs.
   Raises ValueError naming an unknown sampler or knob, or too few evaluations.
@@ -48,9 +50,10 @@ def build_pixel_sampler(sde: SDE, *, name: str, num_evaluations: int = 20, unifo
   counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
   known = samplers.num_evaluations(name, 1, **counted)
   num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
-  times = (time_grids.uniform_grid(num_steps, t_min=t_min) if uniform else
+  times = (time_grids.uniform_grid(num_steps, t_min=t_min, sde=sde) if uniform else
            time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho))
-  return samplers.make_sampler(name, sde, times, **knobs, **({} if progress is None else {"progress": progress}))
+  sample = samplers.make_sampler(name, sde, times, **knobs, **({} if progress is None else {"progress": progress}))
+  return samplers.start_from_noise(sde, times, sample)
 
 
 def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:

@@ -1,7 +1,8 @@
-"""The generator: prior noise and momentum to charge images, through the whole sampler. Pure and differentiable."""
+"""The generator: noise and momentum to charge images, through the whole sampler. Pure and differentiable."""
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -86,7 +87,8 @@ def make_generate(diffusion: Diffusion, sampler: Callable, *, guidance_scale: fl
                   ) -> Callable:
   """Builds generate(noise [b h w c], momentum_mev [b 3]) -> images [b n n] in MeV; with `mirrored`, [b 2 n n].
 
-  The noise is a draw of the SDE's prior; the same noise and momentum give the same image. Differentiable in both, forward
+  `sampler` is sample(score_fn, noise) -> x0 from standard normal noise, see `samplers.start_from_noise`. The noise is standard
+  normal, whatever the SDE; the same noise and momentum give the same image. Differentiable in both, forward
   and reverse mode. momentum_mev is in the frame of the view (see `data.rasterize.to_view`). The sampler draws in the
   track frame (see `data.frames`), and the image is turned to the azimuth of the momentum: equivariant by construction.
 
@@ -105,5 +107,5 @@ def make_generate(diffusion: Diffusion, sampler: Callable, *, guidance_scale: fl
 
 
 def prior_noise(diffusion: Diffusion, key: Array, num: int) -> Float[Array, "b h w c"]:
-  """`num` draws of the prior, the first argument of `generate`."""
-  return diffusion.sde.prior_sampling(key, (num, *diffusion.latent_shape)).astype(jnp.float32)
+  """`num` standard normal draws, the first argument of `generate`; the sampler scales them to its first noise level."""
+  return jax.random.normal(key, (num, *diffusion.latent_shape))

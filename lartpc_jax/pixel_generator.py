@@ -3,7 +3,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lartpc_jax.data.charge import ChargeTransform
@@ -46,10 +45,18 @@ def image_score(diffusion: ImageDiffusion) -> ScoreFn:
   return score_from_denoiser(diffusion.sde, image_denoiser(diffusion))
 
 
+def make_generate(diffusion: ImageDiffusion, sampler: Callable) -> Callable:
+  """Builds generate(noise [b h w c], key) -> images [b n m] in MeV, from standard normal noise whatever the SDE.
+
+  `sampler` is sample(score_fn, noise, key) -> x0, see `samplers.start_from_noise`. The key is one for the batch, or [b] one
+  for each image, which then does not depend on those beside it.
+  """
+  return lambda noise, key: diffusion.space.decode(sampler(image_score(diffusion), noise, key))
+
+
 def make_draw(diffusion: ImageDiffusion, sampler: Callable, num: int) -> Callable:
-  """Builds draw(key) -> images [num n m] in MeV. `sampler` is sample(score_fn, x, key) -> x0, see `lartpc_jax.samplers`."""
+  """Builds draw(key) -> images [num n m] in MeV; see `make_generate`."""
   def draw(key: Array) -> Float[Array, "b n m"]:
     key_prior, key_steps = jax.random.split(key)
-    noise = diffusion.sde.prior_sampling(key_prior, (num, *diffusion.state_shape)).astype(jnp.float32)
-    return diffusion.space.decode(sampler(image_score(diffusion), noise, key_steps))
+    return make_generate(diffusion, sampler)(jax.random.normal(key_prior, (num, *diffusion.state_shape)), key_steps)
   return draw

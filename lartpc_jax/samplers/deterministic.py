@@ -4,19 +4,18 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.samplers.common import finish, log_snr_tables, need_key, normal_like, scan, step_keys
+from lartpc_jax.samplers.common import builder, finish, log_snr_tables, need_key, normal_like, scan, step_keys
 from lartpc_jax.score import denoised_from_score
 from lartpc_jax.sde import SDE
-from lartpc_jax.time_grids import check_times
 
 
+@builder
 def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, eta: float = 0.0
          ) -> Callable:
   """DDIM (Song, Meng & Ermon 2021, eq. 12). One network evaluation a step; order 1.
 
   eta = 0 (default) is deterministic and needs no key; eta = 1 is ancestral sampling (eq. 16). Raises ValueError if eta < 0.
   """
-  times = check_times(times)
   if eta < 0.0:
     raise ValueError(f"ddim needs eta >= 0; got {eta}.")
   if eta:
@@ -63,9 +62,9 @@ def _multistep_weights(h, dtype):
   return jnp.concatenate([jnp.zeros(1, dtype), 0.5 * h[1:] / h[:-1]])
 
 
+@builder
 def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
   """DPM-Solver++(2M), data prediction (Lu et al. 2022b, alg. 2). One network evaluation a step; order 2. Needs no key."""
-  times = check_times(times)
 
   def sample(score_fn, x, key=None):
     grid, alpha, std, lam = log_snr_tables(sde, times, x.dtype)
@@ -85,12 +84,12 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progre
   return sample
 
 
+@builder
 def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
   """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network evaluation a step.
 
   Exact for a constant denoiser; weak order 2 for Gaussian data, by the recursion of its variance. Needs a key.
   """
-  times = check_times(times)
 
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, "sde_dpm_solver_pp_2m"), len(times) - 1)
@@ -113,6 +112,7 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, pr
   return sample
 
 
+@builder
 def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, churn: float = 0.0,
          churn_min: float = 0.0, churn_max: float = float("inf"), churn_noise: float = 1.0) -> Callable:
   """Heun's method of Karras et al. 2022 (alg. 2) in y = x / alpha and sigma = std / alpha. Two network evaluations a step.
@@ -121,7 +121,6 @@ def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
   1 + min(churn / steps, sqrt(2) - 1) where churn_min <= sigma <= churn_max, with noise of standard deviation churn_noise.
   Noise never goes above that of times[0]. Raises ValueError if churn < 0.
   """
-  times = check_times(times)
   if churn < 0.0:
     raise ValueError(f"heun needs churn >= 0; got {churn}.")
 
