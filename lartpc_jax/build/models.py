@@ -32,7 +32,9 @@ def build_sde(values: dict) -> SDE:
 def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 8, num_evaluations: int | None = None,
                   uniform: bool = False, t_min: float = 1e-3, sigma_min: float = 0.02, sigma_max: float = 80.0,
                   rho: float = 7.0, **knobs) -> Callable:
-  """Sampler of a config block `sampler`: sample(score_fn, x, key=None) -> x0; see `diffusion.samplers`.
+  """Sampler of a config block `sampler`: sample(score_fn, noise, key=None) -> x0, from standard normal noise.
+
+  See `diffusion.samplers`; the noise is scaled to the first level of the grid, whatever the SDE.
 
   Args:
     sde: of the generator.
@@ -55,9 +57,9 @@ def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 
     counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
     known = samplers.num_evaluations(name, 1, **counted)
     num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
-  times = (time_grids.uniform_grid(num_steps, t_min=t_min) if uniform else
+  times = (time_grids.uniform_grid(num_steps, t_min=t_min, sde=sde) if uniform else
            time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho))
-  return samplers.make_sampler(name, sde, times, **knobs)
+  return samplers.start_from_noise(sde, times, samplers.make_sampler(name, sde, times, **knobs))
 
 
 def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:

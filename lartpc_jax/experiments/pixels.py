@@ -12,10 +12,12 @@ import numpy as np
 from lartpc_jax.build.models import build_pixel_sampler
 from lartpc_jax.data import interaction_batches
 from lartpc_jax.data.crops import images_mev, open_crops, split_crops
-from lartpc_jax.generators.pixel_generator import ImageDiffusion, make_draw
+from lartpc_jax.generators.pixel_generator import ImageDiffusion, make_generate
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.metrics.histograms import Chi2
 from lartpc_jax.metrics.pixels import compare
+
+NOISE_BLOCK = 64  # images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
 
 
 class RealImages(NamedTuple):
@@ -63,27 +65,43 @@ def compile_network(diffusion: ImageDiffusion, num: int) -> ImageDiffusion:
   return diffusion._replace(apply=apply)
 
 
+def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+  """Standard normal noise [b ...] and keys [b] of the images of these numbers [b]; they depend on nothing but the seed."""
+  noise, keys = [], []
+  for block in np.unique(numbers // NOISE_BLOCK):
+    rows = numbers[numbers // NOISE_BLOCK == block] % NOISE_BLOCK
+    key_prior, key_steps = jax.random.split(jax.random.fold_in(jax.random.key(seed), int(block) * NOISE_BLOCK))
+    noise.append(jax.random.normal(key_prior, (NOISE_BLOCK, *shape))[rows])
+    keys.append(jax.random.split(key_steps, NOISE_BLOCK)[rows])
+  return jnp.concatenate(noise), jnp.concatenate(keys)
+
+
 def draw_images(diffusion: ImageDiffusion, num: int, *, seed: int = 0, chunk_size: int = 64, one_by_one: bool = False,
                 update: Callable = lambda done: None, **sampler) -> tuple[np.ndarray, float]:
   """`num` images [n h w] in MeV and the seconds that an image took, without compilation.
 
+  The n-th image of a seed is the same whatever num and chunk_size are, but for rounding (and, where an adaptive sampler
+  chooses one step size for its batch, for its tolerance).
+
   Args:
     diffusion: the model; compiled by `compile_network` for chunk_size images if one_by_one.
     num: number of images.
-    seed: of prior and steps.
+    seed: of noise and steps.
     chunk_size: images a device draws at once.
     one_by_one: run the steps of the sampler one by one instead of as one program.
     update: called with the number of finished images.
-    **sampler: see `config_models.build_pixel_sampler`.
+    **sampler: see `build.models.build_pixel_sampler`.
   """
-  draw = make_draw(diffusion, build_pixel_sampler(diffusion.sde, **sampler), chunk_size)
+  generate = make_generate(diffusion, build_pixel_sampler(diffusion.sde, **sampler))
+  draws = lambda first: draws_of(seed, np.arange(first, first + chunk_size), diffusion.state_shape)
   if not one_by_one:
-    draw = jax.jit(draw).lower(jax.random.key(seed)).compile()
-  images, key = [], jax.random.key(seed)
+    generate = jax.jit(generate).lower(*draws(0)).compile()
+  images = []
   start = time.perf_counter()
   for i in range(0, num, chunk_size):
+    noise, keys = draws(i)
     with jax.disable_jit() if one_by_one else contextlib.nullcontext():
-      images.append(np.asarray(draw(jax.random.fold_in(key, i))))
+      images.append(np.asarray(generate(noise, keys)))
     update(min(i + chunk_size, num))
   seconds = (time.perf_counter() - start) / (len(images) * chunk_size)
   return np.concatenate(images)[:num], seconds

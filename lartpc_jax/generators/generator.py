@@ -91,7 +91,7 @@ def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: fl
 
   Args:
     generator: the trained generator.
-    sampler: sample(score_fn, noise, key) -> x0; see `diffusion.samplers`.
+    sampler: sample(score_fn, noise, key) -> x0 from standard normal noise; see `build.models.build_sampler`.
     guidance_scale: 1.0 means none; see `diffusion.guidance.classifier_free`.
     mirrored: return m pictures a draw, those that the symmetry of the frame makes equally probable: 2 in the track
       frame, where their scatter to the sides cancels exactly and the second costs no network; 1 in others.
@@ -115,9 +115,8 @@ def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: fl
 
 
 def prior_noise(generator: Generator, key: Array, num: int) -> Float[Array, "b h w c"]:
-  """`num` draws of the prior, the first argument of `generate`."""
-  shape = (num, *generator.codec.state_shape)
-  return generator.denoiser.sde.prior_sampling(key, shape).astype(jnp.float32)
+  """`num` standard normal draws, the first argument of `generate`; the sampler scales them to its first noise level."""
+  return jax.random.normal(key, (num, *generator.codec.state_shape))
 
 
 def make_draw(generator: Generator, sampler: Callable, *, guidance_scale: float = 1.0) -> Callable:
