@@ -39,7 +39,8 @@ class Cascade(NamedTuple):
 
 def noisy_map(maps: Float[Array, "... h w 2"], noise: tuple[float, float], key: Array) -> Float[Array, "... h w 2"]:
   """Maps with normal noise, so that the fine stage forgives the coarse one small errors (Ho et al. 2022, cascades)."""
-  return maps + jnp.asarray(noise, maps.dtype).reshape(*(1,) * (maps.ndim - 1), 2) * jax.random.normal(key, maps.shape, maps.dtype)
+  normal = jax.random.normal(key, maps.shape, maps.dtype)
+  return maps + normal * jnp.asarray(noise, maps.dtype).reshape(*(1,) * (maps.ndim - 1), 2)
 
 
 def image_keys(key: Array, num: int, first: int = 0) -> Array:
