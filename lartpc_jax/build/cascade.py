@@ -11,7 +11,7 @@ from lartpc_jax.build.models import build_pixel_sampler, build_sde, build_sparse
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.data import crop_labels, crops as crops_lib
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
-from lartpc_jax.generators.cascade import Cascade, Stage
+from lartpc_jax.generators.cascade import Cascade, Stage, noisy_map
 from lartpc_jax.networks.api import DenoiserNetwork
 from lartpc_jax.train.sparse_diffusion import stage_task
 from lartpc_jax.train.task import Task
@@ -81,6 +81,9 @@ def _stage_task(config: dict) -> Task:
   blocks = call_with(sparse_state.BlockScale, "blocks", section(config, "blocks"))
   crops = call_with(build_conditional_crops, "data", section(config, "data"), seed=config["seed"],
                     threshold_mev=gap.threshold_mev)
+  noise = tuple(config.get("map_noise", ())) if stage == "fine" else ()
+  if stage == "fine" and not (len(noise) == 2 and min(noise) >= 0.0):
+    raise ValueError(f"The fine stage needs map_noise, two numbers of at least 0; got {list(noise)}.")
   condition = condition_lib.make_condition(section(config, "condition"))
   _check_condition(condition, crops.table)
   side = crops.holdout["image"].shape[1]
@@ -94,14 +97,14 @@ def _stage_task(config: dict) -> Task:
     coarse = sparse_state.block_map(state, gap, blocks)
     if stage == "coarse":
       return coarse, cond
-    return state, {**cond, "map": coarse + config["map_noise"] * jax.random.normal(key, coarse.shape)}
+    return state, {**cond, "map": noisy_map(coarse, noise, key)}
 
   saved = {name: section(config, name) for name in ("network", "state", "blocks", "condition", "sde", "sampler")}
 
   def export(params, directory, done):
     weight_files.save_weights(directory, stage, params, {
         **saved, "shape": state_shape, "step": done["step"], "threshold_mev": gap.threshold_mev,
-        "map_noise": config["map_noise"], "num_holdout_events": config["data"]["num_holdout_events"]})
+        "map_noise": noise, "num_holdout_events": config["data"]["num_holdout_events"]})
     weight_files.save_weights(directory, TABLE, crops.table, {"rows": len(crops.table["track_share"])}, dtype="float32")
     if config.get("coarse"):
       weight_files.copy_weights(config["coarse"], directory, "coarse")
@@ -118,6 +121,11 @@ def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
   return Stage(network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape, condition), info
 
 
+def is_cascade(directory: str | Path) -> bool:
+  """Whether there are weights of a fine stage in `directory`."""
+  return (Path(directory) / "fine.json").exists()
+
+
 def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
   """The trained cascade in `directory`, and {"coarse": JSON, "fine": JSON} beside the weights.
 
@@ -132,7 +140,7 @@ def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
       raise ValueError(f"The stages in {directory} differ in {block}: {coarse_info[block]} and {info[block]}.")
   table, _ = weight_files.load_weights(directory, TABLE)
   return Cascade(coarse, fine, call_with(sparse_state.GapScale, "state", info["state"]),
-                 call_with(sparse_state.BlockScale, "blocks", info["blocks"]), info["map_noise"],
+                 call_with(sparse_state.BlockScale, "blocks", info["blocks"]), tuple(info["map_noise"]),
                  jax.tree.map(jnp.asarray, table)), {"coarse": coarse_info, "fine": info}
 
 
