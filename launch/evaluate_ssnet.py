@@ -31,12 +31,12 @@ def table_row(name: str, result: dict, seconds: float) -> str:
 
 def main(argv) -> int:
   del argv
-  from lartpc_jax.build import tasks as config_lib
+  from lartpc_jax.build.segmentation import build_segmenter
   from lartpc_jax.data import crop_labels, crops
   from lartpc_jax.train.segmentation import evaluate_segmentation
   f = flags.FLAGS
   ways = [int(text) if text.strip().isdigit() else text for text in f.orientations]
-  segmenters = {way: config_lib.build_segmenter(f.weights, orientations=way) for way in ways}
+  segmenters = {way: build_segmenter(f.weights, orientations=way) for way in ways}
   info = next(iter(segmenters.values()))[1]
   held = crop_labels.open_labelled_crops(f.data, five_classes=len(info["classes"]) > 3)
   if f.num_events or f.data != crop_labels.SAMPLE:

@@ -45,14 +45,14 @@ flags.DEFINE_integer("seed", 0, "Seed of the noise.")
 def open_model(f):
   """(draw(update) -> images [n h w] MeV, arrays to save beside them, seconds an image), JSON of the weights, label."""
   from lartpc_jax.build import cascade as builders
-  from lartpc_jax.build.images import build_image_diffusion
+  from lartpc_jax.build.generators import build_generator
   from lartpc_jax.experiments import cascades, pixels
   common = dict(seed=f.seed, chunk_size=min(f.chunk_size, f.num))
   if not builders.is_cascade(f.weights):
-    diffusion, info = build_image_diffusion(f.weights, tile=f.tile)
+    generator, info, _ = build_generator(f.weights, tile=f.tile)
 
     def draw(update):
-      images, seconds = pixels.draw_images(diffusion, f.num, update=update, name=f.sampler, uniform=f.uniform,
+      images, seconds = pixels.draw_images(generator, f.num, update=update, name=f.sampler, uniform=f.uniform,
                                            num_evaluations=f.num_evaluations, **common)
       return images, {}, seconds
     return draw, info, f"{f.sampler}, {f.num_evaluations} evaluations"
@@ -93,7 +93,7 @@ def main(argv) -> int:
   if real is None:
     print(f"{1e3 * seconds:.1f} ms an image\nWrote {out}/images.npz, mosaic.png")
     return 0
-  cut = {"threshold_mev": info["threshold_mev"]}
+  cut = {"threshold_mev": pixels.threshold_of(info)}
   samples = {"generated": images, "training": real.training[:len(images)]}
   chi2 = {name: compare(real.holdout, x, **cut) for name, x in samples.items()}
   samples = {name: pixel_statistics(x, **cut) for name, x in samples.items()}

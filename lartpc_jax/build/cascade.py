@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build.models import build_pixel_sampler, build_sde, build_sparse_network, check_fit, load_checked
+from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.data import crop_labels, crops as crops_lib
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
@@ -70,7 +70,7 @@ def _network_of(stage: str, values: dict, condition: condition_lib.Condition, st
   """Raw network of a stage; that of the fine one is told the map."""
   coarse = stage == "coarse"
   map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
-  return build_sparse_network({"space": "map" if coarse else "pixels", **values}, map_shape=map_shape,
+  return build_denoising_network({"name": "sparse_transformer", "space": "map" if coarse else "pixels", **values}, map_shape=map_shape,
                               num_features=condition_lib.num_features(condition))
 
 
@@ -149,7 +149,7 @@ def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Cal
 
   `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and fine=dict(...).
   """
-  return tuple(call_with(build_pixel_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
+  return tuple(call_with(build_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
                          sde=getattr(cascade, name).sde) for name in STAGES)
 
 

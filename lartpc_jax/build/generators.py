@@ -37,7 +37,7 @@ from lartpc_jax.generators.codec import (
   pixel_codec,
   with_charge_plane,
 )
-from lartpc_jax.generators.generator import Denoiser, Generator, make_generate
+from lartpc_jax.generators.generator import Denoiser, Generator, make_generate, replace_params
 from lartpc_jax.geometry.charge import make_charge_transform
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.networks.api import DenoiserNetwork
@@ -58,7 +58,7 @@ class Weights(NamedTuple):
   """Released weights of a generator."""
   generator: Generator
   info: dict           # the description, and what else the JSON says
-  directory: Path
+  digests: dict        # sha256 of the files by name: what a run writes down to know its weights again
 
 
 def _prediction(*, name: str = "edm", sigma_data: float = 1.0) -> dict:
@@ -147,7 +147,10 @@ def build_generator(weights: str | Path | None = None, *, tile: int = 0) -> Weig
   shape = generator.codec.state_shape
   check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, name)
   params = jax.tree.map(jnp.asarray, params)
-  return Weights(generator._replace(denoiser=generator.denoiser._replace(params=params)), info, directory)
+  digests = {name: info["sha256"]}
+  if info["codec"]["name"] == "autoencoder":
+    digests["autoencoder"] = weight_files.load_weights(directory, "autoencoder")[1]["sha256"]
+  return Weights(replace_params(generator, params), info, digests)
 
 
 def _measured(description: dict, sample: np.ndarray) -> dict:

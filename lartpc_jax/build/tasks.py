@@ -43,7 +43,7 @@ def _autoencoder_task(config: dict) -> Task:
                                                                  half_width_px=min(SHOWN_PIXELS, *shape) // 2))
 
 
-TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "ssnet": _ssnet_task,
+TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "ssnet": ssnet_task,
          "estimator": estimator_task_of, **CASCADE_TASKS}
 COMMON_KEYS = {"task", "seed", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge", "image", "frame"},

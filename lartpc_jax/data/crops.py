@@ -5,15 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.data import pipeline
 from lartpc_jax.data.readers.api import ImageSource
 from lartpc_jax.data.readers.larcv_png import open_larcv_npy, open_larcv_pngs
 from lartpc_jax.geometry import rasterize as raster
-from lartpc_jax.geometry.charge import ChargeTransform
 
 FIELDS = ("image", "event", "unit_mev")
 NUM_ORIENTATIONS = 8  # four rotations, each with and without a flip
@@ -24,12 +21,6 @@ class Crops(NamedTuple):
   values: np.ndarray  # [n h w] uint16
   event: np.ndarray   # [n] crops of one event overlap: they belong on one side of a split
   unit_mev: float     # MeV (for grey levels without calibration: levels) of value 1
-
-
-class StateScale(NamedTuple):
-  """Mean and standard deviation of transformed pixels: the diffused state is (y - shift) / scale."""
-  shift: float
-  scale: float
 
 
 def open_crops(path: str | os.PathLike, *, split: str = "train", scale_mev: float = 1.0) -> Crops:
@@ -133,25 +124,3 @@ def make_crop_batches(crops: Crops, *, batch_size: int, seed: int) -> Callable:
     indices, orientation = draw(step)
     return {"image": orient(images_mev(crops, indices), orientation)}
   return batch_fn
-
-
-def measure_state_scale(crops: Crops, transform: ChargeTransform, *, num: int = 4096, about_empty: bool = False
-                        ) -> StateScale:
-  """Mean and standard deviation over the pixels of the first `num` crops, transformed. Raises ValueError if constant.
-
-  about_empty: the value of an empty pixel and the root mean square about it, so that empty pixels are 0 in the state, as a
-  network with `gated_skip` wants them.
-  """
-  y = np.asarray(jax.jit(transform.forward)(images_mev(crops, slice(num))), np.float64)
-  if not y.std() > 0:
-    raise ValueError("The transformed pixels of the first crops are all equal; check data.path and charge.scale_mev.")
-  shift = float(transform.forward(jnp.zeros((1, 1, 1)))[0, 0, 0]) if about_empty else float(y.mean())
-  return StateScale(shift, float(np.sqrt(np.mean((y - shift)**2))))
-
-
-def exact_zeros(images: jax.Array, threshold_mev: float) -> jax.Array:
-  """Images with pixels below the threshold exactly zero, as in the data.
-
-  The published cut on 8-bit images, pixels <= 4 of 255 to zero, is a threshold of 4.5 levels.
-  """
-  return jnp.where(images >= threshold_mev, images, 0.0)

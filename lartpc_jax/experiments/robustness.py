@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build.tasks import build_image_spec
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data import detector_faults as faults, pipeline
 from lartpc_jax.data.events import deposited_energy
 from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_events, save_images
@@ -73,7 +73,7 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
     console: what it reports to; asked after each chunk whether to stop.
   """
   views, num, fit, out = check_views(settings.views), settings.num_events, settings.fit, Path(settings.out)
-  spec, _ = build_image_spec(settings.weights)
+  spec = build_generator(settings.weights).generator.spec
   sets = make_sets(settings.input, views=views, spec=spec, num=num, first_event=settings.first_event, seed=settings.seed)
   conditions = list(TEXTS)
   lines = []

@@ -98,20 +98,27 @@ def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: fl
   Returns:
     generate. The noise is a draw of `prior_noise`; the same noise, condition and key give the same image. `cond` are
     physical values by name, in the frame of the view (see `geometry.rasterize.to_view`), None for a generator without a
-    condition. The key is for samplers that draw noise: one for the batch, or [b] one for each image. The pose [b 3], in
-    the frame of the view and in mm, moves the vertex there (frames that can). Differentiable in noise, cond and pose,
-    forward and reverse mode.
+    condition. The key is for samplers that draw noise, one for the batch or [b] one for each image; without one they
+    take `noise_keys`. The pose [b 3], in the frame of the view and in mm, moves the vertex there (frames that can).
+    Differentiable in noise, cond and pose, forward and reverse mode.
   """
   def generate(noise: Float[Array, "b h w c"], cond: Cond = None, key: Array | None = None,
                pose: Float[Array, "b 3"] | None = None) -> Float[Array, "b *m n n"]:
     score_fn = state_score(generator.denoiser, network_cond(generator, cond), guidance_scale=guidance_scale)
-    pictures = generator.codec.decode(sampler(score_fn, noise, key), cond)
+    state = sampler(score_fn, noise, noise_keys(noise) if key is None else key)
+    pictures = generator.codec.decode(state, cond)
     place = lambda pictures: generator.frame.place(pictures, cond, pose)
     if not mirrored:
       return place(pictures)
     equal = [pictures] if generator.frame.mirror is None else [pictures, generator.frame.mirror(pictures)]
     return jnp.stack([place(each) for each in equal], axis=1)
   return generate
+
+
+def noise_keys(noise: Float[Array, "b h w c"]) -> Array:
+  """Keys [b] made of the bits of the noise itself: whatever a sampler draws then follows from `noise` alone."""
+  bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(noise.astype(jnp.float32)), jnp.uint32)
+  return jax.vmap(jax.random.wrap_key_data)(bits.reshape(len(noise), -1)[:, :2])
 
 
 def prior_noise(generator: Generator, key: Array, num: int) -> Float[Array, "b h w c"]:
