@@ -70,7 +70,8 @@ def _network_of(stage: str, values: dict, condition: condition_lib.Condition, st
   """Raw network of a stage; that of the fine one is told the map."""
   coarse = stage == "coarse"
   map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
-  return build_denoising_network({"name": "sparse_transformer", "space": "map" if coarse else "pixels", **values}, map_shape=map_shape,
+  values = {"name": "sparse_transformer", "space": "map" if coarse else "pixels", **values}
+  return build_denoising_network(values, map_shape=map_shape,
                               num_features=condition_lib.num_features(condition))
 
 

@@ -195,11 +195,19 @@ def _find_autoencoder(description: dict) -> dict:
   return {**description, "codec": values}
 
 
-def _started_from(source: str, network: Mapping) -> Callable:
+def _started_from(source: str, description: Mapping) -> Callable:
   """init(key, shape) that starts from released weights (a directory or a name) in place of random numbers."""
   _, params, info = old_weights.load_description(weight_files.find_weights(source))
-  if plain(info["network"]) != plain(dict(network)):
-    raise ValueError(f"init_from = {source!r} holds network {info['network']}; the config says {plain(dict(network))}.")
+  wanted = plain(dict(description))
+  for block in ("network", "prediction", "charge_plane", "condition"):
+    if plain(info[block]) != wanted[block]:
+      raise ValueError(f"init_from = {source!r} has {block} {info[block]}; the config says {wanted[block]}.")
+  for name in ("scale", "latent"):
+    stored, measured = info["codec"].get(name), wanted["codec"].get(name)
+    if bool(stored) != bool(measured) or stored and not all(
+        np.shape(stored[k]) == np.shape(measured[k]) and np.allclose(stored[k], measured[k], rtol=1e-3) for k in stored):
+      raise ValueError(f"init_from = {source!r} was trained on other states: its codec.{name} is {stored}, that of these "
+                       f"data {measured}.")
   return lambda key, shape: jax.tree.map(jnp.asarray, params)
 
 
@@ -212,7 +220,7 @@ def generator_task(config: dict) -> Task:
   description = _measured(description, data.sample)
   shape = data.holdout.batch["image"].shape[1:]
   generator, network = _assemble(description, shape)
-  init = network.init if not config.get("init_from") else _started_from(config["init_from"], description["network"])
+  init = network.init if not config.get("init_from") else _started_from(config["init_from"], description)
 
   def export(params, directory, done):
     codec = {name: value for name, value in description["codec"].items() if name != "weights"}

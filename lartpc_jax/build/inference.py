@@ -71,7 +71,8 @@ def build_objective(config: Mapping, generator: Generator, views: tuple[str, ...
                     ) -> Objective:
   """The objective that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
-  return objective_of(settings, of_momentum(build_generate(config, generator, mirrored=settings.noise == "paired")), views=views,
+  generate = of_momentum(build_generate(config, generator, mirrored=settings.noise == "paired"))
+  return objective_of(settings, generate, views=views,
                       num_pixels=generator.spec.num_pixels, prior=prior,
                       distance=build_distance(section(config, "distance")))
 
@@ -96,7 +97,8 @@ def build_tracks_fit(config: Mapping, generator: Generator, views: tuple[str, ..
     if getattr(settings, small) > getattr(settings, large):
       raise ValueError(f"Config key tracks.{small} = {getattr(settings, small)} exceeds tracks.{large} = "
                        f"{getattr(settings, large)}.")
-  build = lambda block, mirrored: of_momentum(build_generate(config, generator, block, mirrored=mirrored, allowed=TRACKS_KEYS))
+  build = lambda block, mirrored: of_momentum(
+      build_generate(config, generator, block, mirrored=mirrored, allowed=TRACKS_KEYS))
   return make_tracks_fit(
-      build("sampler", True), build("screen_sampler", False), num_tracks=num_tracks, latent_shape=generator.codec.state_shape,
-      num_pixels=generator.spec.num_pixels, kinetic_range_mev=generator.kinetic_range_mev, views=views, settings=settings)
+      build("sampler", True), build("screen_sampler", False), num_tracks=num_tracks,
+      latent_shape=generator.codec.state_shape, num_pixels=generator.spec.num_pixels, kinetic_range_mev=generator.kinetic_range_mev, views=views, settings=settings)

@@ -14,7 +14,7 @@ def _of_protons(directory: Path, info: dict) -> dict:
   autoencoder = weight_files.load_weights(directory, "autoencoder")[1]
   low, high = (float(momentum_from_kinetic(kinetic)) for kinetic in info["kinetic_range_mev"])
   frame = autoencoder["frame"]
-  return {"network": {"name": "latent_unet", **info["network"]}, "prediction": {"name": "edm", "sigma_data": 1.0},
+  return {"network": {"name": "latent_unet", "conditioning": "track", **info["network"]}, "prediction": {"name": "edm", "sigma_data": 1.0},
           "codec": {"name": "autoencoder", "latent": autoencoder["latent"]},
           "charge_plane": {"reference": "kinetic", **info["charge_ratio"]},
           "condition": {"momentum_mev": {"kind": "vector", "scale": info["momentum_scale_mev"], "low": low, "high": high}},

@@ -7,6 +7,7 @@ from lartpc_jax.build.cascade import CASCADE_TASK_KEYS, CASCADE_TASKS
 from lartpc_jax.build.estimator import estimator_task_of
 from lartpc_jax.build.generators import BLOCKS, generator_task
 from lartpc_jax.build.models import build_autoencoder, build_emd_batch, build_geometry
+from lartpc_jax.build.segmentation import ssnet_task
 from lartpc_jax.build.training_data import build_training_data
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.generators import weights as weight_files

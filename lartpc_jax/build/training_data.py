@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.build import data as data_lib
-from lartpc_jax.config.blocks import call_with, pick
+from lartpc_jax.config.blocks import call_with
 from lartpc_jax.data import crops as crops_lib, sources
 from lartpc_jax.generators.condition import Condition
 from lartpc_jax.geometry.frames import TrackFrame
@@ -63,7 +63,7 @@ def _labels(batch: Mapping) -> dict:
 
 
 def _events(*, spec: ImageSpec, frame: TrackFrame | None, seed: int, **values) -> _Source:
-  """Sparse events with momenta, each turned by a random rotation; pictures of the track frame, or without one the xy view."""
+  """Sparse events with momenta, each turned by a random rotation: pictures of the track frame, or else the xy view."""
   if frame is None:
     many, held = call_with(data_lib.build_view_batches, "data", values, seed=seed, views=("xy",), spec=spec)
     one_view = lambda batch: {**batch, "image": batch["image"][:, 0]}
@@ -146,8 +146,10 @@ def build_training_data(values: Mapping, *, spec: ImageSpec | None, frame: Track
   Raises:
     ValueError: naming an unknown kind or key, or a condition variable that the data do not tell.
   """
-  function, values = pick(KINDS, "data", {"name": values.get("kind"), **{k: v for k, v in values.items() if k != "kind"}})
-  source = function(spec=spec, frame=frame, seed=seed, **values)
+  if values.get("kind") not in KINDS:
+    raise ValueError(f"Unknown config value data.kind = {values.get('kind')!r}; allowed: {sorted(KINDS)}.")
+  values = {**values}
+  source = KINDS[values.pop("kind")](spec=spec, frame=frame, seed=seed, **values)
   told = make_told(condition, source.holdout)
   images = np.asarray(source.images)
   cond = jax.tree.map(np.asarray, told({"image": jnp.asarray(images), **source.labels}))
