@@ -40,10 +40,13 @@ SCALE_IMAGES = 128    # whole images that the normalisation of latents is measur
 MODEL_BLOCKS = ("network", "sde", "prediction", "sampler")
 
 
-def build_crops(*, path: str, num_holdout_events: int, batch_size: int, num_evaluation: int, seed: int
-                ) -> tuple[Callable, crops_lib.Crops, np.ndarray]:
-  """batch_fn over the training crops of a config block `data`, those crops, and the first held-out images in MeV."""
-  crops = crops_lib.open_crops(path)
+def build_crops(*, path: str, num_holdout_events: int, batch_size: int, num_evaluation: int, seed: int,
+                scale_mev: float = 0.0) -> tuple[Callable, crops_lib.Crops, np.ndarray]:
+  """batch_fn over the training crops of a config block `data`, those crops, and the first held-out images in MeV.
+
+  `scale_mev` is the MeV of value 1 of a file without calibration, 0 for files in MeV.
+  """
+  crops = crops_lib.open_crops(path, scale_mev=scale_mev or None)
   train = crops_lib.split_crops(crops, "train", num_holdout_events=num_holdout_events)
   holdout = crops_lib.split_crops(crops, "holdout", num_holdout_events=num_holdout_events)
   batch_fn = crops_lib.make_crop_batches(train, batch_size=batch_size, seed=seed)
@@ -86,7 +89,7 @@ def _pixel_task(config: dict) -> Task:
     weight_files.save_weights(directory, "pixels", params, {
         **{name: section(config, name) for name in (*MODEL_BLOCKS, "charge")}, "threshold_mev": config["threshold_mev"],
         "scale": scale._asdict(), "shape": shape, "step": done["step"],
-        "num_holdout_events": config["data"]["num_holdout_events"]})
+        "num_holdout_events": config["data"]["num_holdout_events"], "scale_mev": config["data"].get("scale_mev", 0.0)})
 
   task = _task_of(config, diffusion, network, batch_fn=batch_fn, holdout=holdout, export=export,
                   figure=lambda real, fake: mosaics({"Geant4": real, "generated": fake}))
