@@ -54,7 +54,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(task="pixel_diffusion", seed=0, threshold_mev=v["threshold_mev"], init_weights=""))
   config.charge = v["charge"]
   config.data = dict(path=v["path"], num_holdout_events=v["num_holdout_events"], batch_size=v["batch_size"],
-                     num_evaluation=v["num_evaluation"])
+                     num_evaluation=v["num_evaluation"], scale_mev=0.0)  # MeV of a grey level; 0: the file is in MeV
   config.network = v["network"]
   config.prediction = dict(name="edm" if v["loss"] == "edm" else "eps", sigma_data=1.0)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)

@@ -22,7 +22,8 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.image = common.protons64_image()
   config.frame = common.track_frame()
   config.charge = dict(name="sqrt", scale_mev=1.0)
-  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"], contained_only=False)
+  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"], contained_only=False,
+                     scale_mev=0.0)  # of images: MeV of a grey level; 0: the file is in MeV
   config.network = dict(latent_channels=8, stem=8, features=v["features"], num_encoder_blocks=2, num_decoder_blocks=3)
   config.loss = dict(kl_weight=3e-4, charge_weight=10.0)
   config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="cosine", b1=0.9,

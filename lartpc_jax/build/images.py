@@ -75,7 +75,7 @@ def _pixel_task(config: dict) -> Task:
     weight_files.save_weights(directory, "pixels", params, {
         **{name: section(config, name) for name in (*MODEL_BLOCKS, "charge")}, "threshold_mev": config["threshold_mev"],
         "scale": scale._asdict(), "shape": shape, "step": done["step"],
-        "num_holdout_events": config["data"]["num_holdout_events"]})
+        "num_holdout_events": config["data"]["num_holdout_events"], "scale_mev": config["data"].get("scale_mev", 0.0)})
 
   task = _task_of(config, diffusion, network, batch_fn=batch_fn, holdout=holdout, export=export,
                   figure=lambda real, fake: mosaics({"Geant4": real, "generated": fake}))

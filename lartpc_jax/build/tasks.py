@@ -118,8 +118,8 @@ def _geometry_info(spec: ImageSpec, frame: TrackFrame | None) -> dict:
 
 def _autoencoder_task(config: dict) -> Task:
   (spec, frame), transform = build_geometry(config), call_with(make_charge_transform, "charge", section(config, "charge"))
-  data = section(config, "data")
-  source = sources.open_training_source(data.get("path"))
+  data = dict(section(config, "data"))
+  source = sources.open_training_source(data.get("path"), scale_mev=data.pop("scale_mev", 0.0))
   if isinstance(source, Events):
     batch_fn, holdout = call_with(data_lib.build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
     holdout = holdout["track"]

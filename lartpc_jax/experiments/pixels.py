@@ -31,7 +31,7 @@ def load_real(path: str | Path, info: dict, num: int) -> RealImages:
   """
   if "num_holdout_events" not in info:
     return _real_interactions(path, info, num)
-  crops = open_crops(path)
+  crops = open_crops(path, scale_mev=info.get("scale_mev") or None)  # as in training
   cut = lambda x: np.where(x >= info["threshold_mev"], x, 0.0).astype(np.float32)
   split = lambda name: split_crops(crops, name, num_holdout_events=info["num_holdout_events"])
   holdout, training = split("holdout"), split("train")
