@@ -28,7 +28,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(task="autoencoder", seed=0, frame=None))
   config.image = common.events512_image(v["num_pixels"])
   config.charge = dict(name="sqrt", scale_mev=1.0)
-  config.data = dict(kind="interactions", path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
+  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
                      num_evaluation=v["num_evaluation"], crop_px=v["crop_px"])
   config.network = dict(latent_channels=4, stem=8, features=v["features"], encoder_features=v["encoder_features"],
                         num_encoder_blocks=v["blocks"][0], num_decoder_blocks=v["blocks"][1])

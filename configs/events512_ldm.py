@@ -34,7 +34,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
                                           kinetic_range_mev=None, condition={}))
   config.image = common.events512_image(v["num_pixels"])
   config.codec = dict(name="autoencoder", weights="")
-  config.data = dict(kind="interactions", path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
+  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
                      num_evaluation=v["num_evaluation"])
   config.network = {"name": "ncsnpp", **v["network"]}
   config.prediction = dict(name="edm", sigma_data=1.0)

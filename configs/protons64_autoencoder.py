@@ -12,9 +12,9 @@ import ml_collections
 
 from configs import common
 
-EVENTS = dict(data=dict(kind="events", num_holdout=5_000, batch_size=64, contained_only=False), frame=common.track_frame(),
+EVENTS = dict(data=dict(num_holdout=5_000, batch_size=64, contained_only=False), frame=common.track_frame(),
               path="", features=128, num_steps=5_000, every=1_000, rate=1.5e-3)
-IMAGES = dict(EVENTS, data={**EVENTS["data"], "kind": "images", "symmetries": True}, frame=None)
+IMAGES = dict(EVENTS, data={**EVENTS["data"], "symmetries": True, "scale_mev": 0.0}, frame=None)
 GPU = dict(features=192, batch_size=512, num_steps=6_000, every=1_000, rate=2e-3)
 TINY = dict(features=16, batch_size=8, num_steps=20, every=10, rate=1e-3)
 VARIANTS = {

@@ -20,14 +20,14 @@ import ml_collections
 from configs import common
 
 SPECIALIST = dict(
-    data=dict(kind="events", num_holdout=5_000, batch_size=64, contained_only=False), frame=common.track_frame(),
+    data=dict(num_holdout=5_000, batch_size=64, contained_only=False), frame=common.track_frame(),
     network=dict(features=64, multipliers=(1, 2), num_blocks=2, attention_levels=(1,), num_heads=4, num_groups=8,
                  conditioning="track"),
     codec="protons64", plane=dict(reference="kinetic", mean=1.0, std=0.1), p_mean=-0.6)
 # Images and labels, nothing else: no turn, no range of protons, no energy from the momentum. Training charges of protons
 # are 75 +- 15 MeV.
 IMAGES = dict(
-    data=dict(kind="images", num_holdout=5_000, batch_size=64, contained_only=False, symmetries=True), frame=None,
+    data=dict(num_holdout=5_000, batch_size=64, symmetries=True, scale_mev=0.0), frame=None,
     network={**SPECIALIST["network"], "conditioning": "features"}, codec="protons64_images",
     plane=dict(reference="none", mean=75.0, std=15.0), p_mean=-0.4)
 VARIANTS = {

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.build import data as data_lib, inference as config_inference, models, tasks as lib
+from lartpc_jax.build import inference as config_inference, models, tasks as lib
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.config.blocks import call_with
 from lartpc_jax.generators import weights as weight_files
@@ -20,13 +20,10 @@ def weights(tmp_path_factory):
   return save_toy_weights(tmp_path_factory.mktemp("weights"))
 
 
-@pytest.fixture(autouse=True)
-def few_evaluation_images(monkeypatch):
-  monkeypatch.setattr(data_lib, "NUM_EVALUATION_IMAGES", 4)
-
-
 def tiny(name, weights=None):
   config = importlib.import_module(f"configs.protons64_{name}").get_config("tiny").to_dict()
+  if "data" in config:
+    config["data"]["num_evaluation"] = 4
   if weights is not None:
     config["codec"]["weights"] = str(weights)
   return config
@@ -72,8 +69,6 @@ BAD_AUTOENCODER = [
     ("frame.pitch", 1.0, r"Unknown config key frame.pitch = 1.0; allowed: \['num_across', 'num_along', 'pitch_mm'"),
     ("frame.sigma_mm", 2.0, "frame.sigma_mm = 2.0 and frame.pitch_mm = 2.0 smear more than the image.sigma_mm = 1.35"),
     ("image", ..., "A block `frame` needs a block `image`"),
-    ("data.kind", "images", "data.kind = 'images' has no third dimension"),
-    ("data.kind", ..., r"Unknown config value data.kind = None; allowed: \['crops', 'events'"),
     ("data", 3, "The config needs a block 'data'"),
     ("image.pitch", 1.0, r"Unknown config key image.pitch = 1.0; allowed: \['num_pixels', 'pitch_mm'"),
     ("charge.name", "log", "Unknown charge transform 'log'; choose from"),

@@ -45,7 +45,7 @@ def test_png_folders(tmp_path):
   image = pytest.importorskip("PIL.Image")
   grey = np.random.default_rng(1).integers(0, 256, (64, 64)).astype(np.uint8)
   image.fromarray(grey).save(tmp_path / "larcv_64_0.png")
-  np.testing.assert_array_equal(lib.open_crops(tmp_path).values[0], grey)
+  np.testing.assert_array_equal(lib.open_crops(tmp_path, scale_mev=0.1).values[0], grey)
 
 
 def test_no_event_is_on_both_sides(crops):
@@ -71,7 +71,7 @@ def test_batches_follow_seed_and_step(crops):
 
 
 @pytest.mark.parametrize("changes,match", [
-    (dict(event=None), "lacks .*event"), (dict(image=np.zeros((3, 8, 8))), "'image' must be uint16"),
+    (dict(event=None), "lacks .*event"), (dict(image=np.zeros((3, 8, 8), "i4")), "'image' must be uint16"),
     (dict(image=np.zeros((3, 8, 9), np.uint16)), "'image' must be uint16"),
     (dict(event=np.arange(2)), "one 'event' a crop"), (dict(unit_mev=np.float32(0)), "positive 'unit_mev'; got .* and 0.0")])
 def test_bad_files_are_named(tmp_path, changes, match):
@@ -85,7 +85,7 @@ def test_other_mistakes_are_named(tmp_path, crops):
   with pytest.raises(FileNotFoundError, match="none.npz"):
     lib.open_crops(tmp_path / "none.npz")
   (tmp_path / "b.npz").write_bytes(b"PK")
-  with pytest.raises(ValueError, match="b.npz: not a readable file"):
+  with pytest.raises(ValueError, match="b.npz: not a readable npz file"):
     lib.open_crops(tmp_path / "b.npz")
   for num in (0, 20):
     with pytest.raises(ValueError, match=f"num_holdout_events must lie between 1 and 19, .*got {num}"):

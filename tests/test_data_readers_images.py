@@ -108,7 +108,7 @@ def test_pngs_round_trip(tmp_path):
   for i, image in enumerate(images):
     Image.fromarray(image).save(tmp_path / "in" / f"larcv_64_{i}.png")
   (tmp_path / "in" / "notes.txt").write_text("not an image")
-  convert("larcv_pngs", tmp_path / "in", tmp_path / "a.npz")
+  convert("larcv_pngs", tmp_path / "in", tmp_path / "a.npz", options={"scale_mev": 1.0})
   found = images_lib.open_images(tmp_path / "a.npz", views=("xy",), spec=ImageSpec())
   np.testing.assert_array_equal(found.images[:, 0], images)  # in the order of the numbers, not of the names
   np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["number"], np.arange(12))

@@ -157,7 +157,10 @@ def test_other_formats(tmp_path):
   """Grey crops have one view and no momentum; an npy is mapped; a dataset is found in its versions, the newest first."""
   (tmp_path / "crops").mkdir()
   np.save(tmp_path / "crops" / "larcv_png_64_train_tracks.npy", np.full((3, 64, 64), 7, np.uint8))
-  rows = sources.open_training_source(tmp_path / "crops")
+  with pytest.raises(ValueError, match="crops: holds images in grey levels, not in MeV; set data.scale_mev"):
+    sources.open_training_source(tmp_path / "crops")
+  rows = sources.open_training_source(tmp_path / "crops", scale_mev=0.5)
+  np.testing.assert_array_equal(rows.read(np.array([1]))[0], np.full((1, 1, 64, 64), 3.5))
   assert rows.views == ("xy",) and not rows.has_momentum and rows.num == 3 and rows.kind.startswith("larcv_npy")
   assert sorted(sources.make_image_batches(rows, batch_size=2, seed=0)(0)) == ["image"]
   np.save(tmp_path / "images.npy", np.ones((4, 32, 32), np.float32))
@@ -182,7 +185,7 @@ def test_mistakes_are_named(toy, tmp_path):
   with pytest.raises(ValueError, match="has 4 views of each event; at most 3 are known"):
     sources.open_training_source(tmp_path / "four.npy")
   np.save(tmp_path / "flat.npy", np.ones((2, 8, 4), np.float32))
-  with pytest.raises(ValueError, match=r"images of flat.npy must have shape .*got \(2, 1, 8, 4\)"):
+  with pytest.raises(ValueError, match=r"flat.npy: field 'images' must have shape .*got \(2, 8, 4\)"):
     sources.open_training_source(tmp_path / "flat.npy")
   (tmp_path / "events.h5").write_text("")
   with pytest.raises(ValueError, match="must be an npz or npy file"):

@@ -16,9 +16,8 @@ from tests.toy_weights import save_toy_weights
 
 @pytest.fixture(scope="module", autouse=True)
 def cheap_evaluation():
-  """Four held-out images, and a distance that needs no transport problem."""
+  """A distance that needs no transport problem."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(data_lib, "NUM_EVALUATION_IMAGES", 4)
     for module in (config_lib, generators_lib):
       patch.setattr(module, "build_emd_batch", lambda: lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).sum((1, 2)))
     yield
@@ -27,14 +26,14 @@ def cheap_evaluation():
 def autoencoder_config():
   config = protons64_autoencoder.get_config("tiny").to_dict()
   config["network"].update(features=8, num_encoder_blocks=1, num_decoder_blocks=1, latent_channels=4)
-  config["data"].update(batch_size=4)
+  config["data"].update(batch_size=4, num_evaluation=4)
   return config
 
 
 def diffusion_config(weights):
   config = protons64_ldm.get_config("tiny").to_dict()
   config["network"].update(features=8, multipliers=(1,), num_blocks=1, attention_levels=(), num_heads=1, num_groups=4)
-  config["data"].update(batch_size=4)
+  config["data"].update(batch_size=4, num_evaluation=4)
   config["sampler"].update(num_steps=3)
   config["codec"]["weights"] = str(weights)
   return config
@@ -88,10 +87,8 @@ def test_autoencoder_evaluation_equals_the_exported_latent_space(autoencoder, au
   task, _, state = autoencoder
   metrics = task.evaluate(state.ema_params, jax.random.key(0))
   config = autoencoder_config()
-  spec, frame = config_lib.build_geometry(config)
-  data = {name: value for name, value in config["data"].items() if name != "kind"}
-  _, held = data_lib.build_batches(**data, spec=spec, frame=frame, seed=config["seed"])
-  images = held["track"]["image"]
+  spec, frame = models.build_geometry(config)
+  images = data_lib.build_data(config["data"], spec=spec, frame=frame, seed=config["seed"]).evaluation()["image"]
   space, trained = models.build_autoencoder_codec(autoencoder_weights)
   z = jax.jit(space.encode)(jnp.asarray(images))
   assert space.state_shape == z.shape[1:] == (8, 4, 4) and trained.info["step"] == 40
@@ -109,8 +106,8 @@ def test_autoencoder_of_images_in_detector_pixels(tmp_path):
   """The weights know their pixels, and the generator in the track frame refuses them."""
   rng = np.random.default_rng(0)
   np.save(tmp_path / "batch_0.npy", rng.exponential(1.0, (24, 64, 64)).astype(np.float32))
-  config = {**autoencoder_config(), "frame": None}
-  config["data"].update(kind="images", path=str(tmp_path), num_holdout=8)
+  config = autoencoder_config()
+  config["data"].update(path=str(tmp_path), num_holdout=8)
   task = config_lib.build_task(config)
   state = train(task, 2, 1e-3)
   assert task.batch_fn(0)["image"].shape == (4, 64, 64)

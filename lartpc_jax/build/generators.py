@@ -22,7 +22,7 @@ from lartpc_jax.build.models import (
   check_fit,
   load_autoencoder,
 )
-from lartpc_jax.build.training_data import build_training_data
+from lartpc_jax.build.training_data import build_generator_data
 from lartpc_jax.config.blocks import call_with, pick, section
 from lartpc_jax.config.compare import plain
 from lartpc_jax.diffusion.prediction import PREDICTIONS
@@ -46,7 +46,8 @@ from lartpc_jax.train.task import Task
 from lartpc_jax.units import kinetic_from_momentum
 
 NAME = "generator"   # of the files of released weights
-MEASURED = 128       # training images that the normalisation of latents is measured on
+NUM_SCALE_IMAGES = 4096  # training images that the normalisation of pixels is measured on
+NUM_SCALE_LATENTS = 128  # and that of latents
 BLOCKS = ("network", "sde", "prediction", "codec", "charge_plane", "condition", "frame", "image", "kinetic_range_mev",
           "sampler")
 REFERENCES = {  # what the charge plane is relative to: cond -> MeV [b]
@@ -153,7 +154,7 @@ def build_generator(weights: str | Path | None = None, *, tile: int = 0) -> Weig
   return Weights(replace_params(generator, params), info, digests)
 
 
-def _measured(description: dict, sample: np.ndarray) -> dict:
+def _measured(description: dict, training: Callable) -> dict:
   """The description with the normalisation of its states, measured on training images where nothing else tells it.
 
   A network with a gated skip wants states whose empty pixels are 0.
@@ -161,8 +162,9 @@ def _measured(description: dict, sample: np.ndarray) -> dict:
   name, values, gated = description["codec"]["name"], dict(description["codec"]), _gated(description)
   if name == "pixels":
     transform = call_with(make_charge_transform, "codec.charge", values["charge"])
-    values["scale"] = measure_state_scale(sample, transform, about_empty=gated)._asdict()
+    values["scale"] = measure_state_scale(training(NUM_SCALE_IMAGES), transform, about_empty=gated)._asdict()
   elif gated:
+    sample = training(NUM_SCALE_LATENTS)
     flat = _autoencoder_codec(weights=values["weights"], latent={"shift": [0.0], "scale": [1.0]}, shape=sample.shape[1:])
     scale = measure_latent_scale(_in_chunks(flat.encode, sample), about_empty=True)
     values["latent"] = {key: np.asarray(value).tolist() for key, value in scale._asdict().items()}
@@ -215,9 +217,12 @@ def generator_task(config: dict) -> Task:
   """Training task of a whole config with task = "generator"."""
   description = _find_autoencoder({name: config.get(name) for name in BLOCKS})
   spec, frame = build_geometry(description)
-  data = build_training_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"],
-                             condition=condition_lib.make_condition(description["condition"]))
-  description = _measured(description, data.sample)
+  data = build_generator_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"],
+                              condition=condition_lib.make_condition(description["condition"]))
+  if frame is not None and not data.in_track_frame:
+    raise ValueError(f"data.path = {config['data']['path']!r} names images, which have no third dimension to make pictures of "
+                     "the track frame from: set frame to None, or take sparse events.")
+  description = _measured(description, data.training)
   shape = data.holdout.batch["image"].shape[1:]
   generator, network = _assemble(description, shape)
   init = network.init if not config.get("init_from") else _started_from(config["init_from"], description)
@@ -230,7 +235,7 @@ def generator_task(config: dict) -> Task:
       weight_files.copy_weights(description["codec"]["weights"], directory, "autoencoder")
 
   return denoising_task(
-      init, generator, told=data.told, batch_fn=data.batch_fn, holdout=data.holdout,
+      init, generator, batch_fn=data.batch_fn, holdout=data.holdout,
       objective=call_with(make_objective, "loss", section(config, "loss"), apply_fn=network.apply, generator=generator),
       sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=generator.denoiser.sde),
       distance=build_emd_batch() if generator.condition.variables else None, figure=data.figure, export=export)

@@ -17,7 +17,8 @@ def _of_protons(directory: Path, info: dict) -> dict:
   return {"network": {"name": "latent_unet", "conditioning": "track", **info["network"]}, "prediction": {"name": "edm", "sigma_data": 1.0},
           "codec": {"name": "autoencoder", "latent": autoencoder["latent"]},
           "charge_plane": {"reference": "kinetic", **info["charge_ratio"]},
-          "condition": {"momentum_mev": {"kind": "vector", "scale": info["momentum_scale_mev"], "low": low, "high": high}},
+          "condition": {"momentum_mev": {
+              "kind": "vector", "scale": info["momentum_scale_mev"], "low": low, "high": high}},
           "frame": frame, "image": autoencoder["image"], "shape": [frame["num_along"], frame["num_across"]]}
 
 
@@ -26,7 +27,7 @@ def _of_pixels(directory: Path, info: dict) -> dict:
   del directory
   return {"network": {"name": "ncsnpp", **info["network"]}, "charge_plane": None, "condition": {}, "frame": None,
           "codec": {"name": "pixels", **{name: info[name] for name in ("charge", "threshold_mev", "scale")}},
-          "image": None, "kinetic_range_mev": None, "data": {"num_holdout_events": info["num_holdout_events"]}}
+          "image": None, "kinetic_range_mev": None, "data": {"num_holdout": info["num_holdout_events"]}}
 
 
 def _of_interactions(directory: Path, info: dict) -> dict:

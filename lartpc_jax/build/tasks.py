@@ -8,7 +8,7 @@ from lartpc_jax.build.estimator import estimator_task_of
 from lartpc_jax.build.generators import BLOCKS, generator_task
 from lartpc_jax.build.models import build_autoencoder, build_emd_batch, build_geometry
 from lartpc_jax.build.segmentation import ssnet_task
-from lartpc_jax.build.training_data import build_training_data
+from lartpc_jax.build.training_data import build_generator_data
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.condition import Condition
@@ -23,8 +23,9 @@ SHOWN_PIXELS = 64  # side of what a picture shows of a decoded image, from its m
 def _autoencoder_task(config: dict) -> Task:
   spec, frame = build_geometry(config)
   values, charge = section(config, "network"), section(config, "charge")
+  data = build_generator_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"], condition=Condition({}))
+  frame = frame if data.in_track_frame else None  # images are taken in the pixels of their detector
   window = spec if frame is None else frame
-  data = build_training_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"], condition=Condition({}))
   shape = data.holdout.batch["image"].shape[1:]
   for side in (*shape, *window.shape):
     if side % values.get("stem", 1):

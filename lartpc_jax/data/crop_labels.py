@@ -1,6 +1,5 @@
 """Pixel labels of 64x64 crops, mapped to the classes of a segmentation network."""
 import os
-import zipfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.data.crops import Crops, images_mev, make_crop_draws, open_crops, orient, split_crops
+from lartpc_jax.data.npz import read_fields
 
 SAMPLE = "sample"  # the path that names the crops shipped with the package
 RAW_LABELS = ("background", "track", "shower", "delta", "michel")  # label 0 ... 4 of the npz
@@ -55,13 +55,7 @@ def open_labelled_crops(path: str | os.PathLike, *, five_classes: bool = False, 
   table, classes = label_table(five_classes=five_classes, delta=delta, michel=michel)
   path = sample_crops_path() if path == SAMPLE else path
   crops = open_crops(path)
-  try:
-    with np.load(path, allow_pickle=False) as npz:
-      if "label" not in npz.files:
-        raise ValueError(f"has no field 'label'; it holds {sorted(npz.files)}")
-      label = npz["label"]
-  except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-    raise ValueError(f"{path}: not a file of labelled crops: {error}.") from error
+  label = read_fields(path, ["label"], kind="file of labelled crops")["label"]
   if label.shape != crops.values.shape or label.dtype != np.uint8 or label.max() >= len(RAW_LABELS):
     raise ValueError(f"{path}: field 'label' must be uint8 {crops.values.shape}, each below {len(RAW_LABELS)}; got "
                      f"{label.dtype} {label.shape}, largest {label.max()}.")

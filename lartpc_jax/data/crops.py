@@ -1,36 +1,39 @@
 """64x64 crops of interactions for unconditional diffusion: reading, splitting by event, augmentation, exact zeros."""
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data import pipeline
-from lartpc_jax.data.readers.api import ImageSource
-from lartpc_jax.data.readers.larcv_png import open_larcv_npy, open_larcv_pngs
+from lartpc_jax.data import images as images_lib, pipeline
+from lartpc_jax.data.npz import read_fields
+from lartpc_jax.data.readers.api import MEV
+from lartpc_jax.data.readers.larcv_png import NAME, open_larcv_npy, open_larcv_pngs
 from lartpc_jax.geometry import rasterize as raster
 
 FIELDS = ("image", "event", "unit_mev")
+CHUNK = 4096  # images read at once
 NUM_ORIENTATIONS = 8  # four rotations, each with and without a flip
 
 
 class Crops(NamedTuple):
-  """n crops on the host, in integer units."""
-  values: np.ndarray  # [n h w] uint16
+  """n crops on the host."""
+  values: np.ndarray  # [n h w] uint16 where that loses nothing, else float32
   event: np.ndarray   # [n] crops of one event overlap: they belong on one side of a split
-  unit_mev: float     # MeV (for grey levels without calibration: levels) of value 1
+  unit_mev: float     # MeV of value 1
 
 
-def open_crops(path: str | os.PathLike, *, split: str = "train", scale_mev: float = 1.0) -> Crops:
-  """Crops of an npz (`image` [n h w] uint16, `event` [n], `unit_mev`), or of larcv_png_64 files.
+def open_crops(path: str | os.PathLike, *, split: str = "train", scale_mev: float | None = None) -> Crops:
+  """Crops of an npz (`image` [n h w] uint16, `event` [n], `unit_mev`), of images, or of larcv_png_64 files.
 
   Args:
-    path: an npz; a larcv_png_64 npy or a directory of them; a directory of larcv_64_{i}.png; or "sample" for images of the
-      single protons of the package.
+    path: an npz of crops; an npz or npy of images of any layout (see `data.images`), each event's views being crops of one
+      event; a larcv_png_64 npy or a directory of them; a directory of larcv_64_{i}.png; or "sample" for images of the single
+      protons of the package.
     split: of larcv_png_64, "train" or "test".
-    scale_mev: of larcv_png_64, MeV of one grey level; 1 leaves grey levels. They do not tell events: each crop is its own.
+    scale_mev: MeV of value 1, for files that do not say they hold MeV: larcv_png_64 and PNGs (grey levels), integers, and
+      what was converted without a scale. Such files are refused without it. Files that say so themselves are left alone.
   Raises:
     FileNotFoundError, ValueError: naming the file and the field that is missing or wrong.
   """
@@ -38,26 +41,57 @@ def open_crops(path: str | os.PathLike, *, split: str = "train", scale_mev: floa
     raise ValueError("data.path is not set; give an npz of crops, larcv_png_64 files, or 'sample'.")
   if path == pipeline.SAMPLE:
     return _sample_crops()
+  if scale_mev is not None and not 0 < scale_mev < np.inf:
+    raise ValueError(f"data.scale_mev must be positive and finite; got {scale_mev}.")
   path = Path(path)
-  if path.suffix != ".npz":
-    pngs = path.is_dir() and any(path.glob("larcv_64_*.png"))
+  pngs = path.is_dir() and any(path.glob("larcv_64_*.png"))
+  if pngs or path.is_dir() or NAME.fullmatch(path.name):
     source = open_larcv_pngs(path) if pngs else open_larcv_npy(path, split=split)
-    return _from_source(source, scale_mev)
-  if not path.is_file():
-    raise FileNotFoundError(f"No input file at {str(path)!r}.")
-  try:
-    with np.load(path, allow_pickle=False) as npz:
-      missing = [name for name in FIELDS if name not in npz.files]
-      if missing:
-        raise ValueError(f"needs fields {list(FIELDS)}; lacks {missing}")
-      values, event, unit_mev = (npz[name] for name in FIELDS)
-  except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-    raise ValueError(f"{path}: not a readable file of crops: {error}.") from error
-  if values.ndim != 3 or values.shape[1] != values.shape[2] or values.dtype != np.uint16:
-    raise ValueError(f"{path}: field 'image' must be uint16 [n h h]; got {values.dtype} {values.shape}.")
+    starts = range(0, source.num, CHUNK)
+    images = [_compact(source.read(start, min(start + CHUNK, source.num)), path) for start in starts]
+    return _of_images(np.concatenate(images), _scale(path, source.unit, scale_mev))
+  if not images_lib.holds_images(path):
+    return _of_crops(path)
+  images, _ = images_lib.read_images(path)
+  unit = images_lib.image_unit(path)
+  if unit is None:
+    unit = MEV if images.dtype.kind == "f" and scale_mev is None else "unknown unit"
+  return _of_images(_compact(images, path), 1.0 if unit == MEV else _scale(path, unit, scale_mev))
+
+
+def _scale(path: Path, unit: str, scale_mev: float | None) -> float:
+  """MeV of value 1 of a file in `unit`, which is not MeV. Raises ValueError if it is not given."""
+  if scale_mev is None:
+    raise ValueError(f"{path}: holds images in an uncalibrated unit ({unit}), not in MeV; set data.scale_mev, the MeV of value "
+                     "1. Thresholds and charge.scale_mev are MeV then.")
+  return float(scale_mev)
+
+
+def _compact(images: np.ndarray, path: Path) -> np.ndarray:
+  """Images as uint16 if they are whole numbers that fit, else as float32: nothing is lost beyond the digits of float32."""
+  if images.dtype.kind in "ub" and images.dtype.itemsize <= 2:
+    return np.asarray(images, np.uint16)
+  whole = np.asarray(images, np.float32)
+  if not np.isfinite(whole).all() or whole.size and whole.min() < 0:
+    raise ValueError(f"{path}: field 'image' must be finite and not negative.")
+  if whole.size and whole.max() <= np.iinfo(np.uint16).max and np.array_equal(whole, np.floor(whole)):
+    return whole.astype(np.uint16)
+  return whole
+
+
+def _of_images(images: np.ndarray, unit_mev: float) -> Crops:
+  """Each view of an event is a crop."""
+  return Crops(images.reshape(-1, *images.shape[2:]), np.repeat(np.arange(len(images)), images.shape[1]), unit_mev)
+
+
+def _of_crops(path: Path) -> Crops:
+  fields = read_fields(path, FIELDS, kind="file of crops")
+  values, event, unit_mev = (fields[name] for name in FIELDS)
+  if values.ndim != 3 or values.shape[1] != values.shape[2] or values.dtype.kind not in "uf":
+    raise ValueError(f"{path}: field 'image' must be uint16 or float32 [n h h]; got {values.dtype} {values.shape}.")
   if event.shape != (len(values),) or not np.isfinite(unit_mev) or unit_mev <= 0:
     raise ValueError(f"{path}: needs one 'event' a crop and a positive 'unit_mev'; got {event.shape} and {unit_mev}.")
-  return Crops(values, event, float(unit_mev))
+  return Crops(_compact(values, path) if values.dtype != np.uint16 else values, event, float(unit_mev))
 
 
 def _sample_crops(unit_mev: float = 0.004) -> Crops:
@@ -65,12 +99,6 @@ def _sample_crops(unit_mev: float = 0.004) -> Crops:
   numbers = np.arange(len(events))
   images = pipeline.images_of(events, numbers, views=("xy",), spec=raster.ImageSpec())[:, 0]
   return Crops(np.round(images / unit_mev).astype(np.uint16), numbers, unit_mev)
-
-
-def _from_source(source: ImageSource, scale_mev: float, chunk: int = 4096) -> Crops:
-  starts = range(0, source.num, chunk)
-  values = [source.read(start, min(start + chunk, source.num))[:, 0].astype(np.uint16) for start in starts]
-  return Crops(np.concatenate(values), np.arange(source.num), float(scale_mev))
 
 
 def images_mev(crops: Crops, indices: np.ndarray | slice = slice(None)) -> np.ndarray:

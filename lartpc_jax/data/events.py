@@ -1,5 +1,4 @@
 """Sparse events: energy deposits in voxels around a vertex, the momentum of the particle that made them, and further truth."""
-import collections
 import json
 import os
 from typing import NamedTuple
@@ -144,15 +143,18 @@ def describe_others(events: Events) -> str:
 
   The models of the package are of single protons: others may go through them, but not unremarked.
   """
-  counts: collections.Counter = collections.Counter()
+  parts = []
   if events.primaries is not None:
-    several = np.bincount(events.primaries[:, 0].astype(np.int64), minlength=len(events)) > 1
-    counts["several particles"] = int(several.sum())
-  if events.pdg is not None:
-    for code, count in zip(*np.unique(events.pdg[(events.pdg != 0) & (events.pdg != PROTON_PDG)], return_counts=True)):
-      name = next((name for name, known in PDG_CODES.items() if known == code), "particle")
-      counts[f"{name} (PDG code {code})"] = int(count)
-  return ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+    several = int(np.sum(np.bincount(events.primaries[:, 0].astype(np.int64), minlength=len(events)) > 1))
+    parts += [f"{several} of several particles"] if several else []
+  return ", ".join([*parts, *([describe_codes(events.pdg)] if events.pdg is not None and describe_codes(events.pdg) else [])])
+
+
+def describe_codes(pdg: np.ndarray) -> str:
+  """The particles among PDG codes [n] that are known not to be protons, in words; "" if there are none."""
+  names = {code: name for name, code in reversed(PDG_CODES.items())}
+  codes, counts = np.unique(pdg[(pdg != 0) & (pdg != PROTON_PDG)], return_counts=True)
+  return ", ".join(f"{count} of {names.get(int(code), 'particle')} (PDG code {code})" for code, count in zip(codes, counts))
 
 
 def save_events(path: str | os.PathLike, events: Events, *, compress: bool = True) -> None:

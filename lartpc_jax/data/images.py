@@ -14,7 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.data import pipeline
-from lartpc_jax.data.events import Events, check_momentum_unit, deposited_energy, describe_others, pad_events, select_events
+from lartpc_jax.data.events import (
+  Events,
+  check_momentum_unit,
+  deposited_energy,
+  describe_codes,
+  describe_others,
+  pad_events,
+  select_events,
+)
 from lartpc_jax.data.npz import DAMAGE, field_names, read_fields
 from lartpc_jax.data.readers.api import MEV, views_first
 from lartpc_jax.data.readers.identify import look_at
@@ -25,6 +33,7 @@ from lartpc_jax.units import PROTON_MASS_MEV, kinetic_energy, masses_mev
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".npz", ".npy")
+OTHERS = "%s: of %d events the momenta are those %s; the models of the package are of single protons."
 CHECKED_IMAGES = 256  # of a file, whose charge is compared with their momenta
 INTERACTION_TOLERANCE = 0.02  # a proton that stops without a nuclear interaction deposits its energy to this
 
@@ -68,6 +77,8 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   if path != pipeline.SAMPLE and not holds_events(path):
     images, momentum_mev = _read_views(path, views, spec)
     chosen = _select(len(images), first, num, path)
+    if momentum_mev is not None:
+      _remark_others(path, chosen)
     return ImageSet(images[chosen], None if momentum_mev is None else known_momenta(momentum_mev[chosen]), None,
                     len(images))
   events = pipeline.open_events(path)
@@ -75,8 +86,7 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   images = pipeline.images_of(events, chosen, views=views, spec=spec)
   momentum_mev = events.momentum_mev[chosen]
   if others := describe_others(select_events(events, chosen)):
-    logger.warning("%s: %d events hold the momenta %s; the models of the package are of single protons.", path,
-                   len(chosen), others)
+    logger.warning(OTHERS, path, len(chosen), others)
   if known_momenta(momentum_mev) is None:
     return ImageSet(images, None, None, len(events))
   return ImageSet(images, momentum_mev, clean_events(events, chosen, views=views, spec=spec), len(events))
@@ -153,13 +163,29 @@ def read_images(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray | None]
   return images, momentum_mev
 
 
-def image_unit(path: str | os.PathLike) -> str:
-  """The unit of the values of an npz or npy of images; "MeV" if the file does not say."""
+def _remark_others(path, chosen: slice) -> None:
+  """Warns if the file says that the chosen events are not of protons."""
+  pdg = read_fields(path, [], ["pdg"]).get("pdg") if Path(path).suffix == ".npz" else None
+  if pdg is None or pdg.ndim != 1 or pdg.dtype.kind not in "iu":
+    return
+  if others := describe_codes(pdg[chosen]):
+    logger.warning(OTHERS, path, len(pdg[chosen]), others)
+
+
+def holds_images(path: str | os.PathLike) -> bool:
+  """Whether a file is an npz with `images`, or an npy. Raises FileNotFoundError or ValueError as `holds_events`."""
+  return not holds_events(path) and (Path(path).suffix == ".npy" or "images" in field_names(path))
+
+
+def image_unit(path: str | os.PathLike) -> str | None:
+  """The unit of the values of an npz or npy of images, None if the file does not say."""
   path = Path(path)
   if path.suffix == ".npz":
-    return str(read_fields(path, [], ["unit"]).get("unit", MEV))
-  beside = _beside(path, "unit")
-  return str(_load_npy(beside)) if beside.is_file() else MEV
+    unit = read_fields(path, [], ["unit"]).get("unit")
+  else:
+    beside = _beside(path, "unit")
+    unit = _load_npy(beside) if beside.is_file() else None
+  return None if unit is None else str(unit)
 
 
 def _beside(path: Path, field: str) -> Path:
@@ -184,14 +210,14 @@ def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> 
     raise ValueError(f"{path}: momentum holds NaN or infinity.")
   size = np.linalg.norm(momentum_mev[:CHECKED_IMAGES], axis=1)
   known = np.flatnonzero(size)
-  if len(known) and image_unit(path) == MEV:
+  if len(known) and image_unit(path) in (None, MEV):
     check_momentum_unit(np.nansum(images[known, 0], axis=(1, 2), dtype=np.float64), size[known], str(path))
   return momentum_mev
 
 
 def _read_views(path, views, spec) -> tuple[np.ndarray, np.ndarray | None]:
   images, momentum_mev = read_images(path)
-  if (unit := image_unit(path)) != MEV:
+  if (unit := image_unit(path) or MEV) != MEV:
     raise ValueError(f"{path}: holds images in {unit}s, not in MeV; convert them with --scale_mev (MeV per {unit}).")
   want = (len(views), spec.num_pixels, spec.num_pixels)
   if images.shape[2:] == want[1:] and images.shape[1] != want[0]:

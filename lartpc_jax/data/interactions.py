@@ -1,11 +1,11 @@
 """Pictures of whole interactions with a class for every pixel, from labelled voxels. numpy."""
 import os
-import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 
+from lartpc_jax.data.npz import read_fields
+from lartpc_jax.data.readers.api import LABELS
 from lartpc_jax.geometry.rasterize import PROTONS512, ImageSpec, view_axes
 
 NUM_CLASSES = 5  # 0 background, 1 track, 2 shower, 3 delta ray, 4 Michel electron
@@ -29,19 +29,14 @@ FIELDS = {"offsets": (1, "iu"), "voxel": (2, "i"), "vlabel": (1, "u"), "edep": (
 def load_interactions(path: str | os.PathLike) -> Interactions:
   """Reads `offsets`, `voxel`, `vlabel`, `edep` and `voxel_mm` of an npz, as launch.simulate --backend=geant4 writes them.
 
+  So does launch.convert of PILArNet-M, whose low-energy scatters (electrons from photons and neutrons) count as showers.
+
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: naming file and field, if it is truncated, lacks one, or has another shape, dtype or values.
   """
-  if not os.path.exists(path):
-    raise FileNotFoundError(f"No event file at {os.fspath(path)!r}.")
-  arrays = {}
+  arrays = read_fields(path, list(FIELDS), kind="event file")
   for name, (axes, kinds) in FIELDS.items():
-    try:
-      with np.load(path, allow_pickle=False) as npz:
-        arrays[name] = npz[name]
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, ValueError) as error:
-      raise ValueError(f"{path}: field {name!r} is not readable (truncated?): {error}.") from error
     if arrays[name].ndim != axes or arrays[name].dtype.kind not in kinds:
       raise ValueError(f"{path}: field {name!r} must have {axes} axes and a dtype of kind {kinds}; got {arrays[name].dtype} "
                        f"of shape {arrays[name].shape}.")
@@ -51,9 +46,10 @@ def load_interactions(path: str | os.PathLike) -> Interactions:
   for name, shape in (("voxel", (num, 3)), ("vlabel", (num,))):
     if arrays[name].shape != shape:
       raise ValueError(f"{path}: field {name!r} must have shape {shape}; got {arrays[name].shape}.")
-  if num and arrays["vlabel"].max() >= NUM_CLASSES:
-    raise ValueError(f"{path}: field 'vlabel' must be below {NUM_CLASSES}; largest is {arrays['vlabel'].max()}.")
-  return Interactions(offsets, arrays["voxel"], arrays["vlabel"], arrays["edep"], float(arrays["voxel_mm"]))
+  label = np.where(arrays["vlabel"] == LABELS["low_energy"], LABELS["shower"], arrays["vlabel"]).astype(np.uint8)
+  if num and label.max() >= NUM_CLASSES:
+    raise ValueError(f"{path}: field 'vlabel' must be below {NUM_CLASSES}; largest is {label.max()}.")
+  return Interactions(offsets, arrays["voxel"], label, arrays["edep"], float(arrays["voxel_mm"]))
 
 
 def interaction_image(events: Interactions, number: int, *, view: str = "xy", spec: ImageSpec = PROTONS512

@@ -1,5 +1,6 @@
 """Batches of images for training, drawn from sparse events. A batch is a pure function of (seed, step)."""
 import functools
+import logging
 import os
 from collections.abc import Callable
 from importlib import resources
@@ -7,9 +8,11 @@ from importlib import resources
 import jax
 import numpy as np
 
-from lartpc_jax.data.events import Events, load_events, pad_events, select_events
+from lartpc_jax.data.events import Events, describe_others, load_events, pad_events, select_events
 from lartpc_jax.geometry import rasterize as raster
 from lartpc_jax.geometry.frames import TrackFrame, to_track_frame, track_images
+
+logger = logging.getLogger(__name__)
 
 SAMPLE = "sample"  # the path that names the events shipped with the package
 
@@ -83,6 +86,9 @@ def _rotated_batches(events: Events, batch_size: int, seed: int, draw: Callable)
   if len(unknown):
     raise ValueError(f"{len(unknown)} events have no momentum (zero means unknown), the first is number {unknown[0]}; "
                      "training needs it.")
+  if others := describe_others(events):
+    logger.warning("Of %d training events the momenta are those %s; the models of the package are of single protons.",
+                   len(events), others)
   key = jax.random.key(seed)
 
   def batch_fn(step: int) -> dict:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lartpc_jax.data import images as images_lib, pipeline
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.readers.api import ImageSource
+from lartpc_jax.data.readers.api import MEV, ImageSource
 from lartpc_jax.data.readers.formats import open_source as open_format
 from lartpc_jax.geometry.rasterize import VIEWS, view_axes
 
@@ -32,37 +32,52 @@ class ImageRows(NamedTuple):
   num: int
   views: tuple[str, ...]            # names of the views; images of unknown views count as "xy"
   num_pixels: int
-  has_momentum: bool
+  has_momentum: bool                # of every event: one of (0, 0, 0) means unknown
   read: Callable                    # event numbers [b] -> (images [b v n n] float32, momentum_mev [b 3] or None)
   holdout: "ImageRows | None"       # events that the source itself keeps apart
   kind: str                         # for messages
 
 
-def open_training_source(path: str | os.PathLike) -> Events | ImageRows:
-  """Sparse events or images, whatever the path names.
+def open_training_source(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | ImageRows:
+  """Sparse events or images in MeV, whatever the path names.
 
+  Args:
+    path: see above.
+    scale_mev: MeV of a grey level (or ADC count) of images without calibration; 0: the images are in MeV.
   Raises:
     FileNotFoundError: if there is nothing.
-    ValueError: naming the path, if it is not set, is of no known kind, truncated or damaged.
+    ValueError: naming the path, if it is not set, is of no known kind, truncated, damaged or of no known unit.
   """
   if not path or path == pipeline.SAMPLE:
     return pipeline.open_events(path)  # says what may be set
   if os.path.isdir(path):
-    return _open_directory(Path(path))
+    return _open_directory(Path(path), scale_mev)
   if not os.path.isfile(path):
     raise FileNotFoundError(f"No file or directory of training data at {os.fspath(path)!r} (data.path).")
   if images_lib.holds_events(path):
     return pipeline.open_events(path)
   images, momentum_mev = images_lib.read_images(path)
-  return _of_arrays(images, momentum_mev, f"images of {Path(path).name}")
+  scale = _scale(path, images_lib.image_unit(path) or MEV, scale_mev)
+  return _of_arrays(images, momentum_mev, f"images of {Path(path).name}", scale)
 
 
-def _open_directory(path: Path) -> ImageRows:
+def _scale(path, unit: str, scale_mev: float) -> np.float32:
+  """MeV of value 1. Raises ValueError if the unit is not MeV and there is no scale."""
+  if unit == MEV:
+    return np.float32(1.0)
+  if not 0 < scale_mev < np.inf:
+    raise ValueError(f"{path}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one {unit}; got "
+                     f"{scale_mev}.")
+  return np.float32(scale_mev)
+
+
+def _open_directory(path: Path, scale_mev: float) -> ImageRows:
   if (dataset := _find_dataset(path)) is not None:
     return _open_dataset(dataset)
   for name, patterns in FORMATS.items():
     if any(next(path.glob(pattern), None) for pattern in patterns):
-      return _of_source(open_format(name, path), f"{name} of {path.name}/")
+      source = open_format(name, path)
+      return _of_source(source, f"{name} of {path.name}/", _scale(path, source.unit, scale_mev))
   expected = [pattern for patterns in FORMATS.values() for pattern in patterns]
   raise ValueError(f"{path}: holds no training data; looked for dataset_info.json, {', '.join(expected)}.")
 
@@ -73,24 +88,26 @@ def _view_names(num: int, source: str) -> tuple[str, ...]:
   return tuple(VIEWS)[:num]
 
 
-def _of_arrays(images: np.ndarray, momentum_mev: np.ndarray | None, kind: str) -> ImageRows:
-  if images.ndim == 3:
-    images = images[:, None]
-  if images.ndim != 4 or not len(images) or images.shape[2] != images.shape[3]:
-    raise ValueError(f"The {kind} must have shape (N, views, n, n) or (N, n, n), N >= 1; got {images.shape}.")
+def _of_arrays(images: np.ndarray, momentum_mev: np.ndarray | None, kind: str, scale: np.float32) -> ImageRows:
+  if not len(images):
+    raise ValueError(f"The {kind} must be at least one; got shape {images.shape}.")
+  momentum_mev = None if momentum_mev is None else images_lib.known_momenta(momentum_mev)
 
   def read(numbers):
-    return np.asarray(images[numbers], np.float32), None if momentum_mev is None else momentum_mev[numbers]
+    chosen = np.asarray(images[numbers], np.float32) * scale
+    return chosen, None if momentum_mev is None else momentum_mev[numbers]
   return ImageRows(len(images), _view_names(images.shape[1], kind), images.shape[-1], momentum_mev is not None, read, None,
                    kind)
 
 
-def _of_source(source: ImageSource, kind: str) -> ImageRows:
+def _of_source(source: ImageSource, kind: str, scale: np.float32) -> ImageRows:
   rows = lambda read, numbers: np.concatenate([read(int(i), int(i) + 1) for i in numbers])
   momentum = source.extra.get("momentum")
+  if momentum is not None and images_lib.known_momenta(momentum(0, source.num)) is None:
+    momentum = None
 
   def read(numbers):
-    return rows(source.read, numbers), None if momentum is None else rows(momentum, numbers)
+    return rows(source.read, numbers) * scale, None if momentum is None else rows(momentum, numbers)
   return ImageRows(source.num, _view_names(source.num_views, kind), source.read(0, 1).shape[-1], momentum is not None, read,
                    None, kind)
 

@@ -31,12 +31,12 @@ def load_real(path: str | Path, info: dict, num: int) -> RealImages:
 
   Of whole interactions, which are large, as many training images as held-out ones.
   """
-  kept_apart = info.get("data", info)
-  if "num_holdout_events" not in kept_apart:
+  if info.get("image"):
     return _real_interactions(path, info, num)
-  crops = open_crops(path)
+  kept_apart = info.get("data") or {"num_holdout": info["num_holdout_events"]}
+  crops = open_crops(path, scale_mev=kept_apart.get("scale_mev") or None)  # as in training
   cut = lambda x: np.where(x >= threshold_of(info), x, 0.0).astype(np.float32)
-  split = lambda name: split_crops(crops, name, num_holdout_events=kept_apart["num_holdout_events"])
+  split = lambda name: split_crops(crops, name, num_holdout_events=kept_apart["num_holdout"])
   holdout, training = split("holdout"), split("train")
   chosen = np.random.default_rng(0).choice(len(training.values), min(num, len(training.values)), replace=False)
   return RealImages(cut(images_mev(holdout, slice(num))), cut(images_mev(training, chosen)))

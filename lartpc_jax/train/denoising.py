@@ -66,16 +66,15 @@ def make_objective(apply_fn: Callable, generator: Generator, *, name: str = "edm
       likelihood_weighting=name == "likelihood")
 
 
-def denoising_task(init: Callable, generator: Generator, *, told: Callable, batch_fn: Callable, holdout: Holdout,
-                   objective: Callable, sampler: Callable, distance: Callable | None = None, figure: Callable | None = None,
+def denoising_task(init: Callable, generator: Generator, *, batch_fn: Callable, holdout: Holdout, objective: Callable,
+                   sampler: Callable, distance: Callable | None = None, figure: Callable | None = None,
                    export: Callable | None = None) -> Task:
   """Task of denoising score matching on the states of a generator.
 
   Args:
     init: (key, state shape) -> params of the network.
     generator: everything but trained parameters (those of its denoiser are ignored).
-    told: batch -> the condition's physical values by name, {} without a condition.
-    batch_fn: step -> dict(image [b h w] in MeV, a canonical picture, and labels [b ...]).
+    batch_fn: step -> dict(image [b h w] in MeV, a canonical picture, and the variables of the condition [b ...]).
     holdout: what is never trained on.
     objective: see `make_objective`.
     sampler: for evaluation and pictures; sample(score_fn, noise, key).
@@ -86,7 +85,7 @@ def denoising_task(init: Callable, generator: Generator, *, told: Callable, batc
   """
   @jax.jit
   def prepare(batch: dict) -> dict:
-    cond = told(batch)
+    cond = {name: batch[name] for name in generator.condition.variables}
     return {"state": generator.codec.encode(batch["image"], cond), **network_cond(generator, cond)}
 
   def split(batch: dict) -> tuple[jax.Array, dict]:
