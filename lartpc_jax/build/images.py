@@ -35,6 +35,8 @@ from lartpc_jax.train.pixel_diffusion import make_objective, pixel_diffusion_tas
 from lartpc_jax.train.task import Task
 
 CROPS = "crops64"     # the model of crops that ships with the package
+SCALE_CROPS = 4096    # training crops that the normalisation of pixels is measured on
+SCALE_IMAGES = 128    # whole images that the normalisation of latents is measured on
 SHOWN = 9             # whole images in a picture of a training run
 MODEL_BLOCKS = ("network", "sde", "prediction", "sampler")
 
@@ -65,19 +67,21 @@ def _task_of(config: dict, diffusion: ImageDiffusion, network, *, batch_fn: Call
 
 
 def _pixel_task(config: dict) -> Task:
-  batch_fn, train, holdout = call_with(data_lib.build_crops, "data", section(config, "data"), seed=config["seed"])
+  data = data_lib.build_crop_data(section(config, "data"), seed=config["seed"], wanted={})
+  holdout = data.evaluation(data.settings.num_evaluation)["image"]
   transform = call_with(make_charge_transform, "charge", section(config, "charge"))
   gated = bool(section(config, "network").get("gated_skip"))
-  scale, shape = crops_lib.measure_state_scale(train, transform, about_empty=gated), tuple(holdout.shape[1:])
+  scale = crops_lib.measure_state_scale(data_lib.first(data.train, SCALE_CROPS)["image"], transform, about_empty=gated)
+  shape = tuple(holdout.shape[1:])
   diffusion, network = _diffusion_of(config, pixel_space(transform, scale, config["threshold_mev"]), (*shape, 1))
 
   def export(params, directory, done):
     weight_files.save_weights(directory, "pixels", params, {
         **{name: section(config, name) for name in (*MODEL_BLOCKS, "charge")}, "threshold_mev": config["threshold_mev"],
         "scale": scale._asdict(), "shape": shape, "step": done["step"],
-        "num_holdout_events": config["data"]["num_holdout_events"], "scale_mev": config["data"].get("scale_mev", 0.0)})
+        "num_holdout_events": data.settings.num_holdout, "scale_mev": data.settings.scale_mev})
 
-  task = _task_of(config, diffusion, network, batch_fn=batch_fn, holdout=holdout, export=export,
+  task = _task_of(config, diffusion, network, batch_fn=data.batch_fn, holdout=holdout, export=export,
                   figure=lambda real, fake: mosaics({"Geant4": real, "generated": fake}))
   return _from_weights(task, config, scale) if config.get("init_weights") else task
 
@@ -97,13 +101,14 @@ def _from_weights(task: Task, config: dict, scale: crops_lib.StateScale) -> Task
 
 def _interaction_autoencoder_task(config: dict) -> Task:
   spec, charge = call_with(ImageSpec, "image", section(config, "image")), section(config, "charge")
-  data, values = section(config, "data"), section(config, "network")
+  block, values = section(config, "data"), section(config, "network")
   network = build_autoencoder(values)
-  side, stem = data.get("crop_px") or spec.num_pixels, values.get("stem", 8)
+  side, stem = block.get("crop_px") or spec.num_pixels, values.get("stem", 8)
   if side % stem or spec.num_pixels % stem:
-    raise ValueError(f"network.stem = {stem} must divide data.crop_px = {data.get('crop_px')} and image.num_pixels = "
+    raise ValueError(f"network.stem = {stem} must divide data.crop_px = {block.get('crop_px')} and image.num_pixels = "
                      f"{spec.num_pixels}.")
-  batch_fn, holdout, _ = call_with(data_lib.build_interactions, "data", data, spec=spec, seed=config["seed"])
+  data = data_lib.build_voxel_data(block, spec=spec, seed=config["seed"])
+  holdout = data.evaluation(data.settings.num_evaluation)["image"]
 
   def export(params, directory, info, scale):
     weight_files.save_weights(directory, "autoencoder", params, {
@@ -112,7 +117,7 @@ def _interaction_autoencoder_task(config: dict) -> Task:
 
   return call_with(autoencoder_task, "loss", section(config, "loss"), network=network,
                    transform=call_with(make_charge_transform, "charge", charge), threshold_mev=spec.threshold_mev,
-                   shape=holdout.shape[1:], batch_fn=batch_fn, holdout_batch={"image": holdout}, emd=build_emd_batch(),
+                   shape=holdout.shape[1:], batch_fn=data.batch_fn, holdout_batch={"image": holdout}, emd=build_emd_batch(),
                    export=export, figure=lambda x, y: image_rows({"data": x, "decoded": y}, half_width_px=side // 2))
 
 
@@ -131,9 +136,9 @@ def _interaction_diffusion_task(config: dict) -> Task:
   trained = load_autoencoder(config["autoencoder"])
   if trained.window._replace(num_pixels=spec.num_pixels) != spec:  # it is convolutional: the size may differ
     raise ValueError(f"The autoencoder in {config['autoencoder']} was trained on {trained.window}; the config says {spec}.")
-  data = section(config, "data")
-  batch_fn, holdout, images = call_with(data_lib.build_interactions, "data", data, spec=spec, seed=config["seed"])
-  latent = _measure_scale(trained, images)
+  data = data_lib.build_voxel_data(section(config, "data"), spec=spec, seed=config["seed"])
+  holdout = data.evaluation(data.settings.num_evaluation)["image"]
+  latent = _measure_scale(trained, data_lib.first(data.train, SCALE_IMAGES)["image"])
   space = latent_space_of(trained, latent)
   shape = jax.eval_shape(space.encode, jnp.zeros((1, *spec.shape))).shape[1:]
   diffusion, network = _diffusion_of(config, space, shape)
@@ -141,11 +146,11 @@ def _interaction_diffusion_task(config: dict) -> Task:
   def export(params, directory, done):
     weight_files.save_weights(directory, "interactions", params, {
         **{name: section(config, name) for name in MODEL_BLOCKS}, "image": spec._asdict(), "latent": latent,
-        "state_shape": shape, "step": done["step"], "num_holdout": data["num_holdout"],
+        "state_shape": shape, "step": done["step"], "num_holdout": data.settings.num_holdout,
         "threshold_mev": spec.threshold_mev})
     weight_files.copy_weights(config["autoencoder"], directory, "autoencoder")
 
-  return _task_of(config, diffusion, network, batch_fn=batch_fn, holdout=holdout, export=export, figure=lambda real, fake: (
+  return _task_of(config, diffusion, network, batch_fn=data.batch_fn, holdout=holdout, export=export, figure=lambda real, fake: (
       mosaics({"Geant4": real, "generated": fake}, num_columns=3, max_images=SHOWN, inches=15.0)))
 
 

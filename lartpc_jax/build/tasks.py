@@ -27,8 +27,6 @@ from lartpc_jax.build.models import (
 )
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.config.compare import plain
-from lartpc_jax.data import sources
-from lartpc_jax.data.events import Events
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.geometry.charge import make_charge_transform
@@ -42,6 +40,7 @@ from lartpc_jax.train.latent_diffusion import latent_diffusion_task
 from lartpc_jax.train.segmentation import Segmenter, make_segmenter, segmentation_task
 from lartpc_jax.train.task import Task
 
+NUM_EVALUATION_IMAGES = 128
 SSNET = "ssnet64"     # the segmentation network that ships with the package
 FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
 
@@ -118,14 +117,9 @@ def _geometry_info(spec: ImageSpec, frame: TrackFrame | None) -> dict:
 
 def _autoencoder_task(config: dict) -> Task:
   (spec, frame), transform = build_geometry(config), call_with(make_charge_transform, "charge", section(config, "charge"))
-  data = dict(section(config, "data"))
-  source = sources.open_training_source(data.get("path"), scale_mev=data.pop("scale_mev", 0.0))
-  if isinstance(source, Events):
-    batch_fn, holdout = call_with(data_lib.build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
-    holdout = holdout["track"]
-  else:
-    batch_fn, holdout = call_with(data_lib.build_image_batches, "data", data, spec=spec, seed=config["seed"], rows=source)
-    frame = None
+  data = data_lib.build_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"])
+  holdout = data.evaluation(NUM_EVALUATION_IMAGES)
+  frame = frame if data.kind == "rotated" else None
   window = spec if frame is None else frame
   values = section(config, "network")
 
@@ -136,7 +130,7 @@ def _autoencoder_task(config: dict) -> Task:
 
   return call_with(autoencoder_task, "loss", section(config, "loss"), network=build_autoencoder(values),
                    transform=transform, threshold_mev=window.threshold_mev, shape=window.shape,
-                   batch_fn=batch_fn, holdout_batch=holdout, emd=build_emd_batch(), export=export,
+                   batch_fn=data.batch_fn, holdout_batch=holdout, emd=build_emd_batch(), export=export,
                    figure=lambda x, y: image_rows({"data": x, "decoded": y}))
 
 
@@ -151,8 +145,8 @@ def _diffusion_task(config: dict) -> Task:
   if trained != _geometry_info(spec, frame):
     raise ValueError(f"The autoencoder in {directory} was trained on {trained}; the config says "
                      f"{_geometry_info(spec, frame)}.")
-  batch_fn, holdout = call_with(data_lib.build_batches, "data", section(config, "data"), spec=spec, frame=frame,
-                                seed=config["seed"])
+  data = data_lib.build_rotated_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"])
+  holdout = {"track": data.evaluation(NUM_EVALUATION_IMAGES), **data_lib.first(data.held, NUM_EVALUATION_IMAGES)}
   values, sde = section(config, "network"), build_sde(section(config, "sde"))
   condition = call_with(build_condition, "condition", section(config, "condition"))
   network = build_denoiser(values)
@@ -168,7 +162,7 @@ def _diffusion_task(config: dict) -> Task:
   if config.get("init_from"):
     network = network._replace(init=_released_init(config["init_from"], values))
   return call_with(latent_diffusion_task, "loss", section(config, "loss"), network=network, diffusion=diffusion,
-                   batch_fn=batch_fn, holdout=holdout, emd=build_emd_batch(), export=export,
+                   batch_fn=data.batch_fn, holdout=holdout, emd=build_emd_batch(), export=export,
                    sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=sde),
                    figure=lambda x, y, p: image_rows({"Geant4": x, "generated": y}, titles=momentum_titles(p)))
 
@@ -182,18 +176,19 @@ def _released_init(source: str, network: dict) -> Callable:
 
 
 def _ssnet_task(config: dict) -> Task:
-  values, charge, data = (section(config, name) for name in ("network", "charge", "data"))
-  batch_fn, holdout, classes = call_with(data_lib.build_labelled_crops, "data", data, seed=config["seed"])
+  values, charge = section(config, "network"), section(config, "charge")
+  data = data_lib.build_crop_data(section(config, "data"), seed=config["seed"], wanted={"label": ()})
+  holdout, classes = data.evaluation(None), data.classes
   values = {**values, "num_classes": len(classes)}
   saved = {"network": values, "charge": charge, "classes": classes, "shape": holdout["image"].shape[1:],
-           "num_holdout_events": data["num_holdout_events"]}
+           "num_holdout_events": data.settings.num_holdout}
 
   def export(params, directory, info, evaluate):
     evaluation = evaluate(weight_files.rounded(params))  # what ships is what is judged
     weight_files.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
 
   return call_with(segmentation_task, "loss", section(config, "loss"), network=build_ssnet(values),
-                   transform=call_with(make_charge_transform, "charge", charge), shape=saved["shape"], batch_fn=batch_fn,
+                   transform=call_with(make_charge_transform, "charge", charge), shape=saved["shape"], batch_fn=data.batch_fn,
                    holdout=holdout, classes=classes, export=export,
                    figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))
 

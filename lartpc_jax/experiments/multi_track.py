@@ -8,8 +8,9 @@ import numpy as np
 
 from lartpc_jax import parallel
 from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data import multi_track, pipeline
+from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import check_views
+from lartpc_jax.data.open import open_events
 from lartpc_jax.generators.generator import Diffusion, prior_noise
 from lartpc_jax.inference.objective import generate_views
 from lartpc_jax.units import momentum_from_kinetic
@@ -47,7 +48,7 @@ def make(request: Request) -> multi_track.MultiTrackSet:
     diffusion, _ = config_lib.build_diffusion(request.weights)
     found = _generate(diffusion, directions, rng, views, request.seed)
   else:
-    events = pipeline.open_events(request.source)
+    events = open_events(request.source)
     available = len(events) - request.first_event
     if available < request.tracks:
       raise ValueError(f"{request.source} holds {len(events)} events: not {request.tracks} from number "

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.build.data import build_crop_data, build_voxel_data
 from lartpc_jax.build.models import build_pixel_sampler
-from lartpc_jax.data import interaction_batches
-from lartpc_jax.data.crops import images_mev, open_crops, split_crops
+from lartpc_jax.data.batches import first
 from lartpc_jax.generators.pixel_generator import ImageDiffusion, make_draw
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.metrics.histograms import Chi2
@@ -31,21 +31,18 @@ def load_real(path: str | Path, info: dict, num: int) -> RealImages:
   """
   if "num_holdout_events" not in info:
     return _real_interactions(path, info, num)
-  crops = open_crops(path, scale_mev=info.get("scale_mev") or None)  # as in training
+  data = build_crop_data({"path": str(path), "batch_size": 1, "num_holdout": info["num_holdout_events"],
+                          "scale_mev": info.get("scale_mev", 0.0)}, seed=0, wanted={})  # as in training
   cut = lambda x: np.where(x >= info["threshold_mev"], x, 0.0).astype(np.float32)
-  split = lambda name: split_crops(crops, name, num_holdout_events=info["num_holdout_events"])
-  holdout, training = split("holdout"), split("train")
-  chosen = np.random.default_rng(0).choice(len(training.values), min(num, len(training.values)), replace=False)
-  return RealImages(cut(images_mev(holdout, slice(num))), cut(images_mev(training, chosen)))
+  chosen = np.random.default_rng(0).choice(data.train.num, min(num, data.train.num), replace=False)
+  return RealImages(cut(first(data.held, num)["image"]), cut(data.train.read(chosen, None, None)["image"]))
 
 
 def _real_interactions(path: str | Path, info: dict, num: int) -> RealImages:
-  events, spec = interaction_batches.open_interactions(str(path)), ImageSpec(**info["image"])
-  training, held = interaction_batches.split_numbers(events, num_holdout=info["num_holdout"])
-  held = held[:num]
-  chosen = np.random.default_rng(0).choice(training, min(len(held), len(training)), replace=False)
-  whole = lambda numbers: interaction_batches.whole_images(events, numbers, spec=spec)
-  return RealImages(whole(held), whole(chosen))
+  data = build_voxel_data({"path": str(path), "batch_size": 1, "num_holdout": info["num_holdout"]}, seed=0,
+                          spec=ImageSpec(**info["image"]))
+  chosen = np.random.default_rng(0).choice(data.train.num, min(num, data.held.num, data.train.num), replace=False)
+  return RealImages(first(data.held, num)["image"], data.train.read(chosen, None, None)["image"])
 
 
 def compile_network(diffusion: ImageDiffusion, num: int) -> ImageDiffusion:

@@ -13,8 +13,9 @@ import numpy as np
 import lartpc_jax
 from lartpc_jax import parallel
 from lartpc_jax.build import inference as config_inference, tasks as config_lib
-from lartpc_jax.data import multi_track, pipeline
+from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import ImageSet, check_views
+from lartpc_jax.data.open import SAMPLE
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.targets import describe_input, open_targets
 from lartpc_jax.files import atomic_write
@@ -66,7 +67,7 @@ def prepare(request: Request, config: Mapping) -> Job:
   spec, autoencoder = config_lib.build_image_spec(request.weights)
   data = open_targets(request.input, views=views, spec=spec, first=request.first_event, num=request.num_events)
   events = request.first_event + np.arange(len(data.images))
-  truth = None if request.input == pipeline.SAMPLE else multi_track.read_momenta(request.input, data.num_in_file)
+  truth = None if request.input == SAMPLE else multi_track.read_momenta(request.input, data.num_in_file)
   if truth is not None:
     truth = truth[events]
   elif data.momentum_mev is not None:

@@ -46,7 +46,7 @@ def inverse(code: np.ndarray) -> np.ndarray:
 
 def turn(batch: Mapping[str, np.ndarray], code: np.ndarray, *, pixels: Collection[str], vectors: Collection[str]) -> dict:
   """A batch under the symmetries `code` [b]: entries named in `pixels` and `vectors` are turned, others stay."""
-  turned = {name: turn_pixels for name in pixels} | {name: turn_vectors for name in vectors}
+  turned = dict.fromkeys(pixels, turn_pixels) | dict.fromkeys(vectors, turn_vectors)
   return {name: turned[name](np.asarray(values), code) if name in turned else values for name, values in batch.items()}
 
 
