@@ -15,7 +15,8 @@ from absl import app, flags
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.build.inference import of_momentum
 from lartpc_jax.build.models import build_sampler
-from lartpc_jax.data import pipeline
+from lartpc_jax.data import pictures
+from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.gradients import make_value_and_grad
@@ -37,10 +38,10 @@ OFFSET_MEV = 40.0   # the hypotheses are this far from the truth along each axis
 
 def inputs(generator, spec, batch_size):
   """Images [b 1 n n] of the first events of the package, hypotheses [b 4] near their momenta, noise [1 1 h w c]."""
-  events = pipeline.open_events(pipeline.SAMPLE)
+  events = open_events(SAMPLE)
   if batch_size > len(events):
     raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
-  images = pipeline.images_of(events, np.arange(batch_size), views=VIEWS, spec=spec)
+  images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=spec)
   hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), generator.kinetic_range_mev)
   return images, hypothesis, antithetic_noise(jax.random.key(FLAGS.seed), len(VIEWS), 1, generator.codec.state_shape)
 

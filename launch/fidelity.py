@@ -42,14 +42,14 @@ def main(argv) -> None:
 
   from lartpc_jax.build.generators import build_generator
   from lartpc_jax.build.models import build_sampler
-  from lartpc_jax.data import pipeline
   from lartpc_jax.data.events import select_events
+  from lartpc_jax.data.open import open_events
   from lartpc_jax.generators.generator import make_generate, prior_noise
   from lartpc_jax.geometry.rasterize import ImageSpec
   from lartpc_jax.metrics import closure, proton
   from lartpc_jax.plotting import closure as figures
   f = flags.FLAGS
-  events = pipeline.open_events(f.input)
+  events = open_events(f.input)
   events = select_events(events, np.arange(f.first_event, len(events)))
   window = f.window_mev or (1.0 if len(events) >= 2000 else 3.0)
   generator = build_generator(f.weights).generator

@@ -9,7 +9,7 @@ import pytest
 from configs import images64_evaluate
 from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
-from lartpc_jax.data.images import save_images
+from lartpc_jax.data.image_files import save_images
 from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train.segmentation import Segmenter

@@ -10,8 +10,8 @@ from lartpc_jax.config.blocks import call_with
 from lartpc_jax.data import labels as labels_lib, pictures
 from lartpc_jax.data.batches import Pool, first, image_pool, make_batches, rotated_pool, still_pool, voxel_pool
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.image_source import Images, of_events, with_classes
-from lartpc_jax.data.open import open_data, open_events
+from lartpc_jax.data.image_source import Images, with_classes
+from lartpc_jax.data.open import SAMPLE, SAMPLE_CROPS, open_data, open_events, open_pictures
 from lartpc_jax.data.split import split_by_event
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -81,6 +81,9 @@ def build_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: TrackFrame
   settings = parse_data(values)
   opened = open_data(settings.path, scale_mev=settings.scale_mev)
   if isinstance(opened, Images):
+    if "label" in opened.labels:
+      table = labels_lib.pixel_table(five_classes=settings.five_classes, delta=settings.delta, michel=settings.michel)
+      opened = with_classes(opened, *table)
     return image_data(settings, opened, seed=seed, spec=spec, wanted=wanted)
   if spec.sigma_mm == 0.0:
     return voxel_data(settings, opened, seed=seed, spec=spec, wanted={} if wanted is None else wanted)
@@ -100,6 +103,12 @@ def build_rotated_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: Tr
                       wanted={"momentum_mev": ()})
 
 
+def build_voxel_data(values: Mapping, *, seed: int, spec: ImageSpec) -> TrainingData:
+  """Batches of exact pictures of sparse events, or crops of them, without labels. Raises ValueError for images."""
+  settings = parse_data(values)
+  return voxel_data(settings, open_events(settings.path), seed=seed, spec=spec, wanted={})
+
+
 def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted, threshold_mev: float = 0.0) -> TrainingData:
   """Batches of images in the eight orientations of a square, drawn with replacement; events are drawn once, as they are.
 
@@ -110,9 +119,11 @@ def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted, threshold_mev
     threshold_mev: of labels that are measured on the picture.
   """
   settings = parse_data(values)
-  path = labelled_path(settings.path) if {"label", "track_share"} & set(wanted) else settings.path
-  opened = open_data(path, scale_mev=settings.scale_mev)
-  images = of_events(opened, spec=ImageSpec()) if isinstance(opened, Events) else opened
+  if {"label", "track_share"} & set(wanted):
+    images = open_labelled(settings.path, scale_mev=settings.scale_mev, five_classes=settings.five_classes,
+                           delta=settings.delta, michel=settings.michel)
+  else:
+    images = open_pictures(settings.path, scale_mev=settings.scale_mev)
   return image_data(settings._replace(order=settings.order or "replacement"), images, seed=seed, wanted=wanted,
                     num_symmetries=NUM_SQUARE, threshold_mev=threshold_mev)
 
@@ -169,9 +180,6 @@ def image_data(settings: DataSettings, images: Images, *, seed: int, wanted: Wan
   if spec is not None and images.num_pixels != spec.num_pixels:
     raise ValueError(f"data.path = {settings.path!r} names {images.kind}, of {images.num_pixels} x {images.num_pixels} "
                      f"pixels; image.num_pixels is {spec.num_pixels}.")
-  if "label" in images.labels:
-    table, classes = labels_lib.pixel_table(five_classes=settings.five_classes, delta=settings.delta, michel=settings.michel)
-    images = with_classes(images, table, classes)
   if wanted is None:
     wanted = {"momentum_mev": ()} if "momentum_mev" in images.labels else {}
   if threshold_mev is None:
@@ -202,9 +210,16 @@ def build_readout(values: Mapping, *, voxel_mm: float) -> Callable:
   return lambda views, spec: make_view_readout(params, views=views, spec=spec, voxel_mm=voxel_mm, **rest)
 
 
-def labelled_path(path: str) -> str:
-  """The path of labelled crops: "sample" has always named those of the package where pixel labels are needed."""
-  return "sample_crops" if path == "sample" else path
+def open_labelled(path: str, *, five_classes: bool = False, delta: str = "shower", michel: str = "shower", **options) -> Images:
+  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample" for the crops of the package.
+
+  The protons that "sample" names elsewhere have no such labels, so it has always meant these crops where they are needed;
+  "sample_crops" says so. Raises ValueError if there are none; `options` are those of `data.open.open_data`.
+  """
+  images = open_data(SAMPLE_CROPS if path == SAMPLE else path, **options)
+  if isinstance(images, Events):
+    raise ValueError(f"data.path = {path!r} names sparse events; this needs images with labels of their pixels.")
+  return with_classes(images, *labels_lib.pixel_table(five_classes=five_classes, delta=delta, michel=michel))
 
 
 def _first_view(draw: Callable) -> Callable:

@@ -54,17 +54,18 @@ def build_image_classifier(**kwargs) -> Callable:
 
 def ssnet_task(config: dict) -> Task:
   """Training task of a whole config with task = "ssnet"."""
-  values, charge, data = (section(config, name) for name in ("network", "charge", "data"))
-  batch_fn, holdout, classes = call_with(data_lib.build_labelled_crops, "data", data, seed=config["seed"])
+  values, charge = section(config, "network"), section(config, "charge")
+  data = data_lib.build_crop_data(section(config, "data"), seed=config["seed"], wanted={"label": ()})
+  holdout, classes = data.evaluation(None), data.classes
   values = {**values, "num_classes": len(classes)}
   saved = {"network": values, "charge": charge, "classes": classes, "shape": holdout["image"].shape[1:],
-           "num_holdout_events": data["num_holdout_events"]}
+           "num_holdout_events": data.settings.num_holdout}
 
   def export(params, directory, info, evaluate):
     evaluation = evaluate(weight_files.rounded(params))  # what ships is what is judged
     weight_files.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
 
   return call_with(segmentation_task, "loss", section(config, "loss"), network=build_ssnet(values),
-                   transform=call_with(make_charge_transform, "charge", charge), shape=saved["shape"], batch_fn=batch_fn,
-                   holdout=holdout, classes=classes, export=export,
+                   transform=call_with(make_charge_transform, "charge", charge), shape=saved["shape"],
+                   batch_fn=data.batch_fn, holdout=holdout, classes=classes, export=export,
                    figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))

@@ -57,7 +57,7 @@ def build_generator_data(values: Mapping, *, spec: ImageSpec | None, frame: Trac
     data = data_lib.build_crop_data(values, seed=seed, wanted=wanted)
   else:
     data = data_lib.build_data(values, seed=seed, spec=spec, frame=frame, wanted=wanted)
-  batch = jax.tree.map(np.asarray, data.evaluation())
+  batch = jax.tree.map(np.asarray, data.evaluation(data.settings.num_evaluation))
   in_frame = frame is not None and data.kind == "rotated"
   seen = first(data.held, len(batch["image"])) if in_frame else batch
   cond = {name: np.asarray(seen[name]) for name in wanted}

@@ -19,11 +19,12 @@ class Images(NamedTuple):
   views: tuple[str, ...]            # names of the views; images of unknown views count as "xy"
   num_pixels: int
   labels: tuple[str, ...]           # names that `read` takes; known of every event
-  read: Callable                    # (numbers [b], names) -> dict(image [b v n n] float32 MeV, **labels [b ...])
+  read: Callable                    # (numbers [b] or slice, names) -> dict(image [b v n n] float32 MeV, **labels [b ...])
   kind: str                         # for messages
   event: np.ndarray | None = None   # [n] rows with one number are of one event: on one side of a split. None: all differ
   holdout: "Images | None" = None   # events that the source itself keeps apart
   classes: tuple[str, ...] = ()     # of the pixels, if `label` [b v n n] is among the labels
+  partly: tuple[str, ...] = ()      # names that `read` takes too, unknown (zero) of some events
 
 
 def of_arrays(images: np.ndarray, labels: Mapping[str, np.ndarray], kind: str, *, scale_mev: float = 1.0,
@@ -41,28 +42,39 @@ def of_arrays(images: np.ndarray, labels: Mapping[str, np.ndarray], kind: str, *
     raise ValueError(f"The {kind} must be at least one; got shape {images.shape}.")
   scale = np.float32(scale_mev)
 
+  known = known_labels(labels)
+
   def read(numbers, names=()):
-    chosen = np.asarray(images[numbers]).astype(np.float32) * scale
-    return {"image": chosen, **{name: np.asarray(labels[name][numbers]) for name in names}}
-  return Images(len(images), view_names(images.shape[1], kind), images.shape[-1], tuple(labels), read, kind, event,
-                classes=PIXEL_CLASSES if "label" in labels else ())
+    chosen = np.asarray(images[numbers], np.float32)  # of a mapped file and a slice: not yet read
+    return {"image": chosen if scale == 1 else chosen * scale, **{name: np.asarray(labels[name][numbers]) for name in names}}
+  return Images(len(images), view_names(images.shape[1], kind), images.shape[-1], known, read, kind, event,
+                classes=PIXEL_CLASSES if "label" in labels else (), partly=tuple(set(labels) - set(known)))
+
+
+def known_labels(labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+  """Those of the labels that are known of every event: a momentum of (0, 0, 0) or a PDG code of 0 means unknown."""
+  return tuple(name for name, values in labels.items()
+               if name not in ("momentum_mev", "particle") or np.reshape(values != 0, (len(values), -1)).any(axis=1).all())
 
 
 def of_source(source: ImageSource, kind: str, *, scale_mev: float = 1.0) -> Images:
   """Of a reader, row by row. Its extra fields of a momentum, a PDG code or a class of the whole image are labels."""
   scale, fields = np.float32(scale_mev), {"momentum": "momentum_mev", "pdg": "particle", "label": "track_share"}
   extra = {name: source.extra[field] for field, name in fields.items() if field in source.extra}
-  for name in ("momentum_mev", "particle"):  # 0 means unknown
-    if name in extra and not np.any(np.reshape(extra[name](0, source.num), (source.num, -1)) != 0, axis=1).all():
-      del extra[name]
-  rows = lambda read, numbers: np.concatenate([read(int(i), int(i) + 1) for i in numbers])
+  known = known_labels({name: read(0, source.num) for name, read in extra.items()})
+
+  def rows(read, numbers):
+    if isinstance(numbers, slice):
+      return read(*numbers.indices(source.num)[:2])
+    return np.concatenate([read(int(i), int(i) + 1) for i in numbers])
 
   def read(numbers, names=()):
     batch = {"image": rows(source.read, numbers) * scale, **{name: rows(extra[name], numbers) for name in names}}
     if "track_share" in batch:
       batch["track_share"] = (batch["track_share"] == PIXEL_CLASSES.index("track")).astype(np.float32)
     return batch
-  return Images(source.num, view_names(source.num_views, kind), source.read(0, 1).shape[-1], tuple(extra), read, kind)
+  return Images(source.num, view_names(source.num_views, kind), source.read(0, 1).shape[-1], known, read, kind,
+                partly=tuple(set(extra) - set(known)))
 
 
 def of_events(events: Events, *, spec: ImageSpec, views: tuple[str, ...] = ("xy",), kind: str = "pictures of events") -> Images:
@@ -78,7 +90,7 @@ def of_events(events: Events, *, spec: ImageSpec, views: tuple[str, ...] = ("xy"
 
 def select_images(images: Images, rows: np.ndarray) -> Images:
   """The events of the rows, in their order; nothing is read."""
-  read = lambda numbers, names=(): images.read(rows[np.asarray(numbers)], names)
+  read = lambda numbers, names=(): images.read(rows[numbers], names)
   return images._replace(num=len(rows), read=read, event=None if images.event is None else images.event[rows], holdout=None)
 
 

@@ -20,12 +20,13 @@ import numpy as np
 
 from lartpc_jax.data import image_files
 from lartpc_jax.data.events import PRIMARY_COLUMNS, Events, load_events
-from lartpc_jax.data.image_source import Images, of_arrays, of_source
+from lartpc_jax.data.image_source import Images, of_arrays, of_events, of_source
 from lartpc_jax.data.labels import PIXEL_CLASSES
 from lartpc_jax.data.npz import field_names, read_fields
 from lartpc_jax.data.readers import batches, larcv_png
 from lartpc_jax.data.readers.api import GREY, MEV
 from lartpc_jax.data.readers.formats import open_source as open_format
+from lartpc_jax.geometry.rasterize import ImageSpec
 
 SAMPLE, SAMPLE_CROPS = "sample", "sample_crops"  # the paths that name what ships with the package
 ASSETS = {SAMPLE: "sample_protons.npz", SAMPLE_CROPS: "sample_crops.npz"}
@@ -56,7 +57,7 @@ def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Im
   if path.is_dir():
     return _open_directory(path, scale_mev)
   if not path.is_file():
-    raise FileNotFoundError(f"No file or directory of training data at {os.fspath(path)!r} (data.path).")
+    raise FileNotFoundError(f"No file or directory of data at {os.fspath(path)!r}.")
   for name, pattern in FILE_NAMES.items():
     if pattern.fullmatch(path.name):
       source = open_format(name, path)
@@ -65,9 +66,8 @@ def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Im
     return load_events(path)
   if path.suffix == ".npz" and set(CROP_FIELDS) & set(field_names(path)) and "images" not in field_names(path):
     return _open_crops(path, kind)
-  images, momentum_mev = image_files.read_images(path)
+  images, labels = image_files.read_images(path)
   unit = image_files.image_unit(path) or (MEV if images.dtype.kind == "f" and not scale_mev else "unknown unit")
-  labels = {} if momentum_mev is None or not np.any(momentum_mev != 0, axis=1).all() else {"momentum_mev": momentum_mev}
   return of_arrays(images, labels, kind, scale_mev=scale_of(path, unit, scale_mev))
 
 
@@ -78,6 +78,12 @@ def open_events(path: str | os.PathLike) -> Events:
     raise ValueError(f"data.path = {os.fspath(path)!r} names {opened.kind}, in detector pixels; this needs sparse events (npz "
                      "with `voxel`), which can be drawn from any side.")
   return opened
+
+
+def open_pictures(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Images:
+  """Images, whatever the path names: of events their xy pictures of 64x64 pixels as they are; see `open_data`."""
+  opened = open_data(path, scale_mev=scale_mev)
+  return of_events(opened, spec=ImageSpec()) if isinstance(opened, Events) else opened
 
 
 def asset_path(path: str | os.PathLike) -> Path:
@@ -167,6 +173,7 @@ def _open_dataset(path: Path, scale_mev: float) -> Images:
     source = open_split(path, split)
 
     def read(numbers, names=()):
+      numbers = range(*numbers.indices(len(source))) if isinstance(numbers, slice) else numbers
       examples = source.__getitems__([int(i) for i in numbers])
       batch = {name: np.stack([example[name] for example in examples]) for name in ("image", *names)}
       for name in {"image", "label"} & set(batch):

@@ -8,7 +8,8 @@ import numpy as np
 
 from lartpc_jax import parallel
 from lartpc_jax.build.generators import build_generate, build_generator
-from lartpc_jax.data.images import check_views, save_images
+from lartpc_jax.data.image_files import save_images
+from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view

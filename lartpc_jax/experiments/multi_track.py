@@ -8,8 +8,9 @@ import numpy as np
 from lartpc_jax import parallel
 from lartpc_jax.build.generators import build_generate, build_generator
 from lartpc_jax.build.inference import of_momentum
-from lartpc_jax.data import multi_track, pipeline
+from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import check_views
+from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import Generator, prior_noise
 from lartpc_jax.inference.objective import generate_views
@@ -55,7 +56,7 @@ def make(settings: Settings) -> multi_track.MultiTrackSet:
     generator = build_generator(settings.weights).generator
     found = _generate(generator, directions, rng, views, settings.seed)
   else:
-    events = pipeline.open_events(settings.source)
+    events = open_events(settings.source)
     available = len(events) - settings.first_event
     if available < settings.tracks:
       raise ValueError(f"{settings.source} holds {len(events)} events: not {settings.tracks} from number "

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.build.data import build_crop_data, build_voxel_data
 from lartpc_jax.build.models import build_sampler
-from lartpc_jax.data import interaction_batches
-from lartpc_jax.data.crops import images_mev, open_crops, split_crops
+from lartpc_jax.data.batches import first
 from lartpc_jax.generators.generator import Generator, make_generate
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.metrics.histograms import Chi2
@@ -34,12 +34,10 @@ def load_real(path: str | Path, info: dict, num: int) -> RealImages:
   if info.get("image"):
     return _real_interactions(path, info, num)
   kept_apart = info.get("data") or {"num_holdout": info["num_holdout_events"]}
-  crops = open_crops(path, scale_mev=kept_apart.get("scale_mev") or None)  # as in training
+  data = build_crop_data({"path": str(path), "batch_size": 1, **kept_apart}, seed=0, wanted={})  # as in training
   cut = lambda x: np.where(x >= threshold_of(info), x, 0.0).astype(np.float32)
-  split = lambda name: split_crops(crops, name, num_holdout_events=kept_apart["num_holdout"])
-  holdout, training = split("holdout"), split("train")
-  chosen = np.random.default_rng(0).choice(len(training.values), min(num, len(training.values)), replace=False)
-  return RealImages(cut(images_mev(holdout, slice(num))), cut(images_mev(training, chosen)))
+  chosen = np.random.default_rng(0).choice(data.train.num, min(num, data.train.num), replace=False)
+  return RealImages(cut(first(data.held, num)["image"]), cut(data.train.read(chosen, None, None)["image"]))
 
 
 def threshold_of(info: dict) -> float:
@@ -49,12 +47,10 @@ def threshold_of(info: dict) -> float:
 
 
 def _real_interactions(path: str | Path, info: dict, num: int) -> RealImages:
-  events, spec = interaction_batches.open_interactions(str(path)), ImageSpec(**info["image"])
-  training, held = interaction_batches.split_numbers(events, num_holdout=info["data"]["num_holdout"])
-  held = held[:num]
-  chosen = np.random.default_rng(0).choice(training, min(len(held), len(training)), replace=False)
-  whole = lambda numbers: interaction_batches.whole_images(events, numbers, spec=spec)
-  return RealImages(whole(held), whole(chosen))
+  data = build_voxel_data({"path": str(path), "batch_size": 1, "num_holdout": info["data"]["num_holdout"]}, seed=0,
+                          spec=ImageSpec(**info["image"]))
+  chosen = np.random.default_rng(0).choice(data.train.num, min(num, data.held.num, data.train.num), replace=False)
+  return RealImages(first(data.held, num)["image"], data.train.read(chosen, None, None)["image"])
 
 
 def compile_network(generator: Generator, num: int) -> Generator:

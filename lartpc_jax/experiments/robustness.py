@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.build.generators import build_generator
-from lartpc_jax.data import detector_faults as faults, pipeline
+from lartpc_jax.data import detector_faults as faults, pictures
 from lartpc_jax.data.events import deposited_energy
-from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_events, save_images
+from lartpc_jax.data.image_files import save_images
+from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments import chunks, infer
 from lartpc_jax.experiments.protocol import STARTS, Console, DescentSettings, exit_code, setting, settings_as
 from lartpc_jax.files import atomic_write
@@ -45,7 +47,7 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
   Raises:
     ValueError: if the file has fewer such events.
   """
-  events = pipeline.open_events(path)
+  events = open_events(path)
   numbers = np.arange(first_event, len(events))
   clean = numbers[clean_events(events, numbers, views=views, spec=spec)]
   kinetic = kinetic_energy(events.momentum_mev[numbers])
@@ -54,7 +56,7 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
     raise ValueError(f"{path}: has {len(clean)} clean and {len(nuclear)} interacting events from number "
                      f"{first_event}; asked for {num} of each (--num_events).")
   clean, nuclear = clean[:num], nuclear[:num]
-  draw = lambda chosen: pipeline.images_of(events, chosen, views=views, spec=spec)
+  draw = lambda chosen: pictures.images_of(events, chosen, views=views, spec=spec)
   rng, found = np.random.default_rng(seed), {"clean": draw(clean), "nuclear": draw(nuclear)}
   found |= {name: fault(found["clean"], rng, sizes) for name, fault in faults.FAULTS.items()}
   shifts = faults.random_shifts(num, sizes.vertex_px * spec.pitch_mm, rng)

@@ -15,8 +15,9 @@ import lartpc_jax
 from lartpc_jax import parallel
 from lartpc_jax.build import inference as config_inference
 from lartpc_jax.build.generators import build_generator
-from lartpc_jax.data import multi_track, pipeline
+from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import ImageSet, check_views
+from lartpc_jax.data.open import SAMPLE
 from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import SILENT, Console, EventSettings, exit_code, setting
@@ -68,7 +69,7 @@ def prepare(settings: Settings, config: Mapping) -> Job:
   spec = generator.spec
   data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
   events = settings.first_event + np.arange(len(data.images))
-  truth = None if settings.input == pipeline.SAMPLE else multi_track.read_momenta(settings.input, data.num_in_file)
+  truth = None if settings.input == SAMPLE else multi_track.read_momenta(settings.input, data.num_in_file)
   if truth is not None:
     truth = truth[events]
   elif data.momentum_mev is not None:
