@@ -132,6 +132,7 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
   """
   if default_config and not any(re.match("--?config(=|$)", argument) for argument in sys.argv[1:]):
     sys.argv.insert(1, f"--config={default_config}")
+  sys.argv[1:] = map(_expand_home, sys.argv[1:])
 
   def start(argv):
     if len(argv) > 1:
@@ -158,6 +159,11 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
       raise
     print(f"error: {error}\n(--debug shows the traceback.)", file=sys.stderr)
     sys.exit(2)
+
+
+def _expand_home(argument: str) -> str:
+  """--out=~/x.npz with the home directory in place of ~, which shells leave alone inside a word."""
+  return re.sub(r"(?<=[=,])~(?=[/,]|$)", lambda match: os.path.expanduser("~"), argument)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

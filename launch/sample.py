@@ -8,8 +8,11 @@ python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.
 python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
     --chunk_size=16 --out=runs/events512_sample
 
-images.npz holds `images` (N,1,n,n) in MeV. Real against real (as many training images) stands beside every chi-squared.
-Without --data there is nothing to compare with: images and mosaic alone.
+python -m launch.sample --weights=runs/fine/weights --cond=track_share=1,charge_mev=100 --num=64 --out=runs/tracks
+
+images.npz holds `images` (N,1,n,n) in MeV; of a cascade also the conditions that were asked for. A cascade has two stages,
+with samplers of their own (--coarse_sampler, --fine_sampler; else those of its weights). Real against real (as many
+training images) stands beside every chi-squared. Without --data there is nothing to compare with: images and mosaic alone.
 """
 from lartpc_jax import cli
 

@@ -5,8 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from lartpc_jax.data import events as events_lib, pipeline
+from lartpc_jax.data import events as events_lib
 from lartpc_jax.data.datasets import builders, loader
+from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments import beam, simulate
 
 needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="no apache-beam")
@@ -16,7 +17,7 @@ SETTINGS = simulate.Settings(out="", num_events=30, shard_events=8, chunk_size=8
 @needs_beam
 def test_a_dataset_by_beam_equals_one_without(tmp_path):
   """Sparse events in two files, as parts of a simulation leave them."""
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(33))
+  events = events_lib.select_events(open_events("sample"), np.arange(33))
   for name, numbers in (("a", np.arange(20)), ("b", np.arange(20, 33))):
     events_lib.save_events(tmp_path / f"protons_{name}.npz", events_lib.select_events(events, numbers))
   rows = []

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from configs import images64_evaluate
-from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
-from lartpc_jax.data.images import save_images
+from lartpc_jax.data.image_files import save_images
 from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train.segmentation import Segmenter
@@ -43,7 +42,7 @@ def cheap():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(lib, "build_segmenter", lambda directory=None, *, orientations=1: (
         Segmenter(run, ("background", "track", "shower")), {}))
-    patch.setattr(config_lib, "build_image_classifier", classifier)
+    patch.setattr(rows, "build_image_classifier", classifier)
     yield
 
 

@@ -11,8 +11,10 @@ from scipy import stats
 
 from lartpc_jax.diffusion.sde import vp_sde
 from lartpc_jax.experiments import likelihood, protocol
-from lartpc_jax.generators.latent import LatentSpace
-from lartpc_jax.generators.pixel_generator import ImageDiffusion
+from lartpc_jax.generators.codec import Codec
+from lartpc_jax.generators.condition import make_condition
+from lartpc_jax.generators.frame import IDENTITY
+from lartpc_jax.generators.generator import Denoiser, Generator
 
 SIGMA_DATA, SIGMA_MIN, SIDE = 0.7, 0.1, 3
 
@@ -20,8 +22,9 @@ SIGMA_DATA, SIGMA_MIN, SIDE = 0.7, 0.1, 3
 @pytest.fixture(scope="module")
 def gaussian():
   """D(x, sigma) = x sigma_data^2 / (sigma^2 + sigma_data^2), the posterior mean of data N(0, sigma_data^2)."""
-  space = LatentSpace(lambda images: images[..., None], lambda state: state[..., 0])
-  return ImageDiffusion(lambda params, x, c_noise, cond: 0.0 * x, {}, vp_sde(), (SIDE, SIDE, 1), space, "edm", SIGMA_DATA)
+  codec = Codec(lambda images, cond=None: images[..., None], lambda state, cond=None: state[..., 0], (SIDE, SIDE, 1))
+  denoiser = Denoiser(lambda params, x, c_noise, cond: 0.0 * x, {}, vp_sde(), "edm", SIGMA_DATA)
+  return Generator(denoiser, codec, make_condition({}), lambda cond: {}, IDENTITY, None, None)
 
 
 def noised_entropy():
@@ -43,7 +46,7 @@ def test_nats_of_a_gaussian_model(gaussian):
 
 def test_the_same_command_goes_on(gaussian, tmp_path, monkeypatch):
   """Rows of --input by name; a run that was stopped ends as one in chunks of another size."""
-  monkeypatch.setattr(likelihood, "build_image_diffusion", lambda weights: (gaussian, {"sha256": "0", "threshold_mev": 0.0}))
+  monkeypatch.setattr(likelihood, "build_generator", lambda weights: (gaussian, {"sha256": "0", "threshold_mev": 0.0}, {}))
   images = np.abs(np.random.default_rng(1).normal(size=(5, 64, 64))).astype(np.float32)
   np.savez(tmp_path / "x.npz", images=images)
   settings = likelihood.Settings(input=(f"a={tmp_path}/x.npz",), num=5, num_steps=3, chunk_size=2)
@@ -64,6 +67,6 @@ def test_the_same_command_goes_on(gaussian, tmp_path, monkeypatch):
     (dict(input=("a/x.npz", "b/x.npz")), "Two files are called 'x'")])
 def test_mistakes_are_named(gaussian, monkeypatch, changes, message):
   info = {"sha256": "0", "threshold_mev": 0.0, "num_holdout_events": 10}
-  monkeypatch.setattr(likelihood, "build_image_diffusion", lambda weights: (gaussian, info))
+  monkeypatch.setattr(likelihood, "build_generator", lambda weights: (gaussian, info, {}))
   with pytest.raises(ValueError, match=message):
     likelihood.run(likelihood.Settings(out="x", **changes), protocol.SILENT)

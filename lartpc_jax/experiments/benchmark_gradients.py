@@ -6,8 +6,11 @@ import time
 import jax
 import numpy as np
 
-from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data import pipeline
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.build.inference import of_momentum
+from lartpc_jax.build.models import build_sampler
+from lartpc_jax.data import pictures
+from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.inference import chart
@@ -35,16 +38,15 @@ class Settings:
 
 def run(settings: Settings, console: Console) -> None:
   """Measures every mode and prints the table."""
-  diffusion, _ = config_lib.build_diffusion(settings.weights)
-  spec, _ = config_lib.build_image_spec(settings.weights)
-  num_params = sum(leaf.size for leaf in jax.tree.leaves(diffusion.params))
+  generator = build_generator(settings.weights).generator
+  num_params = sum(leaf.size for leaf in jax.tree.leaves(generator.denoiser.params))
   console.say(f"{settings.sampler}, {num_params / 1e6:.2f} M parameters, {jax.devices()[0].device_kind}, "
               f"jax {jax.__version__}\n")
   console.say(markdown_table(HEAD, []))
   for batch_size, num_steps in itertools.product(map(int, settings.batch_sizes), map(int, settings.num_steps)):
     reference = None
     for name, (mode, remat) in MODES.items():
-      compiled, args = _compile_gradient(settings, diffusion, spec, batch_size, num_steps, mode, remat)
+      compiled, args = _compile_gradient(settings, generator, batch_size, num_steps, mode, remat)
       gradient, seconds, num_bytes = _measure(compiled, args, settings.repeats)
       reference = gradient if reference is None else reference
       difference = np.abs(gradient - reference).max() / np.abs(reference).max()
@@ -53,25 +55,25 @@ def run(settings: Settings, console: Console) -> None:
       console.say(markdown_table(HEAD, [cells]).splitlines()[-1])
 
 
-def _inputs(diffusion, spec, batch_size, seed):
+def _inputs(generator, batch_size, seed):
   """Images [b 1 n n] of the first events of the package, hypotheses [b 4] near their momenta, noise [1 1 h w c]."""
-  events = pipeline.open_events(pipeline.SAMPLE)
+  events = open_events(SAMPLE)
   if batch_size > len(events):
     raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
-  images = pipeline.images_of(events, np.arange(batch_size), views=VIEWS, spec=spec)
-  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), diffusion.kinetic_range_mev)
-  return images, hypothesis, antithetic_noise(jax.random.key(seed), len(VIEWS), 1, diffusion.latent_shape)
+  images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=generator.spec)
+  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), generator.kinetic_range_mev)
+  return images, hypothesis, antithetic_noise(jax.random.key(seed), len(VIEWS), 1, generator.codec.state_shape)
 
 
-def _compile_gradient(settings, diffusion, spec, batch_size, num_steps, mode, remat):
+def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):
   """The compiled value_and_grad of the objective on the chart, and its arguments."""
-  sampler = config_lib.build_sampler(diffusion.sde, name=settings.sampler, num_steps=num_steps, remat=remat)
-  objective = make_objective(make_generate(diffusion, sampler), emd.make_emd(**emd.DESCENT), views=VIEWS,
-                             num_pixels=spec.num_pixels, charge_weight_px=20.0)
-  images, hypothesis, noise = _inputs(diffusion, spec, batch_size, settings.seed)
+  sampler = build_sampler(generator.denoiser.sde, name=settings.sampler, num_steps=num_steps, remat=remat)
+  objective = make_objective(of_momentum(make_generate(generator, sampler)), emd.make_emd(**emd.DESCENT), views=VIEWS,
+                             num_pixels=generator.spec.num_pixels, charge_weight_px=20.0)
+  images, hypothesis, noise = _inputs(generator, batch_size, settings.seed)
   targets = jax.jit(objective.prepare)(images)
   gradient = make_value_and_grad(
-      lambda h, *args: objective.evaluate(chart.to_momentum(h, diffusion.kinetic_range_mev), *args), mode=mode)
+      lambda h, *args: objective.evaluate(chart.to_momentum(h, generator.kinetic_range_mev), *args), mode=mode)
   args = hypothesis, chart.tangent_basis(hypothesis), targets, noise
   return jax.jit(gradient).lower(*args).compile(), args
 

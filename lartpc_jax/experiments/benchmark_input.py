@@ -12,7 +12,8 @@ import numpy as np
 
 from lartpc_jax import parallel
 from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data import events as events_lib, pipeline
+from lartpc_jax.data import events as events_lib, pictures
+from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.tables import markdown_table, write_json
@@ -55,11 +56,11 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
 def _write_samples(folder: Path) -> dict[str, str]:
   """The events of the package as every kind of training data: name -> path."""
   from lartpc_jax.data.datasets.builders import build  # imports tensorflow-datasets, which takes a second
-  events = pipeline.open_events(pipeline.SAMPLE)
+  events = open_events(SAMPLE)
   events_lib.save_events(folder / "protons_geant4.npz", events)
   batches = folder / "batches"
   batches.mkdir()
-  images = pipeline.images_of(events, np.arange(len(events)), views=("xy", "xz"), spec=ImageSpec())
+  images = pictures.images_of(events, np.arange(len(events)), views=("xy", "xz"), spec=ImageSpec())
   for i, first in enumerate(range(0, len(events), 128)):  # the group's files have 128 events
     rows = slice(first, first + 128)
     for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]), ("batch_mom", events.momentum_mev[rows])):

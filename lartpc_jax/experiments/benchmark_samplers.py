@@ -3,7 +3,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from lartpc_jax.build.images import build_image_diffusion
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.experiments import pixels
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
@@ -33,7 +33,7 @@ class Settings:
 
 def run(settings: Settings, console: Console) -> None:
   """Measures what rows.json of an earlier run lacks, and writes the table."""
-  diffusion, info = build_image_diffusion(settings.weights)
+  generator, info, _ = build_generator(settings.weights)
   real = pixels.load_real(settings.data, info, 1_000_000)
   out = Path(settings.out)
   out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def run(settings: Settings, console: Console) -> None:
     rows += [_row("real", n, real.training[:n], compare(real.holdout, real.training[:n]), None)
              for n in sorted({settings.num, settings.num_published} - {0})]
   done, chunk = {row["key"] for row in rows}, min(settings.chunk_size, settings.num)
-  compiled = pixels.compile_network(diffusion, chunk)
+  compiled = pixels.compile_network(generator, chunk)
   jobs = [(name, int(n), settings.num, False) for n in settings.evaluations for name in settings.samplers]
   jobs += [(*PUBLISHED, settings.num_published, True)] if settings.num_published else []
   for name, evaluations, num, uniform in jobs:

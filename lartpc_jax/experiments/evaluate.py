@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build.tasks import build_segmenter, call_with, section
+from lartpc_jax.build.segmentation import build_segmenter
+from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.experiments import rows as parts
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Images, Sample, examine, load_images, name_columns

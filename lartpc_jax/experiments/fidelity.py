@@ -7,9 +7,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data import pipeline
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data.events import select_events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import make_generate, prior_noise
@@ -40,7 +41,7 @@ class Settings:
 
 def run(settings: Settings, console: Console) -> None:
   """Compares, and writes tables and figures."""
-  events = pipeline.open_events(settings.input)
+  events = open_events(settings.input)
   events = select_events(events, np.arange(settings.first_event, len(events)))
   out = Path(settings.out)
   out.mkdir(parents=True, exist_ok=True)
@@ -60,16 +61,17 @@ def run(settings: Settings, console: Console) -> None:
 
 def _make_generate(settings: Settings) -> Callable:
   """momentum_mev [n 3] -> images [n p p], in batches."""
-  diffusion, _ = config_lib.build_diffusion(settings.weights)
-  sampler = config_lib.build_sampler(diffusion.sde, num_steps=settings.num_steps)
-  one_batch = jax.jit(make_generate(diffusion, sampler))
+  generator = build_generator(settings.weights).generator
+  sampler = build_sampler(generator.denoiser.sde, num_steps=settings.num_steps)
+  one_batch = jax.jit(make_generate(generator, sampler))
 
   def generate(momentum_mev):
     images = []
     for start in range(0, len(momentum_mev), BATCH):
       index = np.minimum(np.arange(start, start + BATCH), len(momentum_mev) - 1)
       key = jax.random.fold_in(jax.random.key(settings.seed), start)
-      images.append(np.asarray(one_batch(prior_noise(diffusion, key, BATCH), momentum_mev[index])))
+      noise = prior_noise(generator, key, BATCH)
+      images.append(np.asarray(one_batch(noise, {"momentum_mev": momentum_mev[index]})))
     return np.concatenate(images)[:len(momentum_mev)]
   return generate
 

@@ -13,12 +13,13 @@ import numpy as np
 
 import lartpc_jax
 from lartpc_jax import parallel
-from lartpc_jax.build import estimator as config_estimator, inference as config_inference, tasks as config_lib
+from lartpc_jax.build import estimator as config_estimator, inference as config_inference
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments import chunks, pictures, results
 from lartpc_jax.experiments.protocol import SILENT, STARTS, Console, DescentSettings, exit_code, setting
 from lartpc_jax.experiments.targets import describe_input, open_targets
-from lartpc_jax.generators.generator import Diffusion
+from lartpc_jax.generators.generator import Generator
 from lartpc_jax.geometry.rasterize import VIEWS
 from lartpc_jax.inference.classical import classical_momentum
 from lartpc_jax.inference.errors import outside_range
@@ -59,8 +60,8 @@ def prepare(settings: Settings, config: Mapping) -> Job:
   if settings.start not in STARTS:
     raise ValueError(f"Unknown --start {settings.start!r}; choose from {list(STARTS)}.")
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  diffusion, info = config_lib.build_diffusion(settings.weights)
-  spec, autoencoder = config_lib.build_image_spec(settings.weights)
+  generator, _, digests = build_generator(settings.weights)
+  spec = generator.spec
   data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
   events = settings.first_event + np.arange(len(data.images))
   baselines = {"classical": classical_momentum(data.images, views, pitch_mm=spec.pitch_mm).astype(np.float32)}
@@ -74,11 +75,11 @@ def prepare(settings: Settings, config: Mapping) -> Job:
                      "(the package has those of one and of two views; configs/protons64_estimator.py trains them).")
   identity = {"input": describe_input(settings.input), "views": ",".join(views), "start": settings.start,
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
-              "weights": {"autoencoder": autoencoder["sha256"], "diffusion": info["sha256"],
+              "weights": {**digests,
                           **({} if estimator is None else {"estimator": estimator[1]["sha256"]})}}
-  compute, surface, stride = _build(settings, config, diffusion, views, data.images, baselines,
+  compute, surface, stride = _build(settings, config, generator, views, data.images, baselines,
                                     None if estimator is None else estimator[0])
-  return Job(settings, views, data, events, baselines, diffusion.kinetic_range_mev, identity, compute, surface, stride)
+  return Job(settings, views, data, events, baselines, generator.kinetic_range_mev, identity, compute, surface, stride)
 
 
 def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str, ...], *, chunk: int = 256) -> np.ndarray:
@@ -89,9 +90,9 @@ def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str,
                         )[:len(images)]
 
 
-def _build(settings: Settings, config: dict, diffusion: Diffusion, views, images, baselines,
+def _build(settings: Settings, config: dict, generator: Generator, views, images, baselines,
            estimator: Estimator | None):
-  infer = config_inference.build_infer(config, diffusion, views, estimator)
+  infer = config_inference.build_infer(config, generator, views, estimator)
   # One key for all events: a result does not depend on the chunk that it was computed in.
   key_candidates, key_infer, key_surface = jax.random.split(jax.random.key(settings.seed), 3)
   by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
@@ -110,11 +111,11 @@ def _build(settings: Settings, config: dict, diffusion: Diffusion, views, images
       out = mapped((images[index], baselines[settings.start][index, None]), jax.random.clone(key_infer))
     return out._asdict()
 
-  objective = config_inference.build_objective(config, diffusion, views, estimator)
+  objective = config_inference.build_objective(config, generator, views, estimator)
   drawn = jax.jit(make_surface(objective))
 
   def surface(image, momentum_mev) -> np.ndarray:
-    noise = antithetic_noise(jax.random.clone(key_surface), len(views), SURFACE_DRAWS, diffusion.latent_shape)
+    noise = antithetic_noise(jax.random.clone(key_surface), len(views), SURFACE_DRAWS, generator.codec.state_shape)
     return np.asarray(drawn(jnp.asarray(image), jnp.asarray(momentum_mev, jnp.float32), noise))
 
   return compute, surface, settings.chunk_size * len(jax.devices())

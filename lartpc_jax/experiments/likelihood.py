@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import lartpc_jax
-from lartpc_jax.build.images import build_image_diffusion
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.diffusion.likelihood import bits_per_dim, log_likelihood
 from lartpc_jax.diffusion.sde import alpha_std
 from lartpc_jax.diffusion.time_grids import karras_grid
@@ -17,7 +17,7 @@ from lartpc_jax.experiments import chunks, pixels
 from lartpc_jax.experiments.protocol import Console, exit_code, setting
 from lartpc_jax.experiments.samples import load_images, name_columns
 from lartpc_jax.experiments.targets import describe_images
-from lartpc_jax.generators.pixel_generator import ImageDiffusion, image_score
+from lartpc_jax.generators.generator import Generator, state_score
 from lartpc_jax.metrics.estimate import mean_estimate
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
@@ -45,14 +45,14 @@ def run(settings: Settings, console: Console) -> int:
   """Computes what the directory lacks, prints the table and writes likelihood.md and likelihood.json."""
   if not (settings.data or settings.input):
     raise ValueError("Give --data or --input; --help says what they may be.")
-  diffusion, info = build_image_diffusion(settings.weights)
+  generator, info, _ = build_generator(settings.weights)
   rows = _images(settings, info)
   identity = {name: value for name, value in dataclasses.asdict(settings).items()
               if name not in ("weights", "data", "input", "out", "chunk_size")}
   out = console.workdir(settings.out, {
       **identity, "weights": info["sha256"], "version": lartpc_jax.__version__,
       "images": {name: describe_images(images) for name, images in rows.items()}})
-  nats_of = jax.jit(make_nats(diffusion, num_steps=settings.num_steps, num_probes=settings.num_probes,
+  nats_of = jax.jit(make_nats(generator, num_steps=settings.num_steps, num_probes=settings.num_probes,
                               sigma_min=settings.sigma_min))
   found = {}
   for name, images in rows.items():
@@ -67,7 +67,7 @@ def run(settings: Settings, console: Console) -> int:
       console.say("Stopped; what is finished is saved. The same command goes on.")
       return exit_code(stopped)
     found[name] = chunks.load_fields(directory, numbers, ["nats"])["nats"]
-  _report(settings, found, int(np.prod(diffusion.state_shape)), out, console)
+  _report(settings, found, int(np.prod(generator.codec.state_shape)), out, console)
   return 0
 
 
@@ -80,12 +80,12 @@ def _images(settings: Settings, info: dict) -> dict[str, np.ndarray]:
   for name, path in name_columns(settings.input).items():
     if name in rows:
       raise ValueError(f"A row of --input is called {name!r}, as one of --data; give it another name: NAME={path}.")
-    loaded = load_images(path, threshold_mev=info["threshold_mev"], level_mev=settings.level_mev)
+    loaded = load_images(path, threshold_mev=pixels.threshold_of(info), level_mev=settings.level_mev)
     rows[name] = loaded.values[:settings.num]
   return rows
 
 
-def make_nats(diffusion: ImageDiffusion, *, num_steps: int, num_probes: int, sigma_min: float) -> Callable:
+def make_nats(generator: Generator, *, num_steps: int, num_probes: int, sigma_min: float) -> Callable:
   """Builds nats(images [b h w] in MeV, keys [b]) -> [b], the log density of their noised states.
 
   Images hold exact zeros, of which the density is not finite. So the state of each gets noise of standard deviation
@@ -94,23 +94,26 @@ def make_nats(diffusion: ImageDiffusion, *, num_steps: int, num_probes: int, sig
   Values of different models compare where their states are in the same units.
 
   Args:
-    diffusion: the model.
+    generator: the model, without a condition.
     num_steps: Runge-Kutta steps from sigma_min to the prior.
     num_probes: of the Hutchinson estimator.
     sigma_min: noise over signal at the end of the flow.
   Raises:
-    ValueError: if the grid or the number of probes is not allowed.
+    ValueError: if the generator takes a condition, or the grid or the number of probes is not allowed.
   """
-  sde = diffusion.sde
+  if generator.condition.variables:
+    raise ValueError("The likelihood is of generators without a condition; this one is asked for "
+                     f"{sorted(generator.condition.variables)}.")
+  sde = generator.denoiser.sde
   alpha, std = (float(x[0]) for x in alpha_std(sde, jnp.ones(1)))
   grid = karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=MARGIN * std / alpha)
   times = np.concatenate([[1.0], grid[1:]])
   logp = log_likelihood(sde, times, num_probes=num_probes)
 
   def nats(images: Float[Array, "b h w"], keys: Array) -> Float[Array, " b"]:
-    states = diffusion.space.encode(images)
+    states = generator.codec.encode(images, None)
     signal, noise = alpha_std(sde, jnp.full(len(images), times[-1], states.dtype))
-    score_fn = image_score(diffusion)
+    score_fn = state_score(generator.denoiser)
 
     def one(state, signal, noise, key):
       key_noise, key_probes = jax.random.split(key)

@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import parallel
-from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data import multi_track, pipeline
+from lartpc_jax.build.generators import build_generate, build_generator
+from lartpc_jax.build.inference import of_momentum
+from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import check_views
+from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments.protocol import Console, setting
-from lartpc_jax.generators.generator import Diffusion, prior_noise
+from lartpc_jax.generators.generator import Generator, prior_noise
 from lartpc_jax.inference.objective import generate_views
 from lartpc_jax.units import momentum_from_kinetic
 
@@ -51,17 +53,17 @@ def make(settings: Settings) -> multi_track.MultiTrackSet:
   rng = np.random.default_rng(settings.seed)
   directions = _directions(rng, settings)
   if settings.source == GENERATOR:
-    diffusion, _ = config_lib.build_diffusion(settings.weights)
-    found = _generate(diffusion, directions, rng, views, settings.seed)
+    generator = build_generator(settings.weights).generator
+    found = _generate(generator, directions, rng, views, settings.seed)
   else:
-    events = pipeline.open_events(settings.source)
+    events = open_events(settings.source)
     available = len(events) - settings.first_event
     if available < settings.tracks:
       raise ValueError(f"{settings.source} holds {len(events)} events: not {settings.tracks} from number "
                        f"{settings.first_event}.")
     found = multi_track.combine_events(
         events, settings.first_event + _spread(rng, available, settings.num, settings.tracks), directions, views=views,
-        spec=config_lib.build_image_spec(settings.weights)[0])
+        spec=build_generator(settings.weights).generator.spec)
   multi_track.save_tracks(settings.out, found)
   return found
 
@@ -88,15 +90,15 @@ def _directions(rng: np.random.Generator, settings: Settings) -> np.ndarray:
   return multi_track.opening_directions(rng, low + (high - low) * (np.arange(settings.num) + 0.5) / settings.num)
 
 
-def _generate(diffusion: Diffusion, directions: np.ndarray, rng: np.random.Generator, views: tuple[str, ...], seed: int
+def _generate(generator: Generator, directions: np.ndarray, rng: np.random.Generator, views: tuple[str, ...], seed: int
               ) -> multi_track.MultiTrackSet:
   n, t = directions.shape[:2]
-  kinetic = rng.uniform(*diffusion.kinetic_range_mev, (n * t, 1))
+  kinetic = rng.uniform(*generator.kinetic_range_mev, (n * t, 1))
   momenta = np.asarray(momentum_from_kinetic(jnp.asarray(kinetic, jnp.float32))) * directions.reshape(-1, 3)
-  draw = config_lib.build_generate(dict(sampler=SAMPLER), diffusion)
+  draw = of_momentum(build_generate(dict(sampler=SAMPLER), generator))
   one = lambda noise, p: generate_views(draw, noise[None, :, None], p[None], views)[0, :, 0]
-  noise = prior_noise(diffusion, jax.random.key(seed), n * t * len(views))
-  noise = noise.reshape(n * t, len(views), *diffusion.latent_shape)
+  noise = prior_noise(generator, jax.random.key(seed), n * t * len(views))
+  noise = noise.reshape(n * t, len(views), *generator.codec.state_shape)
   images = parallel.map_over_devices(lambda pair: jax.vmap(one)(*pair), (np.asarray(noise), momenta.astype(np.float32)))
   images = images.reshape(n, t, *images.shape[1:]).sum(1)
   return multi_track.MultiTrackSet(images, momenta.reshape(n, t, 3).astype(np.float32))

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 
 from lartpc_jax.build import models as config_models
-from lartpc_jax.data.interaction_batches import open_interactions, whole_images
+from lartpc_jax.data.open import open_events
+from lartpc_jax.data.pictures import voxel_images
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
-from lartpc_jax.generators.latent import decode_in_tiles
+from lartpc_jax.generators.codec import decode_in_tiles
 from lartpc_jax.metrics.pixels import pixel_statistics
 from lartpc_jax.plotting.pixels import mosaics
 from lartpc_jax.tables import write_text
@@ -30,13 +31,13 @@ class Settings:
 def run(settings: Settings, console: Console) -> None:
   """Encodes, decodes, compares and draws."""
   trained = config_models.load_autoencoder(settings.weights)
-  space = config_models.latent_space_of(trained, trained.info["latent"])
-  decode = space.decode
+  codec = config_models.autoencoder_codec_of(trained, trained.info["latent"], trained.window.shape)
+  decode = codec.decode
   if settings.tile:
-    decode = decode_in_tiles(space.decode, tile=settings.tile, reach=trained.network.decoder_reach)
-  events, size = open_interactions(settings.data), settings.chunk_size
-  real = whole_images(events, np.arange(max(0, len(events) - settings.num), len(events)), spec=trained.window)
-  through = jax.jit(lambda x: decode(space.encode(x)))
+    decode = decode_in_tiles(codec.decode, tile=settings.tile, reach=trained.network.decoder_reach)
+  events, size = open_events(settings.data), settings.chunk_size
+  real = voxel_images(events, np.arange(max(0, len(events) - settings.num), len(events)), spec=trained.window)
+  through = jax.jit(lambda x: decode(codec.encode(x)))
   decoded = np.concatenate([np.asarray(through(real[i:i + size])) for i in range(0, len(real), size)])
   a, b = (pixel_statistics(x, threshold_mev=trained.window.threshold_mev) for x in (real, decoded))
   both = ((real > 0) & (decoded > 0)).sum() / max(int(((real > 0) | (decoded > 0)).sum()), 1)

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build.tasks import build_image_spec
-from lartpc_jax.data import detector_faults as faults, pipeline
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.data import detector_faults as faults, pictures
 from lartpc_jax.data.events import deposited_energy
-from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_events, save_images
+from lartpc_jax.data.image_files import save_images
+from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments import chunks, infer
 from lartpc_jax.experiments.protocol import STARTS, Console, DescentSettings, exit_code, setting, settings_as
 from lartpc_jax.inference.errors import LARGE_ERROR_MEV, momentum_error
@@ -45,7 +47,7 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
   Raises:
     ValueError: if the file has fewer such events.
   """
-  events = pipeline.open_events(path)
+  events = open_events(path)
   numbers = np.arange(first_event, len(events))
   clean = numbers[clean_events(events, numbers, views=views, spec=spec)]
   kinetic = kinetic_energy(events.momentum_mev[numbers])
@@ -54,7 +56,7 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
     raise ValueError(f"{path}: has {len(clean)} clean and {len(nuclear)} interacting events from number "
                      f"{first_event}; asked for {num} of each (--num_events).")
   clean, nuclear = clean[:num], nuclear[:num]
-  draw = lambda chosen: pipeline.images_of(events, chosen, views=views, spec=spec)
+  draw = lambda chosen: pictures.images_of(events, chosen, views=views, spec=spec)
   rng, found = np.random.default_rng(seed), {"clean": draw(clean), "nuclear": draw(nuclear)}
   found |= {name: fault(found["clean"], rng, sizes) for name, fault in faults.FAULTS.items()}
   shifts = faults.random_shifts(num, sizes.vertex_px * spec.pitch_mm, rng)
@@ -73,7 +75,7 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
     console: what it reports to; asked after each chunk whether to stop.
   """
   views, num, fit, out = check_views(settings.views), settings.num_events, settings.fit, Path(settings.out)
-  spec, _ = build_image_spec(settings.weights)
+  spec = build_generator(settings.weights).generator.spec
   sets = make_sets(settings.input, views=views, spec=spec, num=num, first_event=settings.first_event, seed=settings.seed)
   conditions = list(TEXTS)
   lines = []

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data.crops import images_mev, open_crops
+from lartpc_jax.data.open import open_pictures
 from lartpc_jax.diffusion import samplers, time_grids, toy
 from lartpc_jax.diffusion.ode import runge_kutta_step
 from lartpc_jax.diffusion.samplers.stochastic import PREDICTORS
@@ -30,7 +30,7 @@ PICTURE_DPI = 68
 class Settings:
   """What to draw."""
   out: str | None = setting(None, "Directory of the pictures.", required=True)
-  data: str = setting("sample", "Crops for forward_images.png, see lartpc_jax.data.crops.")
+  data: str = setting("sample", "Crops for forward_images.png, see lartpc_jax.data.open.")
   num_images: int = setting(1, "Images in it.", lower=1)
   pictures: tuple[str, ...] = setting(
       ("forward", "reverse", "scores", "learned", "langevin", "forward_images"), "Which ones.")
@@ -49,7 +49,7 @@ class Errors(NamedTuple):
 
 def run(settings: Settings, console: Console) -> None:
   """Draws, and prints how far learned scores and Langevin dynamics are off."""
-  images = images_mev(open_crops(settings.data), np.arange(settings.num_images))
+  images = open_pictures(settings.data).read(np.arange(settings.num_images))["image"][:, 0]
   paths, errors, shares = draw_all(Path(settings.out), images, seed=settings.seed, names=settings.pictures)
   if errors:
     console.say(markdown_table(("learned score", "cosine with the true one, at the data", "over the square"),

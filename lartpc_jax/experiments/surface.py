@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build import inference as config_inference, tasks as config_lib
+from lartpc_jax.build import inference as config_inference
+from lartpc_jax.build.generators import build_generate, build_generator
 from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.generate import parse_momenta
 from lartpc_jax.experiments.pictures import save_figure
@@ -71,21 +72,21 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   """
   views, axes = check_views(settings.views), _axes(settings.axes)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  diffusion, _ = config_lib.build_diffusion(settings.weights)
+  generator = build_generator(settings.weights).generator
   key_target, key_noise, key_descent = jax.random.split(jax.random.key(settings.seed), 3)
-  image, truth = _target(settings, views, config, diffusion, key_target)
+  image, truth = _target(settings, views, config, generator, key_target)
   start = None if settings.start is None else parse_momenta(settings.start)[0]
   for name, p in (("truth", truth), ("start", start)):
-    if p is not None and outside_range(p[None], diffusion.kinetic_range_mev)[0]:
-      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the {diffusion.kinetic_range_mev} MeV "
+    if p is not None and outside_range(p[None], generator.kinetic_range_mev)[0]:
+      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the {generator.kinetic_range_mev} MeV "
           "that the generator was trained on.")
   middle = np.zeros(3) if truth is None else truth
   others = _others(settings, float(middle[({0, 1, 2} - set(axes)).pop()]))
   offsets = np.linspace(-settings.half_width_mev, settings.half_width_mev, settings.points)
   first, second = (offsets + (middle[a] if truth is not None else 0.0) for a in axes)
   grid = component_grid(first, second, axes=axes, others_mev=others)
-  objective = config_inference.build_objective(config, diffusion, views)
-  noise = antithetic_noise(key_noise, len(views), settings.draws, diffusion.latent_shape)
+  objective = config_inference.build_objective(config, generator, views)
+  noise = antithetic_noise(key_noise, len(views), settings.draws, generator.codec.state_shape)
   surface, first_order = jax.jit(make_surface(objective)), jax.jit(make_first_order(objective))
   layers = []
   for k in range(grid.shape[2]):
@@ -98,7 +99,7 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   progress(1.0)
   trajectory = None
   if start is not None:
-    infer = config_inference.build_infer(config, diffusion, views)
+    infer = config_inference.build_infer(config, generator, views)
     twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 3))  # one start alone would skip the first stage
     found = jax.jit(infer.refine)(image[None], twice, key_descent)
     trajectory = np.asarray(found.trajectory)[:, 0]
@@ -146,15 +147,14 @@ def _others(settings: Settings, middle: float) -> np.ndarray:
   return np.linspace(values[0], values[1], int(values[2]))
 
 
-def _target(settings: Settings, views, config, diffusion, key):
+def _target(settings: Settings, views, config, generator, key):
   """Image [v n n] and its momentum [3], None if not known."""
   if (settings.momentum is None) == (settings.input is None):
     raise ValueError("Give --momentum or --input, one of the two; --help says what they may be.")
   if settings.momentum is not None:
     truth = parse_momenta(settings.momentum)[0]
-    generate = config_lib.build_generate(config, diffusion)
+    generate = build_generate(config, generator)
     seen = jnp.stack([to_view(jnp.asarray(truth), view) for view in views])
-    return jax.jit(generate)(prior_noise(diffusion, key, len(views)), seen), truth
-  spec, _ = config_lib.build_image_spec(settings.weights)
-  data = open_targets(settings.input, views=views, spec=spec, first=settings.event, num=1)
+    return jax.jit(generate)(prior_noise(generator, key, len(views)), {"momentum_mev": seen}), truth
+  data = open_targets(settings.input, views=views, spec=generator.spec, first=settings.event, num=1)
   return jnp.asarray(data.images[0]), None if data.momentum_mev is None else data.momentum_mev[0]

@@ -13,9 +13,11 @@ import numpy as np
 
 import lartpc_jax
 from lartpc_jax import parallel
-from lartpc_jax.build import inference as config_inference, tasks as config_lib
-from lartpc_jax.data import multi_track, pipeline
+from lartpc_jax.build import inference as config_inference
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import ImageSet, check_views
+from lartpc_jax.data.open import SAMPLE
 from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import SILENT, Console, EventSettings, exit_code, setting
@@ -64,11 +66,11 @@ def prepare(settings: Settings, config: Mapping) -> Job:
     raise ValueError(f"--max_tracks must be 1 to {MAX_TRACKS}; got {settings.max_tracks}.")
   refined = _refined(settings)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  diffusion, info = config_lib.build_diffusion(settings.weights)
-  spec, autoencoder = config_lib.build_image_spec(settings.weights)
+  generator, _, digests = build_generator(settings.weights)
+  spec = generator.spec
   data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
   events = settings.first_event + np.arange(len(data.images))
-  truth = None if settings.input == pipeline.SAMPLE else multi_track.read_momenta(settings.input, data.num_in_file)
+  truth = None if settings.input == SAMPLE else multi_track.read_momenta(settings.input, data.num_in_file)
   if truth is not None:
     truth = truth[events]
   elif data.momentum_mev is not None:
@@ -76,8 +78,8 @@ def prepare(settings: Settings, config: Mapping) -> Job:
   identity = {"input": describe_input(settings.input), "views": ",".join(views), "max_tracks": settings.max_tracks,
               "refine": refined,
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
-              "weights": {"autoencoder": autoencoder["sha256"], "diffusion": info["sha256"]}}
-  fits = [config_inference.build_tracks_fit(config, diffusion, views, num) for num in range(1, settings.max_tracks + 1)]
+              "weights": {**digests}}
+  fits = [config_inference.build_tracks_fit(config, generator, views, num) for num in range(1, settings.max_tracks + 1)]
   compute = _make_compute(fits, refined, data.images, settings)
   return Job(settings, views, data, truth, events, identity, compute, settings.chunk_size * len(jax.devices()))
 
