@@ -26,11 +26,11 @@ def test_one_view(weights, tmp_path):
   assert found.num_events == 130 and found.level.shape == (130,)
   assert 0.35 < found.signs <= 0.5 and list(found.ranks) == ["px", "py", "pz", "|p|"]
   assert found.ranks["pz"].count.sum() == 130
-  paths = calibrate.write(found, tmp_path / "out")
+  paths = calibrate.write_calibration(found, tmp_path / "out")
   saved = json.loads(paths[0].read_text())
   assert saved["coverage"]["0.68"]["value"] == found.coverage[0.68].value and len(saved["level"]) == 130
   assert paths[1].stat().st_size > 10_000
-  text = calibrate.table(found)
+  text = calibrate.calibration_table(found)
   assert "| 95 % |" in text and "rarer sign" in text
 
 
@@ -40,7 +40,7 @@ def test_an_event_without_a_posterior_is_not_covered(weights, monkeypatch):
   monkeypatch.setattr(calibrate.posterior_lib, "laplace", lost)
   found = calibrate.calibrate("sample", ("xy",), weights=weights, num_events=60, num_samples=20, method="laplace")
   assert found.num_failed == 1 and found.level[0] == 1.0 and found.ranks["px"].count.sum() == 59
-  assert "1 events have no posterior" in calibrate.table(found)
+  assert "1 events have no posterior" in calibrate.calibration_table(found)
 
 
 def test_mistakes(weights, tmp_path):
@@ -68,8 +68,8 @@ def test_tempered(tmp_path):
   np.testing.assert_array_equal(found.level, whole.level)
   assert found.num_events == 25 and found.level.shape == (25,) and found.ranks["px"].count.sum() == 25
   assert 1.0 <= found.effective <= 20.0
-  assert f"Temperature {found.temperature_px:.3g} px" in calibrate.table(found)
-  assert json.loads(calibrate.write(found, tmp_path / "out")[0].read_text())["temperature_px"] == found.temperature_px
+  assert f"Temperature {found.temperature_px:.3g} px" in calibrate.calibration_table(found)
+  assert json.loads(calibrate.write_calibration(found, tmp_path / "out")[0].read_text())["temperature_px"] == found.temperature_px
 
 
 def test_the_temperature_needs_events_of_its_own(weights):

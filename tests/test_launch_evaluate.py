@@ -114,7 +114,7 @@ def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
 
 
 def test_the_files_hold_what_was_found(report, tmp_path):
-  paths = report_lib.write(report, tmp_path / "out")
+  paths = report_lib.write_report(report, tmp_path / "out")
   assert [p.name for p in paths] == ["metrics.json", "report.md", "report.html"]
   data = json.loads(paths[0].read_text())
   assert len(data["rows"]) == len(report.rows) and data["images"]["reference"] == 100

@@ -75,8 +75,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> int | None:
     with console.progress(100, description="calibrate", unit="%") as bar:
       found = calibrate(settings.input, settings.views, method=settings.method, num_samples=settings.num_samples or 500,
                         progress=lambda share: bar.update(int(100 * share)), **common)
-  console.say(table(found))
-  console.say("Wrote " + ", ".join(str(path) for path in write(found, Path(settings.out))))
+  console.say(calibration_table(found))
+  console.say("Wrote " + ", ".join(str(path) for path in write_calibration(found, Path(settings.out))))
   return None
 
 
@@ -171,7 +171,7 @@ def open_truth(path: str, views: tuple[str, ...], spec: ImageSpec, first_event: 
   return data
 
 
-def table(found: Calibrated) -> str:
+def calibration_table(found: Calibrated) -> str:
   """What the terminal shows, as Markdown."""
   lines = [f"{found.num_events} events; median |dp| of the point estimate {found.errors['median_dp_mev']:.1f} MeV/c", "",
            markdown_table(("credibility", "covered"),
@@ -193,7 +193,7 @@ def table(found: Calibrated) -> str:
   return "\n".join(lines)
 
 
-def write(found: Calibrated, out: Path) -> list[Path]:
+def write_calibration(found: Calibrated, out: Path) -> list[Path]:
   """Writes calibration.json and calibration.png into `out`; each whole or not at all."""
   out.mkdir(parents=True, exist_ok=True)
   content = found._asdict() | {

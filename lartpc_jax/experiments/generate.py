@@ -53,7 +53,7 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
     images, momentum_mev = generate_events(
         momenta, config, views=settings.views, num=num, weights=settings.weights, seed=settings.seed,
         chunk_size=settings.chunk_size, update=bar.update, say=bar.write)
-  paths = write(settings.out, images, momentum_mev, views=settings.views, num=num)
+  paths = write_images(settings.out, images, momentum_mev, views=settings.views, num=num)
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
@@ -129,7 +129,7 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   return images, momentum_mev
 
 
-def write(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
+def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
           ) -> list[Path]:
   """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths.
 

@@ -85,7 +85,7 @@ def _open_cascade(settings: Settings) -> Model:
   changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
   samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
   asked = cascades.parse_condition(settings.cond)
-  draw = lambda update: cascades.draw_images(
+  draw = lambda update: cascades.draw_cascade(
       cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
       seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
   knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
