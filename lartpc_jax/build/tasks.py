@@ -2,7 +2,7 @@
 
 Keys of a config block are the keyword arguments of its builder, one to one.
 """
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -283,18 +283,17 @@ def build_image_spec(directory: str | Path | None = None) -> tuple[ImageSpec, di
 
 
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}
-TRACKS_KEYS = (INFERENCE_KEYS - {"inference", "distance"}) | {"tracks"}
 
 
-def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False,
-                   allowed: Collection[str] = INFERENCE_KEYS) -> Callable:
+def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler", *, mirrored: bool = False
+                   ) -> Callable:
   """generate(noise, momentum_mev) of an inference config, with the sampler of the given block; see `make_generate`.
 
   Raises:
     ValueError: naming a missing or unknown key.
   """
-  for key in sorted(set(config) - set(allowed)):
-    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(allowed)}.")
+  for key in sorted(set(config) - INFERENCE_KEYS):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(INFERENCE_KEYS)}.")
   if not np.isfinite(config.get("guidance_scale", 1.0)):
     raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
   sampler = call_with(build_sampler, block, section(config, block), sde=diffusion.sde)

@@ -53,7 +53,7 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, or fewer events. Pixel
-      values are not looked at; see `inference.infer.check_target_images`.
+      values are not looked at; see `inference.checks.check_target_images`.
   """
   if path != pipeline.SAMPLE:
     if not os.path.isfile(path):

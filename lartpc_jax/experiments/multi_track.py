@@ -11,7 +11,7 @@ from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data import multi_track, pipeline
 from lartpc_jax.data.images import check_views
 from lartpc_jax.generators.generator import Diffusion, prior_noise
-from lartpc_jax.inference.objective import generate_views
+from lartpc_jax.inference.imaging import generate_views
 from lartpc_jax.units import momentum_from_kinetic
 
 GENERATOR = "generator"

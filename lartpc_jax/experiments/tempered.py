@@ -13,7 +13,7 @@ from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
 from lartpc_jax.experiments.targets import describe_input
 from lartpc_jax.inference import chunks, tempered
-from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference.imaging import antithetic_noise
 
 CHUNK = 8       # events whose images are drawn at once
 RESAMPLED = 500
@@ -51,7 +51,8 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   """
   views = check_views(views)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  config["inference"] = {**config["inference"], "prior_weight_px": 0.0}
+  last = {**config["inference"]["second"], "prior_weight_px": 0.0}
+  config["inference"] = {**config["inference"], "second": last}
   estimator, estimator_info = config_estimator.build_estimator(len(views), weights)
   diffusion, info = config_lib.build_diffusion(weights)
   data = open_truth(path, views, diffusion.spec, first_event, num_events)
