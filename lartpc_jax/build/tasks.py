@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.build import data as data_lib
 from lartpc_jax.build.cascade import CASCADE_TASK_KEYS, CASCADE_TASKS
 from lartpc_jax.build.estimator import estimator_task_of
 from lartpc_jax.build.images import IMAGE_TASK_KEYS, IMAGE_TASKS
@@ -26,9 +27,8 @@ from lartpc_jax.build.models import (
 )
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.config.compare import plain
-from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline, sources
+from lartpc_jax.data import sources
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.geometry.charge import make_charge_transform
@@ -42,7 +42,6 @@ from lartpc_jax.train.latent_diffusion import latent_diffusion_task
 from lartpc_jax.train.segmentation import Segmenter, make_segmenter, segmentation_task
 from lartpc_jax.train.task import Task
 
-NUM_EVALUATION_IMAGES = 128
 SSNET = "ssnet64"     # the segmentation network that ships with the package
 FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
 
@@ -77,48 +76,6 @@ def build_segmenter(directory: str | Path | None = None, *, orientations: int = 
 def build_image_classifier(**kwargs) -> Callable:
   """fit_predict of the image classifier for `metrics.c2st`; keywords of `train.classifier.cnn_fit_predict`."""
   return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), **kwargs)
-
-
-def build_batches(*, spec: ImageSpec, frame: TrackFrame, seed: int, path: str, num_holdout: int, batch_size: int,
-                  contained_only: bool, prefetch_batches: int = 2, events: Events | None = None) -> tuple[Callable, dict]:
-  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`.
-
-  Raises:
-    ValueError: if `path` names images. They have no third dimension to rotate in, and their pixels and smearing are coarser
-      than those of the track frame, so a generator trained on them would blur everything twice.
-  """
-  events = sources.open_training_source(path) if events is None else events
-  if not isinstance(events, Events):
-    raise ValueError(f"data.path = {path!r} names {events.kind}: images in detector pixels, from which no pictures in the "
-                     "track frame can be made. This task needs sparse events (npz with `voxel`); images train the "
-                     "autoencoder alone.")
-  if contained_only:
-    events = pipeline.keep_contained(events, spec)
-  train = pipeline.split_events(events, "train", num_holdout=num_holdout)
-  holdout = pipeline.split_events(events, "holdout", num_holdout=num_holdout)
-  batch_fn = prefetch(pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame), depth=prefetch_batches)
-  track = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, frame=frame)(0)
-  chosen = np.arange(min(NUM_EVALUATION_IMAGES, len(holdout)))
-  images = pipeline.images_of(holdout, chosen, views=("xy",), spec=spec)[:, 0]
-  return batch_fn, {"track": jax.tree.map(np.asarray, track), "image": images, "momentum_mev": holdout.momentum_mev[chosen]}
-
-
-def build_image_batches(*, spec: ImageSpec, seed: int, rows: sources.ImageRows, path: str, num_holdout: int, batch_size: int,
-                        contained_only: bool, symmetries: bool = True, prefetch_batches: int = 2) -> tuple[Callable, dict]:
-  """batch_fn over the training images of a config block `data` in detector pixels, and held-out ones.
-
-  Raises:
-    ValueError: naming a key that does not fit the images.
-  """
-  if rows.num_pixels != spec.num_pixels:
-    raise ValueError(f"data.path = {path!r} names {rows.kind}, of {rows.num_pixels} x {rows.num_pixels} pixels; "
-                     f"image.num_pixels is {spec.num_pixels}.")
-  if contained_only:
-    raise ValueError(f"data.contained_only needs sparse events, but data.path = {path!r} names {rows.kind}.")
-  train, held = sources.split_rows(rows, num_holdout=num_holdout)
-  batch_fn = sources.make_image_batches(train, batch_size=batch_size, seed=seed, symmetries=symmetries)
-  batch_fn = prefetch(batch_fn, depth=prefetch_batches)
-  return batch_fn, sources.read_images(held, np.arange(min(NUM_EVALUATION_IMAGES, held.num * len(held.views))))
 
 
 def _state_shape(latent_shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -164,10 +121,10 @@ def _autoencoder_task(config: dict) -> Task:
   data = section(config, "data")
   source = sources.open_training_source(data.get("path"))
   if isinstance(source, Events):
-    batch_fn, holdout = call_with(build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
+    batch_fn, holdout = call_with(data_lib.build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
     holdout = holdout["track"]
   else:
-    batch_fn, holdout = call_with(build_image_batches, "data", data, spec=spec, seed=config["seed"], rows=source)
+    batch_fn, holdout = call_with(data_lib.build_image_batches, "data", data, spec=spec, seed=config["seed"], rows=source)
     frame = None
   window = spec if frame is None else frame
   values = section(config, "network")
@@ -194,7 +151,7 @@ def _diffusion_task(config: dict) -> Task:
   if trained != _geometry_info(spec, frame):
     raise ValueError(f"The autoencoder in {directory} was trained on {trained}; the config says "
                      f"{_geometry_info(spec, frame)}.")
-  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, frame=frame,
+  batch_fn, holdout = call_with(data_lib.build_batches, "data", section(config, "data"), spec=spec, frame=frame,
                                 seed=config["seed"])
   values, sde = section(config, "network"), build_sde(section(config, "sde"))
   condition = call_with(build_condition, "condition", section(config, "condition"))
@@ -224,19 +181,9 @@ def _released_init(source: str, network: dict) -> Callable:
   return lambda key, shape: jax.tree.map(jnp.asarray, params)
 
 
-def build_labelled_crops(*, seed: int, path: str, num_holdout_events: int, batch_size: int, five_classes: bool,
-                         delta: str, michel: str) -> tuple[Callable, dict, tuple[str, ...]]:
-  """batch_fn over labelled training crops of a config block `data`, all held-out ones, and the names of the classes."""
-  labelled = crop_labels.open_labelled_crops(path, five_classes=five_classes, delta=delta, michel=michel)
-  train, held = (crop_labels.split_labelled(labelled, split, num_holdout_events=num_holdout_events)
-                 for split in ("train", "holdout"))
-  holdout = {"image": crops_lib.images_mev(held.crops), "label": held.label.astype(np.int32)}
-  return crop_labels.make_labelled_batches(train, batch_size=batch_size, seed=seed), holdout, labelled.classes
-
-
 def _ssnet_task(config: dict) -> Task:
   values, charge, data = (section(config, name) for name in ("network", "charge", "data"))
-  batch_fn, holdout, classes = call_with(build_labelled_crops, "data", data, seed=config["seed"])
+  batch_fn, holdout, classes = call_with(data_lib.build_labelled_crops, "data", data, seed=config["seed"])
   values = {**values, "num_classes": len(classes)}
   saved = {"network": values, "charge": charge, "classes": classes, "shape": holdout["image"].shape[1:],
            "num_holdout_events": data["num_holdout_events"]}
@@ -259,7 +206,8 @@ TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
                                                  "init_from"},
              "estimator": (COMMON_KEYS - {"frame", "loss"}) | {"views", "kinetic_range_mev"},
              "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"},
-             **{task: (COMMON_KEYS - {"image", "frame"}) | keys for task, keys in {**IMAGE_TASK_KEYS, **CASCADE_TASK_KEYS}.items()}}
+             **{task: (COMMON_KEYS - {"image", "frame"}) | keys
+                for task, keys in (IMAGE_TASK_KEYS | CASCADE_TASK_KEYS).items()}}
 
 
 def build_task(config: Mapping) -> Task:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.data.events import FIELDS, Events
-from lartpc_jax.data.streams import write_header
+from lartpc_jax.data.streams import read_header, write_header
 from lartpc_jax.files import atomic_write, hold_lock
 
 EXTRA_FIELDS = ("vlabel", "primaries")  # a file has them if its shards do; rows are laid end to end
@@ -292,9 +292,7 @@ def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
 
 def _npy_header(file) -> tuple[tuple[int, ...], np.dtype]:
   """Shape and dtype of an npy file, which is then at its data."""
-  version = np.lib.format.read_magic(file)
-  read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-  shape, fortran_order, dtype = read(file)
+  shape, fortran_order, dtype = read_header(file)
   if fortran_order and len(shape) > 1:
     raise ValueError("an array is in Fortran order")
   return shape, dtype
