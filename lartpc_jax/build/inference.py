@@ -1,4 +1,4 @@
-"""Builds the inference: momenta of one to four tracks, its objective, and what it costs, from an inference config."""
+"""Builds what an inference config asks for: fits of one to four tracks, their objective, what they cost."""
 import dataclasses
 from collections.abc import Mapping
 
@@ -25,8 +25,10 @@ def build_settings(values: Mapping) -> FitSettings:
   settings = parse(FitSettings(), "inference", values)
   _check_counts("inference", settings)
   screening = settings.screening
-  for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates"), ("num_screened", "beam")):
-    if getattr(screening, small) > getattr(screening, large) and (large != "beam" or screening.method == "squares"):
+  pairs = [("num_starts", "num_screened"), ("num_screened", "num_candidates")]
+  pairs += [("num_screened", "beam")] * (screening.method == "squares")
+  for small, large in pairs:
+    if getattr(screening, small) > getattr(screening, large):
       raise ValueError(f"Config key inference.screening.{small} = {getattr(screening, small)} exceeds "
                        f"inference.screening.{large} = {getattr(screening, large)}.")
   for name in ("vertex_sigma_mm", "vertex_weight_px"):
@@ -50,7 +52,8 @@ def build_distance(values: Mapping, num_tracks: int = 1) -> emd_lib.EMD:
 
   Args:
     values: the block.
-    num_tracks: of the images; the more, the more of their pixels count, where the block does not say how many.
+    num_tracks: of the images; the more, the more of their pixels count, where the block does not say how
+      many.
   Raises:
     ValueError: naming an unknown name or key, or a value out of range.
   """
@@ -61,24 +64,25 @@ def build_distance(values: Mapping, num_tracks: int = 1) -> emd_lib.EMD:
 
 
 def _build_imager(config: Mapping, diffusion: Diffusion, settings: FitSettings) -> Imager:
-  mirrored = settings.noise != "independent"
-  return Imager(build_generate(config, diffusion, mirrored=mirrored), build_generate(config, diffusion, "screen_sampler"),
-                diffusion.latent_shape, diffusion.spec.num_pixels, diffusion.kinetic_range_mev)
+  return Imager(build_generate(config, diffusion, mirrored=settings.noise != "independent"),
+                build_generate(config, diffusion, "screen_sampler"), diffusion.latent_shape,
+                diffusion.spec.num_pixels, diffusion.kinetic_range_mev)
 
 
-def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None) -> Fit:
+def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...],
+                prior: Estimator | None = None) -> Fit:
   """Fit of one track of an inference config, for images in the given views.
 
   Raises:
     ValueError: naming a missing or unknown key, or one out of range.
   """
   settings = build_settings(section(config, "inference"))
-  return make_fit(_build_imager(config, diffusion, settings), views, settings, mode=default_mode(), prior=prior,
-                  distance=build_distance(section(config, "distance")))
+  return make_fit(_build_imager(config, diffusion, settings), views, settings, mode=default_mode(),
+                  prior=prior, distance=build_distance(section(config, "distance")))
 
 
-def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None
-                    ) -> Objective:
+def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...],
+                    prior: Estimator | None = None) -> Objective:
   """The objective of the last stage that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
   return make_stage_objectives(_build_imager(config, diffusion, settings), views, settings, prior=prior,
@@ -92,14 +96,18 @@ def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ..
     ValueError: naming a missing or unknown key, or one out of range.
   """
   settings = build_settings(section(config, "inference"))
-  return make_fit(_build_imager(config, diffusion, settings), views, settings, num_tracks=num_tracks, mode=MIXED,
-                  distance=build_distance(section(config, "distance"), num_tracks))
+  return make_fit(_build_imager(config, diffusion, settings), views, settings, num_tracks=num_tracks,
+                  mode=MIXED, distance=build_distance(section(config, "distance"), num_tracks))
 
 
 def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:
   """Evaluations of the network for one event, by an inference config, from "random" or given starts."""
   settings = build_settings(section(config, "inference"))
-  of = lambda block: samplers.num_evaluations(section(config, block)["name"], section(config, block)["num_steps"])
+  def of(block: str) -> int:
+    values = section(config, block)
+    return samplers.num_evaluations(values["name"], values["num_steps"])
+
   random = start == "random"
-  return count_evaluations(settings, num_views=num_views, num_starts=settings.screening.num_starts if random else 1,
-                           a_draw=of("sampler"), a_candidate=of("screen_sampler") if random else 0)
+  return count_evaluations(
+      settings, num_views=num_views, num_starts=settings.screening.num_starts if random else 1,
+      a_draw=of("sampler"), a_candidate=of("screen_sampler") if random else 0)

@@ -24,22 +24,24 @@ class Descent(NamedTuple):
 
 def on_chart(evaluate: Callable, chart: Chart) -> Callable:
   """`evaluate(momentum_mev [n 3], *args, **nuisance)` as a function of the hypothesis [n d] and `args`."""
-  return lambda hypothesis, *args: evaluate(chart.to_momentum(hypothesis), *args, **chart.nuisance(hypothesis))
+  return lambda x, *args: evaluate(chart.to_momentum(x), *args, **chart.nuisance(x))
 
 
-def make_descent(value_and_grad: Callable, chart: Chart, stage: Stage, *, optimizer: str = "adam") -> Callable:
-  """Builds descend(hypothesis [n d], *args, per_step=()) -> Descent: Adam on sphere x energy, cosine learning rate.
+def make_descent(value_and_grad: Callable, chart: Chart, stage: Stage, *, optimizer: str = "adam"
+                 ) -> Callable:
+  """Builds descend(hypothesis [n d], *args, per_step=()) -> Descent: Adam on sphere x energy, cosine rate.
 
   Args:
-    value_and_grad: (hypothesis [n d], tangents [k n d], *args, *per_step) -> values [b], gradients [n d] on the span of the
-      tangents; see `inference.gradients`. Leaves of `per_step` have a leading axis of num_steps, of which each step sees
-      its own entry: fresh noise makes the descent stochastic.
+    value_and_grad: (hypothesis [n d], tangents [k n d], *args, *per_step) -> values [b], gradients [n d] on
+      the span of the tangents; see `inference.gradients`. Leaves of `per_step` have a leading axis of
+      num_steps, of which each step sees its own entry: fresh noise makes the descent stochastic.
     chart: of the hypotheses.
-    stage: steps, rates, and how many of the last iterates are averaged: fixed noise leaves kinks as wide as the last steps.
+    stage: steps, rates, and how many of the last iterates are averaged: fixed noise leaves kinks as wide as
+      the last steps.
     optimizer: "adam", which needs a direction in the first three coordinates, or "sgd".
   Raises:
-    ValueError: if num_averaged does not lie between 1 and num_steps, a rate is not positive, its share lies outside (0, 1],
-      or the optimizer is unknown.
+    ValueError: if num_averaged does not lie between 1 and num_steps, a rate is not positive, its share lies
+      outside (0, 1], or the optimizer is unknown.
   """
   tx = _make_optimizer(stage, optimizer)
 
@@ -68,17 +70,20 @@ def _make_optimizer(stage: Stage, optimizer: str) -> optax.GradientTransformatio
     raise ValueError(f"Unknown optimizer {optimizer!r}; choose from {OPTIMIZERS}.")
   if (not 1 <= stage.num_averaged <= stage.num_steps or not stage.learning_rate > 0.0
       or not 0.0 < stage.final_rate_share <= 1.0):
-    raise ValueError("Need 1 <= num_averaged <= num_steps, learning_rate > 0 and 0 < final_rate_share <= 1; got "
-                     f"num_averaged={stage.num_averaged}, num_steps={stage.num_steps}, learning_rate={stage.learning_rate}, "
-                     f"final_rate_share={stage.final_rate_share}.")
+    raise ValueError(
+        "Need 1 <= num_averaged <= num_steps, learning_rate > 0 and 0 < final_rate_share <= 1; got "
+        f"num_averaged={stage.num_averaged}, num_steps={stage.num_steps}, learning_rate={stage.learning_rate}, "
+        f"final_rate_share={stage.final_rate_share}.")
   rate = optax.cosine_decay_schedule(stage.learning_rate, stage.num_steps, alpha=stage.final_rate_share)
-  # Short memories: a descent has some ten steps, and with Adam's usual 0.9 it overshoots (measured on tabulated surfaces of
-  # 96 events, 12 steps: median distance from the minimum 0.6 MeV/c; 3.7 with 0.8 and 0.95, 5.8 with 0.9 and 0.99).
-  return (sphere_adam(rate, b1=0.5, b2=0.9, clip=1.5, energy_factor=stage.energy_factor) if optimizer == "adam"
-          else optax.sgd(rate))
+  # Short memories: a descent has some ten steps, and with Adam's usual 0.9 it overshoots (measured on
+  # tabulated surfaces of 96 events, 12 steps: median distance from the minimum 0.6 MeV/c; 3.7 with 0.8 and
+  # 0.95, 5.8 with 0.9 and 0.99).
+  if optimizer == "sgd":
+    return optax.sgd(rate)
+  return sphere_adam(rate, b1=0.5, b2=0.9, clip=1.5, energy_factor=stage.energy_factor)
 
 
 def best_start(values: Float[Array, "bh s"], num_starts: int) -> Int[Array, " b"]:
-  """Of each event's starts, `num_starts` in a row, the number of the one with the lowest mean value over the last steps."""
+  """Of each event's starts, `num_starts` in a row, the number of the one lowest over its last steps."""
   late = values[:, -3:].mean(1).reshape(-1, num_starts)
   return jnp.argmin(jnp.where(jnp.isnan(late), jnp.inf, late), axis=1)  # argmin takes NaN for the smallest

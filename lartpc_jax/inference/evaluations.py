@@ -28,5 +28,6 @@ def count_evaluations(settings: FitSettings, *, num_views: int, num_starts: int,
   descent = second.num_steps * second.num_draws
   if num_starts > 1 or not settings.skips_first:
     descent += num_starts * first.num_steps * first.num_draws
-  return Evaluations(descent * num_views * a_draw, (1 + report.judges_start) * report.num_draws * num_views * a_draw,
+  judged = (1 + report.judges_start) * report.num_draws
+  return Evaluations(descent * num_views * a_draw, judged * num_views * a_draw,
                      settings.screening.num_candidates * num_views * a_candidate)

@@ -1,8 +1,9 @@
-"""From images to the momenta of one to four tracks: screen random starts, descend from the best, judge what came out.
+"""From images to the momenta of one to four tracks: screen random starts, descend, judge the end.
 
-A fit is a chart (what is fitted), an objective (what its images are compared by), a screening (where it starts) and two
-descents. Events are the first axis of everything, tracks the next to last of momenta. The image of several tracks from one
-vertex is the sum of what the generator draws for each; all momenta of a set are refined together.
+A fit is a chart (what is fitted), an objective (what its images are compared by), a screening (where it
+starts) and two descents. Events are the first axis of everything, tracks the next to last of momenta. The
+image of several tracks from one vertex is the sum of what the generator draws for each; all momenta of a set
+are refined together.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,8 +28,8 @@ MIXED = "mixed"  # forward mode through the generator, reverse mode through the 
 class Fitted(NamedTuple):
   """What is known of t tracks in each of b events; momenta in MeV/c, distances in pixels."""
   momentum_mev: Float[Array, "b t 3"]
-  objective: Float[Array, " b"]           # unweighted distance and charge term at the end, summed over views, on fresh draws
-  emd_start: Float[Array, "b v"] | None   # plain W1 to the target at the start that won, on the same draws, if asked for
+  objective: Float[Array, " b"]           # distance and charge term at the end, unweighted, on fresh draws
+  emd_start: Float[Array, "b v"] | None   # plain W1 to the target at the start that won, if asked for
   emd_end: Float[Array, "b v"]            # the same at the end
   spread: Float[Array, " b"]              # rms scatter of the last iterates of the worst track, MeV/c
   converged: Array                        # [b], see `settings.Report`
@@ -58,18 +59,21 @@ class _Scene(NamedTuple):
   stages: tuple[Objective, Objective]
 
 
-def make_stage_objectives(imager: Imager, views: tuple[str, ...], settings: FitSettings, *, prior: Estimator | None = None,
-                          distance: emd_lib.EMD | None = None) -> tuple[Objective, Objective, Objective]:
+def make_stage_objectives(imager: Imager, views: tuple[str, ...], settings: FitSettings, *,
+                          prior: Estimator | None = None, distance: emd_lib.EMD | None = None
+                          ) -> tuple[Objective, Objective, Objective]:
   """Objectives of the screening, the first and the second stage; see `make_fit`."""
   distance = emd_lib.make_emd(**emd_lib.DESCENT) if distance is None else distance
   build = lambda power, weight: make_objective(
-      imager.generate, distance, views=views, num_pixels=imager.num_pixels, settings=settings.comparison, vertex_power=power,
-      prior=prior, prior_weight_px=weight)
-  return build(0.0, 0.0), *(build(s.vertex_power, s.prior_weight_px) for s in (settings.first, settings.second))
+      imager.generate, distance, views=views, num_pixels=imager.num_pixels, settings=settings.comparison,
+      vertex_power=power, prior=prior, prior_weight_px=weight)
+  stages = (settings.first, settings.second)
+  return build(0.0, 0.0), *(build(stage.vertex_power, stage.prior_weight_px) for stage in stages)
 
 
-def make_fit(imager: Imager, views: tuple[str, ...], settings: FitSettings = FitSettings(), *, num_tracks: int = 1,
-             mode: str = "forward", prior: Estimator | None = None, distance: emd_lib.EMD | None = None) -> Fit:
+def make_fit(imager: Imager, views: tuple[str, ...], settings: FitSettings = FitSettings(), *,
+             num_tracks: int = 1, mode: str = "forward", prior: Estimator | None = None,
+             distance: emd_lib.EMD | None = None) -> Fit:
   """Builds the fit of `num_tracks` protons from one vertex to images in the given views.
 
   Args:
@@ -77,27 +81,29 @@ def make_fit(imager: Imager, views: tuple[str, ...], settings: FitSettings = Fit
     views: names of the views, in the order of the images.
     settings: all the rest.
     num_tracks: t, 1 to 4.
-    mode: of the gradient: "forward" or "reverse" through all of the objective of one track (see `inference.gradients`), or
-      "mixed", for any number of tracks: three tangents a track go forward through the sampler, for all tracks in one pass,
-      and the distance backward to the pixels of their sum.
+    mode: of the gradient: "forward" or "reverse" through all of the objective of one track (see
+      `inference.gradients`), or "mixed", for any number of tracks: three tangents a track go forward through
+      the sampler, for all tracks in one pass, and the distance backward to the pixels of their sum.
     prior: amortised estimator of these views, needed where a stage's prior_weight_px is above 0.
-    distance: of the objective, see `transport.distances`; None: W1. Coarse screening and what is reported are W1 always.
+    distance: of the objective, see `transport.distances`; None: W1. Coarse screening and what is reported are
+      W1 always.
   Raises:
-    ValueError: for another number of tracks, as `make_objective` and `make_descent`, or naming a setting that is unknown or
-      does not fit.
+    ValueError: for another number of tracks, as `make_objective` and `make_descent`, or naming a setting that
+      is unknown or does not fit.
   """
   _check(settings, num_tracks, mode)
   low, high = imager.kinetic_range_mev
   bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
   chart = make_chart(settings.coordinates, bounds, vertex=settings.comparison.vertex_sigma_mm > 0.0)
   whole, *stages = make_stage_objectives(imager, views, settings, prior=prior, distance=distance)
-  draw = lambda hypothesis, noise: generate_views(imager.generate, noise, chart.to_momentum(hypothesis), views,
-                                                  **chart.nuisance(hypothesis))
+  draw = on_chart(
+      lambda momentum, noise, **vertex: generate_views(imager.generate, noise, momentum, views, **vertex), chart)
   noise = make_noise(settings.noise, num_views=len(views), shape=imager.latent_shape, num_tracks=num_tracks)
   scene = _Scene(chart, num_tracks, draw, noise, whole, tuple(stages))
   refine = _make_refine(scene, settings, mode)
-  screen_whole = screening.make_screen(whole.compare, settings.screening, kinetic_range_mev=bounds, num_tracks=num_tracks,
-                                       charge_weight_px=settings.comparison.charge_weight_px)
+  screen_whole = screening.make_screen(
+      whole.compare, settings.screening, kinetic_range_mev=bounds, num_tracks=num_tracks,
+      charge_weight_px=settings.comparison.charge_weight_px)
 
   def draw_candidates(key) -> screening.Candidates:
     return screening.draw_candidates(key, imager, num=settings.screening.num_candidates, views=views,
@@ -129,7 +135,7 @@ def _check(settings: FitSettings, num_tracks: int, mode: str) -> None:
 
 
 def _make_refine(scene: _Scene, settings: FitSettings, mode: str) -> Callable:
-  """Builds `Fit.refine`: the first stage chooses among the starts, the second refines, and fresh draws judge."""
+  """Builds `Fit.refine`: the first stage chooses among the starts, the second refines, fresh draws judge."""
   chart, t = scene.chart, scene.num_tracks
   first, second = (_make_stage(scene, number, settings, mode) for number in (0, 1))
   judge = _make_judge(scene, settings)
@@ -148,7 +154,8 @@ def _make_refine(scene: _Scene, settings: FitSettings, mode: str) -> Callable:
       path, values = jnp.zeros((b, t, 0, 3)), jnp.zeros((b, 0))
     out = second(images, ends[best][:, None], key_second)
     found = judge(images, starts[best].reshape(b * t, -1), out, key_report)
-    path = jnp.concatenate([path, out.trajectory.reshape(b, t, -1, 3), found["momentum_mev"][:, :, None]], axis=2)
+    last = found["momentum_mev"][:, :, None]
+    path = jnp.concatenate([path, out.trajectory.reshape(b, t, -1, 3), last], axis=2)
     return Fitted(
         **found, trajectory=path.swapaxes(1, 2), values=jnp.concatenate([values, out.values], axis=1),
         start_momentum_mev=start_momentum_mev,
@@ -169,8 +176,8 @@ def _make_stage(scene: _Scene, number: int, settings: FitSettings, mode: str) ->
     targets = objective.prepare(images)
     if starts.shape[1] > 1:
       targets = jax.tree.map(lambda x: jnp.repeat(x, starts.shape[1], axis=0), targets)
-    # Fresh draws at every step: a few fixed ones pull every event their own way (median error 10 to 16 MeV/c, depending on
-    # the key, with 8 fixed draws), and the mean of the last iterates averages over many.
+    # Fresh draws at every step: a few fixed ones pull every event their own way (median error 10 to 16 MeV/c,
+    # depending on the key, with 8 fixed draws), and the mean of the last iterates averages over many.
     noise = jax.vmap(lambda k: scene.noise(k, stage.num_draws))(jax.random.split(key, stage.num_steps))
     return descend(starts.reshape(-1, starts.shape[-1]), targets, per_step=(noise,))
   return run
@@ -189,7 +196,8 @@ def _make_judge(scene: _Scene, settings: FitSettings) -> Callable:
     momentum, spread = chart.to_momentum(end).reshape(b, t, 3), out.spread.reshape(b, t).max(1)
     if report.judges_start:  # one call: one compilation
       drawn = sum_tracks(scene.draw(jnp.concatenate([start, end]), noise), t)
-      emd_start, emd_end = jnp.split(plain_emd(jnp.concatenate([images, images]), drawn, settings.comparison.draws), 2)
+      both = plain_emd(jnp.concatenate([images, images]), drawn, settings.comparison.draws)
+      emd_start, emd_end = jnp.split(both, 2)
     else:
       drawn = sum_tracks(scene.draw(end, noise), t)
       emd_start, emd_end = None, plain_emd(images, drawn, settings.comparison.draws)
@@ -197,13 +205,14 @@ def _make_judge(scene: _Scene, settings: FitSettings) -> Callable:
                  & jnp.all(jnp.isfinite(momentum), axis=(1, 2)))
     drawn = drawn[-b:]
     return dict(
-        momentum_mev=momentum, objective=scene.whole.compare(drawn, scene.whole.prepare(images)), emd_start=emd_start,
-        emd_end=emd_end, spread=spread, converged=converged, images=drawn[:, :, 0],
+        momentum_mev=momentum, objective=scene.whole.compare(drawn, scene.whole.prepare(images)),
+        emd_start=emd_start, emd_end=emd_end, spread=spread, converged=converged, images=drawn[:, :, 0],
         vertex_mm=chart.nuisance(end).get("vertex_mm", jnp.zeros((b, 3))))
   return judge
 
 
-def plain_emd(images: Float[Array, "b v n n"], drawn: Float[Array, "b v k n n"], draws: str = "mean") -> Float[Array, "b v"]:
+def plain_emd(images: Float[Array, "b v n n"], drawn: Float[Array, "b v k n n"], draws: str = "mean"
+              ) -> Float[Array, "b v"]:
   """W1 in px between each image and what was drawn for it: the mean over draws, or that of the "best"."""
   report = emd_lib.make_emd(**emd_lib.REPORTING)
   reduce = jnp.min if draws == "best" else jnp.mean
@@ -215,7 +224,7 @@ def plain_emd(images: Float[Array, "b v n n"], drawn: Float[Array, "b v k n n"],
 
 
 def one_track(found: Fitted) -> Fitted:
-  """A fit of one track without the axis of tracks: momenta [b 3], trajectory [b s 3], starts and ends [b h 3]."""
+  """A fit of one track without its axis: momentum [b 3], trajectory [b s 3], starts and ends [b h 3]."""
   return found._replace(momentum_mev=found.momentum_mev[:, 0], trajectory=found.trajectory[:, :, 0],
                         start_momentum_mev=found.start_momentum_mev[:, :, 0],
                         end_momentum_mev=found.end_momentum_mev[:, :, 0])

@@ -1,7 +1,8 @@
 """Values and gradients of functions of a few numbers a hypothesis, by forward or by reverse mode.
 
-The condition of the generator has three degrees of freedom, so three tangents pushed forward through the whole sampler
-give the gradient at the memory of one evaluation. Reverse mode is there too; both give the same numbers.
+The condition of the generator has three degrees of freedom, so three tangents pushed forward through the
+whole sampler give the gradient at the memory of one evaluation. Reverse mode is there too; both give the same
+numbers.
 """
 from collections.abc import Callable
 
@@ -20,8 +21,8 @@ def make_value_and_grad(objective: Callable, *, mode: str = "forward") -> Callab
 
   Args:
     objective: (x [b d], *args) -> [b]; example i of the value may depend on example i of x only.
-    mode: "forward" (jax.jvp along each tangent, memory of one evaluation) or "reverse" (jax.grad; memory grows with the
-      number of sampler steps unless the sampler rematerialises).
+    mode: "forward" (jax.jvp along each tangent, memory of one evaluation) or "reverse" (jax.grad; memory
+      grows with the number of sampler steps unless the sampler rematerialises).
   Raises:
     ValueError: naming an unknown mode.
   """
@@ -44,8 +45,9 @@ def make_value_and_grad(objective: Callable, *, mode: str = "forward") -> Callab
 def make_mixed_value_and_grad(draw: Callable, compare: Callable, num_tracks: int = 1) -> Callable:
   """Builds value_and_grad(x [bt d], tangents [k bt d], targets, noise) -> value [b], gradient [bt d].
 
-  Forward through the generator, for all tracks in one pass; backward through the distance, cheap to differentiate at fixed
-  potentials, to the pixels of an event's image, which is the sum over its tracks. The gradient is projected on the tangents.
+  Forward through the generator, for all tracks in one pass; backward through the distance, cheap to
+  differentiate at fixed potentials, to the pixels of an event's image, which is the sum over its tracks. The
+  gradient is projected on the tangents.
 
   Args:
     draw: (x [bt d], noise) -> images [bt v k n n] of single tracks, `num_tracks` of an event in a row.
@@ -64,5 +66,5 @@ def make_mixed_value_and_grad(draw: Callable, compare: Callable, num_tracks: int
 
 
 def default_mode() -> str:
-  """The faster mode on this backend: forward on CPU (measured 1.4-3 times faster, see README), reverse elsewhere."""
+  """The faster mode on this backend: forward on CPU (1.4 to 3 times faster, measured), reverse elsewhere."""
   return "forward" if jax.default_backend() == "cpu" else "reverse"

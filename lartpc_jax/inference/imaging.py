@@ -1,4 +1,4 @@
-"""All that inference sees of a generator: how it is called, for which views, with which noise. Nothing else calls it."""
+"""All that inference sees of a generator: how it is called, for which views, with which noise."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,20 +13,21 @@ NOISES = ("paired", "independent", "by_track")
 
 class Imager(NamedTuple):
   """A generator of images of single tracks, as functions and numbers."""
-  generate: Callable       # (noise [n h w c], momentum_mev [n 3]) -> images [n p p] or [n m p p] in MeV; in the descent
-  generate_fast: Callable  # the same with fewer sampler steps, one image a draw; for the candidates of the screening
+  generate: Callable       # (noise [n h w c], momentum_mev [n 3]) -> images [n p p] or [n m p p], MeV; descent
+  generate_fast: Callable  # the same with fewer sampler steps, one image a draw; candidates of the screening
   latent_shape: tuple[int, int, int]      # (h, w, c) of the noise
   num_pixels: int                         # p
   kinetic_range_mev: tuple[float, float]  # energies that it was trained on
 
 
 def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], momentum_mev: Float[Array, "b 3"],
-                   views: tuple[str, ...], vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, "b v mk n n"]:
+                   views: tuple[str, ...], vertex_mm: Float[Array, "b 3"] | None = None
+                   ) -> Float[Array, "b v mk n n"]:
   """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
-  Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate` that returns m
-  images a draw ([n m n n], see `make_generate`) gives m k of them. With the vertex at another place than the middle,
-  `generate` gets it as a third argument, in the frame of the view.
+  Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate`
+  that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. With the vertex at another
+  place than the middle, `generate` gets it as a third argument, in the frame of the view.
   """
   b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
   r, v, k = rows.shape[:3]
@@ -42,11 +43,12 @@ def sum_tracks(images: Float[Array, "bt v k n n"], num_tracks: int) -> Float[Arr
   return images if num_tracks == 1 else images.reshape(-1, num_tracks, *images.shape[1:]).sum(1)
 
 
-def antithetic_noise(key: Array, num_views: int, num_draws: int, shape: tuple[int, ...]) -> Float[Array, "v k h w c"]:
+def antithetic_noise(key: Array, num_views: int, num_draws: int, shape: tuple[int, ...]
+                     ) -> Float[Array, "v k h w c"]:
   """Fixed draws for the objective, in pairs z, -z (Hammersley & Morton 1956).
 
-  To first order in z a pair scatters a track to both sides alike, so few draws do not pull the momentum to one side. The
-  two of a pair are neighbours: the first 2 m draws are m pairs.
+  To first order in z a pair scatters a track to both sides alike, so few draws do not pull the momentum to
+  one side. The two of a pair are neighbours: the first 2 m draws are m pairs.
   """
   half = jax.random.normal(key, (num_views, -(-num_draws // 2), *shape))
   return jnp.stack([half, -half], axis=2).reshape(num_views, -1, *shape)[:, :num_draws]

@@ -31,11 +31,11 @@ class Objective(NamedTuple):
 
 
 def vertex_weights(num_pixels: int, *, power: float, radius_px: float = 1.0) -> Float[Array, "n n"]:
-  """Weight (radius / (r + radius))^power of each pixel at distance r from the vertex; power 0 weighs all alike.
+  """Weight (radius / (r + radius))^power of a pixel at distance r from the vertex; power 0 weighs all alike.
 
-  The direction at the vertex is written in the first millimetres of a track; farther out multiple scattering has moved it
-  (rms displacement grows as r^1.5, Fermi-Eyges), and an unweighted Earth Mover's Distance listens to the far end, where
-  displacements and, at the Bragg peak, charge are largest.
+  The direction at the vertex is written in the first millimetres of a track; farther out multiple scattering
+  has moved it (rms displacement grows as r^1.5, Fermi-Eyges), and an unweighted Earth Mover's Distance
+  listens to the far end, where displacements and, at the Bragg peak, charge are largest.
   """
   centre = (jnp.arange(num_pixels) + 0.5) - num_pixels / 2
   r = jnp.hypot(centre[:, None], centre[None, :])
@@ -43,14 +43,14 @@ def vertex_weights(num_pixels: int, *, power: float, radius_px: float = 1.0) -> 
 
 
 def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...], num_pixels: int,
-                   settings: Comparison = Comparison(), vertex_power: float = 0.0, prior: Estimator | None = None,
-                   prior_weight_px: float = 0.0) -> Objective:
-  """Builds p -> sum over views of the mean over noise draws of EMD(target, generate(noise, p seen in the view)).
+                   settings: Comparison = Comparison(), vertex_power: float = 0.0,
+                   prior: Estimator | None = None, prior_weight_px: float = 0.0) -> Objective:
+  """Builds p -> sum over views of the mean over draws of EMD(target, generate(noise, p seen in the view)).
 
-  Views are compared one by one unless `settings.pictures` is "sum". Each distance is normalised (unit charge), after
-  multiplication by `vertex_weights`; with charge_weight_px a smooth |Q - Q_target| / Q_target of the unweighted charge is
-  added to each, because the total charge alone fixes |p| better than any shape does. With the vertex as an argument of
-  `evaluate`, its Gaussian prior is added.
+  Views are compared one by one unless `settings.pictures` is "sum". Each distance is normalised (unit
+  charge), after multiplication by `vertex_weights`; with charge_weight_px a smooth |Q - Q_target| / Q_target
+  of the unweighted charge is added to each, because the total charge alone fixes |p| better than any shape
+  does. With the vertex as an argument of `evaluate`, its Gaussian prior is added.
 
   Args:
     generate: see `imaging.generate_views`.
@@ -59,8 +59,8 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
     num_pixels: image size.
     settings: what is added up.
     vertex_power: 0 compares images as they are.
-    prior: amortised estimator; with one, `evaluate` adds -prior_weight_px log q(p | images) and descends to the mode of a
-      generalised posterior (Bissiri et al. 2016) in place of the distance's minimum.
+    prior: amortised estimator; with one, `evaluate` adds -prior_weight_px log q(p | images) and descends to
+      the mode of a generalised posterior (Bissiri et al. 2016) in place of the distance's minimum.
     prior_weight_px: pixels for a nat of the estimator's density.
   Raises:
     ValueError: for a charge_tolerance or weight below 0, a weight without a prior, or an unknown choice.
@@ -69,7 +69,8 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
   _check(settings, prior, prior_weight_px)
   weights = vertex_weights(num_pixels, power=vertex_power, radius_px=settings.vertex_radius_px)
   each_draw = _make_each_draw(distance, weights, settings.charge_weight_px)
-  as_compared = lambda images: images.sum(axis=1, keepdims=True) if settings.pictures == "sum" else images  # [b v ...]
+  one_picture = settings.pictures == "sum"
+  as_compared = lambda images: images.sum(axis=1, keepdims=True) if one_picture else images  # [b v ...]
 
   def prepare(images: Float[Array, "b v n n"]) -> Targets:
     seen = as_compared(images)
@@ -90,7 +91,9 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
     value = compare(generate_views(generate, noise, momentum_mev, views, vertex_mm), targets)
     if vertex_mm is not None:
       value += 0.5 * settings.vertex_weight_px * jnp.sum((vertex_mm / settings.vertex_sigma_mm)**2, axis=1)
-    return value - prior_weight_px * prior.log_density(momentum_mev, targets.prior) if prior_weight_px else value
+    if prior_weight_px:
+      value -= prior_weight_px * prior.log_density(momentum_mev, targets.prior)
+    return value
 
   return Objective(prepare, compare, evaluate)
 
@@ -102,12 +105,12 @@ def _check(settings: Comparison, prior: Estimator | None, prior_weight_px: float
   if not settings.charge_tolerance >= 0.0:
     raise ValueError(f"charge_tolerance must be at least 0; got {settings.charge_tolerance}.")
   if not prior_weight_px >= 0.0 or (prior_weight_px and prior is None):
-    raise ValueError(f"prior_weight_px must be at least 0, and 0 without an estimator; got {prior_weight_px}, "
-                     f"{'no' if prior is None else 'an'} estimator.")
+    raise ValueError("prior_weight_px must be at least 0, and 0 without an estimator; got "
+                     f"{prior_weight_px}, {'no' if prior is None else 'an'} estimator.")
 
 
 def _make_each_draw(distance: EMD, weights: Float[Array, "n n"], charge_weight_px: float) -> Callable:
-  """Builds (images [k n n] of one view of one event, prepared, charge) -> values [k] in px and relative charges [k]."""
+  """Builds (images [k n n] of one view, prepared, charge) -> values [k] in px, relative charges [k]."""
   def each_draw(images, prepared, charge):
     value = jax.vmap(lambda image: distance.emd_to_target(image * weights, prepared).value)(images)
     ratio = (images.sum((1, 2)) - charge) / charge
@@ -117,12 +120,13 @@ def _make_each_draw(distance: EMD, weights: Float[Array, "n n"], charge_weight_p
   return each_draw
 
 
-def _over_draws(value: Float[Array, " k"], ratio: Float[Array, " k"], settings: Comparison) -> Float[Array, ""]:
-  """The best of the draws, or the mean of those whose relative charge is within the tolerance of the median draw's.
+def _over_draws(value: Float[Array, " k"], ratio: Float[Array, " k"], settings: Comparison
+                ) -> Float[Array, ""]:
+  """The best of the draws, or the mean of those whose charge is within the tolerance of the median draw's.
 
-  A draw of a proton that loses its energy to a nucleus is beyond it; between stopping and interacting momenta it changes at
-  once, and the gradient there (up to ten times that of the steps before, seen on several of eight traced events) says
-  nothing about the target.
+  A draw of a proton that loses its energy to a nucleus is beyond it; between stopping and interacting momenta
+  it changes at once, and the gradient there (up to ten times that of the steps before, seen on several of
+  eight traced events) says nothing about the target.
   """
   if settings.draws == "best":
     return value.min()
@@ -133,8 +137,10 @@ def _over_draws(value: Float[Array, " k"], ratio: Float[Array, " k"], settings: 
   return jnp.where(kept, value, 0.0).sum() / kept.sum()
 
 
-def best_noise(values: Float[Array, "b p mk"], noise: Float[Array, "v k h w c"]) -> Float[Array, "b v 1 h w c"]:
-  """Of each event and view, or of the one sum of views, the draw with the least of its values; NaN counts as infinite."""
-  index = jnp.argmin(jnp.where(jnp.isnan(values), jnp.inf, values), axis=-1) // (values.shape[-1] // noise.shape[-4])
+def best_noise(values: Float[Array, "b p mk"], noise: Float[Array, "v k h w c"]
+               ) -> Float[Array, "b v 1 h w c"]:
+  """Of each event and view, or sum of views, the draw of the least value; NaN counts as infinite."""
+  images_a_draw = values.shape[-1] // noise.shape[-4]
+  index = jnp.argmin(jnp.where(jnp.isnan(values), jnp.inf, values), axis=-1) // images_a_draw
   index = jnp.broadcast_to(index, (len(values), noise.shape[-5]))
   return jax.vmap(lambda i: jax.vmap(lambda draws_of, one: draws_of[one][None])(noise, i))(index)

@@ -1,4 +1,4 @@
-"""Random starting points, screened in two passes: all on coarse images, the best of them on full ones. One draw each."""
+"""Random starting points, one draw each, screened twice: all on coarse images, the best on full ones."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -37,8 +37,8 @@ def pool(images: Float[Array, "*b n n"], factor: int = POOL) -> Float[Array, "*b
   return images.reshape(*batch, n // factor, factor, n // factor, factor).sum((-3, -1))
 
 
-def draw_candidates(key: Array, imager: Imager, *, num: int, views: tuple[str, ...], kinetic_range_mev: tuple[float, float]
-                    ) -> Candidates:
+def draw_candidates(key: Array, imager: Imager, *, num: int, views: tuple[str, ...],
+                    kinetic_range_mev: tuple[float, float]) -> Candidates:
   """`num` random hypotheses with one image a view, all of the same draw.
 
   Args:
@@ -99,10 +99,10 @@ def make_screen(compare_full: Callable, settings: Screening, *, kinetic_range_me
 
 
 def _make_coarse(distance: EMD, *, charge_weight_px: float) -> Callable:
-  """Builds coarse(target [v n n], candidates) -> objective [m] of pooled images, in pooled pixels, summed over views.
+  """Builds coarse(target [v n n], candidates) -> objective [m] of pooled images over all views, pooled pixels.
 
-  The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full objective. An
-  empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.
+  The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full
+  objective. An empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.
   """
   def compare(image, charge, prepared, target_charge):
     ratio = jnp.abs(charge - target_charge) / target_charge

@@ -4,12 +4,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
-def screen_sets(target: Float[Array, " p"], candidates: Float[Array, "m p"], num_tracks: int, *, beam: int, keep: int
-                ) -> Int[Array, "s t"]:
-  """Indices of the `keep` sets of `num_tracks` candidates whose sums are nearest to a target by squares, by beam search.
+def screen_sets(target: Float[Array, " p"], candidates: Float[Array, "m p"], num_tracks: int, *, beam: int,
+                keep: int) -> Int[Array, "s t"]:
+  """Indices of the `keep` sets of `num_tracks` candidates whose sums are nearest to a target by squares.
 
-  |y - s - c|^2 needs nothing but dot products, so that all pairs cost one matrix. The first candidate of a set of two has
-  the smaller index; each set is extended by its best candidate, and the `beam` best of them go on.
+  |y - s - c|^2 needs nothing but dot products, so that all pairs cost one matrix. The first candidate of a
+  set of two has the smaller index; each set is extended by its best candidate, and the `beam` best of them go
+  on.
   """
   gram, overlap = candidates @ candidates.T, candidates @ target
   cost_one = jnp.diag(gram) - 2.0 * overlap

@@ -19,13 +19,13 @@ def _entropic_value(cost, epsilon, threshold, max_iterations):
     solver = sinkhorn.Sinkhorn(threshold=threshold, max_iterations=max_iterations)
     out = solver(linear_problem.LinearProblem(geometry.Geometry(cost, epsilon=schedule)))
     plan = jnp.exp((out.f[:, None] + out.g[None, :] - cost) / epsilon)
-    error = jnp.maximum(jnp.abs(plan.sum(0) - 1.0 / cost.shape[1]).sum(), jnp.abs(plan.sum(1) - 1.0 / cost.shape[0]).sum())
-    return out.f.mean() + out.g.mean(), error
+    errors = (jnp.abs(plan.sum(i) - 1.0 / cost.shape[1 - i]).sum() for i in (0, 1))
+    return out.f.mean() + out.g.mean(), jnp.maximum(*errors)
 
 
-def sinkhorn_divergence(cost_xy, cost_xx, cost_yy, *, epsilon: float, threshold: float = 1e-3, max_iterations: int = 5000,
-                        double: bool = False):
-  """Sinkhorn divergence between two sets with equal weights: OT_eps(x, y) - OT_eps(x, x) / 2 - OT_eps(y, y) / 2.
+def sinkhorn_divergence(cost_xy, cost_xx, cost_yy, *, epsilon: float, threshold: float = 1e-3,
+                        max_iterations: int = 5000, double: bool = False):
+  """Sinkhorn divergence of two sets with equal weights: OT_eps(x, y) - OT_eps(x, x) / 2 - OT_eps(y, y) / 2.
 
   Feydy et al. 2019, eq. 3, on ott-jax, annealed from the largest cost down to epsilon.
 
@@ -38,14 +38,16 @@ def sinkhorn_divergence(cost_xy, cost_xx, cost_yy, *, epsilon: float, threshold:
     max_iterations: of each of the three problems.
     double: computes in float64; slower, for values that agree to rounding (with a threshold such as 1e-8).
   Returns:
-    The divergence, and the worst L1 marginal error of the three: far above `threshold`, the value is not converged.
+    The divergence, and the worst L1 marginal error of the three: far above `threshold`, the value is not
+    converged.
   Raises:
     ValueError: if epsilon is not positive.
   """
   if not epsilon > 0.0:
     raise ValueError(f"sinkhorn_divergence needs epsilon > 0; got {epsilon}.")
   with jax.enable_x64(True) if double else contextlib.nullcontext():
-    parts = [_entropic_value(jnp.asarray(cost, jnp.float64 if double else jnp.float32), epsilon, threshold, max_iterations)
-             for cost in (cost_xy, cost_xx, cost_yy)]
+    dtype = jnp.float64 if double else jnp.float32
+    costs = (jnp.asarray(cost, dtype) for cost in (cost_xy, cost_xx, cost_yy))
+    parts = [_entropic_value(cost, epsilon, threshold, max_iterations) for cost in costs]
   (xy, error_xy), (xx, error_xx), (yy, error_yy) = ((float(v), float(e)) for v, e in parts)
   return xy - 0.5 * (xx + yy), max(error_xy, error_xx, error_yy)

@@ -1,8 +1,8 @@
 """Earth mover's distance between LArTPC charge images: W1 with Euclidean ground cost, in pixels.
 
-Entropic transport on ott-jax over the brightest pixels of each image, debiased (Feydy et al. 2019, eq. 3), extrapolated to
-zero regularisation, and differentiable in the pixel values at the price of two dot products. The exact value, for
-evaluation: `transport.exact`.
+Entropic transport on ott-jax over the brightest pixels of each image, debiased (Feydy et al. 2019, eq. 3),
+extrapolated to zero regularisation, and differentiable in the pixel values at the price of two dot products.
+The exact value, for evaluation: `transport.exact`.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -76,8 +76,8 @@ def make_emd(*, ot_epsilon_px: float, num_iterations: int, num_pixels: int = 128
     unbalanced_px: price rho of creating or destroying charge (KL penalty; Sejourne et al. 2019, eq. 15), px;
       ott's tau is rho / (rho + eps). Both images are then in units of the target's charge instead of unit
       mass. Runs in the log domain, an iteration 5 times slower. None: equal masses.
-    power: 1 for W1; 2 for W2, of which the cost is |x - y|^2, ot_epsilon_px is in px^2 and the value is the root, in px
-      (sqrt(W2^2 + s^2) - s with s = 0.01 px, as the root has no slope at zero).
+    power: 1 for W1; 2 for W2, of which the cost is |x - y|^2, ot_epsilon_px is in px^2 and the value is the
+      root, in px (sqrt(W2^2 + s^2) - s with s = 0.01 px, as the root has no slope at zero).
   Returns:
     EMD, of which `emd_to_target(image, prepare_target(target))` saves the target's own solve. Values are NaN
     for an image without charge (see `exact.check_images`).
@@ -87,8 +87,8 @@ def make_emd(*, ot_epsilon_px: float, num_iterations: int, num_pixels: int = 128
   weights, is differentiated at fixed potentials (envelope theorem) and through the normalisation; exact once
   converged, in first derivatives only. Negative pixels count as zero.
   """
-  _check(ot_epsilon_px=ot_epsilon_px, num_iterations=num_iterations, num_pixels=num_pixels, unbalanced_px=unbalanced_px,
-         power=power)
+  _check(ot_epsilon_px=ot_epsilon_px, num_iterations=num_iterations, num_pixels=num_pixels,
+         unbalanced_px=unbalanced_px, power=power)
   levels = dual.make_levels(ot_epsilon_px, extrapolate=extrapolate, rho=unbalanced_px, power=power)
 
   def prepare_target(image: Float[Array, "h w"]) -> EMDTarget:
@@ -122,9 +122,10 @@ def _check(*, unbalanced_px, power, **positive) -> None:
 
 
 def _dual_value(points, weights, target: EMDTarget, levels: dual.Levels, num_iterations: int):
-  """Debiased dual objective, px (or px^2), linear in both weights at fixed potentials; and the marginal error."""
+  """Debiased dual objective, px (W2: px^2), linear in both weights at fixed potentials; the marginal error."""
   a, b = lax.stop_gradient((weights, target.weights))
-  f, g, error = dual.cross_potentials(dual.costs(points, target.points, levels.power), a, b, levels, num_iterations)
+  cost = dual.costs(points, target.points, levels.power)
+  f, g, error = dual.cross_potentials(cost, a, b, levels, num_iterations)
   own = dual.self_potentials(dual.costs(points, points, levels.power), a, levels)
   correction = dual.mass_term(levels, b, g)
   correction -= 0.5 * (dual.mass_term(levels, a, own) + dual.mass_term(levels, b, target.self_potentials))

@@ -1,4 +1,4 @@
-"""The exact distance between two images, from POT; for evaluation. The only importer of POT outside the metrics."""
+"""The exact distance between two images, from POT; for evaluation."""
 import numpy as np
 
 
@@ -26,7 +26,7 @@ def check_images(images, name: str = "images") -> np.ndarray:
 
 
 def exact_emd(image_a, image_b, *, power: int = 1) -> float:
-  """Exact W1 (power 1) or W2 in px between two images [h w], each normalised to unit mass, by POT's network simplex.
+  """Exact W1 (power 1) or W2 in px between images [h w], each normalised to unit mass: POT's network simplex.
 
   Raises:
     ImportError: if POT is missing.
