@@ -8,7 +8,7 @@ from lartpc_jax.build.segmentation import build_image_classifier
 from lartpc_jax.experiments.samples import Sample
 from lartpc_jax.metrics import c2st, frechet, gof, histograms, memorisation, momentum as closure, neighbours, particles
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, share_estimate
-from lartpc_jax.transport import emd
+from lartpc_jax.transport.divergence import sinkhorn_divergence
 
 
 class Row(NamedTuple):
@@ -94,7 +94,7 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
   if published_sinkhorn:
     settings.append(("published", 1, 0.1 * tools.level_mev, dict(double=True, threshold=1e-8, max_iterations=20_000)))
   for definition, p, epsilon, how in settings:
-    divergence = lambda *costs, epsilon=epsilon, how=how: emd.sinkhorn_divergence(*costs, epsilon=epsilon, **how)
+    divergence = lambda *costs, epsilon=epsilon, how=how: sinkhorn_divergence(*costs, epsilon=epsilon, **how)
     estimate, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=sinkhorn_batch, max_batches=sinkhorn_batches)
     rows.append(Row("gof", f"Sinkhorn divergence, p={p}", definition, 1, estimate,
                     f"eps {epsilon:.3g}, batches of {sinkhorn_batch}, marginal error {error:.1g}"))
