@@ -8,6 +8,7 @@ import numpy as np
 from lartpc_jax.diffusion import losses
 from lartpc_jax.generators.generator import Diffusion, condition_of, make_generate, prior_noise, to_state
 from lartpc_jax.networks.api import DenoiserNetwork
+from lartpc_jax.train.held_out import compare_charge
 from lartpc_jax.train.task import Task
 
 
@@ -59,10 +60,12 @@ def latent_diffusion_task(network: DenoiserNetwork, diffusion: Diffusion, *, bat
   def evaluate(params, key):
     key_generate, key_loss = jax.random.split(key)
     generated = generate(params, key_generate)
-    charge = np.asarray(generated.sum((1, 2))) / images.sum((1, 2))
-    distances = np.asarray(emd(generated, images))
-    return {"eval/loss": float(held_loss(params, key_loss)), "eval/emd": float(np.mean(distances)),
-            "eval/emd_median": float(np.median(distances)), "eval/charge_ratio_median": float(np.median(charge))}
+    metrics = {"eval/loss": float(held_loss(params, key_loss))}
+    charge, distances = compare_charge(generated, images, emd)
+    if not len(distances):
+      return metrics
+    return metrics | {"eval/emd": float(np.mean(distances)), "eval/emd_median": float(np.median(distances)),
+                      "eval/charge_ratio_median": float(np.median(charge))}
 
   def draw(params, key):
     return figure(images[:8], np.asarray(generate(params, key))[:8], np.asarray(momentum_mev[:8]))
