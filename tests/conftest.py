@@ -44,7 +44,7 @@ jax.config.update("jax_debug_key_reuse", True)
 
 REPO = Path(__file__).resolve().parent.parent
 # Files and folders of tests that train, fit or solve a transport problem from start to end.
-THIRD_PARTY_TESTS = ("cli", "colabs", "config", "configs", "emd", "inference", "launch", "metrics",
+THIRD_PARTY_TESTS = ("cli", "colabs", "config", "configs", "docs", "emd", "inference", "launch", "metrics",
                      "plotting", "pretrained", "readme", "train")
 
 
