@@ -32,3 +32,24 @@ def intervals(num_steps: int, every: int) -> dict:
   """Block `train` of a run that logs ten times as often as it saves, evaluates and draws."""
   return dict(num_steps=num_steps, log_every_steps=max(every // 10, 1), checkpoint_every_steps=every,
               eval_every_steps=every, draw_every_steps=every, keep_checkpoints=2)
+
+
+def crops64_states() -> dict:
+  """Blocks `state` and `blocks` of the cascade for crops; scales measured on the first 4,096 Geant4 training crops."""
+  return dict(state=dict(threshold_mev=0.09, charge_scale_mev=0.1, gap=0.8, scale=0.5416),
+              blocks=dict(size=4, lit_scale=0.6285, mean=3.34, mean_scale=0.2704))
+
+
+def crops64_condition(*names: str) -> dict:
+  """Block `condition` with these variables of crops: ranges of the data, mean and standard deviation (of logarithms)."""
+  variables = dict(track_share=dict(kind="scalar", mean=0.45, scale=0.45, low=0.0, high=1.0),
+                   charge_mev=dict(kind="scalar", mean=4.2, scale=0.65, low=0.09, high=1e4, log=True),
+                   lit_pixels=dict(kind="scalar", mean=4.45, scale=0.5, low=1.0, high=4096.0, log=True))
+  return {name: variables[name] for name in names}
+
+
+def muon(*, rate: float, muon_rate: float, warmup: int, decay_fraction: float) -> dict:
+  """Block `optim`: Muon for the matrices of transformer blocks, Adam for the rest, a power average of a twentieth."""
+  return dict(learning_rate=rate, warmup_steps=warmup, schedule="wsd", decay_fraction=decay_fraction, b1=0.9, b2=0.98,
+              weight_decay=0.01, grad_clip_norm=1.0, ema_decay=0.0, ema_power=16.97,
+              muon=dict(pattern=r"block_\d+/(qkv|out|expand|contract)/kernel", learning_rate=muon_rate, weight_decay=0.1))

@@ -115,7 +115,7 @@ def _debug() -> bool:
 
 def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
   """Raises ValueError if no directory is given, or if it has results of a run with another config (naming the keys)."""
-  from lartpc_jax.train.run_config import check_same_config
+  from lartpc_jax.config.compare import check_same_config
   if not workdir:
     raise ValueError("Give a directory for the run: --workdir=runs/name.")
   workdir = Path(workdir)
@@ -140,7 +140,7 @@ def setup_workdir(workdir: str | os.PathLike | None, config: dict) -> Path:
     ValueError: as `check_workdir`.
     OSError: if it cannot be written.
   """
-  from lartpc_jax.train.run_config import plain
+  from lartpc_jax.config.compare import plain
   check_workdir(workdir, config)
   workdir = Path(workdir)
   try:

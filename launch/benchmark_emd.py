@@ -1,4 +1,4 @@
-r"""Time and accuracy of the distances in lartpc_jax.emd on curved toy tracks, as a Markdown table.
+r"""Time and accuracy of the distances in lartpc_jax.transport.emd on curved toy tracks, as a Markdown table.
 
 python -m launch.benchmark_emd [--num_pairs=128] [--repeats=5]
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from lartpc_jax import emd
+from lartpc_jax.transport import emd
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("num_pairs", 128, "Image pairs in a batch.", lower_bound=2)

@@ -12,12 +12,13 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from lartpc_jax import config as config_lib, emd
+from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data import pipeline
-from lartpc_jax.generator import make_generate
+from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.gradients import make_value_and_grad
 from lartpc_jax.inference.objective import antithetic_noise, make_objective
+from lartpc_jax.transport import emd
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")

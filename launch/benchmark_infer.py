@@ -39,9 +39,9 @@ def measure(numbers: list[int], devices: int):
   """Yields a row for each number of events; one program serves all that have the same chunks."""
   import numpy as np
 
-  from lartpc_jax.config import count_inference
+  from lartpc_jax.build.inference import count_inference
+  from lartpc_jax.experiments import infer
   from lartpc_jax.inference.evaluations import PUBLISHED
-  from lartpc_jax.runs import infer
   f, jobs = flags.FLAGS, {}
   count = count_inference(f.config, len(f.views), f.start)
   for num in numbers:

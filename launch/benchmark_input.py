@@ -30,7 +30,7 @@ def write_samples(folder: Path) -> dict[str, str]:
 
   from lartpc_jax.data import events as events_lib, pipeline
   from lartpc_jax.data.datasets.builders import build
-  from lartpc_jax.data.rasterize import ImageSpec
+  from lartpc_jax.geometry.rasterize import ImageSpec
   events = pipeline.open_events(pipeline.SAMPLE)
   events_lib.save_events(folder / "protons_geant4.npz", events)
   batches = folder / "batches"
@@ -61,7 +61,8 @@ def measure(config: dict, seconds: float) -> tuple[float, float]:
   """Images a second that the pipeline of a config gives by itself, and that its training step takes by itself."""
   import jax
 
-  from lartpc_jax import config as config_lib, parallel
+  from lartpc_jax import parallel
+  from lartpc_jax.build import tasks as config_lib
   from lartpc_jax.train import loop, optimizer
   from lartpc_jax.train.settings import settings
   from lartpc_jax.train.state import init_train_state

@@ -46,9 +46,9 @@ def row_of(name, evaluations, images, chi2, seconds) -> dict:
 
 def main(argv) -> int:
   del argv
-  from lartpc_jax.config_images import build_image_diffusion
+  from lartpc_jax.build.images import build_image_diffusion
+  from lartpc_jax.experiments import pixels
   from lartpc_jax.metrics.pixels import compare
-  from lartpc_jax.runs import pixels
   f = flags.FLAGS
   diffusion, info = build_image_diffusion(f.weights)
   jobs = [(name, int(n), f.num, False) for n in f.evaluations for name in f.samplers]

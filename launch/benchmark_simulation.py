@@ -68,7 +68,7 @@ def main(argv) -> int:
   values = flags.FLAGS
   if not values.out:
     raise ValueError("Give --out; --help says what it may be.")
-  from lartpc_jax.runs.simulate import Request
+  from lartpc_jax.experiments.simulate import Request
   out = Path(values.out)
   out.mkdir(parents=True, exist_ok=True)
   results, energy = {}, ((values.kinetic_mev, values.kinetic_mev),)

@@ -35,7 +35,7 @@ def main(argv) -> int:
   f = flags.FLAGS
   if not f.out:
     raise ValueError("Give --out; --help says what it may be.")
-  from lartpc_jax.runs import calibrate, tempered
+  from lartpc_jax.experiments import calibrate, tempered
   from lartpc_jax.train.interrupt import stop_requests
   common = dict(weights=f.weights, num_events=f.num_events, seed=f.seed, first_event=f.first_event)
   if f.method == "tempered":

@@ -30,7 +30,7 @@ def clear(out: Path) -> None:
 def main(argv) -> int:
   del argv
   from configs import protons64_infer
-  from lartpc_jax.runs import infer
+  from lartpc_jax.experiments import infer
   from lartpc_jax.train.interrupt import stop_requests
   values = flags.FLAGS
   request = infer.Request("sample", ("xy", "xz"), num_events=values.num_events, weights=values.weights)

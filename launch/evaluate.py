@@ -49,8 +49,8 @@ def main(argv) -> int:
   for name in ("real", "out"):
     if not values[name].value:
       raise ValueError(f"Give --{name}; --help says what it may be.")
+  from lartpc_jax.experiments import evaluate, report
   from lartpc_jax.metrics.defects import NAMES
-  from lartpc_jax.runs import evaluate, report
   planted = [name for name in NAMES if name != "memorised" or values.train] if values.planted == ["all"] else values.planted
   progress = lambda total: cli.progress_bar(total, description="evaluate", unit="part")
   result = evaluate.evaluate(values.config, real=values.real, generated=name_columns(values.generated),

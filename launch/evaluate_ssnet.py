@@ -31,7 +31,7 @@ def table_row(name: str, result: dict, seconds: float) -> str:
 
 def main(argv) -> int:
   del argv
-  from lartpc_jax import config as config_lib
+  from lartpc_jax.build import tasks as config_lib
   from lartpc_jax.data import crop_labels, crops
   from lartpc_jax.train.segmentation import evaluate_segmentation
   f = flags.FLAGS

@@ -20,7 +20,7 @@ flags.DEFINE_string("out", None, "Directory of the weights.", required=True)
 def main(argv) -> int:
   del argv
   values = flags.FLAGS
-  from lartpc_jax import config as config_lib
+  from lartpc_jax.build import tasks as config_lib
   from lartpc_jax.train.export import export_checkpoint
   step = export_checkpoint(config_lib.build_task, values.workdir, values.out, step=values.step)
   print(f"Wrote the weights of step {step} to {values.out}.")

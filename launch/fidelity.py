@@ -40,11 +40,11 @@ def main(argv) -> None:
   del argv
   import jax
 
-  from lartpc_jax import config
+  from lartpc_jax.build import tasks as config
   from lartpc_jax.data import pipeline
   from lartpc_jax.data.events import select_events
-  from lartpc_jax.data.rasterize import ImageSpec
-  from lartpc_jax.generator import make_generate, prior_noise
+  from lartpc_jax.generators.generator import make_generate, prior_noise
+  from lartpc_jax.geometry.rasterize import ImageSpec
   from lartpc_jax.metrics import closure, proton
   from lartpc_jax.plotting import closure as figures
   f = flags.FLAGS

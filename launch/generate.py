@@ -36,7 +36,7 @@ def main(argv) -> int:
     raise ValueError("Give --out; --help says what it may be.")
   if bool(values.momentum) == bool(values.kinetic_mev):
     raise ValueError("Give --momentum or --kinetic_mev, one of the two; --help says what they may be.")
-  from lartpc_jax.runs import generate
+  from lartpc_jax.experiments import generate
   config = values.config.to_dict()
   if values.guidance_scale is not None:
     config["guidance_scale"] = values.guidance_scale

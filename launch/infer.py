@@ -25,7 +25,7 @@ def main(argv) -> int:
   del argv
   values = flags.FLAGS
   cli.require_flags("input", "out")
-  from lartpc_jax.runs import infer
+  from lartpc_jax.experiments import infer
   from lartpc_jax.train.interrupt import stop_requests
   request = infer.Request(**{name: values[name].value for name in infer.Request._fields})
   job = infer.prepare(request, values.config)

@@ -29,7 +29,7 @@ def main(argv) -> int:
   values = flags.FLAGS
   if not values.out:
     raise ValueError("Give --out; --help says what it may be.")
-  from lartpc_jax.runs import multi_track
+  from lartpc_jax.experiments import multi_track
   request = multi_track.Request(**{name: values[name].value for name in multi_track.Request._fields})
   found = multi_track.make(request)
   print(f"Wrote {len(found.images)} events of {values.tracks} tracks to {values.out}")

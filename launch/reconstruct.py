@@ -26,12 +26,12 @@ def main(argv) -> int:
   del argv
   import jax
 
-  from lartpc_jax import config_models
+  from lartpc_jax.build import models as config_models
   from lartpc_jax.data.interaction_batches import open_interactions, whole_images
-  from lartpc_jax.latent import decode_in_tiles
+  from lartpc_jax.experiments.pictures import save_figure
+  from lartpc_jax.generators.latent import decode_in_tiles
   from lartpc_jax.metrics.pixels import pixel_statistics
   from lartpc_jax.plotting.pixels import mosaics
-  from lartpc_jax.runs.pictures import save_figure
   f = flags.FLAGS
   trained = config_models.load_autoencoder(f.weights)
   space = config_models.latent_space_of(trained, trained.info["latent"])

@@ -38,7 +38,7 @@ def main(argv) -> int:
   if not f.out:
     raise ValueError("Give --out; --help says what it may be.")
   from configs import protons64_infer
-  from lartpc_jax.runs import infer, robustness
+  from lartpc_jax.experiments import infer, robustness
   from lartpc_jax.train.interrupt import stop_requests
   request = infer.Request(**{name: f[name].value for name in infer.Request._fields})
   with stop_requests() as stop:

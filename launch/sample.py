@@ -24,7 +24,7 @@ flags.DEFINE_string("weights", None, "Directory of weights as launch.train write
 flags.DEFINE_string("data", None, "The file that the model was trained on; its last events were held out.")
 flags.DEFINE_string("out", None, "Directory of the results.", required=True)
 flags.DEFINE_integer("num", 5000, "Images.", lower_bound=1)
-flags.DEFINE_string("sampler", "dpm_solver_pp_2m", "Name of the sampler, see lartpc_jax.samplers.")
+flags.DEFINE_string("sampler", "dpm_solver_pp_2m", "Name of the sampler, see lartpc_jax.diffusion.samplers.")
 flags.DEFINE_integer("num_evaluations", 20, "Network evaluations an image, at most.", lower_bound=2)
 flags.DEFINE_bool("uniform", False, "Equal steps in time instead of those of Karras et al. 2022.")
 flags.DEFINE_integer("chunk_size", 64, "Images a device draws at once.", lower_bound=1)
@@ -37,12 +37,12 @@ flags.DEFINE_integer("seed", 0, "Seed of the noise.")
 
 def main(argv) -> int:
   del argv
-  from lartpc_jax.config_images import build_image_diffusion
+  from lartpc_jax.build.images import build_image_diffusion
+  from lartpc_jax.experiments import pixels
+  from lartpc_jax.experiments.pictures import save_figure
   from lartpc_jax.metrics.pixels import compare, pixel_statistics
   from lartpc_jax.plotting.pixel_statistics import statistics_figure
   from lartpc_jax.plotting.pixels import mosaics
-  from lartpc_jax.runs import pixels
-  from lartpc_jax.runs.pictures import save_figure
   f = flags.FLAGS
   diffusion, info = build_image_diffusion(f.weights, tile=f.tile)
   real = pixels.load_real(f.data, info, 1_000_000) if f.data else None

@@ -27,7 +27,7 @@ def main(argv) -> int:
   import numpy as np
 
   from lartpc_jax.data.crops import images_mev, open_crops
-  from lartpc_jax.runs import score_toy
+  from lartpc_jax.experiments import score_toy
   f = flags.FLAGS
   images = images_mev(open_crops(f.data), np.arange(f.num_images))
   paths, errors, shares = score_toy.draw_all(Path(f.out), images, seed=f.seed, names=f.pictures)

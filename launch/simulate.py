@@ -70,7 +70,7 @@ def main(argv) -> int:
   del argv
   values = flags.FLAGS
   check_flags(values)
-  from lartpc_jax.runs import simulate
+  from lartpc_jax.experiments import simulate
   from lartpc_jax.train.interrupt import stop_requests
   if values.merge:
     plan = simulate.merge(values.out, compress=values.compress)
@@ -85,7 +85,7 @@ def main(argv) -> int:
   existed = Path(values.out).exists()
   start = time.perf_counter()
   if values.beam_parts:
-    from lartpc_jax.runs import beam
+    from lartpc_jax.experiments import beam
     beam.run_parts(request, values.beam_parts, values.beam)
     print(f"{values.out} is complete after {time.perf_counter() - start:.1f} s.")
     return 0

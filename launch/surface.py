@@ -37,7 +37,7 @@ def main(argv) -> int:
   values = flags.FLAGS
   if not values.out:
     raise ValueError("Give --out; --help says what it may be.")
-  from lartpc_jax.runs import surface
+  from lartpc_jax.experiments import surface
   request = surface.Request(**{name: values[name].value for name in surface.Request._fields})
   with cli.progress_bar(100, description="surface", unit="%") as bar:
     found = surface.compute(request, values.config, progress=lambda share: bar.update(int(100 * share)), say=bar.write)

@@ -33,7 +33,7 @@ def main(argv) -> int:
   del argv
   values = flags.FLAGS
   cli.require_flags("input", "out")
-  from lartpc_jax.runs import tracks
+  from lartpc_jax.experiments import tracks
   from lartpc_jax.train.interrupt import stop_requests
   request = tracks.Request(**{name: values[name].value for name in tracks.Request._fields})
   job = tracks.prepare(request, values.config)

@@ -27,7 +27,7 @@ def main(argv) -> int:
     raise ValueError("Give a directory for the run: --workdir=runs/name.")  # before the imports, which take seconds
   from lartpc_jax.train.settings import settings
   optim, train = settings(config)
-  from lartpc_jax import config as config_lib
+  from lartpc_jax.build import tasks as config_lib
   from lartpc_jax.plotting.training import loss_curve
   from lartpc_jax.train import loop, optimizer, summary
   tx = optimizer.make_optimizer(**optim)

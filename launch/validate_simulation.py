@@ -29,8 +29,8 @@ def main(argv) -> int:
   import numpy as np
 
   from lartpc_jax.data.events import load_events, select_events
+  from lartpc_jax.experiments import simulate, validate
   from lartpc_jax.plotting import simulation as figures
-  from lartpc_jax.runs import simulate, validate
   first = lambda events: select_events(events, np.arange(min(values.num_events, len(events))))
   reference = first(load_events(values.reference))
   if values.input:

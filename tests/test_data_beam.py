@@ -6,7 +6,7 @@ import pytest
 
 from lartpc_jax.data import events as events_lib, pipeline
 from lartpc_jax.data.datasets import builders, loader
-from lartpc_jax.runs import beam, simulate
+from lartpc_jax.experiments import beam, simulate
 
 needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="no apache-beam")
 REQUEST = simulate.Request(out="", num_events=30, shard_events=8, chunk_size=8, kinetic_mev=((50.0, 55.0),), nuclear=False)

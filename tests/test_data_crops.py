@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data import crops as lib
-from lartpc_jax.data.charge import make_charge_transform
+from lartpc_jax.geometry.charge import make_charge_transform
 
 
 @pytest.fixture

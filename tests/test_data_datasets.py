@@ -7,7 +7,7 @@ import pytest
 
 from lartpc_jax.data import events as events_lib, pipeline
 from lartpc_jax.data.datasets import builders, loader
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.rasterize import ImageSpec
 
 
 @pytest.fixture(scope="module")

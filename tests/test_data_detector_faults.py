@@ -2,7 +2,7 @@
 import numpy as np
 
 from lartpc_jax.data import detector_faults as faults, pipeline
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.rasterize import ImageSpec
 
 SIZES = faults.Faults()
 

@@ -93,7 +93,8 @@ def test_deposited_energy_is_the_sum_over_each_event():
     (dict(momentum_mev=np.full((5, 3), np.nan, np.float32)), "field 'momentum' holds NaN"),
     (dict(edep_mev=np.full(9, np.inf, np.float32)), "field 'edep' holds NaN or infinity"),
     (dict(edep_mev=np.full(9, -1.0, np.float32)), "field 'edep' must not be negative; smallest is -1.0"),
-    (dict(voxel_mm=0.0), "field 'voxel_mm' must be positive; got 0.0"),
+    (dict(voxel_mm=0.0), "field 'voxel_mm' must be positive and finite; got 0.0"),
+    (dict(voxel_mm=np.inf), "field 'voxel_mm' must be positive and finite; got inf"),
 ])
 def test_bad_values_are_named_with_file_and_field(tmp_path, changes, message):
   events = replace(make_events(), **changes)

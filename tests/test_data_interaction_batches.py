@@ -6,7 +6,7 @@ import pytest
 
 from lartpc_jax.data import interaction_batches as lib
 from lartpc_jax.data.interactions import Interactions, interaction_image
-from lartpc_jax.data.rasterize import VIEWS, ImageSpec
+from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec
 
 SPEC = ImageSpec(num_pixels=16, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
 VOXELS = np.array([[0, 0, 0], [1, 2, 4], [3, -2, 1], [0, 5, 6], [2, 2, 0], [200, 0, 0], [-7, -8, 7]], np.int16)

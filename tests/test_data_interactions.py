@@ -4,7 +4,7 @@ import pytest
 
 from lartpc_jax.data import interactions as lib
 from lartpc_jax.data.datasets import builders, loader
-from lartpc_jax.data.rasterize import PROTONS512, ImageSpec
+from lartpc_jax.geometry.rasterize import PROTONS512, ImageSpec
 
 VOXELS = [[0, 0, 0], [0, 0, 5], [-1, 2, 0], [-256, 255, 0], [300, 0, 0], [1, 1, 1]]
 EVENT = dict(offsets=np.array([0, 0, *[6] * 8, 7]), voxel=np.array([*VOXELS, [3, 0, 0]], np.int16), edep=np.float32(

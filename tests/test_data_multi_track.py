@@ -4,7 +4,7 @@ import pytest
 
 from lartpc_jax.data import multi_track, pipeline
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.rasterize import PROTONS64
+from lartpc_jax.geometry.rasterize import PROTONS64
 
 VIEWS = ("xy", "xz")
 

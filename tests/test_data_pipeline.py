@@ -4,8 +4,8 @@ import pytest
 
 from lartpc_jax.data import pipeline
 from lartpc_jax.data.events import Events, deposited_energy, load_events, save_events, select_events
-from lartpc_jax.data.frames import TrackFrame
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.frames import TrackFrame
+from lartpc_jax.geometry.rasterize import ImageSpec
 
 SPEC = ImageSpec(num_pixels=64)
 

@@ -9,7 +9,7 @@ import pytest
 
 from lartpc_jax.data import crop_labels, crops, events as events_lib, images as images_lib, pipeline
 from lartpc_jax.data.convert import convert
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.rasterize import ImageSpec
 from tests import toy_readers as toy
 
 ROOT_FILE = Path(__file__).parent / "data" / "edepsim.root"

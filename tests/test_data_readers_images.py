@@ -6,9 +6,9 @@ import pytest
 
 from lartpc_jax.data import images as images_lib, pipeline
 from lartpc_jax.data.convert import convert
-from lartpc_jax.data.rasterize import ImageSpec
 from lartpc_jax.data.readers import formats
 from lartpc_jax.data.readers.npy import open_npy, read_rows
+from lartpc_jax.geometry.rasterize import ImageSpec
 
 VIEWS = ("xy", "xz")
 

@@ -5,7 +5,7 @@ import pytest
 
 from lartpc_jax.data import pipeline
 from lartpc_jax.data.images import clean_events
-from lartpc_jax.data.rasterize import ImageSpec, rasterize_views, view_matrix
+from lartpc_jax.geometry.rasterize import ImageSpec, rasterize_views, view_matrix
 from lartpc_jax.inference.classical import classical_momentum
 from lartpc_jax.inference.errors import fold, momentum_error
 from tests import toy_generator as toy

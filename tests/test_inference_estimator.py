@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.data.rasterize import VIEWS
+from lartpc_jax.geometry.rasterize import VIEWS
 from lartpc_jax.inference import estimator as lib, view_features
 from tests import toy_generator as toy
 

@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax import samplers, time_grids
-from lartpc_jax.data.frames import TrackFrame
-from lartpc_jax.data.rasterize import ImageSpec
-from lartpc_jax.generator import ChargeRatio, Diffusion, make_generate
+from lartpc_jax.diffusion import samplers, time_grids
+from lartpc_jax.diffusion.sde import alpha_std, batch_mul, vp_sde
+from lartpc_jax.generators.generator import ChargeRatio, Diffusion, make_generate
+from lartpc_jax.generators.latent import LatentSpace
+from lartpc_jax.geometry.frames import TrackFrame
+from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference.gradients import MODES, default_mode, make_value_and_grad
-from lartpc_jax.latent import LatentSpace
 from lartpc_jax.networks.api import make_latent_unet
-from lartpc_jax.sde import alpha_std, batch_mul, vp_sde
 
 STEPS = {"ddim": 12, "dpm_solver_pp_2m": 6}
 

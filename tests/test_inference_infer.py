@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax import emd
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.errors import momentum_error
 from lartpc_jax.inference.infer import Infer, Inferred, Settings, check_target_images, make_infer
 from lartpc_jax.inference.objective import make_objective
+from lartpc_jax.transport import emd
 from tests import toy_generator as toy
 
 VIEWS = ("xy", "xz")

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax import emd
-from lartpc_jax.data.rasterize import to_view
+from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.estimator import make_estimator
 from lartpc_jax.inference.gradients import make_value_and_grad
 from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective, vertex_weights
+from lartpc_jax.transport import emd
 from tests import toy_generator as toy
 
 VIEWS = ("xy", "xz")

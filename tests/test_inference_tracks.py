@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax import emd
 from lartpc_jax.inference import chart, counting, tracks
 from lartpc_jax.inference.gradients import make_value_and_grad
 from lartpc_jax.inference.objective import generate_views, make_objective
+from lartpc_jax.transport import emd
 from tests import toy_generator as toy
 
 VIEWS = ("xy", "xz")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from lartpc_jax.data.images import open_images
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.rasterize import ImageSpec
 
 
 def run(repo, *arguments):

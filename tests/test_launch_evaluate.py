@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from configs import images64_evaluate
-from lartpc_jax import config as config_lib
+from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
 from lartpc_jax.data.images import save_images
+from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
-from lartpc_jax.runs import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.train.segmentation import Segmenter
 from launch import evaluate as launch
 

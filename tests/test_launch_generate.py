@@ -9,8 +9,8 @@ from scipy import stats
 
 from configs import protons64_infer
 from lartpc_jax.data.images import open_images
-from lartpc_jax.data.rasterize import ImageSpec
-from lartpc_jax.runs import generate, infer
+from lartpc_jax.experiments import generate, infer
+from lartpc_jax.geometry.rasterize import ImageSpec
 from tests.toy_weights import save_toy_weights
 
 VIEWS = ("xy", "xz")

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from configs import protons64_infer
-from lartpc_jax import cli, config_estimator
+from lartpc_jax import cli
+from lartpc_jax.build import estimator as config_estimator
+from lartpc_jax.experiments import infer, results
 from lartpc_jax.inference import chunks, errors, surface
 from lartpc_jax.inference.infer import Settings
-from lartpc_jax.runs import infer, results
 from tests.toy_weights import save_toy_estimator, save_toy_weights
 
 NUM = 7

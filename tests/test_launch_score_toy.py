@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from lartpc_jax.runs import score_toy
+from lartpc_jax.experiments import score_toy
 
 
 def run(tmp_path, pictures):

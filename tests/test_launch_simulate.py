@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data.events import Events, deposited_energy, load_events, select_events
+from lartpc_jax.experiments import backends, shards, simulate, validate
 from lartpc_jax.plotting import simulation as figures
-from lartpc_jax.runs import backends, shards, simulate, validate
 from lartpc_jax.units import kinetic_energy
 
 SMALL = simulate.Request(out="", num_events=50, shard_events=20, chunk_size=8, kinetic_mev=((50.0, 60.0),), nuclear=False)

@@ -5,7 +5,7 @@ import pytest
 
 from configs import protons64_infer
 from lartpc_jax import cli
-from lartpc_jax.runs import infer, sweep
+from lartpc_jax.experiments import infer, sweep
 
 CONFIG = protons64_infer.get_config("tiny").to_dict()
 

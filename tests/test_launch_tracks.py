@@ -7,9 +7,9 @@ import pytest
 from configs import protons64_tracks
 from lartpc_jax import cli
 from lartpc_jax.data import multi_track as data
+from lartpc_jax.experiments import multi_track, tracks
 from lartpc_jax.metrics import counted_tracks
 from lartpc_jax.plotting.tracks import angle_figure
-from lartpc_jax.runs import multi_track, tracks
 
 IDENTITY = {"input": "a", "seed": 0, "views": "xy,xz", "weights": {"diffusion": "1"}}
 

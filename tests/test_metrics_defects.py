@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lartpc_jax.experiments import samples
 from lartpc_jax.metrics import c2st, defects, gof, memorisation, neighbours
 from lartpc_jax.metrics.estimate import significance
-from lartpc_jax.runs import samples
 from lartpc_jax.train.segmentation import Segmenter
 
 DETECTED = 1e-3  # p-value

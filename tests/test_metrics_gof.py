@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from lartpc_jax import emd
 from lartpc_jax.metrics import gof
 from lartpc_jax.metrics.estimate import Estimate, jackknife_error, permutation_p_value, share_estimate, significance
+from lartpc_jax.transport import emd
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from lartpc_jax import emd
 from lartpc_jax.metrics import embedding, memorisation, neighbours
+from lartpc_jax.transport import emd
 
 
 def lines(num, seed, size=16, width=0):

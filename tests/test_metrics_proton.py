@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.data import pipeline, rasterize as raster
+from lartpc_jax.data import pipeline
+from lartpc_jax.geometry import rasterize as raster
 from lartpc_jax.metrics import closure, proton
 
 

@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import DBSCAN
 from sklearn.decomposition import PCA
 
+from lartpc_jax.experiments import rows as lib, samples
 from lartpc_jax.metrics import defects
-from lartpc_jax.runs import rows as lib, samples
 from lartpc_jax.train.segmentation import Segmenter
 
 LEVEL_MEV = 0.02            # of one 8-bit grey level

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from configs import crops64_score
-from lartpc_jax import config_models, score
-from lartpc_jax.networks import api, ncsnpp
+from lartpc_jax.build import models as config_models
+from lartpc_jax.diffusion import prediction
+from lartpc_jax.networks import api, blocks, ncsnpp
 
 TINY = dict(features=8, multipliers=[1, 2], num_blocks=1, attention_sizes=[4], stem=2)
 
@@ -99,9 +100,9 @@ def test_a_gate_multiplies_the_skip_of_the_denoiser(logit, share):
   random = np.random.default_rng(0)
   x, h = (jnp.asarray(random.normal(size=(3, 4, 4, 2)), jnp.float32) for _ in range(2))
   sigma = jnp.asarray([0.3, 1.0, 20.0])
-  apply = lambda params, u, c_noise, cond: ncsnpp._with_gate(jnp.concatenate([h, jnp.full_like(h, logit)], -1), u, c_noise)
-  found = score.edm_denoiser(apply, None, None)(x, sigma)
-  c_skip, c_out, _, _ = (c[:, None, None, None] for c in score.edm_coefficients(sigma, 1.0))
+  apply = lambda params, u, c_noise, cond: blocks.with_gate(jnp.concatenate([h, jnp.full_like(h, logit)], -1), u, c_noise)
+  found = prediction.edm_denoiser(apply, None, None)(x, sigma)
+  c_skip, c_out, _, _ = (c[:, None, None, None] for c in prediction.edm_coefficients(sigma, 1.0))
   np.testing.assert_allclose(found, share * c_skip * x + c_out * h, rtol=1e-4, atol=1e-5)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data.events import deposited_energy, load_events
-from lartpc_jax.runs import shards as shards_lib, simulate
+from lartpc_jax.experiments import shards as shards_lib, simulate
 from lartpc_jax.simulation import geant4, geant4_run as lib, geant4_voxels
 from lartpc_jax.simulation.geant4_pool import Shard
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lartpc_jax import config as config_lib, pretrained
+from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.train import export as lib, loop, optimizer
 from lartpc_jax.train.settings import settings
 from tests import toy_config, toy_train
@@ -94,5 +95,5 @@ def test_every_task(name, tmp_path):
   *_, info = getattr(config_lib, LOADERS[name])(tmp_path / "out")
   assert info["step"] == 1
   stored = next(p.stem for p in (workdir / "weights").glob("*.npz") if (p.stem, name) != ("autoencoder", "protons64_ldm"))
-  last, first = (pretrained.load_weights(d, stored)[1]["sha256"] for d in (workdir / "weights", tmp_path / "out"))
+  last, first = (weight_files.load_weights(d, stored)[1]["sha256"] for d in (workdir / "weights", tmp_path / "out"))
   assert last != first

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from configs import crops64_score
-from lartpc_jax import config as lib, config_images, config_models
-from lartpc_jax.pixel_generator import image_denoiser, make_draw
-from lartpc_jax.runs import pixels as runs
+from lartpc_jax.build import images as config_images, models as config_models, tasks as lib
+from lartpc_jax.experiments import pixels as runs
+from lartpc_jax.generators.pixel_generator import image_denoiser, make_draw
 from tests.brief_training import train_briefly
 from tests.toy_weights import random_params
 

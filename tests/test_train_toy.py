@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax import toy
+from lartpc_jax.diffusion import toy
 from lartpc_jax.train.toy import fit_toy_score
 
 

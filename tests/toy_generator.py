@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data.rasterize import ImageSpec, rasterize, to_view
+from lartpc_jax.geometry.rasterize import ImageSpec, rasterize, to_view
 from lartpc_jax.units import PROTON_MASS_MEV, kinetic_from_momentum
 
 LATENT_SHAPE = (1, 1, 2)

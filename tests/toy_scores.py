@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from lartpc_jax.sde import alpha_std
+from lartpc_jax.diffusion.sde import alpha_std
 
 WEIGHTS, MEANS, STDS = (0.3, 0.7), (-1.0, 0.8), (0.25, 0.5)
 

@@ -3,7 +3,7 @@ import numpy as np
 
 from lartpc_jax.data import events as events_lib, images as images_lib, pipeline
 from lartpc_jax.data.datasets import builders
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.rasterize import ImageSpec
 
 VIEWS = ("xy", "xz")
 

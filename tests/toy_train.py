@@ -58,8 +58,8 @@ def build_task(config) -> Task:
 
 
 if __name__ == "__main__":
-  module = types.ModuleType("lartpc_jax.config")
+  module = types.ModuleType("lartpc_jax.build.tasks")
   module.build_task = build_task
-  sys.modules["lartpc_jax.config"] = module
+  sys.modules["lartpc_jax.build.tasks"] = module
   from launch import train
   train.cli.run(train.main)

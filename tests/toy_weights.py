@@ -3,9 +3,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import config as config_lib, config_estimator, pretrained
-from lartpc_jax.data.frames import TrackFrame
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
+from lartpc_jax.generators import weights as weight_files
+from lartpc_jax.geometry.frames import TrackFrame
+from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference.estimator import observe
 
 ESTIMATOR = dict(width=16, num_blocks=1, num_components=2)
@@ -25,11 +26,11 @@ def save_toy_weights(directory, *, seed: int = 0):
   key = jax.random.key(0)
   autoencoder, denoiser = config_lib.build_autoencoder(AUTOENCODER), config_lib.build_denoiser(DENOISER)
   randomly = lambda init: random_params(init, draw)
-  pretrained.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, TrackFrame().shape)), {
+  weight_files.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, TrackFrame().shape)), {
       "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(),
       "frame": TrackFrame()._asdict(), "step": 0,
       "latent": {"shift": np.zeros(4).tolist(), "scale": np.ones(4).tolist()}})
-  pretrained.save_weights(directory, "diffusion", randomly(lambda: denoiser.init(key, (8, 4, 5))), {
+  weight_files.save_weights(directory, "diffusion", randomly(lambda: denoiser.init(key, (8, 4, 5))), {
       "network": DENOISER, "sde": dict(name="vp", beta_min=0.1, beta_max=20.0), "momentum_scale_mev": 500.0,
       "charge_ratio": dict(mean=1.0, std=0.1),
       "kinetic_range_mev": [50.0, 100.0], "step": 0})
@@ -41,5 +42,5 @@ def save_toy_estimator(directory, *, num_views: int, seed: int = 0):
   network, views = config_estimator.build_density(ESTIMATOR), ("xy", "xz")[:num_views]
   num = jax.eval_shape(lambda x: observe(x, views).features, jnp.zeros((1, num_views, 64, 64))).shape[1]
   params = random_params(lambda: network.init(jax.random.key(0), num), np.random.default_rng(seed))
-  pretrained.save_weights(directory, config_estimator.NAMES[num_views], params, {
+  weight_files.save_weights(directory, config_estimator.NAMES[num_views], params, {
       "network": ESTIMATOR, "image": ImageSpec()._asdict(), "kinetic_range_mev": [50.0, 100.0], "step": 0})

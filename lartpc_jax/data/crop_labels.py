@@ -75,6 +75,16 @@ def split_labelled(labelled: LabelledCrops, split: str, *, num_holdout_events: i
   return labelled._replace(crops=part, label=labelled.label[chosen])
 
 
+def track_share(labelled: LabelledCrops, *, threshold_mev: float, chunk: int = 4096) -> np.ndarray:
+  """Share [n] float32 of each crop's pixels of at least threshold_mev that are track; 0 where there is no such pixel."""
+  track = labelled.classes.index("track")
+  parts = []
+  for start in range(0, len(labelled.label), chunk):
+    lit = images_mev(labelled.crops, slice(start, start + chunk)) >= threshold_mev
+    parts.append((lit & (labelled.label[start:start + chunk] == track)).sum((1, 2)) / np.maximum(lit.sum((1, 2)), 1))
+  return np.concatenate(parts).astype(np.float32)
+
+
 def make_labelled_batches(labelled: LabelledCrops, *, batch_size: int, seed: int) -> Callable:
   """Builds batch_fn(step) -> dict(image [b h w] MeV, label [b h w] int32); see `crops.make_crop_draws`."""
   draw = make_crop_draws(len(labelled.label), batch_size=batch_size, seed=seed)

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data import pipeline, rasterize as raster
-from lartpc_jax.data.charge import ChargeTransform
+from lartpc_jax.data import pipeline
 from lartpc_jax.data.readers.api import ImageSource
 from lartpc_jax.data.readers.larcv_png import open_larcv_npy, open_larcv_pngs
+from lartpc_jax.geometry import rasterize as raster
+from lartpc_jax.geometry.charge import ChargeTransform
 
 FIELDS = ("image", "event", "unit_mev")
 NUM_ORIENTATIONS = 8  # four rotations, each with and without a flip

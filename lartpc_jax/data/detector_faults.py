@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data import rasterize as raster
 from lartpc_jax.data.events import Events, pad_events
+from lartpc_jax.geometry import rasterize as raster
 
 ZERO_SUPPRESSION = 4.0  # pixels below so many sigma of noise are zero, as a readout has it
 

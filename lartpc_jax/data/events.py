@@ -1,21 +1,34 @@
-"""Sparse events: energy deposits in voxels around a vertex, and the particle momentum that made them."""
+"""Sparse events: energy deposits in voxels around a vertex, the momentum of the particle that made them, and further truth."""
+import collections
+import json
 import os
-import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 
+from lartpc_jax.data.npz import read_fields
+from lartpc_jax.units import PDG_CODES, PROTON_PDG
+
 FIELDS = {"momentum": 2, "offsets": 1, "voxel": 2, "edep": 1, "voxel_mm": 0}  # name -> number of axes in the file
+OPTIONAL_FIELDS = {"vlabel": 1, "pdg": 1, "primaries": 2, "settings": 0}
+PRIMARY_COLUMNS = 6       # event, PDG code, kinetic energy in MeV, direction
+GEV_RATIO = 10.0          # MeV of deposits to one MeV/c, above which the momenta cannot be MeV/c; see `check_events`
 
 
 class Events(NamedTuple):
-  """n events with m voxels in all, on the host (numpy). Event i owns voxels offsets[i]:offsets[i + 1]."""
-  momentum_mev: np.ndarray  # [n 3] float32, MeV/c at the vertex
+  """n events with m voxels in all, on the host (numpy). Event i owns voxels offsets[i]:offsets[i + 1].
+
+  What not every file tells is None.
+  """
+  momentum_mev: np.ndarray  # [n 3] float32, MeV/c at the vertex; zero means unknown
   offsets: np.ndarray       # [n + 1] int64
   voxel: np.ndarray         # [m 3] int16, floor(position / voxel_mm); the vertex is the corner of voxel (0, 0, 0)
   edep_mev: np.ndarray      # [m] float32, deposited energy
   voxel_mm: float           # voxel edge length
+  label: np.ndarray | None = None      # [m] uint8, see data.readers.api.LABELS
+  pdg: np.ndarray | None = None        # [n] int64, PDG code of the particle whose momentum is given; 0: unknown or several
+  primaries: np.ndarray | None = None  # [k 6] float64: event, PDG code (0: unknown), kinetic energy in MeV (NaN: unknown),
+                                       # direction (0, 0, 0: unknown); in the order of the events
 
   def __len__(self) -> int:  # number of events, not of fields
     return len(self.offsets) - 1
@@ -29,41 +42,53 @@ class PaddedEvents(NamedTuple):
 
 
 def load_events(path: str | os.PathLike) -> Events:
-  """Reads a sparse-event npz (`momentum`, `offsets`, `voxel`, `edep`, `voxel_mm`).
+  """Reads a sparse-event npz: `momentum`, `offsets`, `voxel`, `edep`, `voxel_mm`, and what there is of `vlabel`, `pdg`,
+  `primaries` and `settings` (of launch.simulate, which name the particle).
 
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: if the file is truncated, lacks a field, or a field has the wrong shape or values; names file and field.
   """
-  if not os.path.exists(path):
-    raise FileNotFoundError(f"No event file at {os.fspath(path)!r}.")
-  if not zipfile.is_zipfile(path):
-    raise ValueError(f"{path}: not a readable npz file (truncated?).")
-  try:
-    opened = np.load(path, allow_pickle=False)
-  except (OSError, ValueError, zipfile.BadZipFile) as error:  # its end is that of an npz, its start is not
-    raise ValueError(f"{path}: not a readable npz file (damaged?): {error}") from error
-  with opened as npz:
-    missing = [name for name in FIELDS if name not in npz.files]
-    if missing:
-      raise ValueError(f"{path}: sparse-event file lacks {missing}; it holds {sorted(npz.files)}.")
-    arrays = {name: _read_field(npz, name, str(path)) for name in FIELDS}
-  events = Events(momentum_mev=np.asarray(arrays["momentum"], np.float32),
-                  offsets=np.asarray(arrays["offsets"], np.int64), voxel=arrays["voxel"],
-                  edep_mev=np.asarray(arrays["edep"], np.float32), voxel_mm=float(arrays["voxel_mm"]))
-  check_events(events, str(path))
+  arrays = read_fields(path, list(FIELDS), list(OPTIONAL_FIELDS), kind="event file")
+  for name, array in arrays.items():
+    axes = {**FIELDS, **OPTIONAL_FIELDS}[name]
+    if array.ndim != axes or array.dtype.kind not in ("U" if name == "settings" else "iuf"):
+      raise ValueError(f"{path}: field {name!r} must hold {'text' if name == 'settings' else 'numbers'} on {axes} axes; got "
+                       f"{array.dtype} of shape {array.shape}.")
+  offsets = arrays["offsets"]
+  if offsets.dtype.kind == "f" and not np.array_equal(offsets, np.round(offsets)):
+    raise ValueError(f"{path}: field 'offsets' must hold integers; got {offsets[offsets != np.round(offsets)][0]}.")
+  fields = dict(momentum_mev=np.asarray(arrays["momentum"], np.float32), offsets=np.asarray(offsets, np.int64),
+                voxel=arrays["voxel"], edep_mev=np.asarray(arrays["edep"], np.float32),
+                voxel_mm=float(arrays["voxel_mm"]), label=arrays.get("vlabel"))
+  if "primaries" in arrays:
+    fields["primaries"] = np.asarray(arrays["primaries"], np.float64)
+  check_events(Events(**fields), str(path))
+  events = Events(**fields, pdg=_pdg_of(arrays, Events(**fields), str(path)))
+  check_momenta(events, str(path))
   return events
 
 
-def _read_field(npz, name: str, source: str) -> np.ndarray:
+def _pdg_of(arrays: dict, events: Events, source: str) -> np.ndarray | None:
+  """PDG code [n] of the particle of each event, as far as the file tells."""
+  if "pdg" in arrays:
+    if arrays["pdg"].shape != (len(events),) or arrays["pdg"].dtype.kind == "f":
+      raise ValueError(f"{source}: field 'pdg' must hold {len(events)} integers; got {arrays['pdg'].dtype} of shape "
+                       f"{arrays['pdg'].shape}.")
+    return arrays["pdg"].astype(np.int64)
+  if events.primaries is not None:
+    number = events.primaries[:, 0].astype(np.int64)
+    single = np.bincount(number, minlength=len(events)) == 1
+    pdg = np.zeros(len(events), np.int64)
+    pdg[number] = events.primaries[:, 1].astype(np.int64)
+    return np.where(single, pdg, 0)
+  if "settings" not in arrays:
+    return None
   try:
-    array = npz[name]
-  except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-    raise ValueError(f"{source}: field {name!r} is not readable (truncated?): {error}") from error
-  if array.ndim != FIELDS[name] or array.dtype.kind not in "iuf":
-    raise ValueError(f"{source}: field {name!r} must hold numbers on {FIELDS[name]} axes; got {array.dtype} of shape "
-                     f"{array.shape}.")
-  return array
+    particles = json.loads(str(arrays["settings"]))["particles"]
+    return np.full(len(events), PDG_CODES[particles[0]], np.int64) if len(particles) == 1 else None
+  except (ValueError, KeyError, IndexError, TypeError):  # settings of another kind, or a particle that has no code
+    return None
 
 
 def check_events(events: Events, source: str = "events") -> None:
@@ -81,7 +106,53 @@ def check_events(events: Events, source: str = "events") -> None:
   need(bool(np.all(np.isfinite(events.momentum_mev))), "momentum", "holds NaN or infinity")
   need(bool(np.all(np.isfinite(events.edep_mev))), "edep", "holds NaN or infinity")
   need(bool(np.all(events.edep_mev >= 0)), "edep", f"must not be negative; smallest is {events.edep_mev.min(initial=0)}")
-  need(events.voxel_mm > 0, "voxel_mm", f"must be positive; got {events.voxel_mm}")
+  need(0 < events.voxel_mm < np.inf, "voxel_mm", f"must be positive and finite; got {events.voxel_mm}")
+  if events.label is not None:
+    need(events.label.shape == (m,) and events.label.dtype.kind == "u", "vlabel",
+         f"must hold {m} unsigned integers; got {events.label.dtype} of shape {events.label.shape}")
+  if events.primaries is not None:
+    rows = events.primaries
+    need(rows.ndim == 2 and rows.shape[1] == PRIMARY_COLUMNS, "primaries",
+         f"must have rows of {PRIMARY_COLUMNS} numbers; got shape {rows.shape}")
+    number = rows[:, 0]
+    need(bool(np.all((number >= 0) & (number < n) & (number == np.round(number))) and np.all(np.diff(number) >= 0)),
+         "primaries", f"must name events 0 to {n - 1} in their order")
+
+
+def check_momenta(events: Events, source: str = "events") -> None:
+  """Raises ValueError if the momenta are not in MeV/c but, as the deposits show, in GeV/c.
+
+  What a particle deposits is at most its kinetic energy, which is below |p| c, and what its rest mass sets free where it
+  stops; so in MeV and MeV/c the median of the ratio is about 1, or a few for slow muons and pions. In GeV/c it is above 50.
+  """
+  size = np.linalg.norm(events.momentum_mev, axis=1)
+  known = size > 0
+  if known.any():
+    check_momentum_unit(deposited_energy(events)[known], size[known], source)
+
+
+def check_momentum_unit(charge_mev: np.ndarray, momentum: np.ndarray, source: str) -> None:
+  """Raises ValueError if |p| [n] of particles that deposit `charge_mev` [n] seem to be in GeV/c; see `check_momenta`."""
+  ratio = float(np.median(charge_mev / momentum))
+  if ratio > GEV_RATIO:
+    raise ValueError(f"{source}: field 'momentum' must be in MeV/c; |p| has a median of {np.median(momentum):.3g} where "
+                     f"{np.median(charge_mev):.3g} MeV are deposited, so it seems to be in GeV/c.")
+
+
+def describe_others(events: Events) -> str:
+  """What the momenta belong to, in words, if the file says that it is not a proton each; "" otherwise.
+
+  The models of the package are of single protons: others may go through them, but not unremarked.
+  """
+  counts: collections.Counter = collections.Counter()
+  if events.primaries is not None:
+    several = np.bincount(events.primaries[:, 0].astype(np.int64), minlength=len(events)) > 1
+    counts["several particles"] = int(several.sum())
+  if events.pdg is not None:
+    for code, count in zip(*np.unique(events.pdg[(events.pdg != 0) & (events.pdg != PROTON_PDG)], return_counts=True)):
+      name = next((name for name, known in PDG_CODES.items() if known == code), "particle")
+      counts[f"{name} (PDG code {code})"] = int(count)
+  return ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
 
 
 def save_events(path: str | os.PathLike, events: Events, *, compress: bool = True) -> None:
@@ -92,8 +163,10 @@ def save_events(path: str | os.PathLike, events: Events, *, compress: bool = Tru
     raise ValueError(f"{path}: field 'voxel' must fit int16; it spans {events.voxel.min()} to {events.voxel.max()}.")
   temporary = f"{os.fspath(path)}.tmp.npz"
   save = np.savez_compressed if compress else np.savez
+  optional = {"vlabel": events.label, "pdg": events.pdg, "primaries": events.primaries}
   save(temporary, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel.astype(np.int16),
-       edep=events.edep_mev, voxel_mm=np.float32(events.voxel_mm))
+       edep=events.edep_mev, voxel_mm=np.float32(events.voxel_mm),
+       **{name: array for name, array in optional.items() if array is not None})
   os.replace(temporary, path)
 
 
@@ -103,7 +176,22 @@ def select_events(events: Events, indices: np.ndarray) -> Events:
   starts, counts = events.offsets[:-1][indices], np.diff(events.offsets)[indices]
   offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
   rows = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
-  return Events(events.momentum_mev[indices], offsets, events.voxel[rows], events.edep_mev[rows], events.voxel_mm)
+  label = None if events.label is None else events.label[rows]
+  pdg = None if events.pdg is None else events.pdg[indices]
+  primaries = None if events.primaries is None else _select_primaries(events, indices)
+  return Events(events.momentum_mev[indices], offsets, events.voxel[rows], events.edep_mev[rows], events.voxel_mm, label, pdg,
+                primaries)
+
+
+def _select_primaries(events: Events, indices: np.ndarray) -> np.ndarray:
+  """Rows of the chosen events, numbered anew."""
+  bounds = np.searchsorted(events.primaries[:, 0], np.arange(len(events) + 1))
+  starts, counts = bounds[:-1][indices], np.diff(bounds)[indices]
+  first = np.cumsum(counts) - counts
+  rows = np.repeat(starts - first, counts) + np.arange(counts.sum())
+  chosen = events.primaries[rows]
+  chosen[:, 0] = np.repeat(np.arange(len(indices)), counts)
+  return chosen
 
 
 def pad_events(events: Events, indices: np.ndarray, *, multiple: int = 64) -> PaddedEvents:

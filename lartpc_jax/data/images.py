@@ -1,7 +1,11 @@
-"""Files of target images: sparse events (drawn on the way in), or images as npz or npy."""
+"""Files of target images: sparse events (drawn on the way in), or images as npz or npy.
+
+Images may be (n, p, p), (n, views, p, p) or (n, p, p, views). An npz has them as `images`, and perhaps `momentum` [n 3] in
+MeV/c and `unit` (a text; without it the values are MeV). Beside FILE.npy these may lie as FILE_momentum.npy and
+FILE_unit.npy: what launch.convert writes.
+"""
+import logging
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +13,19 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data import pipeline, rasterize as raster
-from lartpc_jax.data.events import Events, deposited_energy, pad_events
+from lartpc_jax.data import pipeline
+from lartpc_jax.data.events import Events, check_momentum_unit, deposited_energy, describe_others, pad_events, select_events
+from lartpc_jax.data.npz import DAMAGE, field_names, read_fields
+from lartpc_jax.data.readers.api import MEV, views_first
+from lartpc_jax.data.readers.identify import look_at
 from lartpc_jax.files import atomic_write
-from lartpc_jax.units import kinetic_energy
+from lartpc_jax.geometry import rasterize as raster
+from lartpc_jax.units import PROTON_MASS_MEV, kinetic_energy, masses_mev
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".npz", ".npy")
+CHECKED_IMAGES = 256  # of a file, whose charge is compared with their momenta
 INTERACTION_TOLERANCE = 0.02  # a proton that stops without a nuclear interaction deposits its energy to this
 
 
@@ -41,8 +52,8 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   """Events first ... first + num - 1 of a file (None: to its end).
 
   Args:
-    path: npz of sparse events (see `data.events`), npz with `images` [N v p p] or [N p p] in MeV and perhaps `momentum`
-      [N 3], npy of images, or "sample" for the events of the package.
+    path: npz of sparse events (see `data.events`), npz or npy of images in MeV (see above), or "sample" for the events of
+      the package.
     views: names of the views, in the order of the images.
     spec: geometry of the images that the generator knows.
     first: number of the first event.
@@ -51,28 +62,38 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
     Images and the truth, if every one of the events has a momentum other than zero.
   Raises:
     FileNotFoundError: if there is no such file.
-    ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, or fewer events. Pixel
-      values are not looked at; see `inference.infer.check_target_images`.
+    ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, fewer events, another unit
+      than MeV, or momenta in GeV/c. Pixel values are not looked at; see `inference.infer.check_target_images`.
   """
-  if path != pipeline.SAMPLE:
-    if not os.path.isfile(path):
-      raise FileNotFoundError(f"No input file at {os.fspath(path)!r}.")
-    if not holds_events(path):
-      images, momentum_mev = _read_views(path, views, spec)
-      chosen = _select(len(images), first, num, path)
-      return ImageSet(images[chosen], None if momentum_mev is None else momentum_mev[chosen], None, len(images))
+  if path != pipeline.SAMPLE and not holds_events(path):
+    images, momentum_mev = _read_views(path, views, spec)
+    chosen = _select(len(images), first, num, path)
+    return ImageSet(images[chosen], None if momentum_mev is None else known_momenta(momentum_mev[chosen]), None,
+                    len(images))
   events = pipeline.open_events(path)
   chosen = np.arange(len(events))[_select(len(events), first, num, path)]
   images = pipeline.images_of(events, chosen, views=views, spec=spec)
   momentum_mev = events.momentum_mev[chosen]
-  if not np.all(np.any(momentum_mev != 0, axis=1)):  # zero means unknown (see data.convert)
+  if others := describe_others(select_events(events, chosen)):
+    logger.warning("%s: %d events hold the momenta %s; the models of the package are of single protons.", path,
+                   len(chosen), others)
+  if known_momenta(momentum_mev) is None:
     return ImageSet(images, None, None, len(events))
   return ImageSet(images, momentum_mev, clean_events(events, chosen, views=views, spec=spec), len(events))
 
 
+def known_momenta(momentum_mev: np.ndarray) -> np.ndarray | None:
+  """The momenta [n 3], or None if one of them is (0, 0, 0), which means unknown (see data.convert)."""
+  return momentum_mev if np.all(np.any(np.asarray(momentum_mev) != 0, axis=1)) else None
+
+
 def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...], spec: raster.ImageSpec) -> np.ndarray:
-  """True [n] for those of the `chosen` events that deposit their kinetic energy (to 2 %), all of it inside the views."""
-  kinetic = kinetic_energy(events.momentum_mev[chosen])
+  """True [n] for those of the `chosen` events that deposit their kinetic energy (to 2 %), all of it inside the views.
+
+  Particles of which the file does not say what they are count as protons.
+  """
+  mass_mev = PROTON_MASS_MEV if events.pdg is None else masses_mev(events.pdg[chosen], PROTON_MASS_MEV)
+  kinetic = kinetic_energy(events.momentum_mev[chosen], mass_mev)
   deposited = deposited_energy(events)[chosen]
   contained = np.concatenate([
       np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), views, spec))
@@ -87,55 +108,93 @@ def save_images(path: str | os.PathLike, images: np.ndarray, momentum_mev: np.nd
 
 
 def holds_events(path: str | os.PathLike) -> bool:
-  """Whether a file is an npz of sparse events rather than of images. Raises ValueError naming a file that is neither."""
+  """Whether a file is an npz of sparse events rather than of images.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: naming one that is neither, with what it looks like and the command that converts it.
+  """
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f"No input file at {os.fspath(path)!r}.")
   if Path(path).suffix not in SUFFIXES:
-    raise ValueError(f"{path}: must be an npz or npy file, or {pipeline.SAMPLE!r} for the events of the package.")
-  return Path(path).suffix == ".npz" and "voxel" in _fields(path)
-
-
-def _fields(path) -> list[str]:
-  try:
-    with zipfile.ZipFile(path) as archive:
-      return [name.removesuffix(".npy") for name in archive.namelist()]
-  except (zipfile.BadZipFile, OSError) as error:
-    raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
+    look = look_at(path)
+    command = f"python -m launch.convert --input={path} --out={Path(path).with_suffix('.npz').name}"
+    way = (f"convert it first: {command} --format={look.format}" if look.format else
+           "python -m launch.convert --list says what can be converted")
+    raise ValueError(f"{path}: must be an npz or npy file, or {pipeline.SAMPLE!r} for the events of the package. It looks "
+                     f"like {look.text}; {way}.")
+  return Path(path).suffix == ".npz" and "voxel" in field_names(path)
 
 
 def read_images(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray | None]:
-  """Images [N v p p] or [N p p] of an npz or npy, the latter mapped, and momenta [N 3] if the file has them.
+  """Images [N v p p] of an npz or npy, the latter mapped, and momenta [N 3] if the file has them.
 
   Raises:
-    ValueError: naming the file, if it is truncated, lacks `images`, those are no numbers, or the momenta do not fit. Which
-      shape the images must have, the caller knows.
+    ValueError: naming the file, if it is truncated, lacks `images`, those are no numbers or of no known layout, or the
+      momenta do not fit or are in GeV/c.
   """
-  momentum_mev = None
-  try:
-    if Path(path).suffix == ".npy":
-      images = np.load(path, mmap_mode="r", allow_pickle=False)
-    else:
-      fields = _fields(path)
-      if "images" not in fields:
-        raise ValueError(f"needs `images` (or sparse events: `voxel` and so on); it holds {sorted(fields)}")
-      with np.load(path, allow_pickle=False) as npz:
-        images = npz["images"]
-        momentum_mev = np.asarray(npz["momentum"], np.float32) if "momentum" in fields else None
-  except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-    raise ValueError(f"{path}: not a readable file of images: {error}.") from error
+  path = Path(path)
+  if path.suffix == ".npy":
+    images, momentum_mev = _load_npy(path), None
+    if (beside := _beside(path, "momentum")).is_file():
+      momentum_mev = np.asarray(_load_npy(beside))
+  else:
+    fields = field_names(path)
+    if "images" not in fields:
+      raise ValueError(f"{path}: not a readable file of images: needs `images` (or sparse events: `voxel` and so on); it "
+                       f"holds {sorted(fields)}.")
+    arrays = read_fields(path, ["images"], ["momentum"])
+    images, momentum_mev = arrays["images"], arrays.get("momentum")
   if images.dtype.kind not in "fiub":
     raise ValueError(f"{path}: images must be numbers; got {images.dtype}.")
-  if momentum_mev is not None and momentum_mev.shape != (len(images), 3):
-    raise ValueError(f"{path}: momentum must have shape ({len(images)}, 3); got {momentum_mev.shape}.")
-  if momentum_mev is not None and not np.isfinite(momentum_mev).all():
-    raise ValueError(f"{path}: momentum holds NaN or infinity.")
+  images = views_first(images, str(path))
+  if momentum_mev is not None:
+    momentum_mev = _check_momenta(momentum_mev, images, path)
   return images, momentum_mev
+
+
+def image_unit(path: str | os.PathLike) -> str:
+  """The unit of the values of an npz or npy of images; "MeV" if the file does not say."""
+  path = Path(path)
+  if path.suffix == ".npz":
+    return str(read_fields(path, [], ["unit"]).get("unit", MEV))
+  beside = _beside(path, "unit")
+  return str(_load_npy(beside)) if beside.is_file() else MEV
+
+
+def _beside(path: Path, field: str) -> Path:
+  """Where launch.convert puts a further field of an npy of images."""
+  return path.with_name(f"{path.stem}_{field}.npy")
+
+
+def _load_npy(path: Path) -> np.ndarray:
+  try:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+  except DAMAGE as error:
+    raise ValueError(f"{path}: not a readable file of images: {error}.") from error
+
+
+def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> np.ndarray:
+  """The momenta as float32, if they fit the images; ValueError otherwise."""
+  if momentum_mev.shape != (len(images), 3) or momentum_mev.dtype.kind not in "fiu":
+    raise ValueError(f"{path}: momentum must have shape ({len(images)}, 3); got {momentum_mev.dtype} of shape "
+                     f"{momentum_mev.shape}.")
+  momentum_mev = momentum_mev.astype(np.float32)
+  if not np.isfinite(momentum_mev).all():
+    raise ValueError(f"{path}: momentum holds NaN or infinity.")
+  size = np.linalg.norm(momentum_mev[:CHECKED_IMAGES], axis=1)
+  known = np.flatnonzero(size)
+  if len(known) and image_unit(path) == MEV:
+    check_momentum_unit(np.nansum(images[known, 0], axis=(1, 2), dtype=np.float64), size[known], str(path))
+  return momentum_mev
 
 
 def _read_views(path, views, spec) -> tuple[np.ndarray, np.ndarray | None]:
   images, momentum_mev = read_images(path)
-  if images.ndim == 3 and len(views) == 1:
-    images = images[:, None]
+  if (unit := image_unit(path)) != MEV:
+    raise ValueError(f"{path}: holds images in {unit}s, not in MeV; convert them with --scale_mev (MeV per {unit}).")
   want = (len(views), spec.num_pixels, spec.num_pixels)
-  if images.ndim == 4 and images.shape[2:] == want[1:] and images.shape[1] != want[0]:
+  if images.shape[2:] == want[1:] and images.shape[1] != want[0]:
     raise ValueError(f"{path}: holds {images.shape[1]} views of each event, but {want[0]} are named: {','.join(views)}.")
   if images.shape[1:] != want or not len(images):
     raise ValueError(f"{path}: images must have shape (N, {want[0]}, {want[1]}, {want[2]}), N >= 1; got {images.shape}.")

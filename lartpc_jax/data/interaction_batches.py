@@ -10,7 +10,7 @@ import numpy as np
 from lartpc_jax.data.crops import NUM_ORIENTATIONS, orient
 from lartpc_jax.data.interactions import Interactions, lit_pixels, load_interactions
 from lartpc_jax.data.pipeline import SAMPLE, open_events
-from lartpc_jax.data.rasterize import VIEWS, ImageSpec
+from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec
 
 MAX_DRAWS = 200  # events in a row without charge in the window, before the data are taken to be wrong
 TRACK = 1         # class of every voxel of the single protons of the package

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.rasterize import PROTONS512, ImageSpec, view_axes
+from lartpc_jax.geometry.rasterize import PROTONS512, ImageSpec, view_axes
 
 NUM_CLASSES = 5  # 0 background, 1 track, 2 shower, 3 delta ray, 4 Michel electron
 

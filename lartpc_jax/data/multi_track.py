@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data import rasterize as raster
 from lartpc_jax.data.events import Events, pad_events
 from lartpc_jax.files import atomic_write
+from lartpc_jax.geometry import rasterize as raster
 
 CHUNK = 64
 

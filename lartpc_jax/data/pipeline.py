@@ -7,9 +7,9 @@ from importlib import resources
 import jax
 import numpy as np
 
-from lartpc_jax.data import rasterize as raster
 from lartpc_jax.data.events import Events, load_events, pad_events, select_events
-from lartpc_jax.data.frames import TrackFrame, to_track_frame, track_images
+from lartpc_jax.geometry import rasterize as raster
+from lartpc_jax.geometry.frames import TrackFrame, to_track_frame, track_images
 
 SAMPLE = "sample"  # the path that names the events shipped with the package
 

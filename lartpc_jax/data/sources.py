@@ -18,9 +18,9 @@ import numpy as np
 
 from lartpc_jax.data import images as images_lib, pipeline
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.rasterize import VIEWS, view_axes
 from lartpc_jax.data.readers.api import ImageSource
 from lartpc_jax.data.readers.formats import open_source as open_format
+from lartpc_jax.geometry.rasterize import VIEWS, view_axes
 
 FORMATS = {"batches": ("batch_*.npy", "protons64_*.npy"), "larcv_npy": ("larcv_png_64_*.npy",),
            "larcv_pngs": ("larcv_64_*.png",)}  # format of data.readers -> names in a directory that tell it

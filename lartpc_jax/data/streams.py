@@ -20,6 +20,13 @@ def write_header(file, shape: tuple[int, ...], dtype) -> None:
   np.lib.format.write_array_header_1_0(file, header)
 
 
+def read_header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
+  """Shape, Fortran order and dtype of an npy file, which is then at its data. Raises ValueError if it is none."""
+  version = np.lib.format.read_magic(file)
+  read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+  return read(file)
+
+
 @contextlib.contextmanager
 def stream_fields(path: str | os.PathLike, fields: dict[str, tuple[tuple[int, ...], type]],
                   whole: dict[str, np.ndarray | np.generic]) -> Iterator[Callable]:

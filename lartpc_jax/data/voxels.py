@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 PIECES_PER_VOXEL = 4  # a segment's energy is put into points this many to a voxel edge; whole steps would alias
-ORIGINS = ("vertex", "first", "centroid")
+ORIGINS = ("vertex", "first", "entry", "centroid")
 
 
 class Voxels(NamedTuple):
@@ -14,29 +14,35 @@ class Voxels(NamedTuple):
   label: np.ndarray | None    # [m] uint8: of the deposit with the most energy in the voxel
 
 
-def choose_origin(origin: str, vertices_mm: np.ndarray, position_mm: np.ndarray, edep_mev: np.ndarray,
-                  source: str = "event") -> np.ndarray:
+def choose_origin(origin: str, vertices_mm: np.ndarray, start_mm: np.ndarray, stop_mm: np.ndarray, edep_mev: np.ndarray,
+                  time: np.ndarray | None = None, source: str = "event") -> np.ndarray:
   """The point [3] in mm that becomes the vertex of the sparse event.
 
   Args:
-    origin: "vertex" (there must be just one), "first" (the first of several), "centroid" (of the energy), or "x,y,z" in mm.
+    origin: "vertex" (there must be just one), "first" (the first vertex of several), "entry" (where the first deposit
+      starts: of particles that come in from outside), "centroid" (of the energy), or "x,y,z" in mm.
     vertices_mm: [k 3].
-    position_mm: [m 3].
+    start_mm, stop_mm: [m 3].
     edep_mev: [m].
+    time: [m] when deposits begin; None: they are in that order.
     source: for messages.
   Raises ValueError if the event lacks what the origin asks for.
   """
   if origin == "vertex" and len(vertices_mm) > 1 and np.ptp(vertices_mm, axis=0).max() > 0:
-    raise ValueError(f"{source}: has {len(vertices_mm)} vertices; choose --origin=first, centroid or x,y,z (mm).")
+    raise ValueError(f"{source}: has {len(vertices_mm)} vertices; choose --origin=first, entry, centroid or x,y,z (mm), or "
+                     "--unit=interaction where the format has it.")
   if origin in ("vertex", "first"):
     if not len(vertices_mm):
-      raise ValueError(f"{source}: the file gives no vertex; choose --origin=centroid or x,y,z (mm).")
+      raise ValueError(f"{source}: the file gives no vertex; choose --origin=entry, centroid or x,y,z (mm).")
     return np.asarray(vertices_mm[0], np.float64)
+  if origin in ("entry", "centroid") and not edep_mev.sum() > 0:
+    raise ValueError(f"{source}: has no energy, so no {origin}.")
+  if origin == "entry":
+    energetic = np.flatnonzero(edep_mev > 0)
+    first = energetic[0 if time is None else np.argmin(time[energetic])]
+    return np.asarray(start_mm[first], np.float64)
   if origin == "centroid":
-    total = edep_mev.sum()
-    if not total > 0:
-      raise ValueError(f"{source}: has no energy, so no centroid.")
-    return (edep_mev[:, None] * position_mm).sum(axis=0) / total
+    return (edep_mev[:, None] * 0.5 * (start_mm + stop_mm)).sum(axis=0) / edep_mev.sum()
   return parse_origin(origin)
 
 

@@ -1,7 +1,7 @@
 """The classical estimator: momentum from total charge and charge-weighted centroids. No generator, no fit."""
 import numpy as np
 
-from lartpc_jax.data.rasterize import view_matrix
+from lartpc_jax.geometry.rasterize import view_matrix
 from lartpc_jax.inference.errors import hidden_direction
 from lartpc_jax.units import PROTON_MASS_MEV
 

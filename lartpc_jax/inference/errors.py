@@ -1,7 +1,7 @@
 """How far inferred momenta are from the true ones, host-side; with one view, up to the sign that no image tells."""
 import numpy as np
 
-from lartpc_jax.data.rasterize import view_matrix
+from lartpc_jax.geometry.rasterize import view_matrix
 from lartpc_jax.units import kinetic_energy
 
 LARGE_ERROR_MEV = 50.0

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lartpc_jax.data.rasterize import ImageSpec, view_axes
+from lartpc_jax.geometry.rasterize import ImageSpec, view_axes
 from lartpc_jax.inference.view_features import ViewSummary, grid_features, shared_axis, summarize_view
 from lartpc_jax.units import PROTON_RANGE_POWER, kinetic_from_momentum, momentum_from_kinetic, proton_range_mm
 

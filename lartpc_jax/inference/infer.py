@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.descent import best_start, make_descent
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective
+from lartpc_jax.transport import emd as emd_lib
 
 
 class Settings(NamedTuple):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lartpc_jax.data.rasterize import to_view
-from lartpc_jax.emd import EMD
+from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.estimator import Estimator, Posterior
+from lartpc_jax.transport.emd import EMD
 
 PICTURES = ("each", "sum")
 DRAWS = ("mean", "best")

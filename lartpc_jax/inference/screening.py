@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lartpc_jax.emd import EMD
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.objective import antithetic_noise, generate_views
+from lartpc_jax.transport.emd import EMD
 
 CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
 

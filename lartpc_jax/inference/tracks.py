@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lartpc_jax import emd as emd_lib
 from lartpc_jax.inference import chart, screening
 from lartpc_jax.inference.descent import best_start, make_descent
 from lartpc_jax.inference.infer import plain_emd
 from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective
+from lartpc_jax.transport import emd as emd_lib
 
 MAX_TRACKS = 4
 POOL = 4             # screening compares images of pixels pooled 4 x 4

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lartpc_jax.data.rasterize import VIEWS, ImageSpec, view_axes
+from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec, view_axes
 
 _NUM_BRIGHTEST = 160  # pixels that are turned; 50-100 MeV protons light at most 107 of 4096 (256 events)
 # Knots in mm along and across the track: as fine as the pixels near the vertex, where the direction is written.

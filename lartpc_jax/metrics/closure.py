@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data import rasterize as raster
 from lartpc_jax.data.events import Events, pad_events
+from lartpc_jax.geometry import rasterize as raster
 from lartpc_jax.metrics import proton
 from lartpc_jax.units import kinetic_energy
 

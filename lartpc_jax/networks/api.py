@@ -10,6 +10,7 @@ from lartpc_jax.networks.classifier import ImageClassifier
 from lartpc_jax.networks.estimator import MixtureDensity
 from lartpc_jax.networks.ncsn import NCSN
 from lartpc_jax.networks.ncsnpp import EMBEDDINGS, NCSNpp
+from lartpc_jax.networks.sparse_transformer import SPACES, SparseTransformer
 from lartpc_jax.networks.ssnet import SSNet
 from lartpc_jax.networks.unet import LatentUNet
 
@@ -103,6 +104,31 @@ def make_ncsnpp(**kwargs) -> DenoiserNetwork:
     raise ValueError(f"Unknown network.embedding {module.embedding!r}; choose from {list(EMBEDDINGS)}.")
   init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1))["params"]
   return DenoiserNetwork(init, lambda params, x, c_noise, cond: module.apply({"params": params}, x, c_noise))
+
+
+def make_sparse_transformer(*, num_features: int, map_shape: tuple[int, int, int] | None = None, **kwargs
+                            ) -> DenoiserNetwork:
+  """Conditional transformer for sparse images; keywords of `networks.sparse_transformer.SparseTransformer`.
+
+  Args:
+    num_features: length of cond["features"].
+    map_shape: of cond["map"] without the batch; None if the network gets none.
+  Raises:
+    ValueError: naming an unknown space, or heads that do not divide the width.
+  """
+  module = SparseTransformer(**kwargs)
+  if module.space not in SPACES:
+    raise ValueError(f"Unknown network.space {module.space!r}; choose from {list(SPACES)}.")
+  if module.width % module.num_heads:
+    raise ValueError(f"network.num_heads = {module.num_heads} must divide network.width = {module.width}.")
+
+  def init(key: jax.Array, shape: tuple[int, int, int]):
+    cond = {"features": jnp.zeros((1, num_features)), "keep": jnp.ones(1)}
+    if map_shape is not None:
+      cond["map"] = jnp.zeros((1, *map_shape))
+    return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), cond)["params"]
+
+  return DenoiserNetwork(init, lambda params, x, c_noise, cond: module.apply({"params": params}, x, c_noise, cond))
 
 
 def make_ncsn(*, features: int = 128, num_levels: int = 10) -> DenoiserNetwork:

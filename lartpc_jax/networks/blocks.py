@@ -3,6 +3,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+GATE_LIMIT = 4.0
+
 
 def space_to_depth(x: jax.Array, block: int) -> jax.Array:
   """[b h w c] -> [b h/block w/block block^2 c]; invertible, no arithmetic (Shi et al. 2016, inverse pixel shuffle)."""
@@ -16,6 +18,18 @@ def depth_to_space(x: jax.Array, block: int) -> jax.Array:
   b, h, w, c = x.shape
   x = x.reshape(b, h, w, block, block, c // block**2)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * block, w * block, c // block**2)
+
+
+def with_gate(both: jax.Array, x: jax.Array, c_noise: jax.Array) -> jax.Array:
+  """F + (gate - 1) x / sigma: with x = c_in x_t, D = c_skip x_t + c_out F becomes gate c_skip x_t + c_out F (sigma_data 1).
+
+  `both` [b h w 2c] holds F and the logits of the gate, c_noise [b] is log(sigma) / 8. 1 / sigma is cut at GATE_LIMIT: below
+  that noise an open gate would have to be 1 to a precision that training cannot give.
+  """
+  h, gate = jnp.split(both, 2, axis=-1)
+  # The sigmoid starts nearly open (0.88), as without a gate; the factor lets small weights close it.
+  inverse_sigma = jnp.minimum(jnp.exp(-8.0 * c_noise), GATE_LIMIT)[:, None, None, None]
+  return h + (nn.sigmoid(4.0 * gate + 2.0) - 1.0) * x * inverse_sigma
 
 
 class Conv(nn.Module):

@@ -12,11 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.networks.blocks import Conv, depth_to_space, space_to_depth, zero_conv
+from lartpc_jax.networks.blocks import Conv, depth_to_space, space_to_depth, with_gate, zero_conv
 
 EMBEDDINGS = ("fourier", "positional")
 RESCALE = float(np.sqrt(0.5))
-GATE_LIMIT = 4.0
 
 
 def fir_down(x: jax.Array) -> jax.Array:
@@ -111,17 +110,6 @@ class AttentionBlock(nn.Module):
     return (x + y.reshape(b, h, w, c)) * RESCALE
 
 
-def _with_gate(both, x, c_noise):
-  """F + (gate - 1) x / sigma: with x = c_in x_t, D = c_skip x_t + c_out F becomes gate c_skip x_t + c_out F (sigma_data 1).
-
-  1 / sigma is cut at GATE_LIMIT: below that noise an open gate would have to be 1 to a precision that training cannot give.
-  """
-  h, gate = jnp.split(both, 2, axis=-1)
-  # The sigmoid starts nearly open (0.88), as without a gate; the factor lets small weights close it.
-  inverse_sigma = jnp.minimum(jnp.exp(-8.0 * c_noise), GATE_LIMIT)[:, None, None, None]  # c_noise is log(sigma) / 8
-  return h + (nn.sigmoid(4.0 * gate + 2.0) - 1.0) * x * inverse_sigma
-
-
 class NCSNpp(nn.Module):
   """(x [b h w c], c_noise [b]) -> [b h w c].
 
@@ -188,5 +176,5 @@ class NCSNpp(nn.Module):
         h = block(width, up)(h, embedding)
     h = zero_conv((2 if self.gated_skip else 1) * x.shape[-1])(nn.silu(_norm(h)))
     if self.gated_skip:
-      h = _with_gate(h, x, c_noise)
+      h = with_gate(h, x, c_noise)
     return depth_to_space(h, self.stem) if self.stem > 1 else h

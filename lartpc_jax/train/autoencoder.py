@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import losses
-from lartpc_jax.data.charge import ChargeTransform
-from lartpc_jax.latent import LatentScale, make_latent_space, measure_latent_scale
+from lartpc_jax.diffusion import losses
+from lartpc_jax.generators.latent import LatentScale, make_latent_space, measure_latent_scale
+from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.networks.api import AutoencoderNetwork
 from lartpc_jax.train.task import Task
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lartpc_jax.train.run_config import check_same_config, plain
+from lartpc_jax.config.compare import check_same_config, plain
 
 logger = logging.getLogger(__name__)
 

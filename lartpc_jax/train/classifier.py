@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lartpc_jax.data.charge import ChargeTransform
 from lartpc_jax.data.crops import NUM_ORIENTATIONS, orient
+from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.networks.api import ClassifierNetwork
 
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data.rasterize import ImageSpec
+from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference import estimator as lib
 from lartpc_jax.inference.errors import momentum_error
 from lartpc_jax.networks.api import EstimatorNetwork

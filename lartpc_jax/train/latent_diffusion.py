@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import losses
-from lartpc_jax.generator import Diffusion, condition_of, make_generate, prior_noise, to_state
+from lartpc_jax.diffusion import losses
+from lartpc_jax.generators.generator import Diffusion, condition_of, make_generate, prior_noise, to_state
 from lartpc_jax.networks.api import DenoiserNetwork
 from lartpc_jax.train.task import Task
 

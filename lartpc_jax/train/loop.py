@@ -66,7 +66,7 @@ def run_keys(seed: int) -> RunKeys:
 
 def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, workdir: str | Path, seed: int,
           num_steps: int, log_every_steps: int, checkpoint_every_steps: int, eval_every_steps: int,
-          draw_every_steps: int, keep_checkpoints: int, config: dict | None = None,
+          draw_every_steps: int, keep_checkpoints: int, ema_power: float = 0.0, config: dict | None = None,
           plot_loss: Callable | None = None, progress: Callable | None = None,
           say: Callable = print) -> TrainResult:
   """Trains to num_steps, from the newest whole checkpoint in `workdir` if there is one; then exports the weights.
@@ -83,6 +83,7 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
     eval_every_steps: interval of task.evaluate; 0 for never.
     draw_every_steps: interval of task.draw and of the loss curve; 0 for never.
     keep_checkpoints: newest checkpoints kept.
+    ema_power: if not 0, the average is over a share of the run instead; see `step.ema_decay_at`.
     config: plain dict saved in each checkpoint; one with another config is refused (train.* may change).
     plot_loss: (steps, values) -> Figure, for loss.png.
     progress: (total, initial=...) -> context manager of an object with update(done, **metrics), write(text).
@@ -104,7 +105,7 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
     if start < num_steps:
       if start:
         say(f"Resuming {workdir} at step {start} of {num_steps}.")
-      step_fn = jit_train_step(task, tx, ema_decay, mesh)
+      step_fn = jit_train_step(task, tx, ema_decay, mesh, ema_power=ema_power)
       with contextlib.ExitStack() as stack:
         log = stack.enter_context(open_metric_log(workdir, start_step=start))
         checkpoints = stack.enter_context(open_checkpoints(workdir / "checkpoints", max_to_keep=keep_checkpoints))
@@ -123,10 +124,11 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
   return TrainResult(state, stop_signal is None, stop_signal)
 
 
-def jit_train_step(task: Task, tx: optax.GradientTransformation, ema_decay: float, mesh) -> Callable:
+def jit_train_step(task: Task, tx: optax.GradientTransformation, ema_decay: float, mesh, *, ema_power: float = 0.0
+                   ) -> Callable:
   """The compiled step: batch split over the mesh, state replicated and donated."""
   replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  step = make_train_step(task.loss_fn, tx, ema_decay=ema_decay)
+  step = make_train_step(task.loss_fn, tx, ema_decay=ema_decay, ema_power=ema_power)
   return jax.jit(step, out_shardings=(replicated, replicated), donate_argnums=0)
 
 

@@ -1,8 +1,14 @@
-"""AdamW with gradient clipping and a warmed-up learning rate, from plain numbers."""
+"""AdamW, and Muon for chosen matrices, with gradient clipping and a warmed-up learning rate, from plain numbers."""
+import re
+from collections.abc import Callable
+
 import jax
 import optax
 
+from lartpc_jax.config.compare import keywords_for
+
 SCHEDULES = ("cosine", "constant", "wsd")
+MUON_RMS = 0.2  # root mean square of an update at rate 1, as AdamW's (Liu et al. 2025, sec. 2.2)
 
 
 def make_schedule(learning_rate: float, *, schedule: str, warmup_steps: int, num_steps: int,
@@ -41,8 +47,11 @@ def make_schedule(learning_rate: float, *, schedule: str, warmup_steps: int, num
 
 def make_optimizer(*, learning_rate: float, warmup_steps: int, num_steps: int, schedule: str = "cosine",
                    decay_fraction: float = 0.1, b1: float = 0.9, b2: float = 0.999, weight_decay: float = 0.0,
-                   grad_clip_norm: float | None = 1.0) -> optax.GradientTransformation:
+                   grad_clip_norm: float | None = 1.0, muon: dict | None = None) -> optax.GradientTransformation:
   """AdamW; weight decay touches arrays of two or more axes only, so neither biases nor norm scales.
+
+  With `muon` those matrices whose names match are trained by Muon instead (`optax.contrib.muon`: Jordan et al. 2024; update
+  of root mean square 0.2, as Liu et al. 2025), on the same schedule with a peak of its own.
 
   Args:
     learning_rate: peak learning rate.
@@ -54,6 +63,8 @@ def make_optimizer(*, learning_rate: float, warmup_steps: int, num_steps: int, s
     b2: decay of Adam's second moment.
     weight_decay: decoupled weight decay, times the learning rate each step.
     grad_clip_norm: largest global gradient norm; None for no clipping.
+    muon: None, or pattern (a regular expression for names as "block_0/qkv/kernel"), learning_rate, and optionally
+      weight_decay. The first axis of a matrix is its input, the last its output; axes between count matrices.
   Raises:
     ValueError: naming the argument that is out of range.
   """
@@ -66,5 +77,31 @@ def make_optimizer(*, learning_rate: float, warmup_steps: int, num_steps: int, s
   rate = make_schedule(learning_rate, schedule=schedule, warmup_steps=warmup_steps, num_steps=num_steps,
                        decay_fraction=decay_fraction)
   mask = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)
-  adamw = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=mask)
-  return adamw if grad_clip_norm is None else optax.chain(optax.clip_by_global_norm(grad_clip_norm), adamw)
+  update = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=mask)
+  if muon is not None:
+    update = _with_muon(update, lambda peak: make_schedule(
+        peak, schedule=schedule, warmup_steps=warmup_steps, num_steps=num_steps, decay_fraction=decay_fraction),
+        **keywords_for(_with_muon, "optim.muon", muon))
+  return update if grad_clip_norm is None else optax.chain(optax.clip_by_global_norm(grad_clip_norm), update)
+
+
+def _with_muon(adamw: optax.GradientTransformation, rate_of: Callable, *, pattern: str, learning_rate: float,
+               weight_decay: float = 0.0) -> optax.GradientTransformation:
+  """`adamw` for all parameters but the matrices that match `pattern`; see `make_optimizer`."""
+  if not weight_decay >= 0.0:
+    raise ValueError(f"optim.muon.weight_decay must be >= 0; got {weight_decay}.")
+
+  def label(path, leaf):
+    name = "/".join(str(entry.key) for entry in path)
+    return "muon" if leaf.ndim >= 2 and re.search(pattern, name) else "adam"
+
+  def labels(params):
+    found = jax.tree_util.tree_map_with_path(label, params)
+    if "muon" not in jax.tree.leaves(found):
+      raise ValueError(f"optim.muon.pattern = {pattern!r} matches no matrix of the network.")
+    return found
+
+  axes = optax.contrib.MuonDimensionNumbers(reduction_axis=0, output_axis=-1)
+  matrices = optax.contrib.muon(rate_of(learning_rate), weight_decay=weight_decay, consistent_rms=MUON_RMS,
+                                muon_weight_dimension_numbers=lambda params: jax.tree.map(lambda _: axes, params))
+  return optax.partition({"muon": matrices, "adam": adamw}, labels)

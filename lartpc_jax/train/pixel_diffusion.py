@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax import losses
+from lartpc_jax.diffusion import losses
+from lartpc_jax.generators.pixel_generator import ImageDiffusion, image_denoiser, image_score, make_draw
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.networks.api import DenoiserNetwork
-from lartpc_jax.pixel_generator import ImageDiffusion, image_denoiser, image_score, make_draw
 from lartpc_jax.train.task import Task
 
 CURVE_SIGMAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels of the held-out loss curve, in units of the state

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lartpc_jax.data.charge import ChargeTransform
+from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.metrics import segmentation
 from lartpc_jax.metrics.calibration import calibration
 from lartpc_jax.networks.api import SegmentationNetwork

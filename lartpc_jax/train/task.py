@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Task(NamedTuple):
-  """What the loop needs to know about a model; built from a config by `lartpc_jax.config.build_task`."""
+  """What the loop needs to know about a model; built from a config by `lartpc_jax.build.tasks.build_task`."""
   init: Callable                    # key -> params
   loss_fn: Callable                 # (params, batch, key) -> (scalar loss, dict of scalar metrics); pure
   batch_fn: Callable                # step (int, from 0) -> batch pytree [b ...]; a pure function of the step

@@ -4,9 +4,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lartpc_jax import losses
-from lartpc_jax.sde import batch_mul
-from lartpc_jax.toy import Mixture, draw_points
+from lartpc_jax.diffusion import losses
+from lartpc_jax.diffusion.sde import batch_mul
+from lartpc_jax.diffusion.toy import Mixture, draw_points
 from lartpc_jax.train.optimizer import make_optimizer
 from lartpc_jax.train.state import init_train_state
 from lartpc_jax.train.step import make_train_step

@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
-from lartpc_jax.data import interactions, pipeline, rasterize as raster
+from lartpc_jax.data import interactions, pipeline
 from lartpc_jax.data.events import load_events, pad_events
 from lartpc_jax.data.readers.api import load_extra
 from lartpc_jax.data.readers.larcv_png import CLASSES, open_larcv_npy
+from lartpc_jax.data.streams import read_header
+from lartpc_jax.geometry import rasterize as raster
 
 CHUNK = 256
 VIEWS = ("xy", "xz")
@@ -49,14 +51,9 @@ def npz_length(path: Path, name: str) -> int:
   """Number of rows of a field of an npz, from its header alone. Raises ValueError naming file and field."""
   try:
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-      return _header(file)[0][0]
+      return read_header(file)[0][0]
   except (zipfile.BadZipFile, KeyError, IndexError, EOFError, OSError, ValueError) as error:
     raise ValueError(f"{path}: field {name!r} is not readable (truncated?): {error}.") from error
-
-
-def _header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
-  version = np.lib.format.read_magic(file)
-  return (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
 
 
 def npz_rows(path: Path, name: str, chunk: int = CHUNK) -> Iterator[np.ndarray]:
@@ -66,7 +63,7 @@ def npz_rows(path: Path, name: str, chunk: int = CHUNK) -> Iterator[np.ndarray]:
   """
   try:
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-      shape, _, dtype = _header(file)
+      shape, _, dtype = read_header(file)
       row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
       for start in range(0, shape[0], chunk):
         rows = min(chunk, shape[0] - start)

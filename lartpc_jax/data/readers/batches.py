@@ -1,8 +1,8 @@
 """The group's batches: `batch_{i}.npy` with `batch_mom_{i}.npy` and perhaps `batch_xz_{i}.npy`, and their older names.
 
-Images are (n, 64, 64) in MeV, momenta (n, 3) in MeV/c, axis 0 of an image is the first momentum component. The older
-names are `protons64_{i}.npy` and `protons64_mom_{i}.npy`. Multi-track batches hold an image and a momentum for every track:
-(n, T, 64, 64) and (n, T, 3).
+Images are (n, p, p) in MeV (p is 64 in the published ones; an axis of one channel may stand before or behind them), momenta
+(n, 3) in MeV/c, axis 0 of an image is the first momentum component. The older names are `protons64_{i}.npy` and
+`protons64_mom_{i}.npy`. Multi-track batches hold an image and a momentum for every track: (n, T, p, p) and (n, T, 3).
 """
 import os
 import re
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.readers.api import NUM_PIXELS, ImageSource, check_values, existing
+from lartpc_jax.data.readers.api import ImageSource, check_values, existing, image_layout, views_first
 from lartpc_jax.data.readers.npy import NpyFile, open_npy, read_across, read_rows
 
 NAMES = {"batch": "xy", "batch_mom": "momentum", "batch_xz": "xz", "protons64": "xy", "protons64_mom": "momentum",
@@ -47,6 +47,9 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each") -> ImageSourc
       if (getattr(batch, field) is None) != (getattr(first, field) is None):
         raise ValueError(f"{Path(batch.xy.path).parent}: field {field!r} is there for some batches only: "
                          f"{Path(first.xy.path).name} and {Path(batch.xy.path).name} differ.")
+    pixels = [image_layout(b.xy.shape, b.xy.path, "xy").num_pixels for b in (batch, first)]
+    if pixels[0] != pixels[1]:
+      raise ValueError(f"{batch.xy.path}: field 'xy' has {pixels[0]} pixels a side, but {first.xy.path} has {pixels[1]}.")
     if batch.num_tracks != first.num_tracks:
       raise ValueError(f"{batch.xy.path}: field 'xy' has {batch.num_tracks or 'no axis of'} tracks, but {first.xy.path} has "
                        f"{first.num_tracks or 'none'}.")
@@ -95,13 +98,12 @@ def _find(path: Path) -> list[Batch]:
 def _open(files: dict[str, Path]) -> Batch:
   opened = {field: open_npy(existing(file), field) for field, file in files.items()}
   xy, xz, momentum = opened["xy"], opened.get("xz"), opened.get("momentum")
-  pixels = (NUM_PIXELS, NUM_PIXELS)
-  num_tracks = xy.shape[1] if len(xy.shape) == 4 and xy.shape[2:] == pixels else None
+  layout = image_layout(xy.shape, xy.path, "xy")
+  num_tracks = layout.num_views if len(xy.shape) == 4 and not layout.views_last else None
   if momentum is not None and num_tracks == 1 and len(momentum.shape) == 2:
     num_tracks = None  # an axis of one channel
-  if xy.shape[1:] not in (pixels, (1, *pixels), (*pixels, 1)) and (num_tracks is None or not num_tracks):
-    raise ValueError(f"{xy.path}: field 'xy' must have shape (n, {NUM_PIXELS}, {NUM_PIXELS}) or (n, tracks, {NUM_PIXELS}, "
-                     f"{NUM_PIXELS}); got {xy.shape}.")
+  if num_tracks == 0 or layout.views_last and layout.num_views != 1:
+    raise ValueError(f"{xy.path}: field 'xy' must have shape (n, p, p) or (n, tracks, p, p); got {xy.shape}.")
   if xz is not None and xz.shape != xy.shape:
     raise ValueError(f"{xz.path}: field 'xz' must have the shape of the xy images, {xy.shape}; got {xz.shape}.")
   want = (len(xy), 3) if num_tracks is None else (len(xy), num_tracks, 3)
@@ -114,12 +116,13 @@ def _images(file: NpyFile, start: int, stop: int, num_tracks: int | None, tracks
   """[b p p] of rows start ... stop - 1, where a row is a track for tracks="each"."""
   if num_tracks is not None and tracks == "each":
     first, last = start // num_tracks, -(-stop // num_tracks)
-    images = read_rows(file, first, last).reshape(-1, NUM_PIXELS, NUM_PIXELS)
+    images = read_rows(file, first, last)
+    images = images.reshape(-1, *images.shape[2:])
     images = images[start - first * num_tracks:stop - first * num_tracks]
   elif num_tracks is not None:
     images = read_rows(file, start, stop).sum(axis=1)
   else:
-    images = read_rows(file, start, stop).reshape(-1, NUM_PIXELS, NUM_PIXELS)
+    images = views_first(read_rows(file, start, stop), file.path)[:, 0]
   return check_values(images, file.path, file.field, minimum=0.0)
 
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lartpc_jax.data.streams import read_header
+
 
 class NpyFile(NamedTuple):
   """A checked npy file whose rows have not been read yet."""
@@ -26,9 +28,7 @@ def open_npy(path: str | os.PathLike, field: str) -> NpyFile:
   path = os.fspath(path)
   try:
     with open(path, "rb") as file:
-      version = np.lib.format.read_magic(file)
-      reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-      shape, fortran_order, dtype = reader(file)
+      shape, fortran_order, dtype = read_header(file)
       offset = file.tell()
   except ValueError as error:
     raise ValueError(f"{path}: field {field!r} is no readable npy file: {error}.") from error

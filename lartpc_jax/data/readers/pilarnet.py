@@ -2,25 +2,35 @@
 
 `point` holds x, y, z (voxel numbers, 768 of 3 mm along an axis), voxel value, dE (MeV), t, n_e, dx for every point, points
 ordered by cluster. `cluster` holds number of points, fragment, group, interaction, semantic class (and, from version 2, PID)
-for every cluster. `cluster_extra` (from version 2) holds mass, |momentum| and the vertex in voxel numbers (version 3: also a
-flag of primaries). Semantic classes: 0 shower, 1 track, 2 Michel, 3 delta, 4 low-energy scatter. The vertex of version 2 is
-that of the cluster's particle, so of an interaction we take that of the cluster with the largest momentum. Directions of
-momenta are not in the files.
+for every cluster. `cluster_extra` (from version 2) holds mass (MeV), |momentum| (GeV/c) and the vertex in voxel numbers, in
+version 3 also a flag of primaries; some files of version 3 pack the momentum (px, py, pz in GeV/c) behind them, with or
+without two more columns, others have it in `cluster_extra_2` and the vertices in `interaction_extra` (interaction, x, y, z).
+-1 in all of a vertex or momentum says that there is none. Semantic classes: 0 shower, 1 track, 2 Michel, 3 delta, 4 low-energy
+scatter; PIDs: see `PDG`. The vertex of `cluster_extra` is that of the cluster's particle, so of an interaction we take that of
+the cluster with the largest momentum.
 """
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from lartpc_jax.data.readers.api import LABELS, EventSource, RawEvent, check_values, existing
 from lartpc_jax.data.readers.hdf5 import BLOCK_BYTES, dataset, open_hdf5
+from lartpc_jax.units import masses_mev
 
 VOXEL_MM = 3.0
 POINT_COLUMNS = 8
 CLUSTER_COLUMNS = (6, 5)  # version 2 and 3 with a PID, version 1 without
-EXTRA_COLUMNS = (5, 6)    # version 2, version 3
+EXTRA_COLUMNS = (5, 6, 9, 11)  # version 2; version 3 alone, with momenta, with momenta and two more
+MOMENTUM_COLUMNS = (5, 3)      # of cluster_extra_2; the momentum comes first
+INTERACTION_COLUMNS = 4
+PRIMARY, MOMENTUM = 5, slice(6, 9)  # columns of cluster_extra
+GEV = 1000.0                   # MeV
 ENERGY = {"value": 3, "dE": 4}
 SEMANTIC = np.array([LABELS[name] for name in ("shower", "track", "michel", "delta", "low_energy")], np.uint8)
+PDG = np.array([22, 11, 13, 211, 2212, 321])  # by PID; charges are not told
+OPTIONAL = ("cluster_extra", "cluster_extra_2", "interaction_extra")
 UNITS = ("interaction", "event")
 
 
@@ -43,29 +53,43 @@ def open_pilarnet(path: str | os.PathLike, *, unit: str = "interaction", energy:
     raise ValueError(f"{path}: must be an HDF5 file, not a directory.")
   with open_hdf5(path) as file:
     num = len(dataset(file, "point"))
-    for name in ("point", "cluster", *(["cluster_extra"] if "cluster_extra" in file else [])):
+    there = [name for name in OPTIONAL if name in file]
+    for name in ("point", "cluster", *there):
       data = dataset(file, name)
       if data.dtype != object or len(data) != num:
         raise ValueError(f"{path}: field {name!r} must hold a row of variable length for each of {num} events; got "
                          f"{len(data)} rows of {data.dtype}.")
     if not num:
       raise ValueError(f"{path}: field 'point' holds no events.")
-  note = "momenta have no direction in the file, so none are written"
+    widths = _widths(file, there)
+  note = "" if widths.get("cluster_extra", 0) > PRIMARY + 1 or "cluster_extra_2" in there else (
+      "momenta have no direction in the file, so none are written")
   num = num if unit == "event" else None
   return EventSource(num, VOXEL_MM, lambda: _iterate(str(path), unit, energy, block_bytes), note)
 
 
+def _widths(file, there: list[str]) -> dict[str, int]:
+  """Columns of the first row of `cluster_extra`, for the note; rows are checked as they are read."""
+  if "cluster_extra" not in there:
+    return {}
+  source = f"{file.filename}: event 0"
+  points, row = np.size(file["point"][0]) // POINT_COLUMNS, np.asarray(file["cluster_extra"][0])
+  clusters = len(_clusters(source, file["cluster"][0], points))
+  return {"cluster_extra": _table(source, "cluster_extra", row, EXTRA_COLUMNS, clusters).shape[1]}
+
+
 def _iterate(path: str, unit: str, energy: str, block_bytes: int) -> Iterator[RawEvent]:
   with open_hdf5(path) as file:
-    point, cluster = dataset(file, "point"), dataset(file, "cluster")
-    extra = dataset(file, "cluster_extra") if "cluster_extra" in file else None
+    point = dataset(file, "point")
+    others = {name: dataset(file, name) for name in ("cluster", *OPTIONAL) if name in file}
     start, step = 0, 1
     while start < len(point):
       stop = min(start + step, len(point))
-      points, clusters = point[start:stop], cluster[start:stop]
-      extras = [None] * len(points) if extra is None else extra[start:stop]
-      for i, rows in enumerate(zip(points, clusters, extras)):
-        yield from _events(f"{path}: event {start + i}", start + i, *rows, unit, energy)
+      points = point[start:stop]
+      rows = {name: data[start:stop] for name, data in others.items()}
+      for i, own in enumerate(points):
+        truth = {name: values[i] for name, values in rows.items()}
+        yield from _events(f"{path}: event {start + i}", start + i, own, truth, unit, energy)
       # variable-length rows have no size in advance: take as many events as the last ones let expect
       mean = max(sum(row.nbytes for row in points) / len(points), 1.0)
       start, step = stop, int(np.clip(block_bytes / mean / 2, 1, 2 * step))
@@ -93,29 +117,83 @@ def _clusters(source: str, row, num_points: int) -> np.ndarray:
                    f"add up to the {num_points} of field 'point' and whose semantic class is 0 to 4.")
 
 
-def _events(source, number, point, cluster, extra, unit, energy) -> Iterator[RawEvent]:
+def _events(source, number, point, truth, unit, energy) -> Iterator[RawEvent]:
   points = _table(source, "point", point, (POINT_COLUMNS,))
-  clusters = _clusters(source, cluster, len(points))
-  truth = None if extra is None else _table(source, "cluster_extra", extra, EXTRA_COLUMNS, len(clusters))
+  clusters = _clusters(source, truth["cluster"], len(points))
+  particles = _particles(source, truth, clusters)
   position_mm = (points[:, :3] + 0.5) * VOXEL_MM  # voxel numbers name low corners
   edep_mev = check_values(points[:, ENERGY[energy]], source, f"point.{energy}", minimum=0.0)
   sizes = clusters[:, 0].astype(np.int64)
   label = np.repeat(SEMANTIC[clusters[:, 4].astype(np.int64)], sizes)
   interactions = clusters[:, 3].astype(np.int64)
-  groups = [np.ones(len(clusters), bool)] if unit == "event" else [
-      interactions == i for i in np.unique(interactions[interactions >= 0])]
-  for members in groups:
-    chosen = np.repeat(members, sizes)
-    vertices = np.zeros((0, 3))
-    if truth is not None:
-      vertices = np.stack([_vertex(truth, members & (interactions == i))
-                           for i in np.unique(interactions[members & (interactions >= 0)])] or [vertices[:0].reshape(-1)])
-      vertices = vertices.reshape(-1, 3)
-    yield RawEvent(number, position_mm[chosen], position_mm[chosen], edep_mev[chosen], vertices, np.zeros((0, 3)),
-                   label[chosen])
+  vertices = _vertices(source, truth.get("interaction_extra"), particles, interactions)
+  groups = [(np.ones(len(clusters), bool), list(vertices))] if unit == "event" else [
+      (interactions == i, [i]) for i in np.unique(interactions[interactions >= 0])]
+  for members, chosen in groups:
+    rows = np.repeat(members, sizes)
+    at = np.array([vertices[i] for i in chosen if i in vertices]).reshape(-1, 3) * VOXEL_MM
+    mine = _primaries(particles, clusters, members)
+    yield RawEvent(number, position_mm[rows], position_mm[rows], edep_mev[rows], at, mine[0], label[rows],
+                   time=points[rows, 5], pdg=mine[1], kinetic_mev=mine[2])
 
 
-def _vertex(truth: np.ndarray, members: np.ndarray) -> np.ndarray:
-  """[3] in mm: of the members' cluster with the largest momentum."""
-  rows = truth[members]
-  return rows[np.argmax(rows[:, 1]), 2:5] * VOXEL_MM
+class _Particles(NamedTuple):
+  """Of each cluster; NaN or False where the file does not tell."""
+  mass_mev: np.ndarray      # [c]
+  size_gev: np.ndarray      # [c] |p|
+  vertex: np.ndarray        # [c 3] in voxel numbers
+  momentum_gev: np.ndarray  # [c 3]
+  primary: np.ndarray       # [c] bool
+
+
+def _particles(source: str, truth: dict, clusters: np.ndarray) -> _Particles | None:
+  if "cluster_extra" not in truth:
+    return None
+  num = len(clusters)
+  extra = _table(source, "cluster_extra", truth["cluster_extra"], EXTRA_COLUMNS, num)
+  momentum = np.full((num, 3), np.nan)
+  if extra.shape[1] > PRIMARY + 1:
+    momentum = _without_sentinels(extra[:, MOMENTUM])
+  elif "cluster_extra_2" in truth:
+    momentum = _without_sentinels(_table(source, "cluster_extra_2", truth["cluster_extra_2"], MOMENTUM_COLUMNS, num)[:, :3])
+  known = lambda values: np.where(values == -1, np.nan, values)
+  primary = extra[:, PRIMARY] == 1 if extra.shape[1] > PRIMARY else np.zeros(num, bool)
+  return _Particles(known(extra[:, 0]), known(extra[:, 1]), _without_sentinels(extra[:, 2:5]), momentum, primary)
+
+
+def _without_sentinels(vectors: np.ndarray) -> np.ndarray:
+  """The vectors [c 3], NaN where all three are -1."""
+  return np.where(np.all(vectors == -1, axis=1, keepdims=True), np.nan, vectors)
+
+
+def _vertices(source: str, row, particles: _Particles | None, interactions: np.ndarray) -> dict[int, np.ndarray]:
+  """Interaction number -> vertex [3] in voxel numbers, of those that have one."""
+  found = {}
+  if row is not None and np.size(row):
+    table = _table(source, "interaction_extra", row, (INTERACTION_COLUMNS,))
+    found = dict(zip(table[:, 0].astype(int).tolist(), _without_sentinels(table[:, 1:])))
+  elif particles is not None:
+    for i in np.unique(interactions[interactions >= 0]):
+      members = np.flatnonzero((interactions == i) & np.isfinite(particles.vertex[:, 0]))
+      if len(members):
+        found[int(i)] = particles.vertex[members[np.argmax(np.nan_to_num(particles.size_gev[members]))]]
+  return {i: vertex for i, vertex in found.items() if np.isfinite(vertex).all()}
+
+
+def _primaries(particles: _Particles | None, clusters: np.ndarray, members: np.ndarray
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """(momenta [j 3] in MeV/c, PDG codes [j], kinetic energies [j] in MeV) of the primaries among the clusters.
+
+  A particle may have several clusters (fragments of a shower): those of one group count once.
+  """
+  chosen = np.flatnonzero(members & particles.primary) if particles is not None else np.zeros(0, np.int64)
+  _, first = np.unique(clusters[chosen, 2], return_index=True)
+  chosen = chosen[np.sort(first)]
+  if not len(chosen):
+    return np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros(0)
+  pid = clusters[chosen, 5].astype(np.int64) if clusters.shape[1] > 5 else np.full(len(chosen), -1)
+  pdg = np.where((pid >= 0) & (pid < len(PDG)), PDG[np.clip(pid, 0, len(PDG) - 1)], 0)
+  momentum = particles.momentum_gev[chosen] * GEV
+  size = np.where(np.isfinite(momentum[:, 0]), np.linalg.norm(momentum, axis=1), particles.size_gev[chosen] * GEV)
+  mass = np.where(np.isfinite(particles.mass_mev[chosen]), particles.mass_mev[chosen], masses_mev(pdg))
+  return momentum, pdg, np.hypot(size, mass) - mass

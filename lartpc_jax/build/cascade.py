@@ -1,0 +1,150 @@
+"""Builders of the cascade for sparse images: the training tasks of its two stages, and the trained whole. See `config`."""
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lartpc_jax.build.models import build_pixel_sampler, build_sde, build_sparse_network, check_fit, load_checked
+from lartpc_jax.config.blocks import call_with, section
+from lartpc_jax.data import crop_labels, crops as crops_lib
+from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
+from lartpc_jax.generators.cascade import Cascade, Stage
+from lartpc_jax.networks.api import DenoiserNetwork
+from lartpc_jax.train.sparse_diffusion import stage_task
+from lartpc_jax.train.task import Task
+
+STAGES = ("coarse", "fine")
+TABLE = "conditions"      # weights that hold the conditions of training crops
+TABLE_ROWS = 4096
+
+
+class ConditionalCrops(NamedTuple):
+  """Training batches, a held-out batch and a table of conditions, of a config block `data`."""
+  batch_fn: Callable   # step -> dict(image [b h w] MeV, track_share [b])
+  holdout: dict        # such a batch
+  table: dict          # of training crops: name -> [r]
+
+
+def crop_condition(image_mev: jax.Array, track_share: jax.Array, threshold_mev: float) -> dict:
+  """What a crop is like, by the names of condition variables: all that a config may declare."""
+  lit = image_mev >= threshold_mev
+  return {"track_share": track_share,
+          "charge_mev": jnp.maximum(jnp.where(lit, image_mev, 0.0).sum((1, 2)), threshold_mev),
+          "lit_pixels": jnp.maximum(lit.sum((1, 2)), 1).astype(image_mev.dtype)}
+
+
+def build_conditional_crops(*, threshold_mev: float, seed: int, path: str, num_holdout_events: int, batch_size: int,
+                            num_evaluation: int) -> ConditionalCrops:
+  """Crops with labels of a config block `data`, in random orientations; pixels below the threshold are empty."""
+  labelled = crop_labels.open_labelled_crops(path)
+  split = lambda name: crop_labels.split_labelled(labelled, name, num_holdout_events=num_holdout_events)
+  train, held = split("train"), split("holdout")
+  share = crop_labels.track_share(train, threshold_mev=threshold_mev)
+  draw = crops_lib.make_crop_draws(len(share), batch_size=batch_size, seed=seed)
+
+  def batch_fn(step: int) -> dict:
+    indices, orientation = draw(step)
+    return {"image": crops_lib.orient(crops_lib.images_mev(train.crops, indices), orientation),
+            "track_share": share[indices]}
+
+  holdout = {"image": crops_lib.images_mev(held.crops, slice(num_evaluation)),
+             "track_share": crop_labels.track_share(held, threshold_mev=threshold_mev)[:num_evaluation]}
+  rows = np.random.default_rng(seed).choice(len(share), min(TABLE_ROWS, len(share)), replace=False)
+  table = crop_condition(crops_lib.images_mev(train.crops, rows), share[rows], threshold_mev)
+  return ConditionalCrops(batch_fn, holdout, jax.tree.map(np.asarray, table))
+
+
+def _check_condition(condition: condition_lib.Condition, table: dict) -> None:
+  if not condition.variables:
+    raise ValueError("The config block `condition` declares no variable.")
+  for name in condition.variables:
+    if name not in table:
+      raise ValueError(f"Unknown condition variable {name!r}; crops tell {sorted(table)}.")
+
+
+def _network_of(stage: str, values: dict, condition: condition_lib.Condition, state_shape: tuple[int, int, int],
+                block: int) -> DenoiserNetwork:
+  """Raw network of a stage; that of the fine one is told the map."""
+  coarse = stage == "coarse"
+  map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
+  return build_sparse_network({"space": "map" if coarse else "pixels", **values}, map_shape=map_shape,
+                              num_features=condition_lib.num_features(condition))
+
+
+def _stage_task(config: dict) -> Task:
+  stage, gap = config.get("stage"), call_with(sparse_state.GapScale, "state", section(config, "state"))
+  if stage not in STAGES:
+    raise ValueError(f"Unknown config value stage = {stage!r}; allowed: {list(STAGES)}.")
+  blocks = call_with(sparse_state.BlockScale, "blocks", section(config, "blocks"))
+  crops = call_with(build_conditional_crops, "data", section(config, "data"), seed=config["seed"],
+                    threshold_mev=gap.threshold_mev)
+  condition = condition_lib.make_condition(section(config, "condition"))
+  _check_condition(condition, crops.table)
+  side = crops.holdout["image"].shape[1]
+  state_shape = (side // blocks.size, side // blocks.size, 2) if stage == "coarse" else (side, side, 1)
+  network = _network_of(stage, section(config, "network"), condition, state_shape, blocks.size)
+
+  def encode(batch, key):
+    told = crop_condition(batch["image"], batch["track_share"], gap.threshold_mev)
+    cond = {"features": condition_lib.embed(condition, told)}
+    state = sparse_state.gap_state(batch["image"], gap)
+    coarse = sparse_state.block_map(state, gap, blocks)
+    if stage == "coarse":
+      return coarse, cond
+    return state, {**cond, "map": coarse + config["map_noise"] * jax.random.normal(key, coarse.shape)}
+
+  saved = {name: section(config, name) for name in ("network", "state", "blocks", "condition", "sde", "sampler")}
+
+  def export(params, directory, done):
+    weight_files.save_weights(directory, stage, params, {
+        **saved, "shape": state_shape, "step": done["step"], "threshold_mev": gap.threshold_mev,
+        "map_noise": config["map_noise"], "num_holdout_events": config["data"]["num_holdout_events"]})
+    weight_files.save_weights(directory, TABLE, crops.table, {"rows": len(crops.table["track_share"])}, dtype="float32")
+    if config.get("coarse"):
+      weight_files.copy_weights(config["coarse"], directory, "coarse")
+
+  return call_with(stage_task, "loss", section(config, "loss"), network=network, state_shape=state_shape, encode=encode,
+                   batch_fn=crops.batch_fn, holdout=crops.holdout, export=export)
+
+
+def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
+  params, info = load_checked(directory, name, ("network", "condition", "sde", "sampler", "shape", "blocks", "state"))
+  condition, shape = condition_lib.make_condition(info["condition"]), tuple(info["shape"])
+  network = _network_of(name, info["network"], condition, shape, info["blocks"]["size"])
+  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, name)
+  return Stage(network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape, condition), info
+
+
+def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
+  """The trained cascade in `directory`, and {"coarse": JSON, "fine": JSON} beside the weights.
+
+  Raises:
+    FileNotFoundError: naming the missing file.
+    ValueError: naming the file that is truncated or does not fit, or stages that do not belong together.
+  """
+  directory = Path(directory)
+  (coarse, coarse_info), (fine, info) = (_build_stage(directory, name) for name in STAGES)
+  for block in ("state", "blocks"):
+    if coarse_info[block] != info[block]:
+      raise ValueError(f"The stages in {directory} differ in {block}: {coarse_info[block]} and {info[block]}.")
+  table, _ = weight_files.load_weights(directory, TABLE)
+  return Cascade(coarse, fine, call_with(sparse_state.GapScale, "state", info["state"]),
+                 call_with(sparse_state.BlockScale, "blocks", info["blocks"]), info["map_noise"],
+                 jax.tree.map(jnp.asarray, table)), {"coarse": coarse_info, "fine": info}
+
+
+def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Callable, Callable]:
+  """Samplers of the coarse and the fine stage as their JSON says.
+
+  `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and fine=dict(...).
+  """
+  return tuple(call_with(build_pixel_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
+                         sde=getattr(cascade, name).sde) for name in STAGES)
+
+
+CASCADE_TASKS = {"cascade_stage": _stage_task}
+CASCADE_TASK_KEYS = {"cascade_stage": {"stage", "state", "blocks", "condition", "sde", "sampler", "map_noise", "coarse",
+                                       "init_weights"}}

@@ -1,0 +1,56 @@
+"""Simulation by an Apache Beam pipeline: each worker makes parts of the shards, as a Slurm array's jobs do.
+
+The workers need this package and the folder of the file (a shared file system). A part that fails is tried again by the
+runner; whatever happens, the same command goes on with what is missing.
+"""
+import contextlib
+from collections.abc import Sequence
+
+from lartpc_jax.data.readers.api import load_extra
+from lartpc_jax.experiments import shards, simulate
+from lartpc_jax.experiments.backends import Request
+
+
+@contextlib.contextmanager
+def _silent(total: int, **kwargs):
+  del total, kwargs
+  yield _Silent
+
+
+class _Silent:
+  update = staticmethod(lambda done: None)
+  write = staticmethod(lambda text: None)
+
+
+def make_part(request: Request) -> tuple[int, int]:
+  """What a worker does: makes the request's part, and returns its index and the number of its events."""
+  simulate.execute(request, progress=_silent, say=_Silent.write)
+  plan = simulate.make_plan(request)
+  return request.part[0], sum(shard.count for shard in shards.part_of(plan.shards, request.part))
+
+
+def run_parts(request: Request, num_parts: int, options: Sequence[str]) -> None:
+  """Simulates all parts of a request and joins them.
+
+  Args:
+    request: without a part.
+    num_parts: pieces of work; more than there are workers evens out their loads.
+    options: of the pipeline, such as ["--runner=FlinkRunner", ...]; none runs it here (DirectRunner).
+  Raises:
+    ValueError: as `simulate.execute`; or without apache-beam; or if num_parts < 1.
+    OSError: as `simulate.execute` and `simulate.merge`.
+  """
+  if num_parts < 1:
+    raise ValueError(f"num_parts must be at least 1; got {num_parts}.")
+  beam = load_extra("apache_beam", "beam")
+  from apache_beam.options.pipeline_options import PipelineOptions
+  simulate.check_request(request)
+  plan = simulate.make_plan(request)
+  if plan.path.exists():
+    simulate.execute(request, progress=_silent)  # says that it is complete, or that it is another
+    return
+  parts = [request._replace(part=(i, num_parts)) for i in range(min(num_parts, len(plan.shards)))]
+  parts = [part._replace(part=(part.part[0], len(parts))) for part in parts]
+  with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+    pipeline | beam.Create(parts) | beam.Reshuffle() | beam.Map(make_part)  # noqa: B018
+  simulate.merge(plan.path, compress=request.compress)

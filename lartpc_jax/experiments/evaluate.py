@@ -1,0 +1,262 @@
+"""The whole report: every part for every sample, real against real first."""
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lartpc_jax.build.tasks import build_segmenter, call_with, section
+from lartpc_jax.experiments import rows as parts
+from lartpc_jax.experiments.samples import Images, Sample, examine, load_images
+from lartpc_jax.metrics import defects, embedding, neighbours
+from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
+from lartpc_jax.metrics.gof import excess, squared_distances
+
+FLOOR = "real vs real"
+PARTS = {"physics": parts.physics, "gof": parts.goodness_of_fit, "frechet": parts.frechet_rows, "c2st": parts.classifiers,
+         "memorisation": parts.memory, "momentum": parts.momentum}
+WEIGHTS = {"examine": 20, "physics": 1, "gof": 30, "frechet": 12, "c2st": 30, "memorisation": 8, "momentum": 2, "index": 8,
+           "embedding": 40}  # seconds at 5,000 images, roughly: for the progress bar
+FLOORED = ("W1 [MeV]",)     # distances whose value between finite samples of one distribution is far from 0
+CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embedding",
+               "ssnet"}
+
+
+class Separations(NamedTuple):
+  """t-SNE of the reference, by L2 and by EMD."""
+  maps: dict[str, np.ndarray]           # distance -> [n 2]
+  numbers: dict[str, embedding.Separation]
+  is_track: np.ndarray                  # [n]
+  charge: np.ndarray                    # [n] MeV
+  labels: str                           # where is_track comes from
+  num_subsets: int                      # over which the numbers are means; the maps show the first
+
+
+class Report(NamedTuple):
+  """Everything that is written."""
+  columns: list[str]                              # FLOOR first
+  rows: dict[tuple[str, str, str], dict[str, parts.Row]]  # (part, name, definition) -> column -> row
+  extras: dict[str, parts.Extra]
+  samples: dict[str, np.ndarray]                  # a few images a column
+  separations: Separations | None
+  neighbours: dict[str, tuple]                    # column -> (queries, EmdNeighbours, their images)
+  missing: list[str]                              # what was left out, and why
+  seconds: dict[str, float]                       # of each part, all columns together
+  counts: dict[str, int]                          # images a column
+  cpu_seconds: dict[str, float] = {}              # as seconds, of all threads of the process
+  sources: dict[str, str] = {}                    # reference and column -> where its images come from
+
+
+def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,
+             training: str | None = None, planted: tuple[str, ...] = (), ssnet: str | None = None, progress: Callable
+             ) -> Report:
+  """Compares samples with real images. The first column, the floor, are real images too, independent of those.
+
+  Args:
+    config: of configs/images64_evaluate.py.
+    real: path of real images, see `samples.load_images`.
+    generated: name -> path.
+    floor: path of the real images of the first column; None: the second half of `real`, the first half being the reference.
+    training: path of images the generators were trained on.
+    planted: names of `metrics.defects` to plant in the images of the floor, each as a column.
+    ssnet: directory of SSNet's weights; None for those of the package.
+    progress: (total) -> context manager with update(done) and write(text), as `cli.progress_bar`.
+  Raises:
+    ValueError: naming a bad key, part, defect or file, or if there are too few images.
+  """
+  config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+  for key in sorted(set(config) - CONFIG_KEYS):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(CONFIG_KEYS)}.")
+  chosen = [*config["parts"]]
+  for name in chosen:
+    if name not in (*PARTS, "embedding"):
+      raise ValueError(f"Unknown config value parts = {name!r}; allowed: {sorted([*PARTS, 'embedding'])}.")
+  images = call_with(_load, "images", section(config, "images"), real=real, generated=generated, floor=floor,
+                     training=training, planted=planted)
+  missing, level_mev = _missing(chosen, images, training), config["images"]["level_mev"]
+  run = [name for name in chosen if name in PARTS and not (name == "momentum" and images.real.momentum_mev is None)]
+  names = list(images.columns)
+  cost = WEIGHTS["examine"] * (1 + len(names)) + len(names) * sum(WEIGHTS[name] for name in run)
+  cost += WEIGHTS["embedding"] * ("embedding" in chosen) + WEIGHTS["index"] * (images.training is not None)
+  segmenter, _ = call_with(build_segmenter, "ssnet", section(config, "ssnet") if "ssnet" in config else {}, directory=ssnet)
+  seconds, cpu_seconds, rows, extras, shown = {}, {}, {}, {}, {}
+  with progress(cost) as bar:
+    clock = _Clock(bar, seconds, cpu_seconds)
+    with clock("examine", "SSNet on the reference"):
+      reference = examine("reference", images.real.values, images.real.momentum_mev, segmenter, progress=clock.share)
+    index = None
+    if images.training is not None and "memorisation" in run:
+      with clock("index", "index of the training images"):
+        index = neighbours.build_index(images.training)
+    tools = parts.Tools(config, level_mev, images.training, index, {})
+    for name in names:
+      data = images.columns[name]
+      with clock("examine", f"SSNet: {name}"):
+        sample = examine(name, data.values, data.momentum_mev, segmenter, progress=clock.share)
+      extras[name] = parts.Extra({}, {})
+      for part in run:
+        if part == "momentum" and sample.momentum_mev is None:
+          missing.append(f"momentum closure of {name}: its file tells no momenta")
+          continue
+        settings = section(config, part) if part in config else {}
+        supplied = {"progress": clock.share} if part in ("c2st", "memorisation") else {}
+        with clock(part, f"{part}: {name}"):
+          supplied.update(reference=reference, sample=sample, tools=tools, extra=extras[name])
+          for row in call_with(PARTS[part], part, settings, **supplied):
+            rows.setdefault((row.part, row.name, row.definition), {})[name] = row
+      shown[name] = sample.images[:8]
+    separations = None
+    if "embedding" in chosen:
+      with clock("embedding", "t-SNE"):
+        separations = call_with(_embed, "embedding", section(config, "embedding"), reference=reference,
+                                truth=images.real.is_track, missing=missing, progress=clock.share)
+  _add_excess(rows, names)
+  nearest = {name: tools.cache[("emd", name)] for name in names if ("emd", name) in tools.cache}
+  found = {name: (images.columns[name].values[:len(near.index)], near, images.training[near.index])
+           for name, near in nearest.items()}
+  counts = {"reference": len(reference.images), **{name: len(images.columns[name].values) for name in names}}
+  shown = {"reference": reference.images[:8], **shown}
+  sources = {"reference": real, FLOOR: floor} if floor else {
+      "reference": f"first half of {real}", FLOOR: f"second half of {real}"}
+  return Report(names, rows, extras, shown, separations, found, missing, seconds, counts, cpu_seconds,
+                {**sources, **generated})
+
+
+class _Loaded(NamedTuple):
+  real: Images
+  columns: dict[str, Images]
+  training: np.ndarray | None
+
+
+def _load(*, real, generated, floor, training, planted, threshold_mev: float, level_mev: float, num_images: int,
+          num_training: int, seed: int) -> _Loaded:
+  load = lambda path, **kwargs: load_images(path, threshold_mev=threshold_mev, level_mev=level_mev, **kwargs)
+  everything = load(real, truth=True)
+  half = len(everything.values) // (1 if floor else 2)
+  if half < 50:
+    raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are needed, and 100 "
+                     "without --floor, half for the floor.")
+  take = lambda data, start, size: Images(*(None if x is None else x[start:start + size] for x in data))
+  size = min(num_images, half)
+  columns = {FLOOR: take(load(floor), 0, size) if floor else take(everything, half, size)}
+  for name, path in generated.items():
+    columns[name] = take(load(path), 0, size)
+  for name, path in {**({FLOOR: floor} if floor else {}), **generated}.items():
+    if len(columns[name].values) < 50:
+      raise ValueError(f"{name}: {path} holds {len(columns[name].values)} images with charge; at least 50 are needed.")
+  trained = None if training is None else load(training).values[:num_training]
+  table = dict(defects.DEFECTS)
+  if trained is not None:
+    table["memorised"] = defects.make_memorised(trained)
+  for name in planted:
+    if name not in table:
+      raise ValueError(f"Unknown defect {name!r}; choose from {sorted(table)}" +
+                       ("." if trained is not None else " (memorised: with --train)."))
+    values = table[name](columns[FLOOR].values, seed)
+    charged = values.sum((1, 2)) > 0
+    columns[defects.NAMES[name]] = Images(values[charged], None)
+  return _Loaded(take(everything, 0, size), columns, trained)
+
+
+def _missing(chosen: list[str], images: _Loaded, training: str | None) -> list[str]:
+  missing = [f"part {name}: not in config.parts" for name in (*PARTS, "embedding") if name not in chosen]
+  if training is None and "memorisation" in chosen:
+    missing.append("memorisation against training images (copies, distance test, EMD neighbours): no --train given")
+  if images.real.momentum_mev is None and "momentum" in chosen:
+    missing.append("momentum closure: the real images come without momenta")
+  return missing
+
+
+def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_subsets: int, pool: int, num_neighbours: int,
+           missing: list[str], progress: Callable) -> Separations | None:
+  is_track = reference.particles["corrected"].is_track if truth is None else truth
+  parts = [slice(i * num_images, (i + 1) * num_images) for i in range(num_subsets)]
+  parts = [part for part in parts if part.start == 0 or part.stop <= len(reference.images)]
+  for part in parts:
+    tracks, showers = is_track[part].sum(), (~is_track[part]).sum()
+    if min(tracks, showers) <= num_neighbours:
+      missing.append(f"embedding: needs more than {num_neighbours} tracks and showers; there are {tracks} tracks and "
+                     f"{showers} showers among images {part.start} to {part.start + tracks + showers - 1}")
+      return None
+  found, distances = [], []
+  for i, part in enumerate(parts):
+    images = reference.images[part]
+    flat = images.reshape(len(images), -1).astype(float)
+    euclidean = np.sqrt(squared_distances(flat, flat))
+    np.fill_diagonal(euclidean, 0.0)
+    distances.append({"L2": euclidean})
+    for j, name in enumerate(("EMD", "EMD, centred")):
+      say = lambda done, done_before=i + 0.5 * j, n=len(images): progress(
+          0.9 * (done_before + 0.5 * (done / n)**2) / len(parts))
+      distances[-1][name] = neighbours.pairwise_emd(images, pool=pool, centred=name != "EMD", progress=say)
+    found.append({name: embedding.separation(d, is_track[part], num_neighbours=num_neighbours)
+                  for name, d in distances[-1].items()})
+  numbers = found[0] if len(found) == 1 else {
+      name: embedding.Separation(*(mean_estimate(np.array([getattr(f[name], field).value for f in found]))
+                                   for field in embedding.Separation._fields)) for name in found[0]}
+  maps = {name: embedding.tsne(d) for name, d in distances[0].items()}
+  return Separations(maps, numbers, is_track[parts[0]], reference.images[parts[0]].sum((1, 2)),
+                     "SSNet" if truth is None else "truth", len(parts))
+
+
+def _add_excess(rows: dict, names: list[str]) -> None:
+  for (part, name, _), found in list(rows.items()):
+    if name in FLOORED and FLOOR in found:
+      floor = found[FLOOR].estimate
+      # its error is in that of every difference already
+      over = {FLOOR: found[FLOOR]._replace(definition="corrected", estimate=Estimate(0.0))}
+      for column in names[1:]:
+        if column in found:
+          over[column] = found[column]._replace(definition="corrected", estimate=excess(found[column].estimate, floor))
+      rows[(part, f"{name}, excess over the floor", "corrected")] = over
+
+
+def ranking(report: Report) -> list[tuple[str, float, int, str]]:
+  """Columns from worst to best: (name, mean rank, rows more than 3 sigma from the floor, the row that shows it best).
+
+  Ranks run over the corrected rows that have a direction; 1 is the worst column of a row.
+  """
+  others = report.columns[1:]
+  ranks, found = {name: [] for name in others}, {name: [] for name in others}
+  for (_, name, definition), row in report.rows.items():
+    if definition != "corrected" or FLOOR not in row or not row[FLOOR].worse:
+      continue
+    present = [c for c in others if c in row and np.isfinite(row[c].estimate.value)]
+    score = np.array([row[c].worse * row[c].estimate.value for c in present])
+    sigma = {c: row[c].worse * significance(row[c].estimate, row[FLOOR].estimate) for c in present}
+    for column, s in zip(present, score, strict=True):
+      ranks[column].append(1 + np.sum(score > s) + 0.5 * (np.sum(score == s) - 1))
+      if np.isfinite(sigma[column]):
+        found[column].append((sigma[column], name))
+  table = []
+  for name in others:
+    best = max(found[name], default=(0.0, "none"))
+    table.append((name, float(np.mean(ranks[name])) if ranks[name] else float("nan"),
+                  int(sum(s > 3.0 for s, _ in found[name])),
+                  f"{best[1]} ({best[0]:.1f} sigma)"))
+  return sorted(table, key=lambda row: (row[1], -row[2]))
+
+
+class _Clock:
+  """Wall and CPU seconds of each part, and progress in units of WEIGHTS."""
+
+  def __init__(self, bar, seconds: dict[str, float], cpu_seconds: dict[str, float]):
+    self.bar, self.clocks = bar, ((time.monotonic, seconds), (time.process_time, cpu_seconds))
+    self.done, self.weight, self.began = 0.0, 0.0, ()
+
+  def __call__(self, part: str, what: str):
+    self.part, self.weight = part, WEIGHTS[part]
+    self.bar.write(what)
+    return self
+
+  def __enter__(self):
+    self.began = tuple(now() for now, _ in self.clocks)
+
+  def __exit__(self, *error):
+    for (now, seconds), began in zip(self.clocks, self.began, strict=True):
+      seconds[self.part] = seconds.get(self.part, 0.0) + now() - began
+    self.done += self.weight
+    self.bar.update(round(self.done))
+
+  def share(self, share: float) -> None:
+    self.bar.update(round(self.done + share * self.weight))

@@ -1,0 +1,118 @@
+"""Images of given momenta: what launch.generate does."""
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lartpc_jax import parallel
+from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.data.images import check_views, save_images
+from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.generators.generator import prior_noise
+from lartpc_jax.geometry.rasterize import to_view
+from lartpc_jax.inference.errors import outside_range
+from lartpc_jax.plotting.images import image_rows, momentum_titles
+from lartpc_jax.units import kinetic_energy, momentum_from_kinetic
+
+MAX_COLUMNS = 16
+MAX_PICTURES = 8
+
+
+def parse_momenta(text: str) -> np.ndarray:
+  """Momenta [m 3] from "px,py,pz" in MeV/c, several with ; between them. Raises ValueError naming a bad one."""
+  momenta = []
+  for part in text.split(";"):
+    try:
+      momentum = [float(number) for number in part.split(",")]
+    except ValueError:
+      momentum = []
+    if len(momentum) != 3 or not np.isfinite(momentum).all():
+      raise ValueError(f"Bad momentum {part.strip()!r}: give px,py,pz in MeV/c, such as --momentum=-356,-245,40.")
+    momenta.append(momentum)
+  return np.array(momenta, np.float32)
+
+
+def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.ndarray:
+  """Momenta [num 3] in MeV/c of protons: isotropic, kinetic energy uniform between two values, as the training events.
+
+  Raises:
+    ValueError: unless there are two rising positive energies.
+  """
+  try:
+    low, high = (float(x) for x in kinetic_mev)
+  except ValueError:
+    low = high = float("nan")
+  if not 0.0 < low <= high < np.inf:
+    raise ValueError(f"Bad kinetic energies {','.join(map(str, kinetic_mev))!r}: give minimum,maximum in MeV, such as "
+                     "--kinetic_mev=50,100.")
+  draw = np.random.default_rng(seed)
+  direction = draw.normal(size=(num, 3))
+  magnitude = np.asarray(momentum_from_kinetic(jnp.asarray(draw.uniform(low, high, (num, 1)), jnp.float32)))
+  return (magnitude * direction / np.linalg.norm(direction, axis=1, keepdims=True)).astype(np.float32)
+
+
+def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[str, ...], num: int,
+                    weights: str | None = None, seed: int = 0, chunk_size: int = 32,
+                    update: Callable = lambda done: None, say: Callable = print) -> tuple[np.ndarray, np.ndarray]:
+  """`num` events of each momentum: images [m*num v p p] in MeV and their momenta [m*num 3].
+
+  Args:
+    momenta_mev: [m 3].
+    config: an inference config, of which `sampler` and `guidance_scale` matter.
+    views: names of the views; each is a draw of its own.
+    num: events of each momentum.
+    weights: directory; None for those of the package.
+    seed: of the noise.
+    chunk_size: images a device draws at once.
+    update: called with the number of finished events.
+    say: prints a warning.
+  Raises:
+    OSError, ValueError: naming the file, view or key that is wrong.
+  """
+  views = check_views(views)
+  diffusion, _ = config_lib.build_diffusion(weights)
+  generate = config_lib.build_generate(config, diffusion)
+  low, high = diffusion.kinetic_range_mev
+  for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev), strict=True):
+    if outside_range(momentum[None], diffusion.kinetic_range_mev)[0]:
+      say(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is {kinetic:.1f} MeV, outside "
+          f"{low:g} to {high:g} MeV, on which the generator was trained.")
+  momentum_mev = np.repeat(momenta_mev, num, axis=0)
+  # event by event, its views in order
+  seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views], axis=1).reshape(-1, 3)
+  noise = np.asarray(prior_noise(diffusion, jax.random.key(seed), len(seen)))
+  mapped = parallel.make_device_map(lambda pair: generate(*pair), chunk_size=chunk_size)
+  images = mapped((noise, seen), progress=lambda done: update(done // len(views)))
+  images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
+  empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())
+  if empty:
+    say(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not take them.")
+  return images, momentum_mev
+
+
+def write(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
+          ) -> list[Path]:
+  """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths.
+
+  With one event a momentum it is one picture of the first 16.
+  """
+  out = Path(out)
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+    save_images(out / "images.npz", images, momentum_mev)
+  except OSError as error:
+    raise OSError(f"Cannot write to {out}: {error.strerror or error}.") from error
+  paths = [out / "images.npz"]
+  if num == 1:
+    few = images[:MAX_COLUMNS]
+    figure = image_rows({view: few[:, v] for v, view in enumerate(views)},
+                        titles=momentum_titles(momentum_mev[:MAX_COLUMNS]))
+    return [*paths, save_figure(figure, out / "images.png")]
+  for i in range(min(len(images) // num, MAX_PICTURES)):
+    few = images[i * num:(i + 1) * num][:MAX_COLUMNS]
+    figure = image_rows({view: few[:, v] for v, view in enumerate(views)})
+    figure.suptitle(f"{momentum_titles(momentum_mev[i * num:i * num + 1])[0]} MeV/c", fontsize=9)
+    paths.append(save_figure(figure, out / f"images_{i:02d}.png"))
+  return paths

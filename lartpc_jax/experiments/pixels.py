@@ -1,0 +1,99 @@
+"""Draws of a trained unconditional model beside real images: what launch.sample and launch.benchmark_samplers do."""
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lartpc_jax.build.models import build_pixel_sampler
+from lartpc_jax.data import interaction_batches
+from lartpc_jax.data.crops import images_mev, open_crops, split_crops
+from lartpc_jax.generators.pixel_generator import ImageDiffusion, make_draw
+from lartpc_jax.geometry.rasterize import ImageSpec
+from lartpc_jax.metrics.histograms import Chi2
+from lartpc_jax.metrics.pixels import compare
+
+
+class RealImages(NamedTuple):
+  """Real images in MeV, cut at the threshold of the model."""
+  holdout: np.ndarray   # never trained on
+  training: np.ndarray  # training images in their own orientation, chosen at random
+
+
+def load_real(path: str | Path, info: dict, num: int) -> RealImages:
+  """At most `num` held-out and training images of the file that a model was trained on; `info` is the model's JSON.
+
+  Of whole interactions, which are large, as many training images as held-out ones.
+  """
+  if "num_holdout_events" not in info:
+    return _real_interactions(path, info, num)
+  crops = open_crops(path)
+  cut = lambda x: np.where(x >= info["threshold_mev"], x, 0.0).astype(np.float32)
+  split = lambda name: split_crops(crops, name, num_holdout_events=info["num_holdout_events"])
+  holdout, training = split("holdout"), split("train")
+  chosen = np.random.default_rng(0).choice(len(training.values), min(num, len(training.values)), replace=False)
+  return RealImages(cut(images_mev(holdout, slice(num))), cut(images_mev(training, chosen)))
+
+
+def _real_interactions(path: str | Path, info: dict, num: int) -> RealImages:
+  events, spec = interaction_batches.open_interactions(str(path)), ImageSpec(**info["image"])
+  training, held = interaction_batches.split_numbers(events, num_holdout=info["num_holdout"])
+  held = held[:num]
+  chosen = np.random.default_rng(0).choice(training, min(len(held), len(training)), replace=False)
+  whole = lambda numbers: interaction_batches.whole_images(events, numbers, spec=spec)
+  return RealImages(whole(held), whole(chosen))
+
+
+def compile_network(diffusion: ImageDiffusion, num: int) -> ImageDiffusion:
+  """The same model with its network compiled once for batches of `num`, for many samplers that differ in their steps.
+
+  Use it under `jax.disable_jit()`: the steps then run one by one around the compiled network.
+  """
+  x, c_noise = jnp.zeros((num, *diffusion.state_shape)), jnp.zeros(num)
+  compiled = jax.jit(lambda params, x, c: diffusion.apply(params, x, c, None)).lower(diffusion.params, x, c_noise).compile()
+
+  def apply(params, x, c_noise, cond):
+    del cond
+    with jax.disable_jit(False):  # a compiled program refuses to run without
+      return compiled(params, x, c_noise)
+  return diffusion._replace(apply=apply)
+
+
+def draw_images(diffusion: ImageDiffusion, num: int, *, seed: int = 0, chunk_size: int = 64, one_by_one: bool = False,
+                update: Callable = lambda done: None, **sampler) -> tuple[np.ndarray, float]:
+  """`num` images [n h w] in MeV and the seconds that an image took, without compilation.
+
+  Args:
+    diffusion: the model; compiled by `compile_network` for chunk_size images if one_by_one.
+    num: number of images.
+    seed: of prior and steps.
+    chunk_size: images a device draws at once.
+    one_by_one: run the steps of the sampler one by one instead of as one program.
+    update: called with the number of finished images.
+    **sampler: see `config_models.build_pixel_sampler`.
+  """
+  draw = make_draw(diffusion, build_pixel_sampler(diffusion.sde, **sampler), chunk_size)
+  if not one_by_one:
+    draw = jax.jit(draw).lower(jax.random.key(seed)).compile()
+  images, key = [], jax.random.key(seed)
+  start = time.perf_counter()
+  for i in range(0, num, chunk_size):
+    with jax.disable_jit() if one_by_one else contextlib.nullcontext():
+      images.append(np.asarray(draw(jax.random.fold_in(key, i))))
+    update(min(i + chunk_size, num))
+  seconds = (time.perf_counter() - start) / (len(images) * chunk_size)
+  return np.concatenate(images)[:num], seconds
+
+
+def chi2_cells(result: dict[str, Chi2]) -> list[str]:
+  """chi2/ndf of active pixels, total charge and spectrum, as text."""
+  return [f"{chi2.reduced:.2f}" for chi2 in result.values()]
+
+
+def floor_cells(real: RealImages, num: int) -> list[str]:
+  """The same for real images against real ones: `num` training images against all held-out ones."""
+  return chi2_cells(compare(real.holdout, real.training[:num]))

@@ -1,0 +1,158 @@
+"""Writes a report: metrics.json, a Markdown table, and one HTML page that needs no other file."""
+import base64
+import html
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lartpc_jax.experiments.evaluate import FLOOR, Report, ranking
+from lartpc_jax.files import atomic_write
+from lartpc_jax.metrics.estimate import significance
+from lartpc_jax.plotting import evaluation as figures
+
+STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}table{border-collapse:collapse;
+font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
+td:first-child,td:nth-child(2),th{text-align:left}
+tr.published{color:#777}td.bad{background:#f6c0b8}img{max-width:100%}h2{margin-top:1.6em}"""
+HEAD = ("Value +- standard error; p: probability of so large a value if both samples come from one distribution. "
+        "The first column is real against real: what perfection looks like at this number of images. Rows of the published "
+        "definitions are for comparison with the literature only.")
+
+
+def number(value: float) -> str:
+  """Four significant digits, or a dash for NaN."""
+  return f"{value:.4g}" if math.isfinite(value) else "-"
+
+
+def cell(row) -> str:
+  """One estimate in words."""
+  if row is None:
+    return ""
+  value, error, p = row.estimate
+  text = number(value) + (f" +- {error:.2g}" if math.isfinite(error) else "")
+  return text + (f", p {p:.2g}" if math.isfinite(p) else "")
+
+
+def as_json(report: Report) -> dict:
+  """Everything numeric."""
+  clean = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
+  rows = [{"part": part, "metric": name, "definition": definition,
+           "values": {column: {**{k: clean(v) for k, v in row.estimate._asdict().items()}, "note": row.note,
+                               "sigma_above_floor": clean(_sigma(found, column))} for column, row in found.items()}}
+          for (part, name, definition), found in report.rows.items()]
+  ranks = [{"column": name, "mean_rank": clean(rank), "rows_above_3_sigma": above, "seen_best_by": best}
+           for name, rank, above, best in ranking(report)]
+  embedding = None if report.separations is None else {
+      "labels": report.separations.labels, "sets": report.separations.num_subsets, **{
+          name: {k: v._asdict() for k, v in s._asdict().items()} for name, s in report.separations.numbers.items()}}
+  near = {name: {"distance_px": found.distance.tolist(), "index": found.index.tolist(),
+                 "exact_distances": found.num_exact.tolist()} for name, (_, found, _) in report.neighbours.items()}
+  return {"images": report.counts, "rows": rows, "ranking": ranks, "embedding": embedding, "emd_neighbours": near,
+          "sources": report.sources, "missing": report.missing, **{
+              name: {part: round(s, 1) for part, s in values.items()}
+              for name, values in (("seconds", report.seconds), ("cpu_seconds", report.cpu_seconds))}}
+
+
+def _sigma(found: dict, column: str) -> float:
+  if column == FLOOR or FLOOR not in found or not found[column].worse:
+    return float("nan")
+  return found[column].worse * significance(found[column].estimate, found[FLOOR].estimate)
+
+
+def markdown(report: Report) -> str:
+  """The tables."""
+  head = lambda names: ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+  lines = [HEAD, "", *head(["metric", "definition", *(f"{c} ({report.counts[c]})" for c in report.columns)])]
+  for (_, name, definition), found in report.rows.items():
+    lines.append(f"| {name} | {definition} | " + " | ".join(cell(found.get(column)) for column in report.columns) + " |")
+  if len(report.columns) > 1:
+    lines += ["", "Ranking, worst first, over the corrected metrics:", "",
+              *head(["sample", "mean rank", "metrics 3 sigma above the floor", "seen best by"])]
+    lines += [f"| {name} | {rank:.2f} | {above} | {best} |" for name, rank, above, best in ranking(report)]
+  if report.separations is not None:
+    s = report.separations
+    lines += ["", f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} images):", "",
+              *head(["distance", "k-NN accuracy", "silhouette"])]
+    lines += [f"| {name} | {s.knn_accuracy.value:.3f} +- {s.knn_accuracy.error:.3f} | {s.silhouette.value:.3f} +- "
+              f"{s.silhouette.error:.3f} |" for name, s in report.separations.numbers.items()]
+  lines += ["", "Left out:", ""] + [f"- {text}" for text in report.missing or ["nothing"]]
+  lines += ["", *(f"{name}: {path}" + "  " for name, path in report.sources.items()), "", _times(report)]
+  return "\n".join(lines) + "\n"
+
+
+def _times(report: Report) -> str:
+  total = f"{sum(report.seconds.values()):.0f} s wall and {sum(report.cpu_seconds.values()):.0f} s CPU"
+  parts = ", ".join(f"{name} {s:.0f} ({report.cpu_seconds.get(name, 0.0):.0f})" for name, s in report.seconds.items())
+  return f"{total}; wall (CPU) seconds of all columns together: {parts}."
+
+
+def draw(report: Report) -> dict[str, object]:
+  """Title -> Figure."""
+  found = {"Images": figures.mosaic(report.samples)}
+  directed = [(name, row) for (_, name, definition), row in report.rows.items()
+              if definition == "corrected" and FLOOR in row and row[FLOOR].worse]
+  if len(report.columns) > 1:
+    sigma = np.array([[_sigma(row, c) if c in row else float("nan") for c in report.columns[1:]] for _, row in directed])
+    found["What each metric sees"] = figures.significance_map([name for name, _ in directed], report.columns[1:], sigma)
+  first = report.extras[FLOOR].histograms
+  if first:
+    found["Physics"] = figures.histogram_grid({
+        name: (edges, {"reference": values, **{c: report.extras[c].histograms[name][2] for c in report.columns}})
+        for name, (edges, values, _) in first.items()})
+  classifiers = report.extras[FLOOR].calibrations
+  if classifiers:
+    found["Classifiers"] = figures.reliability_grid({
+        name: {c: report.extras[c].calibrations[name] for c in report.columns} for name in classifiers})
+  if report.separations is not None:
+    s = report.separations
+    titles = {name: f"{name}: k-NN {x.knn_accuracy.value:.2f}, silhouette {x.silhouette.value:.2f}"
+              for name, x in s.numbers.items()}
+    found["t-SNE of the reference"] = figures.maps(s.maps, s.is_track, s.charge, titles)
+  for name, (queries, near, images) in report.neighbours.items():
+    if name != FLOOR:
+      found[f"Nearest training images in Earth Mover's Distance: {name}"] = figures.neighbour_grid(
+          queries, images, near.distance)
+  return found
+
+
+def page(report: Report) -> str:
+  """The HTML page, figures inside."""
+  escape = html.escape
+  table = ["<table><tr><th>metric<th>definition" + "".join(f"<th>{escape(c)}" for c in report.columns)]
+  for (_, name, definition), found in report.rows.items():
+    note = lambda c, found=found: escape(found[c].note) if c in found else ""
+    cells = "".join(f"<td{' class=bad' if c in found and _sigma(found, c) > 3.0 else ''} title=\"{note(c)}\">"
+                    f"{escape(cell(found.get(c)))}" for c in report.columns)
+    table.append(f"<tr class={definition}><td>{escape(name)}<td>{definition}{cells}")
+  text = [f"<!doctype html><meta charset=utf-8><title>Is it good enough?</title><style>{STYLE}</style>",
+          "<h1>Is it good enough?</h1>", f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
+          "<p>Images: " + escape("; ".join(f"{name}: {count} of {report.sources.get(name, report.sources.get(FLOOR))}"
+                                           for name, count in report.counts.items())) + ".",
+          "<p>Left out: " + escape("; ".join(report.missing) or "nothing") + ".", *table, "</table>"]
+  if len(report.columns) > 1:
+    text.append("<h2>Ranking, worst first</h2><table><tr><th>sample<th>mean rank<th>metrics 3 sigma above the floor"
+                "<th>seen best by")
+    text += [f"<tr><td>{escape(name)}<td>{rank:.2f}<td>{above}<td>{escape(best)}"
+             for name, rank, above, best in ranking(report)]
+    text.append("</table>")
+  for title, figure in draw(report).items():
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    text.append(f"<h2>{escape(title)}</h2><img alt=\"{escape(title)}\" src=\"data:image/png;base64,"
+                f"{base64.b64encode(buffer.getvalue()).decode()}\">")
+  return "\n".join(text) + "\n"
+
+
+def write(report: Report, out: str | Path) -> list[Path]:
+  """Writes metrics.json, report.md and report.html into `out`; returns their paths."""
+  out = Path(out)
+  out.mkdir(parents=True, exist_ok=True)
+  contents = {"metrics.json": json.dumps(as_json(report), indent=1) + "\n", "report.md": markdown(report),
+              "report.html": page(report)}
+  for name, text in contents.items():
+    with atomic_write(out / name) as file:
+      file.write(text)
+  return [out / name for name in contents]

@@ -1,0 +1,148 @@
+"""The objective over two components of the momentum, the third fixed or profiled: what launch.surface does."""
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lartpc_jax.build import inference as config_inference, tasks as config_lib
+from lartpc_jax.data.images import check_views
+from lartpc_jax.experiments.generate import parse_momenta
+from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.targets import open_targets
+from lartpc_jax.files import atomic_write
+from lartpc_jax.generators.generator import prior_noise
+from lartpc_jax.geometry.rasterize import to_view
+from lartpc_jax.inference.errors import outside_range
+from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference.surface import component_grid, make_first_order, make_surface, trusted_step
+from lartpc_jax.plotting.surface import surface_figure
+
+AXES = "xyz"
+STEPS_MEV = np.array([2.0, 5.0, 10.0, 20.0, 40.0, 80.0], np.float32)
+
+
+class Request(NamedTuple):
+  """What to draw; the flags of launch.surface."""
+  views: Sequence[str]
+  axes: Sequence[str]              # two of px, py, pz
+  momentum: str | None = None      # the target is generated with it ...
+  input: str | None = None         # ... or is an event of a file
+  event: int = 0
+  third: Sequence[str | float] | None = None  # one value fixes the third component, minimum,maximum,number profile it
+  start: str | None = None         # momentum whose descent is drawn
+  half_width_mev: float = 250.0
+  points: int = 25
+  draws: int = 2
+  weights: str | None = None
+  seed: int = 0
+
+
+class Surface(NamedTuple):
+  """Objective in px over two components in MeV/c."""
+  first: np.ndarray        # [c]
+  second: np.ndarray       # [r]
+  values: np.ndarray       # [r c], profiled over the third if so asked
+  trusted_mev: np.ndarray  # [r c], see `inference.surface.trusted_step`
+  target: np.ndarray       # [v n n]
+  truth: np.ndarray | None
+  trajectory: np.ndarray | None  # [s 3]
+
+
+def compute(request: Request, config: Mapping, *, progress: Callable = lambda done: None, say: Callable = print) -> Surface:
+  """Computes the surface of an inference config's last stage.
+
+  Raises:
+    OSError, ValueError: naming the file, flag or key that is wrong.
+  """
+  views, axes = check_views(request.views), _axes(request.axes)
+  config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+  diffusion, _ = config_lib.build_diffusion(request.weights)
+  key_target, key_noise, key_descent = jax.random.split(jax.random.key(request.seed), 3)
+  image, truth = _target(request, views, config, diffusion, key_target)
+  start = None if request.start is None else parse_momenta(request.start)[0]
+  for name, p in (("truth", truth), ("start", start)):
+    if p is not None and outside_range(p[None], diffusion.kinetic_range_mev)[0]:
+      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the {diffusion.kinetic_range_mev} MeV "
+          "that the generator was trained on.")
+  middle = np.zeros(3) if truth is None else truth
+  others = _others(request, float(middle[({0, 1, 2} - set(axes)).pop()]))
+  offsets = np.linspace(-request.half_width_mev, request.half_width_mev, request.points)
+  first, second = (offsets + (middle[a] if truth is not None else 0.0) for a in axes)
+  grid = component_grid(first, second, axes=axes, others_mev=others)
+  objective = config_inference.build_objective(config, diffusion, views)
+  noise = antithetic_noise(key_noise, len(views), request.draws, diffusion.latent_shape)
+  surface, first_order = jax.jit(make_surface(objective)), jax.jit(make_first_order(objective))
+  layers = []
+  for k in range(grid.shape[2]):
+    layers.append(np.asarray(surface(image, grid[:, :, k], noise)))
+    progress((k + 1) / (grid.shape[2] + 1))
+  layers = np.stack(layers, axis=-1)
+  best = np.argmin(np.where(np.isnan(layers), np.inf, layers), axis=-1)[..., None]
+  profiled = np.take_along_axis(grid, best[..., None], axis=2)[:, :, 0]
+  value, gradient, walked = (np.asarray(x) for x in first_order(image, profiled, noise, jnp.asarray(STEPS_MEV)))
+  progress(1.0)
+  trajectory = None
+  if start is not None:
+    infer = config_inference.build_infer(config, diffusion, views)
+    twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 3))  # one start alone would skip the first stage
+    found = jax.jit(infer.refine)(image[None], twice, key_descent)
+    trajectory = np.asarray(found.trajectory)[:, 0]
+  return Surface(first, second, np.take_along_axis(layers, best, axis=-1)[..., 0],
+                 trusted_step(value, gradient, walked, STEPS_MEV), np.asarray(image), truth, trajectory)
+
+
+def write(out: str | Path, request: Request, found: Surface) -> list[Path]:
+  """Writes surface.npz and surface.png; returns the paths."""
+  out = Path(out)
+  out.mkdir(parents=True, exist_ok=True)
+  with atomic_write(out / "surface.npz", "wb") as file:
+    np.savez_compressed(file, **{name: array for name, array in found._asdict().items() if array is not None})
+  axes = _axes(request.axes)
+  points = {} if found.truth is None else {"truth": found.truth}
+  if found.trajectory is not None:
+    points |= {"start": found.trajectory[0], "inferred": found.trajectory[-1]}
+  figure = surface_figure(
+      found.first, found.second, {"objective, px": found.values, "trusted step, MeV/c": found.trusted_mev},
+      labels=[f"p{AXES[a]}, MeV/c" for a in axes], points={name: p[list(axes)] for name, p in points.items()},
+      trajectory=None if found.trajectory is None else found.trajectory[:, list(axes)])
+  return [out / "surface.npz", save_figure(figure, out / "surface.png")]
+
+
+def _axes(names: Sequence[str]) -> tuple[int, int]:
+  allowed = [f"p{axis}" for axis in AXES]
+  if len(names) != 2 or len(set(names)) != 2 or not set(names) <= set(allowed):
+    raise ValueError(f"--axes must be two different ones of {', '.join(allowed)}; got {','.join(names)}.")
+  return tuple(allowed.index(name) for name in names)
+
+
+def _others(request: Request, middle: float) -> np.ndarray:
+  """Values of the third component: that of the truth, the one given, or a range."""
+  if request.third is None:
+    return np.array([middle])
+  try:
+    values = [float(x) for x in request.third]
+  except ValueError:
+    values = []
+  if len(values) == 1:
+    return np.array(values)
+  if len(values) != 3 or values[0] >= values[1] or values[2] < 2 or values[2] != int(values[2]):
+    raise ValueError("--third must be one value in MeV/c, which fixes the third component, or minimum,maximum,number, "
+                     f"over which it is profiled; got {','.join(map(str, request.third))!r}.")
+  return np.linspace(values[0], values[1], int(values[2]))
+
+
+def _target(request: Request, views, config, diffusion, key):
+  """Image [v n n] and its momentum [3], None if not known."""
+  if (request.momentum is None) == (request.input is None):
+    raise ValueError("Give --momentum or --input, one of the two; --help says what they may be.")
+  if request.momentum is not None:
+    truth = parse_momenta(request.momentum)[0]
+    generate = config_lib.build_generate(config, diffusion)
+    seen = jnp.stack([to_view(jnp.asarray(truth), view) for view in views])
+    return jax.jit(generate)(prior_noise(diffusion, key, len(views)), seen), truth
+  spec, _ = config_lib.build_image_spec(request.weights)
+  data = open_targets(request.input, views=views, spec=spec, first=request.event, num=1)
+  return jnp.asarray(data.images[0]), None if data.momentum_mev is None else data.momentum_mev[0]

@@ -1,0 +1,113 @@
+"""Inference with every combination of some config values, and one table: what launch.sweep does."""
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lartpc_jax.experiments import infer
+from lartpc_jax.files import atomic_write
+
+COLUMNS = {"median_dp_mev": "median error, MeV/c", "q95_dp_mev": "95 % quantile", "share_above_50_mev": "above 50 MeV/c"}
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, list]:
+  """Config key -> values, of "inference.second_steps=8,14" and so on; values are JSON or plain text.
+
+  Raises:
+    ValueError: naming a text that is no such thing, or a key that comes twice.
+  """
+  found = {}
+  for text in texts:
+    key, equals, values = text.partition("=")
+    if not equals or not key or not values or key in found:
+      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second_steps=8,14, each key once.")
+    found[key] = [_value(x) for x in values.split(",")]
+  return found
+
+
+def _value(text: str):
+  try:
+    return json.loads(text)
+  except json.JSONDecodeError:
+    return text
+
+
+def changed(config: Mapping, key: str, value) -> dict:
+  """A copy of nested dicts with one value changed; `key` has dots between levels.
+
+  Raises:
+    ValueError: naming the key if there is none such, or the value if it is of another type than the one it replaces.
+  """
+  head, _, rest = key.partition(".")
+  if head not in config or (rest and not isinstance(config[head], Mapping)):
+    raise ValueError(f"Unknown config key {head!r} of --set; there are {sorted(config)}.")
+  old = config[head]
+  if rest:
+    return {**config, head: changed(old, rest, value)}
+  if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+    value = float(value)
+  if type(value) is not type(old):
+    raise ValueError(f"--set {key} needs a value like {old!r}; got {value!r}.")
+  return {**config, head: value}
+
+
+def run_sweep(request: infer.Request, config: Mapping, settings: dict[str, list], out: Path, *, setup: Callable,
+              progress: Callable, stop: Callable = lambda: None, say: Callable = print) -> int | None:
+  """Runs launch.infer's work for each combination in a directory of its own; writes sweep.json and sweep.md.
+
+  Args:
+    request: what to infer, the same for all.
+    config: an inference config as nested dicts.
+    settings: from `parse_settings`.
+    out: gets one directory a combination, and the table.
+    setup: (directory, identity) -> directory, like `cli.setup_workdir`.
+    progress: context manager like `cli.progress_bar`.
+    stop: asked after each chunk for a signal number.
+    say: prints a line.
+  Returns:
+    None, or the signal that stopped it: the same call goes on.
+  Raises:
+    OSError, ValueError: as `runs.infer.prepare`; all combinations are checked before the first is run.
+  """
+  jobs = {}
+  for values in itertools.product(*settings.values()):
+    combination, own = dict(zip(settings, values, strict=True)), config
+    for key, value in combination.items():
+      own = changed(own, key, value)
+    name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in combination.items())
+    jobs[name] = combination, infer.prepare(request, own)
+  rows = []
+  for number, (name, (combination, job)) in enumerate(jobs.items(), start=1):
+    say(f"{number} of {len(jobs)}: {name}")
+    directory = setup(out / name, job.identity)
+    stopped = infer.execute(job, Path(directory), progress=progress, stop=stop, num_pictures=0, say=lambda text: None)
+    if stopped is not None:
+      return stopped
+    summary = json.loads((Path(directory) / "results.json").read_text(encoding="utf-8"))["summary"]
+    rows.append({**combination, "summary": summary})
+  text = table(list(settings), rows)
+  with atomic_write(out / "sweep.json") as file:
+    json.dump(rows, file, indent=1)
+  with atomic_write(out / "sweep.md") as file:
+    file.write(text + "\n")
+  say(text)
+  return None
+
+
+def table(keys: list[str], rows: list[dict]) -> str:
+  """Markdown, the best median first."""
+  known = all("inferred" in row["summary"] for row in rows)
+  lines = ["| " + " | ".join([*keys, *(COLUMNS.values() if known else []), "converged", "s an event"]) + " |"]
+  lines.append("| --- " * (lines[0].count("|") - 1) + "|")
+  if known:
+    rows = sorted(rows, key=lambda row: row["summary"]["inferred"]["median_dp_mev"])
+  for row in rows:
+    summary = row["summary"]
+    cells = [str(row[key]) for key in keys]
+    if known:
+      errors = summary["inferred"]
+      cells += [f"{errors['median_dp_mev']:.1f}", f"{errors['q95_dp_mev']:.1f}",
+                f"{100 * errors['share_above_50_mev']:.1f} %"]
+    cells += [f"{summary['num_converged']} of {summary['num_events']}", f"{summary['seconds_per_event']:.2f}"]
+    lines.append("| " + " | ".join(cells) + " |")
+  return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""What a generator is asked for: named physical variables, their ranges, and their fixed features for a network.
+
+A condition is declared once, by name (`{"momentum_mev": vector(500.0), "track_share": scalar(0.5, 0.5, low=0, high=1)}`).
+Everywhere else it is a dict of physical values, `cond["momentum_mev"]` [b 3] in MeV/c, and only `embed` scales them.
+"""
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+FREQUENCIES = (1.0, 2.0, 4.0)  # of sines and cosines, in radians per scaled value
+
+
+class Variable(NamedTuple):
+  """One variable of a condition; from `vector`, `scalar` or `label`."""
+  kind: str                   # "vector", "scalar" or "label"
+  mean: float                 # subtracted before scaling (0 for a vector)
+  scale: float                # in units of the variable: what the network sees as 1
+  low: float                  # smallest value allowed; of a vector, smallest norm
+  high: float                 # largest
+  classes: tuple[str, ...]    # names of the numbers of a label
+  size: int                   # components of a vector
+  log: bool                   # of a scalar: mean and scale are those of its natural logarithm
+
+
+class Condition(NamedTuple):
+  """Variables by name; features come in this order."""
+  variables: dict[str, Variable]
+
+
+def vector(scale: float, *, size: int = 3, low: float = 0.0, high: float = float("inf")) -> Variable:
+  """A vector [b size] in units of `scale`, with norms in [low, high]: a momentum in MeV/c, say.
+
+  Raises:
+    ValueError: if scale or size is not positive, or low exceeds high.
+  """
+  if size < 1:
+    raise ValueError(f"A vector needs size >= 1; got {size}.")
+  return _numbers("vector", 0.0, scale, low, high, size)
+
+
+def scalar(mean: float, scale: float, *, low: float = -float("inf"), high: float = float("inf"), log: bool = False
+           ) -> Variable:
+  """A number [b] in [low, high], seen as (value - mean) / scale, or with `log` as (log(value) - mean) / scale.
+
+  Raises:
+    ValueError: as `vector`, and for a logarithm of what need not be positive.
+  """
+  if log and not low > 0.0:
+    raise ValueError(f"A scalar with log needs low > 0; got {low}.")
+  return _numbers("scalar", mean, scale, low, high, 1)._replace(log=log)
+
+
+def label(classes: tuple[str, ...] | list[str]) -> Variable:
+  """A class [b] int, an index into the names `classes`. Raises ValueError for fewer than two, or equal names."""
+  classes = tuple(classes)
+  if len(classes) < 2 or len(set(classes)) < len(classes):
+    raise ValueError(f"A label needs at least two different classes; got {list(classes)}.")
+  return Variable("label", 0.0, 1.0, 0.0, len(classes) - 1.0, classes, 1, False)
+
+
+def _numbers(kind: str, mean: float, scale: float, low: float, high: float, size: int) -> Variable:
+  if not scale > 0.0:
+    raise ValueError(f"A {kind} needs scale > 0; got {scale}.")
+  if not low <= high:
+    raise ValueError(f"A {kind} needs low <= high; got {low} and {high}.")
+  return Variable(kind, float(mean), float(scale), float(low), float(high), (), size, False)
+
+
+KINDS = {"vector": vector, "scalar": scalar, "label": label}
+
+
+def make_condition(declared: Mapping[str, Mapping]) -> Condition:
+  """Condition of a config block: name -> {"kind": "vector", "scalar" or "label", and the arguments of that builder}.
+
+  Raises:
+    ValueError: naming the variable whose kind or arguments do not fit.
+  """
+  variables = {}
+  for name, values in declared.items():
+    values = dict(values)
+    kind = values.pop("kind", None)
+    if kind not in KINDS:
+      raise ValueError(f"Unknown kind {kind!r} of condition variable {name!r}; choose from {sorted(KINDS)}.")
+    try:
+      variables[name] = KINDS[kind](**values)
+    except (TypeError, ValueError) as error:
+      raise ValueError(f"Condition variable {name!r}: {error}") from error
+  return Condition(variables)
+
+
+def check(condition: Condition, cond: Mapping) -> dict[str, np.ndarray]:
+  """The values on the host as float32 (labels int32), if they are what the condition declares.
+
+  Raises:
+    ValueError: naming a missing or unknown variable, one of the wrong shape, or a value out of range.
+  """
+  declared = sorted(condition.variables)
+  for name in cond:
+    if name not in condition.variables:
+      raise ValueError(f"Unknown condition variable {name!r}; there are {declared}.")
+  checked, num = {}, None
+  for name, variable in condition.variables.items():
+    if name not in cond:
+      raise ValueError(f"Missing condition variable {name!r}; given are {sorted(cond)}.")
+    values = np.asarray(cond[name])
+    num = len(values) if values.ndim and num is None else num
+    shape = (num, variable.size) if variable.kind == "vector" else (num,)
+    if values.shape != shape:
+      raise ValueError(f"Condition variable {name!r} must have shape {shape}; got {values.shape}.")
+    if variable.kind == "label" and values.dtype.kind not in "iu":
+      raise ValueError(f"Condition variable {name!r} is a label, a whole number below {len(variable.classes)}; "
+                       f"got {values.dtype}.")
+    size = np.linalg.norm(values, axis=-1) if variable.kind == "vector" else values
+    bad = ~((size >= variable.low) & (size <= variable.high))  # NaN is bad too
+    if bad.any():
+      what = "norm" if variable.kind == "vector" else "value"
+      raise ValueError(f"Condition variable {name!r} has {what} {size[bad][0]}; allowed: {variable.low} to "
+                       f"{variable.high}.")
+    checked[name] = values.astype(np.int32 if variable.kind == "label" else np.float32)
+  return checked
+
+
+def num_features(condition: Condition) -> int:
+  """Length of what `embed` returns for one example."""
+  return sum(len(variable.classes) or variable.size * (1 + 2 * len(FREQUENCIES))
+             for variable in condition.variables.values())
+
+
+def embed(condition: Condition, cond: Mapping) -> Float[Array, "b f"]:
+  """Fixed features of a condition: of numbers the scaled value, sines and cosines of it; of a label one-hot.
+
+  Args:
+    condition: the variables.
+    cond: physical values by name; others than the declared ones are ignored.
+  Returns:
+    [b f], in the order of declaration. Differentiable in everything but labels.
+  """
+  parts = []
+  for name, variable in condition.variables.items():
+    values = jnp.asarray(cond[name])
+    if variable.kind == "label":
+      parts.append((values[:, None] == jnp.arange(len(variable.classes), dtype=values.dtype)[None]).astype(jnp.float32))
+      continue
+    values = jnp.log(values) if variable.log else values
+    scaled = ((values - variable.mean) / variable.scale).reshape(len(values), variable.size)
+    angles = (scaled[:, :, None] * jnp.array(FREQUENCIES, scaled.dtype)[None, None]).reshape(len(values), -1)
+    parts.append(jnp.concatenate([scaled, jnp.sin(angles), jnp.cos(angles)], axis=-1))
+  return jnp.concatenate(parts, axis=-1)
