@@ -24,10 +24,10 @@ BASE = dict(num_candidates=1024, num_screened=32, num_starts=2, first_steps=10, 
             energy_factor=1.0, charge_weight_px=10.0, prior_weight_px=0.0, charge_tolerance=0.05, coordinates="sphere",
             optimizer="adam", final_rate_share=0.1, noise="paired", draws="mean", pictures="each",
             vertex_sigma_mm=0.0, sampler="dpm_solver_pp_2m", distance=dict(name="w1"))
-# The start is near and its energy sharp: few, short steps, and the density a heavy prior (see README).
+# The start is near and its energy sharp: few, short steps, and the density a heavy prior (see docs/notes.md).
 PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.01, energy_factor=0.05, charge_weight_px=0.0, prior_weight_px=3.0)
 # The published rate of 0.1 is taken for distances in image widths of 64 px: in pixels the first steps leave all momenta that
-# the generator knows (see README).
+# the generator knows (see docs/notes.md).
 # 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample
 # events): 240 are all that count.
 PUBLISHED = dict(num_candidates=1, num_screened=1, num_starts=1, second_steps=39, second_draws=32, num_averaged=1,

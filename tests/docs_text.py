@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 REPO = Path(__file__).resolve().parent.parent
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
+CONFIGS = sorted(path for path in (REPO / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 

@@ -14,10 +14,9 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from tests.docs_text import PAGES, REPO, inline_code, page_commands, relative, shell_lines
+from tests.docs_text import CONFIGS, PAGES, REPO, inline_code, page_commands, relative, shell_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections, on Python 3.11
-CONFIGS = sorted(path for path in (REPO / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
 SCRIPTS = sorted(path.stem for path in (REPO / "launch").glob("*.py") if path.stem != "__init__")
 
 

@@ -1,12 +1,15 @@
 """README.md and docs/: tables that are up to date and say where they come from, links that lead somewhere, size."""
 import configparser
 import json
+import pkgutil
 import re
+import runpy
 import subprocess
 
 import pytest
 
-from tests.docs_text import PAGES, REPO, anchors, inline_code, load_tables, relative
+from lartpc_jax.data.readers.formats import FORMATS
+from tests.docs_text import CONFIGS, PAGES, REPO, anchors, inline_code, load_tables, relative
 
 tables = load_tables()
 GOOD = {"title": "t", "runs": [{"commands": ["make demo"], "commit": "abc1234", "machine": "one core"}],
@@ -141,6 +144,30 @@ def test_every_command_is_in_the_table():
   for script in (REPO / "launch").glob("*.py"):
     if script.stem != "__init__":
       assert f"python -m launch.{script.stem}" in text, f"docs/commands.md lacks launch.{script.stem}."
+
+
+def test_every_format_is_explained():
+  text = (REPO / "docs" / "data.md").read_text()
+  missing = [name for name in FORMATS if not re.search(rf"^\| [^|]*`{name}`[^|]* \|", text, re.M)]
+  assert not missing, f"docs/data.md has no row for the formats {missing} of launch.convert."
+
+
+def test_every_config_and_variant_is_in_the_guide():
+  text = (REPO / "docs" / "guides" / "train.md").read_text()
+  for path in CONFIGS:
+    variants = set(runpy.run_path(str(path))["VARIANTS"])
+    row = re.search(rf"^\| `{relative(path)}` \|.*\|$", text, re.M)
+    assert row and variants <= set(re.findall(r"`(\w+)`", row[0])), f"docs/guides/train.md: {relative(path)}: {variants}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_names_of_the_package_exist(page):
+  for code in inline_code(page.read_text()):
+    for name in re.findall(r"(?<![\w/.])lartpc_jax(?:\.\w+)+", code):
+      try:
+        pkgutil.resolve_name(name)
+      except (ImportError, AttributeError) as error:
+        pytest.fail(f"{relative(page)}: `{code}`: {error}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

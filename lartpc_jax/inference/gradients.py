@@ -40,5 +40,5 @@ def make_value_and_grad(objective: Callable, *, mode: str = "forward") -> Callab
 
 
 def default_mode() -> str:
-  """The faster mode on this backend: forward on CPU (measured 1.4-3 times faster, see README), reverse elsewhere."""
+  """The faster mode on this backend: forward on CPU (measured, see docs/results/speed.md), reverse elsewhere."""
   return "forward" if jax.default_backend() == "cpu" else "reverse"
