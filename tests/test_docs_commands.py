@@ -1,4 +1,4 @@
-"""Every command line of README.md, docs/ and the configs is one that works: module, flags, config, variant, keys.
+"""Every command line of README.md, docs/ and docstrings is one that works: module, flags, config, variant, keys.
 
 The launch scripts run in this process up to the point where absl has read the command line, so the parsers that judge are
 theirs: config files are loaded, variants chosen and overrides set, and nothing else happens.
@@ -52,7 +52,7 @@ def parse(script, arguments):
       runpy.run_module(f"launch.{script}", run_name="__main__")
     except Parsed as parsed:
       return parsed.args[0]
-    except (SystemExit, flags.Error) as error:
+    except (SystemExit, flags.Error, ValueError) as error:
       raise ReadError(f"launch.{script} refuses {arguments}") from error
     finally:
       flagsaver.restore_flag_values(saved)
@@ -136,12 +136,14 @@ def test_most_pages_have_commands():
   assert sum(bool(page_commands(page.read_text())) for page in PAGES) > len(PAGES) // 2
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=relative)
-def test_commands_of_a_config(path, capsys):
+@pytest.mark.parametrize("path", CONFIGS + [REPO / "launch" / f"{script}.py" for script in SCRIPTS], ids=relative)
+def test_commands_of_a_docstring(path, capsys):
+  """Those of configs and launch scripts, in which a remark may follow in parentheses and [--FLAG=VALUE] may be left out."""
   text = ast.get_docstring(ast.parse(path.read_text()))
   lines = re.findall(r"^python (?:.*\\\n)*.*$", text, re.M)
   assert lines, f"{relative(path)}: the docstring has no command."
-  found = failures([words for line in lines for words in shell_lines(line)])
+  plain = [re.sub(r"\[(--.*?)\](?= |$)", r"\1", re.sub(r" {2,}\(.*\)$", "", line)) for line in lines]
+  found = failures([words for line in plain for words in shell_lines(line)])
   assert not found, "\n".join([f"{relative(path)}:", *found, capsys.readouterr().err])
 
 
