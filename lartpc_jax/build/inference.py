@@ -1,10 +1,10 @@
 """Builds the inference: momenta of one to four tracks, its objective, and what it costs, from an inference config."""
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from lartpc_jax.build.tasks import TRACKS_KEYS, build_generate
+from lartpc_jax.build.generators import TRACKS_KEYS, build_generate
 from lartpc_jax.config.blocks import call_with, pick, section
 from lartpc_jax.diffusion import samplers
-from lartpc_jax.generators.generator import Diffusion
+from lartpc_jax.generators.generator import Generator
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.evaluations import Evaluations, count_evaluations
 from lartpc_jax.inference.gradients import default_mode
@@ -47,7 +47,12 @@ def build_distance(values: dict) -> emd_lib.EMD:
   return call_with(function, "distance", knobs)
 
 
-def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None) -> Infer:
+def of_momentum(generate: Callable) -> Callable:
+  """generate(noise, momentum_mev, vertex_mm=None), as the inference calls it, of a generator conditional on a momentum."""
+  return lambda noise, momentum_mev, vertex_mm=None: generate(noise, {"momentum_mev": momentum_mev}, pose=vertex_mm)
+
+
+def build_infer(config: Mapping, generator: Generator, views: tuple[str, ...], prior: Estimator | None = None) -> Infer:
   """Inference of an inference config (blocks sampler, screen_sampler, inference), for images in the given views.
 
   Raises:
@@ -55,19 +60,20 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], p
   """
   settings = build_settings(section(config, "inference"))
   return make_infer(
-      build_generate(config, diffusion, mirrored=settings.noise == "paired"),
-      build_generate(config, diffusion, "screen_sampler"),
-      latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
-      kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(), prior=prior,
+      of_momentum(build_generate(config, generator, mirrored=settings.noise == "paired")),
+      of_momentum(build_generate(config, generator, "screen_sampler")),
+      latent_shape=generator.codec.state_shape, num_pixels=generator.spec.num_pixels,
+      kinetic_range_mev=generator.kinetic_range_mev, views=views, mode=default_mode(), prior=prior,
       settings=settings, distance=build_distance(section(config, "distance")))
 
 
-def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None
+def build_objective(config: Mapping, generator: Generator, views: tuple[str, ...], prior: Estimator | None = None
                     ) -> Objective:
   """The objective that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
-  return objective_of(settings, build_generate(config, diffusion, mirrored=settings.noise == "paired"), views=views,
-                      num_pixels=diffusion.spec.num_pixels, prior=prior,
+  generate = of_momentum(build_generate(config, generator, mirrored=settings.noise == "paired"))
+  return objective_of(settings, generate, views=views,
+                      num_pixels=generator.spec.num_pixels, prior=prior,
                       distance=build_distance(section(config, "distance")))
 
 
@@ -80,7 +86,7 @@ def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:
                            a_draw=of("sampler"), a_candidate=of("screen_sampler") if random else 0)
 
 
-def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], num_tracks: int) -> TracksFit:
+def build_tracks_fit(config: Mapping, generator: Generator, views: tuple[str, ...], num_tracks: int) -> TracksFit:
   """Fit of `num_tracks` tracks of a config with blocks sampler, screen_sampler, tracks.
 
   Raises:
@@ -91,7 +97,8 @@ def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ..
     if getattr(settings, small) > getattr(settings, large):
       raise ValueError(f"Config key tracks.{small} = {getattr(settings, small)} exceeds tracks.{large} = "
                        f"{getattr(settings, large)}.")
-  build = lambda block, mirrored: build_generate(config, diffusion, block, mirrored=mirrored, allowed=TRACKS_KEYS)
+  build = lambda block, mirrored: of_momentum(
+      build_generate(config, generator, block, mirrored=mirrored, allowed=TRACKS_KEYS))
   return make_tracks_fit(
-      build("sampler", True), build("screen_sampler", False), num_tracks=num_tracks, latent_shape=diffusion.latent_shape,
-      num_pixels=diffusion.spec.num_pixels, kinetic_range_mev=diffusion.kinetic_range_mev, views=views, settings=settings)
+      build("sampler", True), build("screen_sampler", False), num_tracks=num_tracks,
+      latent_shape=generator.codec.state_shape, num_pixels=generator.spec.num_pixels, kinetic_range_mev=generator.kinetic_range_mev, views=views, settings=settings)
