@@ -1,4 +1,4 @@
-r"""Second stage of the cascade for 64x64 crops: pixels, given a 16x16 map of lit pixels and charge (configs/crops64_coarse.py).
+r"""Second stage of the cascade for 64x64 crops: pixels, given the 16x16 map of configs/crops64_coarse.py.
 
 python -m launch.train --config=configs/crops64_fine.py --config.data.path=lartpc_crops_geant4.npz \
     --config.coarse=runs/coarse/weights --workdir=runs/fine
@@ -32,7 +32,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.network = v["network"]
   config.sde = dict(name="edm", sigma_max=30.0)
   config.loss = dict(p_mean=0.9, p_std=1.3, cond_dropout=0.1)
-  config.sampler = dict(name="sde_dpm_solver_pp_2m", num_steps=39, sigma_min=0.03, sigma_max=30.0, rho=7.0)
+  config.sampler = dict(name="sde_dpm_solver_pp_2m", num_evaluations=40, sigma_min=0.03, sigma_max=30.0, rho=7.0)
   config.optim = common.muon(rate=v["rate"], muon_rate=v["muon_rate"], warmup=v["warmup"], decay_fraction=0.4)
   config.train = {**common.intervals(v["num_steps"], v["every"]), "draw_every_steps": 0}
   return config

@@ -39,7 +39,7 @@ def measure(numbers: list[int], devices: int):
   """Yields a row for each number of events; one program serves all that have the same chunks."""
   import numpy as np
 
-  from lartpc_jax.build.tasks import count_inference
+  from lartpc_jax.build.inference import count_inference
   from lartpc_jax.experiments import infer
   from lartpc_jax.inference.evaluations import PUBLISHED
   f, jobs = flags.FLAGS, {}

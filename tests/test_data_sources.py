@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build import data as data_lib
 from lartpc_jax.data import pipeline, prefetch, sources
 from lartpc_jax.data.events import Events, select_events
 from lartpc_jax.geometry.frames import TrackFrame
@@ -92,8 +92,8 @@ def data_of(path):
   spec, values = ImageSpec(), dict(num_holdout=8, batch_size=8, contained_only=False, path=str(path))
   source = sources.open_training_source(path)
   if isinstance(source, Events):
-    return config_lib.build_batches(spec=spec, frame=TrackFrame(), seed=0, **values)[0]
-  return config_lib.build_image_batches(spec=spec, seed=0, rows=source, **values)[0]
+    return data_lib.build_batches(spec=spec, frame=TrackFrame(), seed=0, **values)[0]
+  return data_lib.build_image_batches(spec=spec, seed=0, rows=source, **values)[0]
 
 
 class Crash(Exception):
@@ -193,11 +193,11 @@ def test_mistakes_are_named(toy, tmp_path):
   rows = sources.open_training_source(toy[0]["batches"])
   values = dict(seed=0, path="batches", num_holdout=8, batch_size=8)
   with pytest.raises(ValueError, match="names batches of batches/, of 64 x 64 pixels; image.num_pixels is 32"):
-    config_lib.build_image_batches(rows=rows, spec=ImageSpec(num_pixels=32), contained_only=False, **values)
+    data_lib.build_image_batches(rows=rows, spec=ImageSpec(num_pixels=32), contained_only=False, **values)
   with pytest.raises(ValueError, match="data.contained_only needs sparse events"):
-    config_lib.build_image_batches(rows=rows, spec=ImageSpec(), contained_only=True, **values)
+    data_lib.build_image_batches(rows=rows, spec=ImageSpec(), contained_only=True, **values)
   with pytest.raises(ValueError, match="names batches of batches/: images in detector pixels.*needs sparse events"):
-    config_lib.build_batches(spec=ImageSpec(), frame=TrackFrame(), contained_only=False, **{
+    data_lib.build_batches(spec=ImageSpec(), frame=TrackFrame(), contained_only=False, **{
         **values, "path": str(toy[0]["batches"])})
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import protons64_infer
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build import inference as config_lib
 from lartpc_jax.inference.evaluations import PUBLISHED, count_evaluations
 from lartpc_jax.inference.infer import Settings, make_infer
 from tests import toy_generator as toy

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import events512_autoencoder, events512_ldm
-from lartpc_jax.build import images as config_images, models as config_models, tasks as lib
+from lartpc_jax.build import data as data_lib, models as config_models, tasks as lib
 from lartpc_jax.data import interaction_batches
 from lartpc_jax.experiments.pixels import load_real
 from lartpc_jax.generators import weights as weight_files
@@ -94,7 +94,7 @@ def test_latents_of_whole_images_are_normalised(trained):
   """The scale is that of whole images, which are emptier than the crops that the autoencoder saw."""
   diffusion, info = config_images.build_interaction_diffusion(trained[3])
   events = interaction_batches.open_interactions("sample")
-  whole = interaction_batches.whole_images(events, np.arange(config_images.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
+  whole = interaction_batches.whole_images(events, np.arange(data_lib.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
   z = np.asarray(diffusion.space.encode(jnp.asarray(whole)))
   np.testing.assert_allclose(np.median(z.reshape(-1, z.shape[-1]), axis=0), 0.0, atol=0.02)  # an empty pixel
   np.testing.assert_allclose((z**2).mean((0, 1, 2)), 1.0, rtol=0.02)

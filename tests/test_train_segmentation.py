@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import crops64_ssnet
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build import data as data_lib, tasks as config_lib
 from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
 from lartpc_jax.generators import weights as weight_files
@@ -59,7 +59,7 @@ def test_evaluation_picture_and_export_agree(trained, tmp_path):
   np.testing.assert_allclose(info["evaluation"]["iou"]["shower"], metrics["eval/iou_shower"], atol=0.02)
   confusion = np.array(info["evaluation"]["confusion"])
   assert confusion.sum() == info["evaluation"]["num_pixels"]
-  _, held, _ = config_lib.build_labelled_crops(**tiny()["data"], seed=0)
+  _, held, _ = data_lib.build_labelled_crops(**tiny()["data"], seed=0)
   again = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], held["image"], held["label"], segmenter.classes)
   assert again["confusion"] == info["evaluation"]["confusion"]  # the numbers are those of the rounded weights
   images = images_mev(open_labelled_crops("sample").crops)[:5]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.build import tasks as config
+from lartpc_jax.build import inference as config
 from lartpc_jax.transport import emd
 from lartpc_jax.transport.distances import DISTANCES
 from tests.test_transport_emd import small_pair, track_pairs

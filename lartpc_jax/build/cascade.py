@@ -1,15 +1,18 @@
 """Builders of the cascade for sparse images: the training tasks of its two stages, and the trained whole. See `config`."""
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build.models import build_sparse_network
+from lartpc_jax.build.models import build_pixel_sampler, build_sde, build_sparse_network, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.data import crop_labels, crops as crops_lib
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
+from lartpc_jax.generators.cascade import Cascade, Stage
+from lartpc_jax.networks.api import DenoiserNetwork
 from lartpc_jax.train.sparse_diffusion import stage_task
 from lartpc_jax.train.task import Task
 
@@ -62,6 +65,15 @@ def _check_condition(condition: condition_lib.Condition, table: dict) -> None:
       raise ValueError(f"Unknown condition variable {name!r}; crops tell {sorted(table)}.")
 
 
+def _network_of(stage: str, values: dict, condition: condition_lib.Condition, state_shape: tuple[int, int, int],
+                block: int) -> DenoiserNetwork:
+  """Raw network of a stage; that of the fine one is told the map."""
+  coarse = stage == "coarse"
+  map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
+  return build_sparse_network({"space": "map" if coarse else "pixels", **values}, map_shape=map_shape,
+                              num_features=condition_lib.num_features(condition))
+
+
 def _stage_task(config: dict) -> Task:
   stage, gap = config.get("stage"), call_with(sparse_state.GapScale, "state", section(config, "state"))
   if stage not in STAGES:
@@ -72,11 +84,8 @@ def _stage_task(config: dict) -> Task:
   condition = condition_lib.make_condition(section(config, "condition"))
   _check_condition(condition, crops.table)
   side = crops.holdout["image"].shape[1]
-  pixels, map_shape = (side, side, 1), (side // blocks.size, side // blocks.size, 2)
-  state_shape = map_shape if stage == "coarse" else pixels
-  network = build_sparse_network({"space": "map" if stage == "coarse" else "pixels", **section(config, "network")},
-                                 num_features=condition_lib.num_features(condition),
-                                 map_shape=None if stage == "coarse" else map_shape)
+  state_shape = (side // blocks.size, side // blocks.size, 2) if stage == "coarse" else (side, side, 1)
+  network = _network_of(stage, section(config, "network"), condition, state_shape, blocks.size)
 
   def encode(batch, key):
     told = crop_condition(batch["image"], batch["track_share"], gap.threshold_mev)
@@ -99,6 +108,41 @@ def _stage_task(config: dict) -> Task:
 
   return call_with(stage_task, "loss", section(config, "loss"), network=network, state_shape=state_shape, encode=encode,
                    batch_fn=crops.batch_fn, holdout=crops.holdout, export=export)
+
+
+def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
+  params, info = load_checked(directory, name, ("network", "condition", "sde", "sampler", "shape", "blocks", "state"))
+  condition, shape = condition_lib.make_condition(info["condition"]), tuple(info["shape"])
+  network = _network_of(name, info["network"], condition, shape, info["blocks"]["size"])
+  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, name)
+  return Stage(network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape, condition), info
+
+
+def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
+  """The trained cascade in `directory`, and {"coarse": JSON, "fine": JSON} beside the weights.
+
+  Raises:
+    FileNotFoundError: naming the missing file.
+    ValueError: naming the file that is truncated or does not fit, or stages that do not belong together.
+  """
+  directory = Path(directory)
+  (coarse, coarse_info), (fine, info) = (_build_stage(directory, name) for name in STAGES)
+  for block in ("state", "blocks"):
+    if coarse_info[block] != info[block]:
+      raise ValueError(f"The stages in {directory} differ in {block}: {coarse_info[block]} and {info[block]}.")
+  table, _ = weight_files.load_weights(directory, TABLE)
+  return Cascade(coarse, fine, call_with(sparse_state.GapScale, "state", info["state"]),
+                 call_with(sparse_state.BlockScale, "blocks", info["blocks"]), info["map_noise"],
+                 jax.tree.map(jnp.asarray, table)), {"coarse": coarse_info, "fine": info}
+
+
+def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Callable, Callable]:
+  """Samplers of the coarse and the fine stage as their JSON says.
+
+  `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and fine=dict(...).
+  """
+  return tuple(call_with(build_pixel_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
+                         sde=getattr(cascade, name).sde) for name in STAGES)
 
 
 CASCADE_TASKS = {"cascade_stage": _stage_task}

@@ -4,14 +4,11 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from lartpc_jax.build import data as data_lib
 from lartpc_jax.build.models import check_fields, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, section
-from lartpc_jax.data import pipeline, sources
-from lartpc_jax.data.events import Events
 from lartpc_jax.data.images import check_views
-from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference.estimator import Estimator, make_estimator, observe
@@ -19,26 +16,7 @@ from lartpc_jax.networks import api as networks
 from lartpc_jax.train.estimator import estimator_task
 from lartpc_jax.train.task import Task
 
-NUM_EVALUATED = 2_048
 NAMES = {1: "estimator_one_view", 2: "estimator_two_views"}  # files of released weights, by the number of views
-
-
-def build_view_batches(*, seed: int, views: tuple[str, ...], spec: ImageSpec, path: str, num_holdout: int, batch_size: int,
-                       prefetch_batches: int = 2):
-  """batch_fn over the training events of a config block `data` in the given views, and a batch of held-out ones.
-
-  Raises:
-    ValueError: if `path` names images, which cannot be rotated in 3D.
-  """
-  events = sources.open_training_source(path)
-  if not isinstance(events, Events):
-    raise ValueError(f"data.path = {path!r} names {events.kind}; this task needs sparse events (npz with `voxel`), which it "
-                     "rotates in 3D.")
-  train, held = (pipeline.split_events(events, split, num_holdout=num_holdout) for split in ("train", "holdout"))
-  batch_fn = pipeline.make_view_batches(train, batch_size=batch_size, seed=seed, views=views, spec=spec)
-  num = min(NUM_EVALUATED, 16 * len(held))  # rotated freshly, an event serves often
-  holdout = pipeline.make_view_batches(held, batch_size=num, seed=seed, views=views, spec=spec)(0)
-  return prefetch(batch_fn, depth=prefetch_batches), jax.tree.map(np.asarray, holdout)
 
 
 def build_density(values: Mapping) -> networks.EstimatorNetwork:
@@ -54,7 +32,7 @@ def estimator_task_of(config: dict) -> Task:
   spec = call_with(ImageSpec, "image", section(config, "image"))
   values, bounds = section(config, "network"), tuple(config["kinetic_range_mev"])
   network = build_density(values)
-  batch_fn, holdout = call_with(build_view_batches, "data", section(config, "data"), seed=config["seed"], views=views,
+  batch_fn, holdout = call_with(data_lib.build_view_batches, "data", section(config, "data"), seed=config["seed"], views=views,
                                 spec=spec)
 
   def export(params, directory, info):

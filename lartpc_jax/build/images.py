@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.build import data as data_lib
 from lartpc_jax.build.models import (
   TrainedAutoencoder,
   build_autoencoder,
@@ -20,8 +21,7 @@ from lartpc_jax.build.models import (
 )
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.config.compare import plain
-from lartpc_jax.data import crops as crops_lib, interaction_batches
-from lartpc_jax.data.prefetch import prefetch
+from lartpc_jax.data import crops as crops_lib
 from lartpc_jax.diffusion.prediction import PREDICTIONS
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.latent import decode_in_tiles, measure_latent_scale
@@ -36,21 +36,7 @@ from lartpc_jax.train.task import Task
 
 CROPS = "crops64"     # the model of crops that ships with the package
 SHOWN = 9             # whole images in a picture of a training run
-SCALE_IMAGES = 128    # whole images that the normalisation of latents is measured on
 MODEL_BLOCKS = ("network", "sde", "prediction", "sampler")
-
-
-def build_crops(*, path: str, num_holdout_events: int, batch_size: int, num_evaluation: int, seed: int,
-                scale_mev: float = 0.0) -> tuple[Callable, crops_lib.Crops, np.ndarray]:
-  """batch_fn over the training crops of a config block `data`, those crops, and the first held-out images in MeV.
-
-  `scale_mev` is the MeV of value 1 of a file without calibration, 0 for files in MeV.
-  """
-  crops = crops_lib.open_crops(path, scale_mev=scale_mev or None)
-  train = crops_lib.split_crops(crops, "train", num_holdout_events=num_holdout_events)
-  holdout = crops_lib.split_crops(crops, "holdout", num_holdout_events=num_holdout_events)
-  batch_fn = crops_lib.make_crop_batches(train, batch_size=batch_size, seed=seed)
-  return batch_fn, train, crops_lib.images_mev(holdout, slice(num_evaluation))
 
 
 def _prediction(*, name: str = "edm", sigma_data: float = 1.0) -> dict:
@@ -79,7 +65,7 @@ def _task_of(config: dict, diffusion: ImageDiffusion, network, *, batch_fn: Call
 
 
 def _pixel_task(config: dict) -> Task:
-  batch_fn, train, holdout = call_with(build_crops, "data", section(config, "data"), seed=config["seed"])
+  batch_fn, train, holdout = call_with(data_lib.build_crops, "data", section(config, "data"), seed=config["seed"])
   transform = call_with(make_charge_transform, "charge", section(config, "charge"))
   gated = bool(section(config, "network").get("gated_skip"))
   scale, shape = crops_lib.measure_state_scale(train, transform, about_empty=gated), tuple(holdout.shape[1:])
@@ -109,24 +95,6 @@ def _from_weights(task: Task, config: dict, scale: crops_lib.StateScale) -> Task
   return task._replace(init=lambda key: trained.params)
 
 
-def build_interactions(*, spec: ImageSpec, seed: int, path: str, num_holdout: int, batch_size: int, num_evaluation: int,
-                       crop_px: int = 0, prefetch_batches: int = 2) -> tuple[Callable, np.ndarray, np.ndarray]:
-  """batch_fn over training interactions of a config block `data`, and held-out and training images in MeV.
-
-  The images are whole ones, as they lie in the file, or with crop_px crops; num_evaluation of the held-out ones at most,
-  and SCALE_IMAGES of the training ones.
-  """
-  events = interaction_batches.open_interactions(path)
-  train, held = interaction_batches.split_numbers(events, num_holdout=num_holdout)
-  batches = lambda numbers, size: interaction_batches.make_interaction_batches(
-      events, numbers, batch_size=size, seed=seed, spec=spec, crop_px=crop_px)
-  batch_fn = prefetch(batches(train, batch_size), depth=prefetch_batches)
-  if crop_px:
-    return batch_fn, batches(held, num_evaluation)(0)["image"], batches(train, num_evaluation)(0)["image"]
-  whole = lambda numbers: interaction_batches.whole_images(events, numbers, spec=spec)
-  return batch_fn, whole(held[:num_evaluation]), whole(train[:SCALE_IMAGES])
-
-
 def _interaction_autoencoder_task(config: dict) -> Task:
   spec, charge = call_with(ImageSpec, "image", section(config, "image")), section(config, "charge")
   data, values = section(config, "data"), section(config, "network")
@@ -135,7 +103,7 @@ def _interaction_autoencoder_task(config: dict) -> Task:
   if side % stem or spec.num_pixels % stem:
     raise ValueError(f"network.stem = {stem} must divide data.crop_px = {data.get('crop_px')} and image.num_pixels = "
                      f"{spec.num_pixels}.")
-  batch_fn, holdout, _ = call_with(build_interactions, "data", data, spec=spec, seed=config["seed"])
+  batch_fn, holdout, _ = call_with(data_lib.build_interactions, "data", data, spec=spec, seed=config["seed"])
 
   def export(params, directory, info, scale):
     weight_files.save_weights(directory, "autoencoder", params, {
@@ -164,7 +132,7 @@ def _interaction_diffusion_task(config: dict) -> Task:
   if trained.window._replace(num_pixels=spec.num_pixels) != spec:  # it is convolutional: the size may differ
     raise ValueError(f"The autoencoder in {config['autoencoder']} was trained on {trained.window}; the config says {spec}.")
   data = section(config, "data")
-  batch_fn, holdout, images = call_with(build_interactions, "data", data, spec=spec, seed=config["seed"])
+  batch_fn, holdout, images = call_with(data_lib.build_interactions, "data", data, spec=spec, seed=config["seed"])
   latent = _measure_scale(trained, images)
   space = latent_space_of(trained, latent)
   shape = jax.eval_shape(space.encode, jnp.zeros((1, *spec.shape))).shape[1:]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.build import data as data_lib
 from lartpc_jax.build.cascade import CASCADE_TASK_KEYS, CASCADE_TASKS
 from lartpc_jax.build.estimator import estimator_task_of
 from lartpc_jax.build.images import IMAGE_TASK_KEYS, IMAGE_TASKS
@@ -24,23 +25,15 @@ from lartpc_jax.build.models import (
   check_fit,
   load_checked,
 )
-from lartpc_jax.config.blocks import call_with, pick, section
+from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.config.compare import plain
-from lartpc_jax.data import crop_labels, crops as crops_lib, pipeline, sources
+from lartpc_jax.data import sources
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.prefetch import prefetch
-from lartpc_jax.diffusion import samplers
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.generator import ChargeRatio, Diffusion, make_generate
 from lartpc_jax.geometry.charge import make_charge_transform
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
-from lartpc_jax.inference.estimator import Estimator
-from lartpc_jax.inference.evaluations import Evaluations, count_evaluations
-from lartpc_jax.inference.gradients import default_mode
-from lartpc_jax.inference.infer import Infer, Settings, make_infer, objective_of
-from lartpc_jax.inference.objective import Objective
-from lartpc_jax.inference.tracks import TracksFit, TracksSettings, make_tracks_fit
 from lartpc_jax.networks import api as networks
 from lartpc_jax.plotting.images import image_rows, label_rows, momentum_titles
 from lartpc_jax.train.autoencoder import autoencoder_task
@@ -48,10 +41,7 @@ from lartpc_jax.train.classifier import cnn_fit_predict
 from lartpc_jax.train.latent_diffusion import latent_diffusion_task
 from lartpc_jax.train.segmentation import Segmenter, make_segmenter, segmentation_task
 from lartpc_jax.train.task import Task
-from lartpc_jax.transport import emd as emd_lib
-from lartpc_jax.transport.distances import DISTANCES
 
-NUM_EVALUATION_IMAGES = 128
 SSNET = "ssnet64"     # the segmentation network that ships with the package
 FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
 
@@ -86,48 +76,6 @@ def build_segmenter(directory: str | Path | None = None, *, orientations: int = 
 def build_image_classifier(**kwargs) -> Callable:
   """fit_predict of the image classifier for `metrics.c2st`; keywords of `train.classifier.cnn_fit_predict`."""
   return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), **kwargs)
-
-
-def build_batches(*, spec: ImageSpec, frame: TrackFrame, seed: int, path: str, num_holdout: int, batch_size: int,
-                  contained_only: bool, prefetch_batches: int = 2, events: Events | None = None) -> tuple[Callable, dict]:
-  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`.
-
-  Raises:
-    ValueError: if `path` names images. They have no third dimension to rotate in, and their pixels and smearing are coarser
-      than those of the track frame, so a generator trained on them would blur everything twice.
-  """
-  events = sources.open_training_source(path) if events is None else events
-  if not isinstance(events, Events):
-    raise ValueError(f"data.path = {path!r} names {events.kind}: images in detector pixels, from which no pictures in the "
-                     "track frame can be made. This task needs sparse events (npz with `voxel`); images train the "
-                     "autoencoder alone.")
-  if contained_only:
-    events = pipeline.keep_contained(events, spec)
-  train = pipeline.split_events(events, "train", num_holdout=num_holdout)
-  holdout = pipeline.split_events(events, "holdout", num_holdout=num_holdout)
-  batch_fn = prefetch(pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame), depth=prefetch_batches)
-  track = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, frame=frame)(0)
-  chosen = np.arange(min(NUM_EVALUATION_IMAGES, len(holdout)))
-  images = pipeline.images_of(holdout, chosen, views=("xy",), spec=spec)[:, 0]
-  return batch_fn, {"track": jax.tree.map(np.asarray, track), "image": images, "momentum_mev": holdout.momentum_mev[chosen]}
-
-
-def build_image_batches(*, spec: ImageSpec, seed: int, rows: sources.ImageRows, path: str, num_holdout: int, batch_size: int,
-                        contained_only: bool, symmetries: bool = True, prefetch_batches: int = 2) -> tuple[Callable, dict]:
-  """batch_fn over the training images of a config block `data` in detector pixels, and held-out ones.
-
-  Raises:
-    ValueError: naming a key that does not fit the images.
-  """
-  if rows.num_pixels != spec.num_pixels:
-    raise ValueError(f"data.path = {path!r} names {rows.kind}, of {rows.num_pixels} x {rows.num_pixels} pixels; "
-                     f"image.num_pixels is {spec.num_pixels}.")
-  if contained_only:
-    raise ValueError(f"data.contained_only needs sparse events, but data.path = {path!r} names {rows.kind}.")
-  train, held = sources.split_rows(rows, num_holdout=num_holdout)
-  batch_fn = sources.make_image_batches(train, batch_size=batch_size, seed=seed, symmetries=symmetries)
-  batch_fn = prefetch(batch_fn, depth=prefetch_batches)
-  return batch_fn, sources.read_images(held, np.arange(min(NUM_EVALUATION_IMAGES, held.num * len(held.views))))
 
 
 def _state_shape(latent_shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -173,10 +121,10 @@ def _autoencoder_task(config: dict) -> Task:
   data = dict(section(config, "data"))
   source = sources.open_training_source(data.get("path"), scale_mev=data.pop("scale_mev", 0.0))
   if isinstance(source, Events):
-    batch_fn, holdout = call_with(build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
+    batch_fn, holdout = call_with(data_lib.build_batches, "data", data, spec=spec, frame=frame, seed=config["seed"], events=source)
     holdout = holdout["track"]
   else:
-    batch_fn, holdout = call_with(build_image_batches, "data", data, spec=spec, seed=config["seed"], rows=source)
+    batch_fn, holdout = call_with(data_lib.build_image_batches, "data", data, spec=spec, seed=config["seed"], rows=source)
     frame = None
   window = spec if frame is None else frame
   values = section(config, "network")
@@ -203,7 +151,7 @@ def _diffusion_task(config: dict) -> Task:
   if trained != _geometry_info(spec, frame):
     raise ValueError(f"The autoencoder in {directory} was trained on {trained}; the config says "
                      f"{_geometry_info(spec, frame)}.")
-  batch_fn, holdout = call_with(build_batches, "data", section(config, "data"), spec=spec, frame=frame,
+  batch_fn, holdout = call_with(data_lib.build_batches, "data", section(config, "data"), spec=spec, frame=frame,
                                 seed=config["seed"])
   values, sde = section(config, "network"), build_sde(section(config, "sde"))
   condition = call_with(build_condition, "condition", section(config, "condition"))
@@ -233,19 +181,9 @@ def _released_init(source: str, network: dict) -> Callable:
   return lambda key, shape: jax.tree.map(jnp.asarray, params)
 
 
-def build_labelled_crops(*, seed: int, path: str, num_holdout_events: int, batch_size: int, five_classes: bool,
-                         delta: str, michel: str) -> tuple[Callable, dict, tuple[str, ...]]:
-  """batch_fn over labelled training crops of a config block `data`, all held-out ones, and the names of the classes."""
-  labelled = crop_labels.open_labelled_crops(path, five_classes=five_classes, delta=delta, michel=michel)
-  train, held = (crop_labels.split_labelled(labelled, split, num_holdout_events=num_holdout_events)
-                 for split in ("train", "holdout"))
-  holdout = {"image": crops_lib.images_mev(held.crops), "label": held.label.astype(np.int32)}
-  return crop_labels.make_labelled_batches(train, batch_size=batch_size, seed=seed), holdout, labelled.classes
-
-
 def _ssnet_task(config: dict) -> Task:
   values, charge, data = (section(config, name) for name in ("network", "charge", "data"))
-  batch_fn, holdout, classes = call_with(build_labelled_crops, "data", data, seed=config["seed"])
+  batch_fn, holdout, classes = call_with(data_lib.build_labelled_crops, "data", data, seed=config["seed"])
   values = {**values, "num_classes": len(classes)}
   saved = {"network": values, "charge": charge, "classes": classes, "shape": holdout["image"].shape[1:],
            "num_holdout_events": data["num_holdout_events"]}
@@ -268,7 +206,8 @@ TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge"},
                                                  "init_from"},
              "estimator": (COMMON_KEYS - {"frame", "loss"}) | {"views", "kinetic_range_mev"},
              "ssnet": (COMMON_KEYS | {"charge"}) - {"image", "frame"},
-             **{task: (COMMON_KEYS - {"image", "frame"}) | keys for task, keys in {**IMAGE_TASK_KEYS, **CASCADE_TASK_KEYS}.items()}}
+             **{task: (COMMON_KEYS - {"image", "frame"}) | keys
+                for task, keys in (IMAGE_TASK_KEYS | CASCADE_TASK_KEYS).items()}}
 
 
 def build_task(config: Mapping) -> Task:
@@ -308,85 +247,3 @@ def build_generate(config: Mapping, diffusion: Diffusion, block: str = "sampler"
     raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
   sampler = call_with(build_sampler, block, section(config, block), sde=diffusion.sde)
   return make_generate(diffusion, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)), mirrored=mirrored)
-
-
-def _build_knobs(kind: type, block: str, values: dict):
-  """A NamedTuple of a config block. Raises ValueError naming an unknown key or a whole number below 1."""
-  settings = call_with(kind, block, values)
-  for name, default in kind._field_defaults.items():
-    if isinstance(default, int) and getattr(settings, name) < 1:
-      raise ValueError(f"Config key {block}.{name} must be at least 1; got {getattr(settings, name)}.")
-  return settings
-
-
-def build_settings(values: dict) -> Settings:
-  """Knobs of a config block `inference`. Raises ValueError naming an unknown key or one out of range."""
-  settings = _build_knobs(Settings, "inference", values)
-  for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates")):
-    if getattr(settings, small) > getattr(settings, large):
-      raise ValueError(f"Config key inference.{small} = {getattr(settings, small)} exceeds inference.{large} = "
-                       f"{getattr(settings, large)}.")
-  for name in ("vertex_sigma_mm", "vertex_weight_px"):
-    if not getattr(settings, name) >= 0.0:
-      raise ValueError(f"Config key inference.{name} must be at least 0; got {getattr(settings, name)}.")
-  return settings
-
-
-def build_distance(values: dict) -> emd_lib.EMD:
-  """Distance of a config block `distance`: a name of `inference.distances` and its keyword arguments.
-
-  Raises:
-    ValueError: naming an unknown name or key, or a value out of range.
-  """
-  function, knobs = pick(DISTANCES, "distance", values)
-  return call_with(function, "distance", knobs)
-
-
-def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None) -> Infer:
-  """Inference of an inference config (blocks sampler, screen_sampler, inference), for images in the given views.
-
-  Raises:
-    ValueError: naming a missing or unknown key, or one out of range.
-  """
-  settings = build_settings(section(config, "inference"))
-  return make_infer(
-      build_generate(config, diffusion, mirrored=settings.noise == "paired"),
-      build_generate(config, diffusion, "screen_sampler"),
-      latent_shape=diffusion.latent_shape, num_pixels=diffusion.spec.num_pixels,
-      kinetic_range_mev=diffusion.kinetic_range_mev, views=views, mode=default_mode(), prior=prior,
-      settings=settings, distance=build_distance(section(config, "distance")))
-
-
-def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], prior: Estimator | None = None
-                    ) -> Objective:
-  """The objective that `build_infer` descends."""
-  settings = build_settings(section(config, "inference"))
-  return objective_of(settings, build_generate(config, diffusion, mirrored=settings.noise == "paired"), views=views,
-                      num_pixels=diffusion.spec.num_pixels, prior=prior,
-                      distance=build_distance(section(config, "distance")))
-
-
-def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:
-  """Evaluations of the network for one event, by an inference config, from "random" or given starts."""
-  settings = build_settings(section(config, "inference"))
-  of = lambda block: samplers.num_evaluations(section(config, block)["name"], section(config, block)["num_steps"])
-  random = start == "random"
-  return count_evaluations(settings, num_views=num_views, num_starts=settings.num_starts if random else 1,
-                           a_draw=of("sampler"), a_candidate=of("screen_sampler") if random else 0)
-
-
-def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], num_tracks: int) -> TracksFit:
-  """Fit of `num_tracks` tracks of a config with blocks sampler, screen_sampler, tracks.
-
-  Raises:
-    ValueError: naming a missing or unknown key, or one out of range.
-  """
-  settings = _build_knobs(TracksSettings, "tracks", section(config, "tracks"))
-  for small, large in (("num_starts", "num_screened"), ("num_screened", "num_candidates"), ("num_screened", "beam")):
-    if getattr(settings, small) > getattr(settings, large):
-      raise ValueError(f"Config key tracks.{small} = {getattr(settings, small)} exceeds tracks.{large} = "
-                       f"{getattr(settings, large)}.")
-  build = lambda block, mirrored: build_generate(config, diffusion, block, mirrored=mirrored, allowed=TRACKS_KEYS)
-  return make_tracks_fit(
-      build("sampler", True), build("screen_sampler", False), num_tracks=num_tracks, latent_shape=diffusion.latent_shape,
-      num_pixels=diffusion.spec.num_pixels, kinetic_range_mev=diffusion.kinetic_range_mev, views=views, settings=settings)

@@ -12,7 +12,7 @@ import numpy as np
 
 import lartpc_jax
 from lartpc_jax import parallel
-from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
+from lartpc_jax.build import estimator as config_estimator, inference as config_inference, tasks as config_lib
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments import pictures, results
 from lartpc_jax.experiments.targets import describe_input, open_targets
@@ -97,7 +97,7 @@ def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str,
 
 def _build(request: Request, config: dict, diffusion: Diffusion, views, images, baselines,
            estimator: Estimator | None):
-  infer = config_lib.build_infer(config, diffusion, views, estimator)
+  infer = config_inference.build_infer(config, diffusion, views, estimator)
   # One key for all events: a result does not depend on the chunk that it was computed in.
   key_candidates, key_infer, key_surface = jax.random.split(jax.random.key(request.seed), 3)
   by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
@@ -116,7 +116,7 @@ def _build(request: Request, config: dict, diffusion: Diffusion, views, images, 
       out = mapped((images[index], baselines[request.start][index, None]), jax.random.clone(key_infer))
     return out._asdict()
 
-  objective = config_lib.build_objective(config, diffusion, views, estimator)
+  objective = config_inference.build_objective(config, diffusion, views, estimator)
   drawn = jax.jit(make_surface(objective))
 
   def surface(image, momentum_mev) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build import inference as config_inference, tasks as config_lib
 from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.generate import parse_momenta
 from lartpc_jax.experiments.pictures import save_figure
@@ -72,7 +72,7 @@ def compute(request: Request, config: Mapping, *, progress: Callable = lambda do
   offsets = np.linspace(-request.half_width_mev, request.half_width_mev, request.points)
   first, second = (offsets + (middle[a] if truth is not None else 0.0) for a in axes)
   grid = component_grid(first, second, axes=axes, others_mev=others)
-  objective = config_lib.build_objective(config, diffusion, views)
+  objective = config_inference.build_objective(config, diffusion, views)
   noise = antithetic_noise(key_noise, len(views), request.draws, diffusion.latent_shape)
   surface, first_order = jax.jit(make_surface(objective)), jax.jit(make_first_order(objective))
   layers = []
@@ -86,7 +86,7 @@ def compute(request: Request, config: Mapping, *, progress: Callable = lambda do
   progress(1.0)
   trajectory = None
   if start is not None:
-    infer = config_lib.build_infer(config, diffusion, views)
+    infer = config_inference.build_infer(config, diffusion, views)
     twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 3))  # one start alone would skip the first stage
     found = jax.jit(infer.refine)(image[None], twice, key_descent)
     trajectory = np.asarray(found.trajectory)[:, 0]

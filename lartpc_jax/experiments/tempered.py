@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lartpc_jax
-from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
+from lartpc_jax.build import estimator as config_estimator, inference as config_inference, tasks as config_lib
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
 from lartpc_jax.experiments.targets import describe_input
@@ -58,7 +58,7 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   n = len(data.images)
   if not 20 <= fit_events <= n - 20:
     raise ValueError(f"fit_events must leave 20 of the {n} events on either side; got {fit_events}.")
-  objective = config_lib.build_objective(config, diffusion, views)
+  objective = config_inference.build_objective(config, diffusion, views)
   draw = tempered.make_draws(estimator, objective.evaluate, power=power, num_samples=num_samples)
   key_noise, key_draws = jax.random.split(jax.random.key(seed))
   noise = antithetic_noise(key_noise, len(views), num_draws, diffusion.latent_shape)

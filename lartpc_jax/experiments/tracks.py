@@ -12,7 +12,7 @@ import numpy as np
 
 import lartpc_jax
 from lartpc_jax import parallel
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build import inference as config_inference, tasks as config_lib
 from lartpc_jax.data import multi_track, pipeline
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.pictures import save_figure
@@ -75,7 +75,7 @@ def prepare(request: Request, config: Mapping) -> Job:
               "refine": refined,
               "seed": request.seed, "version": lartpc_jax.__version__, **config,
               "weights": {"autoencoder": autoencoder["sha256"], "diffusion": info["sha256"]}}
-  fits = [config_lib.build_tracks_fit(config, diffusion, views, num) for num in range(1, request.max_tracks + 1)]
+  fits = [config_inference.build_tracks_fit(config, diffusion, views, num) for num in range(1, request.max_tracks + 1)]
   compute = _make_compute(fits, refined, data.images, request)
   return Job(request, views, data, truth, events, identity, compute, request.chunk_size * len(jax.devices()))
 

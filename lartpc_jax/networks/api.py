@@ -106,7 +106,8 @@ def make_ncsnpp(**kwargs) -> DenoiserNetwork:
   return DenoiserNetwork(init, lambda params, x, c_noise, cond: module.apply({"params": params}, x, c_noise))
 
 
-def make_sparse_transformer(*, num_features: int, map_shape: tuple[int, int, int] | None = None, **kwargs) -> DenoiserNetwork:
+def make_sparse_transformer(*, num_features: int, map_shape: tuple[int, int, int] | None = None, **kwargs
+                            ) -> DenoiserNetwork:
   """Conditional transformer for sparse images; keywords of `networks.sparse_transformer.SparseTransformer`.
 
   Args:

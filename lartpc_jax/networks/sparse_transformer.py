@@ -102,8 +102,8 @@ class Block(nn.Module):
     scale1, shift1, gate1, scale2, shift2, gate2 = jnp.split(modulation, 6, axis=-1)
     y = Linear(d, num=3, name="qkv")(modulate(rms_norm(x), scale1, shift1))
     q, k, v = (y[:, :, i].reshape(b, t, self.num_heads, size).transpose(0, 2, 1, 3) for i in range(3))
-    gains = [self.param(name, nn.initializers.ones, (size,)).astype(x.dtype)[None, None, None] for name in ("q_gain", "k_gain")]
-    q, k = rms_norm(q) * gains[0], rms_norm(k) * gains[1]
+    gain = lambda name: self.param(name, nn.initializers.ones, (size,)).astype(x.dtype)[None, None, None]
+    q, k = rms_norm(q) * gain("q_gain"), rms_norm(k) * gain("k_gain")
     bias = self.param("position", lambda key, shape: neighbour_bias(side, self.num_heads), None)
     logits = jnp.einsum("bhqc,bhkc->bhqk", q, k).astype(jnp.float32) * size**-0.5 + bias[:, relative_index(side)][None]
     weights = nn.softmax(logits).astype(x.dtype)
@@ -141,6 +141,7 @@ class SparseTransformer(nn.Module):
     expansion: hidden channels of a block's second layer, in units of width.
     head_features: hidden channels of the head at every pixel; 0 for none. "pixels" only.
     head_token_features: channels that a token gives to each of its pixels.
+    embedding_features: channels of the embedding of noise level and condition that modulates every block; 0: as `width`.
     dtype: of activations, "float32" or "bfloat16"; parameters, sums and softmax stay float32.
   """
   space: str = "pixels"
@@ -150,6 +151,7 @@ class SparseTransformer(nn.Module):
   expansion: int = 4
   head_features: int = 32
   head_token_features: int = 8
+  embedding_features: int = 0
   dtype: str = "float32"
 
   @nn.compact
@@ -178,9 +180,9 @@ class SparseTransformer(nn.Module):
     return with_gate(both.astype(jnp.float32), x.astype(jnp.float32), c_noise)
 
   def _embedding(self, c_noise, cond):
-    """[b width] of noise level and condition."""
+    """[b embedding_features] of noise level and condition."""
     angles = 8.0 * c_noise[:, None] * jnp.asarray(NOISE_FREQUENCIES, jnp.float32)[None]
     noise = Linear(self.width, name="noise")(jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1))
     keep = cond["keep"][:, None]
     told = Linear(self.width, name="condition")(jnp.concatenate([cond["features"] * keep, keep], axis=-1))
-    return nn.silu(Linear(self.width, name="embedding")(nn.silu(noise + told)))
+    return nn.silu(Linear(self.embedding_features or self.width, name="embedding")(nn.silu(noise + told)))

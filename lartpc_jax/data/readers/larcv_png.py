@@ -9,8 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lartpc_jax.data.readers.api import (GREY, LABELS, MEV, ImageSource, check_values, existing, image_layout, load_extra,
-                                         views_first)
+from lartpc_jax.data.readers.api import (
+  GREY,
+  LABELS,
+  MEV,
+  ImageSource,
+  check_values,
+  existing,
+  image_layout,
+  load_extra,
+  views_first,
+)
 from lartpc_jax.data.readers.npy import NpyFile, open_npy, read_across, read_rows
 
 CLASSES = {"tracks": LABELS["track"], "showers": LABELS["shower"]}

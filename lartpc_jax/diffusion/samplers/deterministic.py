@@ -92,12 +92,18 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progre
   return sample
 
 
-def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
+def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None,
+                         eta: float = 1.0) -> Callable:
   """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network evaluation a step.
 
-  Exact for a constant denoiser; weak order 2 for Gaussian data, by the recursion of its variance. Needs a key.
+  Exact for a constant denoiser; weak order 2 for Gaussian data, by the recursion of its variance. Needs a key. eta scales
+  the noise: its square is the share of the SDE's noise rate, 1 the reverse SDE, and eta -> 0 `dpm_solver_pp_2m`.
+  Raises ValueError if eta is not positive.
   """
   times = check_times(times)
+  if not eta > 0.0:
+    raise ValueError(f"sde_dpm_solver_pp_2m needs eta > 0 (dpm_solver_pp_2m is without noise); got {eta}.")
+  rate = eta**2
 
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, "sde_dpm_solver_pp_2m"), len(times) - 1)
@@ -112,9 +118,8 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, pr
       mixed = (1.0 + w) * denoised - w * previous
       return (ratio * x + gain * mixed + noise_std * normal_like(key, x), denoised), None
 
-    decay = -jnp.expm1(-2.0 * h)
-    inputs = (keys, grid[:-1], _multistep_weights(h, x.dtype), std[1:] / std[:-1] * jnp.exp(-h), alpha[1:] * decay,
-              std[1:] * jnp.sqrt(decay))
+    inputs = (keys, grid[:-1], _multistep_weights(h, x.dtype), std[1:] / std[:-1] * jnp.exp(-rate * h),
+              -alpha[1:] * jnp.expm1(-(1.0 + rate) * h), std[1:] * jnp.sqrt(-jnp.expm1(-2.0 * rate * h)))
     x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat, progress=progress)
     return finish(sde, score_fn, x, grid[-1])
   return sample
