@@ -334,7 +334,7 @@ def cut(data, at, *values):
     (lambda data: data[:-8], "has a byte count of"), (lambda data: cut(data, 4, 0x40), "is streamed member by member, as an"),
     (lambda data: cut(data, 16, 9), "is truncated or of another layout|without a byte count"),
     (lambda data: cut(data, 18, 0x00), "without a byte count"),
-    (lambda data: cut(data, 20, 0, 20), "too short"), (lambda data: cut(data, 31, 0x10), "holds referenced objects"),
+    (lambda data: cut(data, 20, 0, 20), "too short"), (lambda data: cut(data, 33, 0x10), "holds referenced objects"),
     (lambda data: cut(data, 37, 99), "segments of another layout"), (lambda data: cut(data, 70, 9), "TLorentzVector of another"),
     (lambda data: cut(data, 9, 9), "truncated|leaves|byte count")])
 def test_damaged_unsplit_segments_are_not_decoded(change, message):
