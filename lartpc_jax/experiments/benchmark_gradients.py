@@ -15,13 +15,16 @@ from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.gradients import make_value_and_grad
-from lartpc_jax.inference.objective import antithetic_noise, make_objective
+from lartpc_jax.inference.imaging import antithetic_noise
+from lartpc_jax.inference.objective import make_objective
+from lartpc_jax.inference.settings import Comparison
 from lartpc_jax.tables import markdown_table
 from lartpc_jax.transport import emd
 
 HEAD = ("events", "steps", "mode", "s", "s an event", "temporary MB", "difference")
 VIEWS = ("xy",)
 MODES = {"forward": ("forward", False), "reverse": ("reverse", False), "reverse, remat": ("reverse", True)}
+COMPARISON = Comparison(charge_weight_px=20.0, charge_tolerance=float("inf"))
 OFFSET_MEV = 40.0   # the hypotheses are this far from the truth along each axis, as in the middle of a descent
 
 
@@ -69,7 +72,7 @@ def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):
   """The compiled value_and_grad of the objective on the chart, and its arguments."""
   sampler = build_sampler(generator.denoiser.sde, name=settings.sampler, num_steps=num_steps, remat=remat)
   objective = make_objective(of_momentum(make_generate(generator, sampler)), emd.make_emd(**emd.DESCENT), views=VIEWS,
-                             num_pixels=generator.spec.num_pixels, charge_weight_px=20.0)
+                             num_pixels=generator.spec.num_pixels, settings=COMPARISON)
   images, hypothesis, noise = _inputs(generator, batch_size, settings.seed)
   targets = jax.jit(objective.prepare)(images)
   gradient = make_value_and_grad(

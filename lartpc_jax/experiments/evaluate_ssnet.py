@@ -6,6 +6,7 @@ from pathlib import Path
 from lartpc_jax.build.data import open_labelled
 from lartpc_jax.build.segmentation import build_segmenter
 from lartpc_jax.data.batches import first, image_pool
+from lartpc_jax.data.open import ASSETS
 from lartpc_jax.data.split import split_by_event
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.tables import markdown_table, write_json
@@ -30,7 +31,7 @@ def run(settings: Settings, console: Console) -> None:
   segmenters = {way: build_segmenter(settings.weights, orientations=way) for way in ways}
   info = next(iter(segmenters.values()))[1]
   held = open_labelled(settings.data, five_classes=len(info["classes"]) > 3)
-  if settings.num_events or settings.data not in ("sample", "sample_crops"):
+  if settings.num_events or settings.data not in ASSETS:
     _, held = split_by_event(held, num_holdout=settings.num_events or info["num_holdout_events"])
   crops = first(image_pool(held, {"label": ()}))
   images = crops["image"]

@@ -99,12 +99,14 @@ def report_figures(report: Report) -> dict[str, object]:
   first = report.extras[FLOOR].histograms
   if first:
     found["Physics"] = figures.histogram_grid({
-        name: (edges, {"reference": values, **{c: report.extras[c].histograms[name][2] for c in report.columns}})
+        name: (edges, {"reference": values, **{c: report.extras[c].histograms[name][2] for c in report.columns
+                                               if name in report.extras[c].histograms}})
         for name, (edges, values, _) in first.items()})
   classifiers = report.extras[FLOOR].calibrations
   if classifiers:
     found["Classifiers"] = figures.reliability_grid({
-        name: {c: report.extras[c].calibrations[name] for c in report.columns} for name in classifiers})
+        name: {c: report.extras[c].calibrations[name] for c in report.columns if name in report.extras[c].calibrations}
+        for name in classifiers})
   if report.separations is not None:
     s = report.separations
     titles = {name: f"{name}: k-NN {x.knn_accuracy.value:.2f}, silhouette {x.silhouette.value:.2f}"

@@ -26,7 +26,7 @@ def run(settings: Settings, config: Mapping, console: Console) -> int:
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, list]:
-  """Config key -> values, of "inference.second_steps=8,14" and so on; values are JSON or plain text.
+  """Config key -> values, of "inference.second.num_steps=8,14" and so on; values are JSON or plain text.
 
   Raises:
     ValueError: naming a text that is no such thing, or a key that comes twice.
@@ -35,7 +35,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, list]:
   for text in texts:
     key, equals, values = text.partition("=")
     if not equals or not key or not values or key in found:
-      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second_steps=8,14, each key once.")
+      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second.num_steps=8,14, each key once.")
     found[key] = [_value(x) for x in values.split(",")]
   return found
 
@@ -84,7 +84,7 @@ def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list]
     combination, own = dict(zip(values, chosen, strict=True)), config
     for key, value in combination.items():
       own = changed(own, key, value)
-    name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in combination.items())
+    name = ",".join(f"{key.partition('.')[2] or key}={value}" for key, value in combination.items())
     jobs[name] = combination, infer.prepare(settings, own)
   rows = []
   for number, (name, (combination, job)) in enumerate(jobs.items(), start=1):

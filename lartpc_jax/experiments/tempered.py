@@ -16,7 +16,7 @@ from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
 from lartpc_jax.experiments.protocol import SILENT, Console
 from lartpc_jax.experiments.targets import describe_input
 from lartpc_jax.inference import tempered
-from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference.imaging import antithetic_noise
 
 CHUNK = 8       # events whose images are drawn at once
 RESAMPLED = 500
@@ -54,7 +54,8 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   """
   views = check_views(views)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  config["inference"] = {**config["inference"], "prior_weight_px": 0.0}
+  last = {**config["inference"]["second"], "prior_weight_px": 0.0}
+  config["inference"] = {**config["inference"], "second": last}
   estimator, estimator_info = config_estimator.build_estimator(len(views), weights)
   generator, _, digests = build_generator(weights)
   data = open_truth(path, views, generator.spec, first_event, num_events)
