@@ -32,11 +32,14 @@ class Bar(NamedTuple):
   write: Callable   # (text) -> None, a line that does not break the bar
 
 
+NO_BAR = Bar(lambda done, **metrics: None, lambda text: None)
+
+
 @contextlib.contextmanager
 def no_bar(total: int, **kwargs) -> Iterator[Bar]:
   """A bar that shows nothing."""
   del total, kwargs
-  yield Bar(lambda done, **metrics: None, lambda text: None)
+  yield NO_BAR
 
 
 def plain_directory(directory: str | Path, identity: dict) -> Path:
