@@ -115,7 +115,7 @@ def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
 
 
 def test_the_files_hold_what_was_found(report, tmp_path):
-  paths = report_lib.write(report, tmp_path / "out")
+  paths = report_lib.write_report(report, tmp_path / "out")
   assert [p.name for p in paths] == ["metrics.json", "report.md", "report.html"]
   data = json.loads(paths[0].read_text())
   assert len(data["rows"]) == len(report.rows) and data["images"]["reference"] == 100
@@ -210,9 +210,9 @@ def test_the_floor_holds_none_of_the_reference():
 
 def test_slices_and_columns():
   assert samples.parse_slice("a.npz[3:7]") == ("a.npz", slice(3, 7)) and samples.parse_slice("b[:5]")[1] == slice(None, 5)
-  assert lib.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
-  with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
-    lib.name_columns(["a/x.npz", "b/x.npz"])
+  assert samples.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  with pytest.raises(ValueError, match="Two files are called 'x'"):
+    samples.name_columns(["a/x.npz", "b/x.npz"])
 
 
 @pytest.mark.parametrize("changes,kwargs,message", [
