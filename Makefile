@@ -49,7 +49,7 @@ tiny: $(DEV)  ## trains the tiny variant of every config, twice: the second run 
 	for config in $(CONFIGS); do \
 	  name=$$(basename "$$config" .py); start=$$(date +%s); \
 	  command=($(RUN) -m launch.train --config="$$config:tiny" --workdir="$$runs/$$name"); \
-	  if [[ $$name == *_ldm* ]]; then command+=(--config.autoencoder="$$runs/$${name%%_ldm*}_autoencoder/weights"); fi; \
+	  if [[ $$name == *_ldm* ]]; then command+=(--config.codec.weights="$$runs/$${name%%_ldm*}_autoencoder/weights"); fi; \
 	  echo "== $${command[*]}"; \
 	  "$${command[@]}"; \
 	  "$${command[@]}" 2>&1 | tee "$$runs/again.txt"; \

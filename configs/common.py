@@ -26,9 +26,12 @@ def track_frame() -> dict:
   return dict(num_along=64, num_across=32, pitch_mm=2.0, sigma_mm=0.8, start_mm=-24.0, threshold_mev=0.001)
 
 
+PROTON_KINETIC_MEV = (50.0, 100.0)  # kinetic energies of edep_protons64
+
+
 def proton_condition() -> dict:
-  """Condition p / (500 MeV/c), kinetic energies as in edep_protons64."""
-  return dict(momentum_scale_mev=500.0, kinetic_range_mev=(50.0, 100.0))
+  """Block `condition` of protons: a momentum in units of 500 MeV/c, 310.3 to 444.6 MeV/c by its kinetic energy."""
+  return dict(momentum_mev=dict(kind="vector", scale=500.0, low=310.0, high=445.0))
 
 
 def intervals(num_steps: int, every: int) -> dict:

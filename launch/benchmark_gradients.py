@@ -12,8 +12,10 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data import pipeline
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.build.models import build_sampler
+from lartpc_jax.data import pictures
+from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.gradients import make_value_and_grad
@@ -36,25 +38,25 @@ COMPARISON = Comparison(charge_weight_px=20.0, charge_tolerance=float("inf"))
 OFFSET_MEV = 40.0   # the hypotheses are this far from the truth along each axis, as in the middle of a descent
 
 
-def inputs(diffusion, spec, batch_size):
+def inputs(generator, spec, batch_size):
   """Images [b 1 n n] of the first events of the package, hypotheses [b 4] near their momenta, noise [1 1 h w c]."""
-  events = pipeline.open_events(pipeline.SAMPLE)
+  events = open_events(SAMPLE)
   if batch_size > len(events):
     raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
-  images = pipeline.images_of(events, np.arange(batch_size), views=VIEWS, spec=spec)
-  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), diffusion.kinetic_range_mev)
-  return images, hypothesis, antithetic_noise(jax.random.key(FLAGS.seed), len(VIEWS), 1, diffusion.latent_shape)
+  images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=spec)
+  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), generator.kinetic_range_mev)
+  return images, hypothesis, antithetic_noise(jax.random.key(FLAGS.seed), len(VIEWS), 1, generator.codec.state_shape)
 
 
-def compile_gradient(diffusion, spec, batch_size, num_steps, mode, remat):
+def compile_gradient(generator, spec, batch_size, num_steps, mode, remat):
   """The compiled value_and_grad of the objective on the chart, and its arguments."""
-  sampler = config_lib.build_sampler(diffusion.sde, name=FLAGS.sampler, num_steps=num_steps, remat=remat)
-  objective = make_objective(make_generate(diffusion, sampler), emd.make_emd(**emd.DESCENT), views=VIEWS,
+  sampler = build_sampler(generator.denoiser.sde, name=FLAGS.sampler, num_steps=num_steps, remat=remat)
+  objective = make_objective(make_generate(generator, sampler), emd.make_emd(**emd.DESCENT), views=VIEWS,
                              num_pixels=spec.num_pixels, settings=COMPARISON)
-  images, hypothesis, noise = inputs(diffusion, spec, batch_size)
+  images, hypothesis, noise = inputs(generator, spec, batch_size)
   targets = jax.jit(objective.prepare)(images)
   gradient = make_value_and_grad(
-      lambda h, *args: objective.evaluate(chart.to_momentum(h, diffusion.kinetic_range_mev), *args), mode=mode)
+      lambda h, *args: objective.evaluate(chart.to_momentum(h, generator.kinetic_range_mev), *args), mode=mode)
   args = hypothesis, chart.tangent_basis(hypothesis), targets, noise
   return jax.jit(gradient).lower(*args).compile(), args
 
@@ -74,16 +76,16 @@ def measure(compiled, args, repeats):
 def main(argv) -> None:
   del argv
   batch_sizes, steps = ([int(value) for value in values] for values in (FLAGS.batch_sizes, FLAGS.num_steps))
-  diffusion, _ = config_lib.build_diffusion(FLAGS.weights)
-  spec, _ = config_lib.build_image_spec(FLAGS.weights)
-  num_params = sum(leaf.size for leaf in jax.tree.leaves(diffusion.params))
+  generator = build_generator(FLAGS.weights).generator
+  spec = generator.spec
+  num_params = sum(leaf.size for leaf in jax.tree.leaves(generator.denoiser.params))
   print(f"{FLAGS.sampler}, {num_params / 1e6:.2f} M parameters, {jax.devices()[0].device_kind}, jax {jax.__version__}\n")
   print("| events | steps | mode | s | s an event | temporary MB | difference |\n" + "| --- " * 7 + "|", flush=True)
   for batch_size in batch_sizes:
     for num_steps in steps:
       reference = None
       for name, (mode, remat) in MODES.items():
-        compiled, args = compile_gradient(diffusion, spec, batch_size, num_steps, mode, remat)
+        compiled, args = compile_gradient(generator, spec, batch_size, num_steps, mode, remat)
         gradient, seconds, num_bytes = measure(compiled, args, FLAGS.repeats)
         reference = gradient if reference is None else reference
         difference = np.abs(gradient - reference).max() / np.abs(reference).max()

@@ -47,8 +47,8 @@ def measure(numbers: list[int], devices: int):
   for num in numbers:
     chunk, compiled = min(f.chunk_size, max(num // devices, 1)), 0.0
     if chunk not in jobs:
-      request = infer.Request("sample", tuple(f.views), weights=f.weights, start=f.start, chunk_size=chunk)
-      job = infer.prepare(request, f.config)
+      request = infer.Settings("sample", tuple(f.views), weights=f.weights, start=f.start, chunk_size=chunk)
+      job = infer.prepare(request, f.config.to_dict())
       begin = time.perf_counter()
       job.compute(job.events[:1])
       jobs[chunk], compiled = job, time.perf_counter() - begin
@@ -79,6 +79,7 @@ def run_child(devices: int, numbers: list[int]):
 
 def main(argv) -> int:
   del argv
+  from lartpc_jax.parallel import device_summary
   f = flags.FLAGS
   if f.child:
     import jax
@@ -102,7 +103,7 @@ def main(argv) -> int:
   text = "\n".join([HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *lines])
   with cli.atomic_write(Path(f.out) / "speed.md") as file:
     file.write(text + "\n")
-  print(f"{cli.device_summary()}, {os.cpu_count()} cores\n\n{text}\nWrote {f.out}/speed.md")
+  print(f"{device_summary()}, {os.cpu_count()} cores\n\n{text}\nWrote {f.out}/speed.md")
   return 0
 
 

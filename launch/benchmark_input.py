@@ -28,14 +28,15 @@ def write_samples(folder: Path) -> dict[str, str]:
   """The events of the package as every kind of training data: name -> path."""
   import numpy as np
 
-  from lartpc_jax.data import events as events_lib, pipeline
+  from lartpc_jax.data import events as events_lib, pictures
   from lartpc_jax.data.datasets.builders import build
+  from lartpc_jax.data.open import SAMPLE, open_events
   from lartpc_jax.geometry.rasterize import ImageSpec
-  events = pipeline.open_events(pipeline.SAMPLE)
+  events = open_events(SAMPLE)
   events_lib.save_events(folder / "protons_geant4.npz", events)
   batches = folder / "batches"
   batches.mkdir()
-  images = pipeline.images_of(events, np.arange(len(events)), views=("xy", "xz"), spec=ImageSpec())
+  images = pictures.images_of(events, np.arange(len(events)), views=("xy", "xz"), spec=ImageSpec())
   for i, first in enumerate(range(0, len(events), 128)):  # the group's files have 128 events
     rows = slice(first, first + 128)
     for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]), ("batch_mom", events.momentum_mev[rows])):
@@ -83,9 +84,10 @@ def measure(config: dict, seconds: float) -> tuple[float, float]:
 
 def main(argv) -> int:
   del argv
+  from lartpc_jax.parallel import device_summary
   values = flags.FLAGS
   config = values.config.to_dict()
-  print(f"Devices: {cli.device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.", flush=True)
+  print(f"Devices: {device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.", flush=True)
   lines = ["| data.path | images/s of the pipeline | images/s of the training step | ratio |", "| --- " * 4 + "|"]
   results = {}
   with tempfile.TemporaryDirectory() as folder:

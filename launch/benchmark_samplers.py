@@ -46,11 +46,12 @@ def row_of(name, evaluations, images, chi2, seconds) -> dict:
 
 def main(argv) -> int:
   del argv
-  from lartpc_jax.build.images import build_image_diffusion
+  from lartpc_jax.build.generators import build_generator
   from lartpc_jax.experiments import pixels
   from lartpc_jax.metrics.pixels import compare
+  from lartpc_jax.parallel import device_summary
   f = flags.FLAGS
-  diffusion, info = build_image_diffusion(f.weights)
+  generator, info, _ = build_generator(f.weights)
   jobs = [(name, int(n), f.num, False) for n in f.evaluations for name in f.samplers]
   jobs += [("euler_maruyama", 1000, f.num_published, True)] if f.num_published else []
   real = pixels.load_real(f.data, info, 1_000_000)
@@ -65,7 +66,7 @@ def main(argv) -> int:
     rows += [row_of("real", n, real.training[:n], compare(real.holdout, real.training[:n]), None)
              for n in sorted({f.num, f.num_published} - {0})]
   chunk = min(f.chunk_size, f.num)
-  compiled = pixels.compile_network(diffusion, chunk)
+  compiled = pixels.compile_network(generator, chunk)
   for name, evaluations, num, uniform in jobs:
     if key_of(name, evaluations) in done:
       continue
@@ -83,7 +84,7 @@ def main(argv) -> int:
   lines += ["| " + " | ".join(row["cells"]) + " |" for row in rows]
   with cli.atomic_write(out / "samplers.md") as file:
     file.write("\n".join(lines) + "\n")
-  print("\n".join(["", f"{len(real.holdout)} held-out images, {cli.device_summary()}", *lines, f"Wrote {out}/samplers.md"]))
+  print("\n".join(["", f"{len(real.holdout)} held-out images, {device_summary()}", *lines, f"Wrote {out}/samplers.md"]))
   return 0
 
 

@@ -7,6 +7,7 @@ process of its own. The rate per CPU second counts the time of all its processes
 whole command (Python, imports, compilation, tables of Geant4, files) and once less what a run of a few events takes. With
 --geant4_events=0 Geant4 is left out.
 """
+import dataclasses
 import json
 import os
 import resource
@@ -37,7 +38,7 @@ def cpu_seconds() -> float:
 
 def measure(request) -> dict:
   """Wall and CPU time of a simulation from start to file and of one of a few events, and the rates that follow."""
-  few = execute(request._replace(num_events=FEW, out=request.out.replace(".npz", "_few.npz")))
+  few = execute(dataclasses.replace(request, num_events=FEW, out=request.out.replace(".npz", "_few.npz")))
   load = os.getloadavg()[0]
   many = execute(request)
   num = request.num_events
@@ -65,18 +66,19 @@ def execute(request) -> tuple[float, float]:
 
 def main(argv) -> int:
   del argv
+  from lartpc_jax.parallel import device_summary
   values = flags.FLAGS
   if not values.out:
     raise ValueError("Give --out; --help says what it may be.")
-  from lartpc_jax.experiments.simulate import Request
+  from lartpc_jax.experiments.simulate import Settings
   out = Path(values.out)
   out.mkdir(parents=True, exist_ok=True)
   results, energy = {}, ((values.kinetic_mev, values.kinetic_mev),)
   if values.geant4_events:
-    results["Geant4, Python recorder"] = measure(Request(
+    results["Geant4, Python recorder"] = measure(Settings(
         out=str(out / "geant4.npz"), num_events=values.geant4_events, backend="geant4", physics="em",
         kinetic_mev=energy, geant4_data=values.geant4_data))
-  results["fast transport"] = measure(Request(out=str(out / "fast.npz"), num_events=values.num_events, nuclear=False,
+  results["fast transport"] = measure(Settings(out=str(out / "fast.npz"), num_events=values.num_events, nuclear=False,
                                               kinetic_mev=energy))
   lines = ["| simulation | events | wall s | CPU s | events/s | events per CPU second | without start | load |",
            "| --- " * 8 + "|"]
@@ -88,7 +90,7 @@ def main(argv) -> int:
     lines.append(f"\nThe fast transport is {fast['events_per_s'] / slow['events_per_s']:.0f} times as fast, "
                  f"{fast['events_per_cpu_s'] / slow['events_per_cpu_s']:.0f} times per CPU second, without the start "
                  f"{fast['without_start_per_cpu_s'] / slow['without_start_per_cpu_s']:.0f} times.")
-  print(f"{os.cpu_count()} cores; {cli.device_summary()}")
+  print(f"{os.cpu_count()} cores; {device_summary()}")
   print("\n".join(lines))
   with cli.atomic_write(out / "results.json") as file:
     json.dump({"environment": cli.environment_text(), "results": results}, file, indent=2)

@@ -40,20 +40,21 @@ def main(argv) -> None:
   del argv
   import jax
 
-  from lartpc_jax.build import tasks as config
-  from lartpc_jax.data import pipeline
+  from lartpc_jax.build.generators import build_generator
+  from lartpc_jax.build.models import build_sampler
   from lartpc_jax.data.events import select_events
+  from lartpc_jax.data.open import open_events
   from lartpc_jax.generators.generator import make_generate, prior_noise
   from lartpc_jax.geometry.rasterize import ImageSpec
   from lartpc_jax.metrics import closure, proton
   from lartpc_jax.plotting import closure as figures
   f = flags.FLAGS
-  events = pipeline.open_events(f.input)
+  events = open_events(f.input)
   events = select_events(events, np.arange(f.first_event, len(events)))
   window = f.window_mev or (1.0 if len(events) >= 2000 else 3.0)
-  diffusion, _ = config.build_diffusion(f.weights)
-  sampler = config.build_sampler(diffusion.sde, num_steps=f.num_steps)
-  one_batch = jax.jit(make_generate(diffusion, sampler))
+  generator = build_generator(f.weights).generator
+  sampler = build_sampler(generator.denoiser.sde, num_steps=f.num_steps)
+  one_batch = jax.jit(make_generate(generator, sampler))
   out = Path(f.out)
   out.mkdir(parents=True, exist_ok=True)
 
@@ -62,7 +63,7 @@ def main(argv) -> None:
     for start in range(0, len(momentum_mev), size):
       index = np.minimum(np.arange(start, start + size), len(momentum_mev) - 1)
       key = jax.random.fold_in(jax.random.key(f.seed), start)
-      images.append(np.asarray(one_batch(prior_noise(diffusion, key, size), momentum_mev[index])))
+      images.append(np.asarray(one_batch(prior_noise(generator, key, size), {"momentum_mev": momentum_mev[index]})))
     return np.concatenate(images)[:len(momentum_mev)]
 
   total = len(ENERGIES_MEV) * len(closure.DIRECTIONS)

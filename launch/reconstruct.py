@@ -27,18 +27,19 @@ def main(argv) -> int:
   import jax
 
   from lartpc_jax.build import models as config_models
-  from lartpc_jax.data.interaction_batches import open_interactions, whole_images
+  from lartpc_jax.data.open import open_events
+  from lartpc_jax.data.pictures import voxel_images
   from lartpc_jax.experiments.pictures import save_figure
-  from lartpc_jax.generators.latent import decode_in_tiles
+  from lartpc_jax.generators.codec import decode_in_tiles
   from lartpc_jax.metrics.pixels import pixel_statistics
   from lartpc_jax.plotting.pixels import mosaics
   f = flags.FLAGS
   trained = config_models.load_autoencoder(f.weights)
-  space = config_models.latent_space_of(trained, trained.info["latent"])
-  decode = decode_in_tiles(space.decode, tile=f.tile, reach=trained.network.decoder_reach) if f.tile else space.decode
-  events = open_interactions(f.data)
-  real = whole_images(events, np.arange(max(0, len(events) - f.num), len(events)), spec=trained.window)
-  run = jax.jit(lambda x: decode(space.encode(x)))
+  codec = config_models.autoencoder_codec_of(trained, trained.info["latent"], trained.window.shape)
+  decode = decode_in_tiles(codec.decode, tile=f.tile, reach=trained.network.decoder_reach) if f.tile else codec.decode
+  events = open_events(f.data)
+  real = voxel_images(events, np.arange(max(0, len(events) - f.num), len(events)), spec=trained.window)
+  run = jax.jit(lambda x: decode(codec.encode(x)))
   decoded = np.concatenate([np.asarray(run(real[i:i + f.chunk_size])) for i in range(0, len(real), f.chunk_size)])
   cut = {"threshold_mev": trained.window.threshold_mev}
   a, b = (pixel_statistics(x, **cut) for x in (real, decoded))

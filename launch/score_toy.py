@@ -16,7 +16,7 @@ from absl import flags
 from lartpc_jax import cli
 
 flags.DEFINE_string("out", None, "Directory of the pictures.", required=True)
-flags.DEFINE_string("data", "sample", "Crops for forward_images.png, see lartpc_jax.data.crops.")
+flags.DEFINE_string("data", "sample", "Crops for forward_images.png, see lartpc_jax.data.open.")
 flags.DEFINE_integer("num_images", 1, "Images in it.", lower_bound=1)
 flags.DEFINE_list("pictures", ["forward", "reverse", "scores", "learned", "langevin", "forward_images"], "Which ones.")
 flags.DEFINE_integer("seed", 0, "Seed.")
@@ -26,10 +26,10 @@ def main(argv) -> int:
   del argv
   import numpy as np
 
-  from lartpc_jax.data.crops import images_mev, open_crops
+  from lartpc_jax.data.open import open_pictures
   from lartpc_jax.experiments import score_toy
   f = flags.FLAGS
-  images = images_mev(open_crops(f.data), np.arange(f.num_images))
+  images = open_pictures(f.data).read(np.arange(f.num_images))["image"][:, 0]
   paths, errors, shares = score_toy.draw_all(Path(f.out), images, seed=f.seed, names=f.pictures)
   if errors:
     print("| learned score | cosine with the true one, at the data | over the square |\n| --- | --- | --- |")

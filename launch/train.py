@@ -25,13 +25,14 @@ def main(argv) -> int:
   config = flags.FLAGS.config.to_dict()
   if not (flags.FLAGS.dry_run or flags.FLAGS.workdir):
     raise ValueError("Give a directory for the run: --workdir=runs/name.")  # before the imports, which take seconds
+  from lartpc_jax.parallel import device_summary
   from lartpc_jax.train.settings import settings
   optim, train = settings(config)
   from lartpc_jax.build import tasks as config_lib
   from lartpc_jax.plotting.training import loss_curve
   from lartpc_jax.train import loop, optimizer, summary
   tx = optimizer.make_optimizer(**optim)
-  print(f"Devices: {cli.device_summary()}", flush=True)
+  print(f"Devices: {device_summary()}", flush=True)
   if flags.FLAGS.dry_run:
     print(json.dumps(config, indent=2, default=str))
     task = config_lib.build_task(flags.FLAGS.config)

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from lartpc_jax.data import events as events_lib, images as images_lib, pipeline
+from lartpc_jax.data import events as events_lib, image_files, images as images_lib
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 SPEC = ImageSpec()
@@ -14,8 +15,8 @@ def random_images(num, views=2):
 
 
 def test_npz_round_trip(tmp_path):
-  images, momentum = random_images(5), np.arange(15.0, dtype=np.float32).reshape(5, 3)
-  images_lib.save_images(tmp_path / "a.npz", images, momentum)
+  images, momentum = random_images(5), 500 + np.arange(15.0, dtype=np.float32).reshape(5, 3)
+  image_files.save_images(tmp_path / "a.npz", images, momentum)
   found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=1, num=3)
   np.testing.assert_array_equal(found.images, images[1:4])
   np.testing.assert_array_equal(found.momentum_mev, momentum[1:4])
@@ -31,7 +32,7 @@ def test_npy_is_mapped_and_one_view_needs_no_axis(tmp_path):
 
 
 def test_events_are_drawn(tmp_path):
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(6))
+  events = events_lib.select_events(open_events("sample"), np.arange(6))
   events_lib.save_events(tmp_path / "a.npz", events)
   found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=2)
   np.testing.assert_array_equal(found.momentum_mev, events.momentum_mev[2:])
@@ -87,7 +88,7 @@ def write_file(path, name):
 @pytest.mark.parametrize("name,message", [
     ("text.txt", "must be an npz or npy"), ("cut.npz", "truncated"), ("cut.npy", "not a readable file of images"),
     ("empty.npy", "not a readable file"), ("other.npz", r"needs `images`.*pictures"),
-    ("small.npy", r"shape \(N, 2, 64, 64\).*got \(3, 2, 64, 32\)"), ("one_view.npy", "1 views of each event, but 2"),
+    ("small.npy", r"shape \(n, p, p\), \(n, views, p, p\) or.*got \(3, 2, 64, 32\)"), ("one_view.npy", "1 views of each event, but 2"),
     ("words.npy", "must be numbers"), ("objects.npy", "not a readable"),
     ("momentum.npz", r"momentum must have shape \(3, 3\)"),
     ("nan_momentum.npz", "momentum holds NaN"), ("no_momentum_events.npz", "lacks")])
@@ -118,7 +119,7 @@ def test_views():
 
 def test_a_momentum_of_zero_is_no_truth(tmp_path):
   """Converted files write zeros where their source knows no momentum."""
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(3))
+  events = events_lib.select_events(open_events("sample"), np.arange(3))
   events.momentum_mev[1] = 0.0
   events_lib.save_events(tmp_path / "e.npz", events)
   found = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC)

@@ -4,8 +4,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from lartpc_jax.data import images as images_lib, pipeline
+from lartpc_jax.data import images as images_lib, pictures
 from lartpc_jax.data.convert import convert
+from lartpc_jax.data.open import open_events
 from lartpc_jax.data.readers import formats
 from lartpc_jax.data.readers.npy import open_npy, read_rows
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -16,8 +17,8 @@ VIEWS = ("xy", "xz")
 @pytest.fixture(scope="module")
 def sample():
   """Images [7 2 64 64] and momenta [7 3] of sample events."""
-  events = pipeline.open_events("sample")
-  return pipeline.images_of(events, np.arange(7), views=VIEWS, spec=ImageSpec()), events.momentum_mev[:7]
+  events = open_events("sample")
+  return pictures.images_of(events, np.arange(7), views=VIEWS, spec=ImageSpec()), events.momentum_mev[:7]
 
 
 def write_batches(directory, images, momentum, *, xz=True, stem="batch", numbers=(2, 10)):
@@ -108,7 +109,7 @@ def test_pngs_round_trip(tmp_path):
   for i, image in enumerate(images):
     Image.fromarray(image).save(tmp_path / "in" / f"larcv_64_{i}.png")
   (tmp_path / "in" / "notes.txt").write_text("not an image")
-  convert("larcv_pngs", tmp_path / "in", tmp_path / "a.npz")
+  convert("larcv_pngs", tmp_path / "in", tmp_path / "a.npz", options={"scale_mev": 1.0})
   found = images_lib.open_images(tmp_path / "a.npz", views=("xy",), spec=ImageSpec())
   np.testing.assert_array_equal(found.images[:, 0], images)  # in the order of the numbers, not of the names
   np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["number"], np.arange(12))

@@ -43,7 +43,7 @@ def test_recovers_the_truth_from_40_degrees_away():
                              settings=Comparison(charge_weight_px=20.0, vertex_radius_px=1.0))
   truth = toy.random_momenta(num, seed=0)
   own = jax.random.normal(jax.random.key(0), (2, num, *toy.LATENT_SHAPE))
-  images = jnp.stack([generate(own[v], jnp.asarray(truth[:, order])) for v, order in enumerate(([0, 1, 2], [0, 2, 1]))],
+  images = jnp.stack([generate(own[v], {"momentum_mev": jnp.asarray(truth[:, order])}) for v, order in enumerate(([0, 1, 2], [0, 2, 1]))],
                      axis=1)
   start = jnp.asarray(toy.turn(truth, np.radians(40.0)) * 0.97)
   np.testing.assert_allclose(toy.angle_deg(start, truth), 40.0, rtol=1e-4)

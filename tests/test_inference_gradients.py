@@ -8,8 +8,8 @@ import pytest
 
 from lartpc_jax.diffusion import samplers, time_grids
 from lartpc_jax.diffusion.sde import alpha_std, batch_mul, vp_sde
-from lartpc_jax.generators.generator import ChargeRatio, Diffusion, make_generate
-from lartpc_jax.generators.latent import LatentSpace
+from lartpc_jax.generators.codec import Codec
+from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference import chart
@@ -20,6 +20,7 @@ from lartpc_jax.inference.settings import Comparison
 from lartpc_jax.networks.api import make_latent_unet
 from lartpc_jax.transport import emd
 from tests import toy_generator as toy
+from tests.toy_parts import proton_generator
 
 STEPS = {"ddim": 12, "dpm_solver_pp_2m": 6}
 
@@ -140,12 +141,12 @@ def unet_generate(*, remat=False):
   """Generator of the tiny U-Net, through a smooth decoder, on pixels of 30 cm: a range of a few of them."""
   network, params = random_unet()
   sde = vp_sde()
-  diffusion = Diffusion(network.apply, params, sde, LatentSpace(None, lambda z: jax.nn.softplus(z).sum(axis=-1)),
-                        TrackFrame(4, 4, 300.0, 150.0, -300.0), ImageSpec(4, 300.0, 250.0, 0.0), ChargeRatio(1.0, 0.1),
-                        (4, 4, 3), 1.0, 400.0,
-                        (48.0, 103.0))
+  codec = Codec(None, lambda z, cond: jax.nn.softplus(z).sum(axis=-1), (4, 4, 2))
+  protons = proton_generator(network.apply, params, sde, codec, frame=TrackFrame(4, 4, 300.0, 150.0, -300.0),
+                             spec=ImageSpec(4, 300.0, 250.0, 0.0), scale_mev=400.0, kinetic_mev=(48.0, 103.0))
   times = time_grids.karras_grid(sde, 4, sigma_min=0.05)
-  return make_generate(diffusion, samplers.dpm_solver_pp_2m(sde, times, remat=remat))
+  generate = make_generate(protons, samplers.dpm_solver_pp_2m(sde, times, remat=remat))
+  return lambda noise, momentum_mev: generate(noise, {"momentum_mev": momentum_mev})
 
 
 @pytest.mark.slow  # test_through_a_sampler_with_a_known_score does it without a network

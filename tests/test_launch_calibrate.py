@@ -6,8 +6,7 @@ import pytest
 
 from configs import protons64_infer
 from lartpc_jax import cli
-from lartpc_jax.experiments import calibrate, tempered
-from lartpc_jax.inference import chunks
+from lartpc_jax.experiments import calibrate, chunks, tempered
 from tests.toy_weights import save_toy_estimator, save_toy_weights
 
 TINY = protons64_infer.get_config("tiny").to_dict()

@@ -1,4 +1,5 @@
 """Sweeps over config values: what --set means, the table, and a small sweep from end to end."""
+import contextlib
 import json
 
 import pytest
@@ -44,11 +45,11 @@ def test_table_has_the_best_first():
 
 @pytest.mark.slow
 def test_a_sweep_goes_on_where_it_stopped(tmp_path):
-  request = infer.Request("sample", ("xy", "xz"), num_events=2, start="classical", chunk_size=2)
-  settings = {"inference.second.num_steps": [2, 3]}
+  settings = infer.Settings("sample", num_events=2, start="classical", chunk_size=2, num_pictures=0, out=str(tmp_path))
   said, signals = [], iter([None, 15])
-  run = lambda stop: sweep.run_sweep(request, CONFIG, settings, tmp_path, setup=cli.setup_workdir,
-                                     progress=cli.progress_bar, stop=stop, say=said.append)
+  run = lambda stop: sweep.run_sweep(
+      settings, CONFIG, {"inference.second.num_steps": [2, 3]},
+      cli.terminal()._replace(say=said.append, stopping=lambda: contextlib.nullcontext(stop)))
   assert run(lambda: None) is None
   rows = json.loads((tmp_path / "sweep.json").read_text())
   assert [row["inference.second.num_steps"] for row in rows] == [2, 3]

@@ -2,10 +2,10 @@
 import dataclasses
 from collections.abc import Mapping
 
-from lartpc_jax.build.tasks import build_generate
+from lartpc_jax.build.generators import build_generate
 from lartpc_jax.config.blocks import call_with, parse, pick, section
 from lartpc_jax.diffusion import samplers
-from lartpc_jax.generators.generator import Diffusion
+from lartpc_jax.generators.generator import Generator
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.evaluations import Evaluations, count_evaluations
 from lartpc_jax.inference.fit import MIXED, Fit, make_fit, make_stage_objectives
@@ -63,13 +63,13 @@ def build_distance(values: Mapping, num_tracks: int = 1) -> emd_lib.EMD:
   return call_with(function, "distance", knobs)
 
 
-def _build_imager(config: Mapping, diffusion: Diffusion, settings: FitSettings) -> Imager:
-  return Imager(build_generate(config, diffusion, mirrored=settings.noise != "independent"),
-                build_generate(config, diffusion, "screen_sampler"), diffusion.latent_shape,
-                diffusion.spec.num_pixels, diffusion.kinetic_range_mev)
+def _build_imager(config: Mapping, generator: Generator, settings: FitSettings) -> Imager:
+  return Imager(build_generate(config, generator, mirrored=settings.noise != "independent"),
+                build_generate(config, generator, "screen_sampler"), generator.codec.state_shape,
+                generator.spec.num_pixels, generator.kinetic_range_mev)
 
 
-def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...],
+def build_infer(config: Mapping, generator: Generator, views: tuple[str, ...],
                 prior: Estimator | None = None) -> Fit:
   """Fit of one track of an inference config, for images in the given views.
 
@@ -77,26 +77,26 @@ def build_infer(config: Mapping, diffusion: Diffusion, views: tuple[str, ...],
     ValueError: naming a missing or unknown key, or one out of range.
   """
   settings = build_settings(section(config, "inference"))
-  return make_fit(_build_imager(config, diffusion, settings), views, settings, mode=default_mode(),
+  return make_fit(_build_imager(config, generator, settings), views, settings, mode=default_mode(),
                   prior=prior, distance=build_distance(section(config, "distance")))
 
 
-def build_objective(config: Mapping, diffusion: Diffusion, views: tuple[str, ...],
+def build_objective(config: Mapping, generator: Generator, views: tuple[str, ...],
                     prior: Estimator | None = None) -> Objective:
   """The objective of the last stage that `build_infer` descends."""
   settings = build_settings(section(config, "inference"))
-  return make_stage_objectives(_build_imager(config, diffusion, settings), views, settings, prior=prior,
+  return make_stage_objectives(_build_imager(config, generator, settings), views, settings, prior=prior,
                                distance=build_distance(section(config, "distance")))[-1]
 
 
-def build_tracks_fit(config: Mapping, diffusion: Diffusion, views: tuple[str, ...], num_tracks: int) -> Fit:
+def build_tracks_fit(config: Mapping, generator: Generator, views: tuple[str, ...], num_tracks: int) -> Fit:
   """Fit of `num_tracks` tracks of an inference config, for images in the given views.
 
   Raises:
     ValueError: naming a missing or unknown key, or one out of range.
   """
   settings = build_settings(section(config, "inference"))
-  return make_fit(_build_imager(config, diffusion, settings), views, settings, num_tracks=num_tracks,
+  return make_fit(_build_imager(config, generator, settings), views, settings, num_tracks=num_tracks,
                   mode=MIXED, distance=build_distance(section(config, "distance"), num_tracks))
 
 

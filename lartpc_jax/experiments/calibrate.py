@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
+from lartpc_jax.build import estimator as config_estimator
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.targets import open_targets
@@ -53,7 +53,7 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   if num_samples < 20:
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
   estimator, info = config_estimator.build_estimator(len(views), weights)
-  spec, _ = config_lib.build_image_spec(weights)
+  spec = ImageSpec(**info["image"])
   data = open_truth(path, views, spec, first_event, num_events)
   images = data.images
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import parallel
-from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data.images import check_views, save_images
+from lartpc_jax.build.generators import build_generate, build_generator
+from lartpc_jax.data.image_files import save_images
+from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view
@@ -72,18 +73,18 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
     OSError, ValueError: naming the file, view or key that is wrong.
   """
   views = check_views(views)
-  diffusion, _ = config_lib.build_diffusion(weights)
-  generate = config_lib.build_generate(config, diffusion)
-  low, high = diffusion.kinetic_range_mev
+  generator = build_generator(weights).generator
+  generate = build_generate(config, generator)
+  low, high = generator.kinetic_range_mev
   for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev), strict=True):
-    if outside_range(momentum[None], diffusion.kinetic_range_mev)[0]:
+    if outside_range(momentum[None], generator.kinetic_range_mev)[0]:
       say(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is {kinetic:.1f} MeV, outside "
           f"{low:g} to {high:g} MeV, on which the generator was trained.")
   momentum_mev = np.repeat(momenta_mev, num, axis=0)
   # event by event, its views in order
   seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views], axis=1).reshape(-1, 3)
-  noise = np.asarray(prior_noise(diffusion, jax.random.key(seed), len(seen)))
-  mapped = parallel.make_device_map(lambda pair: generate(*pair), chunk_size=chunk_size)
+  noise = np.asarray(prior_noise(generator, jax.random.key(seed), len(seen)))
+  mapped = parallel.make_device_map(lambda pair: generate(pair[0], {"momentum_mev": pair[1]}), chunk_size=chunk_size)
   images = mapped((noise, seen), progress=lambda done: update(done // len(views)))
   images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
   empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())

@@ -30,7 +30,7 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
   """Table of a run.
 
   Args:
-    fields: momentum_mev [n 3], emd_start and emd_end [n v], converged [n], seconds [n], cold [n]; see `inference.chunks`.
+    fields: momentum_mev [n 3], emd_start and emd_end [n v], converged [n], seconds [n], cold [n]; see `experiments.chunks`.
     events: numbers [n].
     views: names.
     true_mev: [n 3] or None.

@@ -1,11 +1,18 @@
-"""The fast simulation against Geant4 events and NIST PSTAR: what launch.validate_simulation does."""
+"""The fast simulation against Geant4 events and NIST PSTAR: tables and figures."""
+import dataclasses
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.events import Events
+from lartpc_jax.data.events import Events, load_events, select_events
+from lartpc_jax.experiments import simulate
+from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.protocol import Console, setting
+from lartpc_jax.files import atomic_write
 from lartpc_jax.metrics import tracks
 from lartpc_jax.metrics.histograms import two_sample_chi2
+from lartpc_jax.plotting import simulation as figures
 from lartpc_jax.simulation import pstar, stopping
 
 ENERGY_EDGES_MEV = np.arange(50.0, 101.0, 10.0)
@@ -18,6 +25,20 @@ LATERAL = {"50-60 MeV": ((50.0, 60.0), np.array([6, 10, 14, 18, 22], float)),
 LENGTH_EDGES_MM = np.arange(15.0, 85.0, 2.0)
 ANGLE_EDGES_DEG = np.arange(0.0, 12.0, 0.4)
 LIMITS = {"range": 0.005, "straggling": 0.10, "dE/dx": 0.02, "lateral rms": 0.05, "chi2/ndf": 1.5}
+
+
+LABELS = {"range": ("kinetic energy [MeV]", "range / CSDA"), "straggling": ("kinetic energy [MeV]", "sigma / range"),
+          "dE/dx": ("residual range [mm]", "dE/dx [MeV/mm]"), "lateral rms": ("depth [mm]", "rms [mm]")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to compare."""
+  reference: str | None = setting(None, "Sparse-event npz of Geant4.", required=True)
+  input: str | None = setting(None, "Sparse-event npz to compare; default: the fast simulation, now.")
+  num_events: int = setting(40_000, "Events of each sample at most.", lower=1)
+  seed: int = setting(1, "Seed of the fast simulation.")
+  out: str | None = setting(None, "Directory of the report and the figures.", required=True)
 
 
 class Comparison(NamedTuple):
@@ -34,6 +55,43 @@ class Validation(NamedTuple):
   """Everything `report` and the figures need."""
   comparisons: list[Comparison]
   histograms: dict[str, tuple]  # name -> (edges, reference values [n], fast values [n], Chi2)
+
+
+def run(settings: Settings, console: Console) -> int:
+  """Compares, prints and writes the report. Exit code 1 if something lies outside its limit."""
+  first = lambda events: select_events(events, np.arange(min(settings.num_events, len(events))))
+  reference = first(load_events(settings.reference))
+  fast = first(load_events(settings.input)) if settings.input else _simulate(settings, console)
+  validation = compare(reference, fast)
+  failed = failures(validation)
+  verdict = "Outside their limits:\n\n- " + "\n- ".join(failed) if failed else "Everything is within its limit."
+  text = f"{report(validation)}\n{verdict}\n"
+  console.say(text)
+  out = Path(settings.out)
+  out.mkdir(parents=True, exist_ok=True)
+  with atomic_write(out / "validation.md") as file:
+    file.write(text)
+  _draw(validation, out)
+  console.say(f"Wrote {out}/validation.md and five figures.")
+  return 1 if failed else 0
+
+
+def _simulate(settings: Settings, console: Console) -> Events:
+  wanted = simulate.Settings(out="unused.npz", num_events=settings.num_events, nuclear=False, seed=settings.seed)
+  simulate.check_settings(wanted)
+  with console.progress(settings.num_events, description="simulate", unit="event") as bar:
+    return simulate.fast_backend(wanted)(0, settings.num_events, bar.update)
+
+
+def _draw(validation: "Validation", out: Path) -> None:
+  by_quantity = {}
+  for c in validation.comparisons:
+    by_quantity.setdefault(c.quantity, []).append((c.where, c.edges, c.values, c.errors))
+  for quantity, (xlabel, ylabel) in LABELS.items():
+    figure = figures.binned_comparison(by_quantity[quantity], limit=LIMITS[quantity], xlabel=xlabel, ylabel=ylabel,
+                                       logx=quantity == "dE/dx")
+    save_figure(figure, out / f"{quantity.replace('/', '').replace(' ', '_').lower()}.png", dpi=120)
+  save_figure(figures.histogram_comparison(validation.histograms), out / "histograms.png", dpi=120)
 
 
 def end_to_stop_mm(particle: stopping.Particle) -> float:
