@@ -3,7 +3,7 @@
 Both go through one description: a dict with the blocks of `Description`, which is also the JSON beside the weights. Files of
 earlier versions are read by `build.old_weights`.
 """
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
