@@ -19,7 +19,7 @@ DEV := $(VENV)/.installed-dev
 CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py %_tracks.py %_evaluate.py,$(wildcard configs/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow cover lint tiny clean
+.PHONY: help demo test slow cover lint docs tiny clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -41,6 +41,9 @@ cover: $(DEV)  ## the same tests as `make test`, with line and branch coverage
 lint: $(DEV)  ## ruff, and the import rules
 	$(BIN)/ruff check .
 	PYTHONPATH=. $(BIN)/lint-imports
+
+docs: | $(RUN)  ## writes the tables of measured numbers into README.md and docs/, from docs/results/*.json
+	$(RUN) docs/tables.py
 
 # Compiled without optimisation: a tiny run is nearly all compilation.
 tiny: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)

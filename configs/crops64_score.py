@@ -11,7 +11,8 @@ published: the NCSN++ of Phys. Rev. D 109, 072011: 62.7 M parameters on pixels, 
 batch 128, EMA 0.9999; for a GPU, not run.
 gpu: 7.0 M parameters (14 MB in float16), gated as well, for launch/train_all_gpu.sh; not run.
 small_grey8, small_sqrt, small_arcsinh: equal networks behind a space-to-depth by 8 and equal budgets, which differ in the
-representation of charge alone: the comparison in README. Their cut of 0.09 MeV is the published one, 4.5 grey levels.
+representation of charge alone: the comparison in docs/results/crops.md. Their cut of 0.09 MeV is the published one, 4.5
+grey levels.
 tiny: for tests, on images of the single protons of the package (data.path="sample").
 """
 import ml_collections

@@ -19,11 +19,11 @@ import ml_collections
 
 from configs import common
 
-# The start is near and its energy sharp: few, short steps, and the density a heavy prior (see README).
+# The start is near and its energy sharp: few, short steps, and the density a heavy prior (see docs/notes.md).
 PRIOR = dict(comparison=dict(charge_weight_px=0.0))
 PRIOR_STAGE = dict(num_steps=8, num_averaged=4, learning_rate=0.01, energy_factor=0.05, prior_weight_px=3.0)
 # The published rate of 0.1 is taken for distances in image widths of 64 px: in pixels the first steps leave
-# all momenta that the generator knows (see README). 9 steps are 10 evaluations of the network. Of the
+# all momenta that the generator knows (see docs/notes.md). 9 steps are 10 evaluations of the network. Of the
 # published 4096 pixels, sums of two pictures light at most 237 (500 sample events): 240 are all that count.
 PUBLISHED = dict(
     screening=dict(num_candidates=1, num_screened=1, num_starts=1),

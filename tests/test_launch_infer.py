@@ -189,8 +189,7 @@ def test_truncated_weights_are_named(weights, tmp_path):
 def test_variants_build(weights, variant):
   """Every one makes an inference of the two views, where it needs no estimator, which these weights lack."""
   config = protons64_infer.get_config(variant).to_dict()
-  prepare = lambda: infer.prepare(infer.Settings("sample", ("xy", "xz"), num_events=1, weights=weights),
-                                  config)
+  prepare = lambda: infer.prepare(infer.Settings("sample", ("xy", "xz"), num_events=1, weights=weights), config)
   if not config["inference"]["second"]["prior_weight_px"]:
     assert prepare().identity["distance"] == config["distance"]
   else:

@@ -6,7 +6,14 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 
 from lartpc_jax.metrics import gof
-from lartpc_jax.metrics.estimate import Estimate, jackknife_error, permutation_p_value, share_estimate, significance
+from lartpc_jax.metrics.estimate import (
+  Estimate,
+  jackknife_error,
+  mean_estimate,
+  permutation_p_value,
+  share_estimate,
+  significance,
+)
 from lartpc_jax.transport.divergence import sinkhorn_divergence
 
 
@@ -167,6 +174,9 @@ def test_bad_arguments_are_named(call, message):
 
 def test_estimates():
   assert permutation_p_value(3.0, np.array([1.0, 2.0, 3.0])) == 0.5
+  assert np.isnan(permutation_p_value(float("nan"), np.zeros(199)))  # not the smallest of all p-values
+  assert permutation_p_value(3.0, np.array([1.0, 2.0, np.nan])) == 0.5
+  assert np.isnan(share_estimate(np.zeros(0, bool)).value) and np.isnan(mean_estimate(np.zeros(0)).value)
   rng = np.random.default_rng(7)
   x = rng.normal(size=20)
   left_out = np.array([np.delete(x, i).mean() for i in range(20)])

@@ -6,11 +6,13 @@ from typing import Any
 
 
 def call_with(function: Callable, block: str, values: Mapping, **supplied) -> Any:
-  """function(**values, **supplied), with errors that name the key.
+  """function(**values, **supplied), with errors that name the key, see `check_keywords`."""
+  check_keywords(function, block, values, supplied)
+  return function(**values, **supplied)
 
-  Raises:
-    ValueError: naming an unknown or missing key of `block`, its value and the allowed set.
-  """
+
+def check_keywords(function: Callable, block: str, values: Mapping, supplied: Mapping) -> None:
+  """Raises ValueError naming an unknown or missing key of `block`, its value and the allowed set."""
   parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in supplied}
   open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
   for key, value in values.items():
@@ -19,7 +21,6 @@ def call_with(function: Callable, block: str, values: Mapping, **supplied) -> An
   for name, parameter in parameters.items():
     if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and name not in values:
       raise ValueError(f"Missing config key {block}.{name}; there are {sorted(values)}.")
-  return function(**values, **supplied)
 
 
 def section(config: Mapping, name: str) -> dict:

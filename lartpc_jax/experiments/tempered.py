@@ -13,6 +13,7 @@ from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
+from lartpc_jax.experiments.protocol import SILENT, Console
 from lartpc_jax.experiments.targets import describe_input
 from lartpc_jax.inference import tempered
 from lartpc_jax.inference.imaging import antithetic_noise
@@ -85,18 +86,17 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   return Job(views, data, identity, compute, fit_events, seed)
 
 
-def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda: None) -> Calibrated | int:
+def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
   """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same call goes on.
 
   Args:
     job: from `prepare`.
     out: the run's directory, which holds draws of this identity only.
-    progress: context manager like `cli.progress_bar`.
-    stop: asked after each chunk for a signal number; None goes on.
+    console: what it reports to; asked after each chunk whether to stop.
   """
   events = np.arange(len(job.data.images))
   done = len(chunks.finished_events(out / "chunks"))
-  with progress(len(events), initial=done, description="draws", unit="event") as bar:
+  with console.progress(len(events), initial=done, description="draws", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=bar.update)
   if stopped is not None:
     return stopped

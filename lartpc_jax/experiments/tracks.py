@@ -27,6 +27,7 @@ from lartpc_jax.inference import counting
 from lartpc_jax.inference.settings import MAX_TRACKS
 from lartpc_jax.metrics import counted_tracks
 from lartpc_jax.plotting.tracks import angle_figure, hypotheses_figure
+from lartpc_jax.tables import markdown_table, write_csv, write_json
 
 NULL_FILE = "tracks.npz"  # in the directory of a run
 
@@ -214,14 +215,10 @@ def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: co
     columns[f"converged_{n}"] = fields[f"converged_{n}"].astype(int)
     columns |= {f"p{axis}_{n}_{t + 1}_mev": fields[f"momentum_mev_{n}"][:, t, i]
                 for t in range(n) for i, axis in enumerate("xyz")}
-  with atomic_write(out / "results.csv") as file:
-    file.write(",".join(columns) + "\n")
-    for row in zip(*(c.tolist() for c in columns.values()), strict=True):
-      file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
+  write_csv(out / "results.csv", columns)
   summary = {"run": job.identity, "seconds_per_event": float(np.median(fields["seconds"])),
              **performance}
-  with atomic_write(out / "results.json") as file:
-    json.dump(summary, file, indent=1)
+  write_json(out / "results.json", summary)
 
 
 def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> dict:
@@ -247,9 +244,8 @@ def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> di
 def _report(fields: dict, counted: counting.Counted | None, performance: dict, *, numbers: Sequence[int], level: float
             ) -> str:
   median = lambda name: f"{np.median(fields[name]):.2f}" if name in fields else "-"
-  lines = ["| tracks | objective of the library's best, median px | refined | EMD a view |", "| --- | --- | --- | --- |"]
-  lines += [f"| {n} | {median(f'screened_{n}')} | {median(f'objective_{n}')} | {median(f'emd_end_{n}')} |"
-            for n in numbers]
+  lines = [markdown_table(("tracks", "objective of the library's best, median px", "refined", "EMD a view"), [
+      (n, median(f"screened_{n}"), median(f"objective_{n}"), median(f"emd_end_{n}")) for n in numbers])]
   if counted is not None:
     lines += ["", f"Counted at {100 * level:g} % false splits a step: "
               + ", ".join(f"{c} with {n}" for n, c in zip(*np.unique(counted.number, return_counts=True), strict=True))]
