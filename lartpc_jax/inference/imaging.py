@@ -1,6 +1,6 @@
 """All that inference sees of a generator: how it is called, for which views, with which noise.
 
-`generate(noise, cond, pose=None)` is that of `generators.generator.make_generate`, with "momentum_mev" in its condition.
+`generate(noise, cond, pose=None)` is that of `generators.generator.make_generate`, its condition a momentum.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ NOISES = ("paired", "independent", "by_track")
 
 class Imager(NamedTuple):
   """A generator of images of single tracks, as functions and numbers."""
-  generate: Callable       # (noise [n h w c], cond, pose=) -> images [n p p] or [n m p p] in MeV; in the descent
+  generate: Callable       # (noise [n h w c], cond, pose=) -> images [n p p] or [n m p p], MeV; descent
   generate_fast: Callable  # the same with fewer sampler steps, one image a draw; candidates of the screening
   latent_shape: tuple[int, int, int]      # (h, w, c) of the noise
   num_pixels: int                         # p
@@ -29,8 +29,8 @@ def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], mome
   """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
   Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate`
-  that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. Momentum and vertex reach it in
-  the frame of the view; a vertex at another place than the middle is its pose.
+  that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. Momentum and vertex reach it
+  in the frame of the view; a vertex at another place than the middle is its pose.
   """
   b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
   r, v, k = rows.shape[:3]
