@@ -10,14 +10,16 @@ import time
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lartpc_jax import cli
 from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data import pipeline
 from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.inference import chart
 from lartpc_jax.inference.gradients import make_value_and_grad
 from lartpc_jax.inference.objective import antithetic_noise, make_objective
+from lartpc_jax.keys import root_key
 from lartpc_jax.transport import emd
 
 FLAGS = flags.FLAGS
@@ -40,7 +42,7 @@ def inputs(diffusion, spec, batch_size):
     raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
   images = pipeline.images_of(events, np.arange(batch_size), views=VIEWS, spec=spec)
   hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), diffusion.kinetic_range_mev)
-  return images, hypothesis, antithetic_noise(jax.random.key(FLAGS.seed), len(VIEWS), 1, diffusion.latent_shape)
+  return images, hypothesis, antithetic_noise(root_key(FLAGS.seed), len(VIEWS), 1, diffusion.latent_shape)
 
 
 def compile_gradient(diffusion, spec, batch_size, num_steps, mode, remat):
@@ -90,4 +92,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  cli.run(main)

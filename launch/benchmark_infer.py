@@ -19,6 +19,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from lartpc_jax import cli
+from lartpc_jax.files import write_json
 
 CONFIG = "configs/protons64_infer.py"
 config_flags.DEFINE_config_file("config", None, f"The config file, with :variant if wanted; default: {CONFIG}.",
@@ -96,8 +97,7 @@ def main(argv) -> int:
     wanted = [num for num in map(int, f.events) if num not in there]
     for row in run_child(devices, wanted) if wanted else ():
       saved.append({"what": what, "row": row})
-      with cli.atomic_write(cache) as file:
-        json.dump(saved, file)
+      write_json(cache, saved)
   lines = ["| " + " | ".join(str(cell) for cell in entry["row"].values()) + " |" for entry in saved]
   text = "\n".join([HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *lines])
   with cli.atomic_write(Path(f.out) / "speed.md") as file:

@@ -5,7 +5,6 @@ python -m launch.benchmark_input --config=configs/protons64_autoencoder.py \
     --paths=protons_geant4.npz,batches,datasets/protons64
 """
 import itertools
-import json
 import os
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from lartpc_jax import cli
+from lartpc_jax.files import write_json
 
 DEFAULT_CONFIG = "configs/protons64_autoencoder.py"
 config_flags.DEFINE_config_file("config", None, f"Training config; default {DEFAULT_CONFIG}.", lock_config=True)
@@ -100,8 +100,7 @@ def main(argv) -> int:
   print("\n".join(lines))
   if values.out:
     Path(values.out).mkdir(parents=True, exist_ok=True)
-    with cli.atomic_write(Path(values.out) / "results.json") as file:
-      json.dump({"environment": cli.environment_text(), "results": results}, file, indent=2)
+    write_json(Path(values.out) / "results.json", {"environment": cli.environment_text(), "results": results})
   return 0
 
 

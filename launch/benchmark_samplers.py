@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from lartpc_jax import cli
+from lartpc_jax.files import write_json
 
 flags.DEFINE_string("weights", None, "Directory of weights as launch.train writes it, or crops64: those of the package.",
                     required=True)
@@ -77,8 +78,7 @@ def main(argv) -> int:
       continue
     rows.append(row_of(name, evaluations, images, compare(real.holdout, images), seconds))
     print("| " + " | ".join(rows[-1]["cells"]) + " |", flush=True)
-    with cli.atomic_write(cache) as file:
-      json.dump({"identity": identity, "rows": rows}, file)
+    write_json(cache, {"identity": identity, "rows": rows})
   lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
   lines += ["| " + " | ".join(row["cells"]) + " |" for row in rows]
   with cli.atomic_write(out / "samplers.md") as file:

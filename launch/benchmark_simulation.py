@@ -7,7 +7,6 @@ process of its own. The rate per CPU second counts the time of all its processes
 whole command (Python, imports, compilation, tables of Geant4, files) and once less what a run of a few events takes. With
 --geant4_events=0 Geant4 is left out.
 """
-import json
 import os
 import resource
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from lartpc_jax import cli
+from lartpc_jax.files import write_json
 
 flags.DEFINE_integer("num_events", 200_000, "Events of the fast transport.", lower_bound=1)
 flags.DEFINE_integer("geant4_events", 4_000, "Events of Geant4.", lower_bound=0)
@@ -90,8 +90,7 @@ def main(argv) -> int:
                  f"{fast['without_start_per_cpu_s'] / slow['without_start_per_cpu_s']:.0f} times.")
   print(f"{os.cpu_count()} cores; {cli.device_summary()}")
   print("\n".join(lines))
-  with cli.atomic_write(out / "results.json") as file:
-    json.dump({"environment": cli.environment_text(), "results": results}, file, indent=2)
+  write_json(out / "results.json", {"environment": cli.environment_text(), "results": results})
   return 0
 
 

@@ -41,8 +41,7 @@ def main(argv) -> int:
   if f.method == "tempered":
     job = tempered.prepare(f.input, tuple(f.views), f.config, fit_events=f.fit_events, power=f.power,
                            num_samples=f.num_samples or 64, **common)
-    out = cli.setup_workdir(f.out, job.identity)
-    with stop_requests() as stop:
+    with cli.hold_workdir(f.out, job.identity) as out, stop_requests() as stop:
       found = tempered.execute(job, out, progress=cli.progress_bar, stop=stop)
     if isinstance(found, int):
       print("Stopped; what is finished is saved. The same command goes on.")

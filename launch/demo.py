@@ -4,6 +4,7 @@ python -m launch.demo
 
 Two views, random starts; as `python -m launch.infer --input=sample --num_events=16 --out=demo`, but always anew.
 """
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from lartpc_jax import cli
+from lartpc_jax.files import hold_lock
 
 flags.DEFINE_string("out", "demo", "Directory of the results; its chunks/ and events/ are replaced.")
 flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
@@ -35,10 +37,14 @@ def main(argv) -> int:
   values = flags.FLAGS
   request = infer.Request("sample", ("xy", "xz"), num_events=values.num_events, weights=values.weights)
   job = infer.prepare(request, protons64_infer.get_config(values.variant))
-  clear(Path(values.out))
-  out = cli.setup_workdir(values.out, job.identity)
-  print(f"Momenta of {values.num_events} sample protons from two images each, on {cli.device_summary()}", flush=True)
-  with stop_requests() as stop:
+  out = Path(values.out)
+  out.mkdir(parents=True, exist_ok=True)
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(hold_lock(out / "lock", busy=f"Another process is writing {out}."))
+    clear(out)
+    stack.enter_context(cli.hold_workdir(out, job.identity))
+    stop = stack.enter_context(stop_requests())
+    print(f"Momenta of {values.num_events} sample protons from two images each, on {cli.device_summary()}", flush=True)
     stopped = infer.execute(job, out, progress=cli.progress_bar, stop=stop, num_pictures=values.num_pictures)
   return 0 if stopped is None else 128 + stopped
 

@@ -50,6 +50,8 @@ def main(argv) -> int:
     if not values[name].value:
       raise ValueError(f"Give --{name}; --help says what it may be.")
   from lartpc_jax.experiments import evaluate, report
+  from lartpc_jax.extras import require_extra
+  require_extra("eval", "launch.evaluate")  # before the imports below, which take seconds
   from lartpc_jax.metrics.defects import NAMES
   planted = [name for name in NAMES if name != "memorised" or values.train] if values.planted == ["all"] else values.planted
   progress = lambda total: cli.progress_bar(total, description="evaluate", unit="part")

@@ -5,7 +5,6 @@ python -m launch.evaluate_ssnet --data=lartpc_crops_geant4.npz --orientations=1,
 Orientations: 1 asks once, 8 takes the mean over rotations and reflections of each crop, at eight times the cost. The crops
 are those of the last events of the file, as many as the weights were kept from.
 """
-import json
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from lartpc_jax import cli
+from lartpc_jax.files import write_json
 
 flags.DEFINE_string("data", None, "File of labelled crops: lartpc_crops_geant4.npz, or sample for those of the package.",
                     required=True)
@@ -55,8 +55,7 @@ def main(argv) -> int:
   print(f"{len(images)} crops, {next(iter(results.values()))['num_pixels']} pixels with charge")
   print("\n".join(lines))
   Path(f.out).mkdir(parents=True, exist_ok=True)
-  with cli.atomic_write(Path(f.out) / "ssnet.json") as file:
-    json.dump(results, file, indent=1)
+  write_json(Path(f.out) / "ssnet.json", results)
   return 0
 
 

@@ -4,13 +4,13 @@ python -m launch.fidelity --input=protons_geant4.npz --first_event=195000 --out=
 python -m launch.fidelity --out=runs/fidelity                  (the 500 events of the package; larger errors)
 """
 import functools
-import json
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from lartpc_jax import cli
+from lartpc_jax.files import write_json
 
 flags.DEFINE_string("input", "sample", "Sparse-event npz, or 'sample' for the events of the package.")
 flags.DEFINE_integer("first_event", 0, "Use events from this one on (the ones never trained on).")
@@ -45,6 +45,7 @@ def main(argv) -> None:
   from lartpc_jax.data.events import select_events
   from lartpc_jax.generators.generator import make_generate, prior_noise
   from lartpc_jax.geometry.rasterize import ImageSpec
+  from lartpc_jax.keys import root_key
   from lartpc_jax.metrics import closure, proton
   from lartpc_jax.plotting import closure as figures
   f = flags.FLAGS
@@ -61,7 +62,7 @@ def main(argv) -> None:
     size, images = 64, []
     for start in range(0, len(momentum_mev), size):
       index = np.minimum(np.arange(start, start + size), len(momentum_mev) - 1)
-      key = jax.random.fold_in(jax.random.key(f.seed), start)
+      key = jax.random.fold_in(root_key(f.seed), start)
       images.append(np.asarray(one_batch(prior_noise(diffusion, key, size), momentum_mev[index])))
     return np.concatenate(images)[:len(momentum_mev)]
 
@@ -86,8 +87,7 @@ def main(argv) -> None:
   bragg.savefig(out / "bragg.png", dpi=120)
   with cli.atomic_write(out / "fidelity.md") as file:
     file.write("\n".join(lines) + "\n")
-  with cli.atomic_write(out / "fidelity.json") as file:
-    json.dump([row._asdict() for row in table], file, default=lambda x: x.tolist(), indent=1)
+  write_json(out / "fidelity.json", [row._asdict() for row in table])
   print(f"Wrote {out}/fidelity.md, fidelity.json, length.png, charge.png, bragg.png")
 
 

@@ -29,9 +29,8 @@ def main(argv) -> int:
   from lartpc_jax.train.interrupt import stop_requests
   request = infer.Request(**{name: values[name].value for name in infer.Request._fields})
   job = infer.prepare(request, values.config)
-  out = cli.setup_workdir(values.out, job.identity)
-  print(f"Devices: {cli.device_summary()}", flush=True)
-  with stop_requests() as stop:
+  with cli.hold_workdir(values.out, job.identity) as out, stop_requests() as stop:
+    print(f"Devices: {cli.device_summary()}", flush=True)
     stopped = infer.execute(job, out, progress=cli.progress_bar, stop=stop, num_pictures=values.num_pictures)
   return 0 if stopped is None else 128 + stopped
 

@@ -43,7 +43,7 @@ def main(argv) -> int:
   request = infer.Request(**{name: f[name].value for name in infer.Request._fields})
   with stop_requests() as stop:
     stopped = robustness.run(request, Path(f.out), f.config, protons64_infer.get_config(f.vertex_variant), fit=f.fit,
-                             vertex_start=f.vertex_start, setup=cli.setup_workdir, progress=cli.progress_bar, stop=stop)
+                             vertex_start=f.vertex_start, setup=cli.hold_workdir, progress=cli.progress_bar, stop=stop)
   return 0 if stopped is None else 128 + stopped
 
 

@@ -30,7 +30,7 @@ def main(argv) -> int:
   request = infer.Request(**{name: values[name].value for name in infer.Request._fields})
   with stop_requests() as stop:
     stopped = sweep.run_sweep(request, values.config.to_dict(), sweep.parse_settings(values["set"].value), Path(values.out),
-                              setup=cli.setup_workdir, progress=cli.progress_bar, stop=stop)
+                              setup=cli.hold_workdir, progress=cli.progress_bar, stop=stop)
   return 0 if stopped is None else 128 + stopped
 
 

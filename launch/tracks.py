@@ -11,7 +11,6 @@ with truth, tables by opening angle. p_value_N is that of more than N tracks.
 generator's own events of N tracks gain as much from one track more?
 """
 import sys
-from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
@@ -37,9 +36,8 @@ def main(argv) -> int:
   from lartpc_jax.train.interrupt import stop_requests
   request = tracks.Request(**{name: values[name].value for name in tracks.Request._fields})
   job = tracks.prepare(request, values.config)
-  out = Path(cli.setup_workdir(values.out, job.identity))
-  print(f"Devices: {cli.device_summary()}", flush=True)
-  with stop_requests() as stop:
+  with cli.hold_workdir(values.out, job.identity) as out, stop_requests() as stop:
+    print(f"Devices: {cli.device_summary()}", flush=True)
     stopped = tracks.execute(job, out, progress=cli.progress_bar, nulls=values.null, level=values.level, stop=stop,
                              num_pictures=values.num_pictures)
   return 0 if stopped is None else 128 + stopped

@@ -39,9 +39,8 @@ def main(argv) -> int:
     return 0
   cli.check_workdir(flags.FLAGS.workdir, config)
   task = config_lib.build_task(flags.FLAGS.config)  # before the workdir is made: it may find a mistake in the config
-  workdir = cli.setup_workdir(flags.FLAGS.workdir, config)
-  result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve,
-                      progress=cli.progress_bar, **train)
+  with cli.hold_workdir(flags.FLAGS.workdir, config) as workdir:
+    result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve, progress=cli.progress_bar, **train)
   return 0 if result.completed else 128 + result.stop_signal
 
 

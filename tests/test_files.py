@@ -1,10 +1,13 @@
 """A file is whole or untouched."""
+import concurrent.futures
 import errno
 import fcntl
+import json
 
+import numpy as np
 import pytest
 
-from lartpc_jax.files import atomic_write, hold_lock
+from lartpc_jax.files import atomic_write, hold_lock, write_json
 
 
 def test_replaces_when_done(tmp_path):
@@ -46,12 +49,22 @@ def test_waits_for_the_disk_if_asked(tmp_path, monkeypatch, durable):
   assert len(waited) == durable and (tmp_path / "a").read_text() == "new"
 
 
+def elsewhere(call):
+  """call() in another thread, as locks see another process."""
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    return pool.submit(call).result()
+
+
 def test_a_lock_has_one_holder_or_many_that_share(tmp_path):
   path = tmp_path / "lock"
   with hold_lock(path, busy="never"):
     for shared in (False, True):
-      with pytest.raises(OSError, match="Somebody writes."), hold_lock(path, busy="Somebody writes.", shared=shared):
-        pass
+      with pytest.raises(OSError, match="Somebody writes."):
+        elsewhere(lambda shared=shared: hold_lock(path, busy="Somebody writes.", shared=shared).__enter__())
+    with hold_lock(path, busy="never"):  # who holds it may ask again, and keeps it when the inner block ends
+      pass
+    with pytest.raises(OSError, match="Somebody writes."):
+      elsewhere(lambda: hold_lock(path, busy="Somebody writes.").__enter__())
   share = hold_lock(path, busy="never", shared=True), hold_lock(path, busy="never", shared=True)
   with share[0], share[1], pytest.raises(OSError, match="busy"), hold_lock(path, busy="busy"):
     pass
@@ -69,3 +82,11 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog)
   number = errno.EIO
   with pytest.raises(OSError, match="why"), hold_lock(tmp_path / "lock", busy="never"):
     pass
+
+
+def test_json_is_strict_whatever_it_holds(tmp_path):
+  content = {"a": float("nan"), "b": [np.float32(1.5), (np.inf, 2)], 3: np.array([1.0, np.nan]), "c": None, "d": np.int64(4)}
+  write_json(tmp_path / "a.json", content)
+  refuse = lambda name: pytest.fail(f"{name} is not JSON")
+  read = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
+  assert read == {"a": None, "b": [1.5, [None, 2]], "3": [1.0, None], "c": None, "d": 4}

@@ -62,7 +62,7 @@ def test_tempered(tmp_path):
   save_toy_estimator(directory, num_views=1)
   job = tempered.prepare("sample", ("xy",), TINY, weights=str(directory), num_events=45, fit_events=20, num_samples=20)
   assert tempered.execute(job, tmp_path / "run", progress=cli.progress_bar, stop=lambda: 15) == 15  # after one chunk
-  assert len(chunks.finished_events(tmp_path / "run" / "chunks")) == tempered.CHUNK
+  assert len(chunks.finished_events(tmp_path / "run" / "chunks", job.identity)) == tempered.CHUNK
   found = tempered.execute(job, tmp_path / "run", progress=cli.progress_bar)
   whole = tempered.execute(job, tmp_path / "whole", progress=cli.progress_bar)
   np.testing.assert_array_equal(found.level, whole.level)

@@ -2,6 +2,7 @@
 import contextlib
 import inspect
 import json
+import sys
 import types
 
 import numpy as np
@@ -208,6 +209,13 @@ def test_the_floor_holds_none_of_the_reference():
     reference, floor = ({image.tobytes() for image in images.values} for images in (loaded.real, loaded.columns[lib.FLOOR]))
     assert not reference & floor and len(reference) == len(loaded.real.values)
     assert np.array_equal(loaded.columns["shifted by 1 px"].values[0, 1:], loaded.columns[lib.FLOOR].values[0, :-1])
+
+
+def test_a_missing_extra_is_named_before_any_work(monkeypatch):
+  monkeypatch.setitem(sys.modules, "sklearn", None)
+  monkeypatch.setattr(lib, "_load", lambda **kwargs: pytest.fail("images were read"))
+  with pytest.raises(ValueError, match=r"The report needs scikit-learn, of the extra \[eval\]: pip install scikit-learn"):
+    lib.evaluate(tiny(), real="sample_crops", generated={}, progress=silent)
 
 
 def test_slices_and_columns():

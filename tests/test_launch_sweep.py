@@ -47,7 +47,7 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path):
   request = infer.Request("sample", ("xy", "xz"), num_events=2, start="classical", chunk_size=2)
   settings = {"inference.second_steps": [2, 3]}
   said, signals = [], iter([None, 15])
-  run = lambda stop: sweep.run_sweep(request, CONFIG, settings, tmp_path, setup=cli.setup_workdir,
+  run = lambda stop: sweep.run_sweep(request, CONFIG, settings, tmp_path, setup=cli.hold_workdir,
                                      progress=cli.progress_bar, stop=stop, say=said.append)
   assert run(lambda: None) is None
   rows = json.loads((tmp_path / "sweep.json").read_text())

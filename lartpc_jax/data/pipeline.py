@@ -10,6 +10,7 @@ import numpy as np
 from lartpc_jax.data.events import Events, load_events, pad_events, select_events
 from lartpc_jax.geometry import rasterize as raster
 from lartpc_jax.geometry.frames import TrackFrame, to_track_frame, track_images
+from lartpc_jax.keys import root_key
 
 SAMPLE = "sample"  # the path that names the events shipped with the package
 
@@ -83,7 +84,7 @@ def _rotated_batches(events: Events, batch_size: int, seed: int, draw: Callable)
   if len(unknown):
     raise ValueError(f"{len(unknown)} events have no momentum (zero means unknown), the first is number {unknown[0]}; "
                      "training needs it.")
-  key = jax.random.key(seed)
+  key = root_key(seed)
 
   def batch_fn(step: int) -> dict:
     indices = np.random.default_rng((seed, step)).integers(0, len(events), batch_size)

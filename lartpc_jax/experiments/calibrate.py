@@ -1,5 +1,4 @@
 """Calibration of the amortised posterior on events whose truth is known."""
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +11,13 @@ from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.targets import open_targets
-from lartpc_jax.files import atomic_write
+from lartpc_jax.extras import require_extra
+from lartpc_jax.files import write_json
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference import posterior as posterior_lib
 from lartpc_jax.inference.errors import error_summary, hidden_direction
 from lartpc_jax.inference.estimator import to_coordinates
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import coverage
 from lartpc_jax.plotting.coverage import calibration_figure
 
@@ -50,6 +51,8 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   views = check_views(views)
   if method not in posterior_lib.METHODS:
     raise ValueError(f"Unknown method {method!r}; choose from {posterior_lib.METHODS}.")
+  if method == "nuts":
+    require_extra("sampling", "--method=nuts")
   if num_samples < 20:
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
   estimator, info = config_estimator.build_estimator(len(views), weights)
@@ -76,7 +79,7 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   parts = []
   for start in range(0, len(images), CHUNK):
     chosen = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)  # the last chunk repeats the last event
-    key = jax.random.fold_in(jax.random.key(seed), start)
+    key = jax.random.fold_in(root_key(seed), start)
     found = one_chunk(key, images[chosen], jnp.asarray(data.momentum_mev[chosen]))
     keep = min(CHUNK, len(images) - start)
     parts.append([np.moveaxis(np.asarray(x), 1 if i in (1, 3) else 0, 0)[:keep] for i, x in enumerate(found)])
@@ -157,6 +160,5 @@ def write(found: Calibrated, out: Path) -> list[Path]:
   content = found._asdict() | {
       "coverage": {str(c): e._asdict() for c, e in found.coverage.items()}, "level": found.level.tolist(),
       "ranks": {name: {"count": u.count.tolist(), **u.chi2._asdict()} for name, u in found.ranks.items()}}
-  with atomic_write(out / "calibration.json") as file:
-    json.dump(content, file, indent=1)
+  write_json(out / "calibration.json", content)
   return [out / "calibration.json", save_figure(calibration_figure(found.ranks, found.level), out / "calibration.png")]

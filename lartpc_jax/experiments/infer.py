@@ -24,6 +24,7 @@ from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.objective import antithetic_noise
 from lartpc_jax.inference.surface import make_surface
+from lartpc_jax.keys import root_key
 
 STARTS = ("random", "classical", "amortised")
 SURFACE_DRAWS = 2
@@ -99,7 +100,7 @@ def _build(request: Request, config: dict, diffusion: Diffusion, views, images, 
            estimator: Estimator | None):
   infer = config_inference.build_infer(config, diffusion, views, estimator)
   # One key for all events: a result does not depend on the chunk that it was computed in.
-  key_candidates, key_infer, key_surface = jax.random.split(jax.random.key(request.seed), 3)
+  key_candidates, key_infer, key_surface = jax.random.split(root_key(request.seed), 3)
   by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
   if request.start == "random":
     mapped = parallel.make_device_map(lambda *args: by_event(infer.infer(*args)), chunk_size=request.chunk_size)
@@ -141,21 +142,21 @@ def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda:
     None, or the signal that stopped it before its end: the same call goes on.
   """
   directory = out / "chunks"
-  num, there = len(job.events), chunks.finished_events(directory)
+  num, there = len(job.events), chunks.finished_events(directory, job.identity)
   done = sum(int(event) in there for event in job.events)
   if done:
     say(f"{out} holds {done} of the {num} events already.")
   warn_about_truth(job, say)
   with progress(num, initial=done, description="infer", unit="event") as bar:
     stopped = chunks.run_chunks(job.compute, job.events, directory=directory, stride=job.stride, stop=stop,
-                                update=bar.update)
+                                update=bar.update, identity=job.identity)
   if stopped is not None:
-    done = sum(int(event) in chunks.finished_events(directory) for event in job.events)
+    done = sum(int(event) in chunks.finished_events(directory, job.identity) for event in job.events)
     say(f"Stopped after {done} of {num} events, which are saved. The same command goes on.")
     return stopped
   fields = chunks.load_fields(directory, job.events, [
       "momentum_mev", "emd_start", "emd_end", "converged", "seconds", "cold", "start_momentum_mev", "end_momentum_mev",
-      "trajectory"])
+      "trajectory"], identity=job.identity)
   table = results.make_results(fields, events=job.events, views=job.views, true_mev=job.data.momentum_mev,
                                baselines=job.baselines, clean=job.data.clean,
                                kinetic_range_mev=job.kinetic_range_mev)

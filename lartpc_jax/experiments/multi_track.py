@@ -12,6 +12,7 @@ from lartpc_jax.data import multi_track, pipeline
 from lartpc_jax.data.images import check_views
 from lartpc_jax.generators.generator import Diffusion, prior_noise
 from lartpc_jax.inference.objective import generate_views
+from lartpc_jax.keys import root_key
 from lartpc_jax.units import momentum_from_kinetic
 
 GENERATOR = "generator"
@@ -88,7 +89,7 @@ def _generate(diffusion: Diffusion, directions: np.ndarray, rng: np.random.Gener
   momenta = np.asarray(momentum_from_kinetic(jnp.asarray(kinetic, jnp.float32))) * directions.reshape(-1, 3)
   draw = config_lib.build_generate(dict(sampler=SAMPLER), diffusion)
   one = lambda noise, p: generate_views(draw, noise[None, :, None], p[None], views)[0, :, 0]
-  noise = prior_noise(diffusion, jax.random.key(seed), n * t * len(views))
+  noise = prior_noise(diffusion, root_key(seed), n * t * len(views))
   noise = noise.reshape(n * t, len(views), *diffusion.latent_shape)
   images = parallel.map_over_devices(lambda pair: jax.vmap(one)(*pair), (np.asarray(noise), momenta.astype(np.float32)))
   images = images.reshape(n, t, *images.shape[1:]).sum(1)

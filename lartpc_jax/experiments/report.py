@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lartpc_jax.experiments.evaluate import FLOOR, Report, ranking
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, jsonable
 from lartpc_jax.metrics.estimate import significance
 from lartpc_jax.plotting import evaluation as figures
 
@@ -152,8 +152,8 @@ def write(report: Report, out: str | Path) -> list[Path]:
   """Writes metrics.json, report.md and report.html into `out`; returns their paths."""
   out = Path(out)
   out.mkdir(parents=True, exist_ok=True)
-  contents = {"metrics.json": json.dumps(as_json(report), indent=1) + "\n", "report.md": markdown(report),
-              "report.html": page(report)}
+  contents = {"metrics.json": json.dumps(jsonable(as_json(report)), indent=1, allow_nan=False) + "\n",
+              "report.md": markdown(report), "report.html": page(report)}
   for name, text in contents.items():
     with atomic_write(out / name) as file:
       file.write(text)

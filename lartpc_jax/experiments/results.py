@@ -1,12 +1,11 @@
 """Results of a run as a table: rows, quantiles, warnings, CSV, JSON and what the terminal shows."""
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, write_json
 from lartpc_jax.inference.errors import EDGE, LARGE_ERROR_MEV, error_summary, hidden_name, momentum_error, outside_range
 
 AXES = "xyz"
@@ -86,9 +85,7 @@ def write(out: str | os.PathLike, table: Results, metadata: dict) -> None:
   rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
   content = {**metadata, "summary": table.summary, "unconverged": table.unconverged, "at_edge_of_range": table.at_edge,
              "failed": table.failed, "events": rows}
-  with atomic_write(Path(out) / "results.json") as file:
-    json.dump(_finite(content), file, indent=1, allow_nan=False)
-    file.write("\n")
+  write_json(Path(out) / "results.json", content)
 
 
 def write_hypotheses(out: str | os.PathLike, fields: dict, events: np.ndarray) -> Path:
@@ -114,14 +111,6 @@ def write_hypotheses(out: str | os.PathLike, fields: dict, events: np.ndarray) -
       numbers = [*start[i, j], *end[i, j], distance[i, j]]
       file.write(",".join([str(events[i]), str(j), str(int(chosen[i] == j)), *(f"{x:.4f}" for x in numbers)]) + "\n")
   return path
-
-
-def _finite(value):
-  if isinstance(value, dict):
-    return {key: _finite(x) for key, x in value.items()}
-  if isinstance(value, list | tuple):
-    return [_finite(x) for x in value]
-  return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def report(table: Results) -> str:

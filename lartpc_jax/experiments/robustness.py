@@ -61,7 +61,7 @@ def run(request: infer.Request, out: Path, config, vertex_config, *, vertex_star
     config: of the inference of all conditions.
     vertex_config: of the one that fits the vertex.
     vertex_start: where that one starts.
-    setup: (directory, identity) -> a work directory of one identity, as `cli.setup_workdir`.
+    setup: (directory, identity) -> context manager of a work directory of one identity, as `cli.hold_workdir`.
     progress: as in `infer.execute`.
     stop: the same.
     fit: False leaves the estimates that need no descent.
@@ -85,12 +85,13 @@ def run(request: infer.Request, out: Path, config, vertex_config, *, vertex_star
     job = infer.prepare(request._replace(input=str(file), first_event=0, num_events=None, start=begin), block)
     estimates, fields = dict(job.baselines), {}
     if fit:
-      stopped = infer.execute(job, setup(directory, job.identity), progress=progress, stop=stop, num_pictures=0,
-                              say=lambda text: None)
+      with setup(directory, job.identity):
+        stopped = infer.execute(job, directory, progress=progress, stop=stop, num_pictures=0, say=lambda text: None)
       if stopped is not None:
         say(f"Stopped; the same command goes on in {directory}.")
         return stopped
-      fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"])
+      fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"],
+                                  identity=job.identity)
       estimates = {"inferred": fields["momentum_mev"], **estimates}
     for i, name in enumerate(chosen):
       rows = slice(i * num, (i + 1) * num)

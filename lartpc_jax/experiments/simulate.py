@@ -60,8 +60,8 @@ def execute(request: Request, *, progress: Callable, stop: Callable = lambda: No
     say(f"{plan.path} is already complete.")
     return None
   make = BACKENDS[request.backend].build(request)  # first, as it may refuse
-  shards.prepare_shards(plan)
   with shards.locked(plan, request.part):
+    shards.prepare_shards(plan)
     missing = plan.missing(mine)
     total, left = (sum(shard.count for shard in some) for some in (mine, missing))
     with progress(total, initial=total - left, description="simulate", unit="event") as bar:

@@ -18,6 +18,7 @@ from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.inference.objective import antithetic_noise
 from lartpc_jax.inference.surface import component_grid, make_first_order, make_surface, trusted_step
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.surface import surface_figure
 
 AXES = "xyz"
@@ -60,7 +61,7 @@ def compute(request: Request, config: Mapping, *, progress: Callable = lambda do
   views, axes = check_views(request.views), _axes(request.axes)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   diffusion, _ = config_lib.build_diffusion(request.weights)
-  key_target, key_noise, key_descent = jax.random.split(jax.random.key(request.seed), 3)
+  key_target, key_noise, key_descent = jax.random.split(root_key(request.seed), 3)
   image, truth = _target(request, views, config, diffusion, key_target)
   start = None if request.start is None else parse_momenta(request.start)[0]
   for name, p in (("truth", truth), ("start", start)):

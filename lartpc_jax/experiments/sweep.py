@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lartpc_jax.experiments import infer
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, write_json
 
 COLUMNS = {"median_dp_mev": "median error, MeV/c", "q95_dp_mev": "95 % quantile", "share_above_50_mev": "above 50 MeV/c"}
 
@@ -60,7 +60,7 @@ def run_sweep(request: infer.Request, config: Mapping, settings: dict[str, list]
     config: an inference config as nested dicts.
     settings: from `parse_settings`.
     out: gets one directory a combination, and the table.
-    setup: (directory, identity) -> directory, like `cli.setup_workdir`.
+    setup: (directory, identity) -> context manager of the directory, as `cli.hold_workdir`.
     progress: context manager like `cli.progress_bar`.
     stop: asked after each chunk for a signal number.
     say: prints a line.
@@ -79,15 +79,14 @@ def run_sweep(request: infer.Request, config: Mapping, settings: dict[str, list]
   rows = []
   for number, (name, (combination, job)) in enumerate(jobs.items(), start=1):
     say(f"{number} of {len(jobs)}: {name}")
-    directory = setup(out / name, job.identity)
-    stopped = infer.execute(job, Path(directory), progress=progress, stop=stop, num_pictures=0, say=lambda text: None)
+    with setup(out / name, job.identity) as directory:
+      stopped = infer.execute(job, directory, progress=progress, stop=stop, num_pictures=0, say=lambda text: None)
     if stopped is not None:
       return stopped
-    summary = json.loads((Path(directory) / "results.json").read_text(encoding="utf-8"))["summary"]
+    summary = json.loads((directory / "results.json").read_text(encoding="utf-8"))["summary"]
     rows.append({**combination, "summary": summary})
   text = table(list(settings), rows)
-  with atomic_write(out / "sweep.json") as file:
-    json.dump(rows, file, indent=1)
+  write_json(out / "sweep.json", rows)
   with atomic_write(out / "sweep.md") as file:
     file.write(text + "\n")
   say(text)

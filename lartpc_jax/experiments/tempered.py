@@ -14,6 +14,7 @@ from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
 from lartpc_jax.experiments.targets import describe_input
 from lartpc_jax.inference import chunks, tempered
 from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.keys import root_key
 
 CHUNK = 8       # events whose images are drawn at once
 RESAMPLED = 500
@@ -60,7 +61,7 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
     raise ValueError(f"fit_events must leave 20 of the {n} events on either side; got {fit_events}.")
   objective = config_inference.build_objective(config, diffusion, views)
   draw = tempered.make_draws(estimator, objective.evaluate, power=power, num_samples=num_samples)
-  key_noise, key_draws = jax.random.split(jax.random.key(seed))
+  key_noise, key_draws = jax.random.split(root_key(seed))
   noise = antithetic_noise(key_noise, len(views), num_draws, diffusion.latent_shape)
 
   @jax.jit
@@ -92,12 +93,13 @@ def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda:
     stop: asked after each chunk for a signal number; None goes on.
   """
   events = np.arange(len(job.data.images))
-  done = len(chunks.finished_events(out / "chunks"))
+  done = len(chunks.finished_events(out / "chunks", job.identity))
   with progress(len(events), initial=done, description="draws", unit="event") as bar:
-    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=bar.update)
+    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=bar.update,
+                                identity=job.identity)
   if stopped is not None:
     return stopped
-  found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"])
+  found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"], identity=job.identity)
   pole = found.pop("pole")
   draws = tempered.Draws(**{name: x if x.ndim == 1 else x.swapaxes(0, 1) for name, x in found.items()})
   part = lambda where: tempered.Draws(*(x[where] if x.ndim == 1 else x[:, where] for x in draws))

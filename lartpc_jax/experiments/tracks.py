@@ -17,9 +17,10 @@ from lartpc_jax.data import multi_track, pipeline
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.targets import describe_input, open_targets
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, write_json
 from lartpc_jax.inference import chunks, counting
 from lartpc_jax.inference.tracks import MAX_TRACKS
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import counted_tracks
 from lartpc_jax.plotting.tracks import angle_figure, hypotheses_figure
 
@@ -91,7 +92,7 @@ def _refined(request: Request) -> list[int]:
 
 
 def _make_compute(fits: list, refined: list[int], images: np.ndarray, request: Request) -> Callable:
-  key_candidates, key_refine = jax.random.split(jax.random.key(request.seed))
+  key_candidates, key_refine = jax.random.split(root_key(request.seed))
   by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
   screens = [parallel.make_device_map(fit.screen, chunk_size=request.chunk_size) for fit in fits]
   refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: by_event(fit.refine(*pair, key)),
@@ -136,17 +137,17 @@ def execute(job: Job, out: Path, *, progress: Callable, nulls: Sequence[str] = (
     raise ValueError(f"--level must lie between 0 and 1; got {level}.")
   null_gains = [read_null(path, job, number) for number, path in enumerate(nulls, start=1)]
   num = len(job.events)
-  there = chunks.finished_events(out / "chunks")
+  there = chunks.finished_events(out / "chunks", job.identity)
   with progress(num, initial=sum(int(e) in there for e in job.events), description="tracks", unit="event") as bar:
     stopped = chunks.run_chunks(job.compute, job.events, directory=out / "chunks", stride=job.stride, stop=stop,
-                                update=bar.update)
+                                update=bar.update, identity=job.identity)
   if stopped is not None:
     say("Stopped; what is finished is saved. The same command goes on.")
     return stopped
   numbers = range(1, job.request.max_tracks + 1)
   names = [f"screened_{n}" for n in numbers] + [
       f"{name}_{n}" for n in job.identity["refine"] for name in ("momentum_mev", "objective", "emd", "converged", "images")]
-  fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"])
+  fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"], identity=job.identity)
   objective = np.stack([fields[f"screened_{n}"] for n in numbers], axis=1)
   counted = counting.count_tracks(objective, null_gains, level=level) if null_gains else None
   performance = _performance(job, fields, counted)
@@ -214,8 +215,7 @@ def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: co
       file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
   summary = {"run": job.identity, "seconds_per_event": float(np.median(fields["seconds"])),
              **performance}
-  with atomic_write(out / "results.json") as file:
-    json.dump(summary, file, indent=1)
+  write_json(out / "results.json", summary)
 
 
 def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> dict:

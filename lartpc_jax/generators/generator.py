@@ -99,6 +99,8 @@ def make_generate(diffusion: Diffusion, sampler: Callable, *, guidance_scale: fl
   """
   def generate(noise: Float[Array, "b h w c"], momentum_mev: Float[Array, "b 3"],
                vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, "b *m n n"]:
+    if momentum_mev.shape != (len(noise), 3):
+      raise ValueError(f"generate needs a momentum for each draw, of shape ({len(noise)}, 3); got {momentum_mev.shape}.")
     turn = lambda images: turn_images(images, momentum_mev, diffusion.frame, diffusion.spec, vertex_mm)
     score_fn = latent_score(diffusion, momentum_mev, guidance_scale=guidance_scale)
     images = from_state(diffusion, sampler(score_fn, noise), momentum_mev)

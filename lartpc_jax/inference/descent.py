@@ -22,6 +22,16 @@ class Descent(NamedTuple):
   spread: Float[Array, " b"]         # rms distance of the averaged iterates from their mean, MeV/c
 
 
+def check_rates(block: str, settings) -> None:
+  """Raises ValueError naming the config key of `block` unless both rates are positive and the second is not the larger."""
+  first, second = settings.learning_rate, settings.second_learning_rate
+  for key, rate in (("learning_rate", first), ("second_learning_rate", second)):
+    if not 0.0 < rate < float("inf"):
+      raise ValueError(f"{block}.{key} must be positive and finite; got {rate}.")
+  if second > first:
+    raise ValueError(f"{block}.second_learning_rate = {second} must not exceed {block}.learning_rate = {first}.")
+
+
 def make_descent(objective: Callable | None, *, kinetic_range_mev: tuple[float, float], num_steps: int, learning_rate: float,
                  final_learning_rate: float, num_averaged: int, mode: str, energy_factor: float = 1.0,
                  coordinates: chart.Chart | None = None, optimizer: str = "adam",

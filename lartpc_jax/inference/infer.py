@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lartpc_jax.inference import chart, screening
-from lartpc_jax.inference.descent import best_start, make_descent
+from lartpc_jax.inference.descent import best_start, check_rates, make_descent
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.objective import Objective, antithetic_noise, generate_views, make_objective
 from lartpc_jax.transport import emd as emd_lib
@@ -129,6 +129,7 @@ def make_infer(generate: Callable, generate_fast: Callable, *, latent_shape: tup
     raise ValueError(f"Unknown noise {settings.noise!r}; choose from {NOISES}.")
   if settings.coordinates == "free" and settings.optimizer != "sgd":
     raise ValueError(f"coordinates 'free' need optimizer 'sgd'; got {settings.optimizer!r}.")
+  check_rates("inference", settings)
   low, high = kinetic_range_mev
   bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
   coordinates = chart.make_chart(settings.coordinates, bounds, vertex=settings.vertex_sigma_mm > 0.0)

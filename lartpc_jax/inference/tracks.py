@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lartpc_jax.inference import chart, screening
-from lartpc_jax.inference.descent import best_start, make_descent
+from lartpc_jax.inference.descent import best_start, check_rates, make_descent
 from lartpc_jax.inference.infer import plain_emd
 from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective
 from lartpc_jax.transport import emd as emd_lib
@@ -151,6 +151,7 @@ def make_tracks_fit(generate: Callable, generate_fast: Callable, *, num_tracks: 
   """
   if not 1 <= num_tracks <= MAX_TRACKS:
     raise ValueError(f"The number of tracks must be 1 to {MAX_TRACKS}; got {num_tracks}.")
+  check_rates("tracks", settings)
   s, t = settings, num_tracks
   bounds = (kinetic_range_mev[0] - s.kinetic_margin_mev, kinetic_range_mev[1] + s.kinetic_margin_mev)
   distance = emd_lib.make_emd(**{**emd_lib.DESCENT, "num_pixels": min(PIXELS_A_TRACK * t, MAX_PIXELS)})

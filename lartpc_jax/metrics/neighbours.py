@@ -13,7 +13,6 @@ from scipy.spatial.distance import cdist
 
 from lartpc_jax.metrics.gof import squared_distances
 
-
 SPARE = 8  # candidates beyond the k nearest, whose order the rounding of squares may have changed
 
 

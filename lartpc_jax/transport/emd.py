@@ -17,6 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from lartpc_jax.extras import require_extra
+
 # Chosen on 128 pairs of Geant4 protons (3 mm pixels, W1 of 0.1 to 11 px): median error 1 % and 0.4 %,
 # dominated by pairs closer than 0.3 px. launch/benchmark_emd.py repeats it on toy tracks.
 DESCENT = dict(ot_epsilon_px=0.05, num_iterations=10, num_pixels=64)
@@ -362,14 +364,11 @@ def exact_emd(image_a, image_b, *, power: int = 1) -> float:
   """Exact W1 (power 1) or W2 in px between two images [h w], each normalised to unit mass, by POT's network simplex.
 
   Raises:
-    ImportError: if POT is missing.
-    ValueError: if the shapes differ, or as `check_images`.
+    ValueError: if POT is missing, the shapes differ, or as `check_images`.
   Not differentiable, numpy only; 0.3 ms for 60 active pixels, growing with about their cube.
   """
-  try:
-    import ot
-  except ImportError as error:
-    raise ImportError("exact_emd needs POT, the Python Optimal Transport library: pip install POT") from error
+  require_extra("eval", "exact_emd")
+  import ot
   image_a, image_b = check_images(image_a, "image_a"), check_images(image_b, "image_b")
   if image_a.ndim != 2 or image_a.shape != image_b.shape:
     raise ValueError(f"exact_emd needs two images of one shape [h w]; got {image_a.shape}, {image_b.shape}.")
