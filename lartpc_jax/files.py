@@ -2,16 +2,12 @@
 import contextlib
 import errno
 import fcntl
-import json
 import logging
-import math
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 logger = logging.getLogger(__name__)
 
@@ -49,24 +45,6 @@ def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = Tr
     with contextlib.suppress(FileNotFoundError):
       os.unlink(temporary)
     raise
-
-
-def jsonable(value):
-  """The value as JSON can hold it: arrays as lists, tuples as lists, keys as text, NaN and infinities as null."""
-  if isinstance(value, dict):
-    return {str(key): jsonable(x) for key, x in value.items()}
-  if isinstance(value, np.ndarray | np.generic):
-    value = value.tolist()
-  if isinstance(value, list | tuple):
-    return [jsonable(x) for x in value]
-  return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_json(path: str | os.PathLike, content) -> None:
-  """Writes `jsonable` content, whole or not at all: strict JSON, which every reader takes."""
-  with atomic_write(path) as file:
-    json.dump(jsonable(content), file, indent=1, allow_nan=False)
-    file.write("\n")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from lartpc_jax import cli
+from lartpc_jax import cli, parallel
 
 CACHE = tempfile.TemporaryDirectory()  # compiled programs: all launches of this file train the same tiny model
 CONFIG = {"network": {"num_channels": 8}, "train": {"num_steps": 5}}
@@ -189,14 +189,6 @@ def test_workdir_is_made_and_checked(tmp_path):
     setup(tmp_path / "file" / "run", CONFIG)
 
 
-def test_the_home_directory_in_values_of_flags(monkeypatch):
-  monkeypatch.setenv("HOME", "/srv/someone")
-  at_home = {"--out=~/x.npz": "--out=/srv/someone/x.npz", "--out=~": "--out=/srv/someone", "--out=a/~b": "--out=a/~b",
-             "--generated=~/a.npz[0:9],b=~/b.npz": "--generated=/srv/someone/a.npz[0:9],b=/srv/someone/b.npz",
-             "--config.data.path=~/d": "--config.data.path=/srv/someone/d", "--momentum=-3,4,5": "--momentum=-3,4,5"}
-  assert {argument: cli._at_home(argument) for argument in at_home} == at_home
-
-
 @pytest.mark.parametrize("error,message", [
     (KeyError("'num_strts'\nDid you mean \"num_starts\" instead of \"num_strts\"?"),
      "The config has no key 'num_strts' (from a --config.KEY); did you mean 'num_starts'?"),
@@ -212,7 +204,7 @@ def test_mistyped_config_keys_are_told_in_words(monkeypatch, error, message):
 
 
 def test_device_summary():
-  assert re.fullmatch(r"\d+ x cpu \(cpu\)", cli.device_summary())
+  assert re.fullmatch(r"\d+ x cpu \(cpu\)", parallel.device_summary())
 
 
 def test_plain_progress(monkeypatch):

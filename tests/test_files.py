@@ -2,12 +2,10 @@
 import concurrent.futures
 import errno
 import fcntl
-import json
 
-import numpy as np
 import pytest
 
-from lartpc_jax.files import atomic_write, hold_lock, write_json
+from lartpc_jax.files import atomic_write, hold_lock
 
 
 def test_replaces_when_done(tmp_path):
@@ -82,11 +80,3 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog)
   number = errno.EIO
   with pytest.raises(OSError, match="why"), hold_lock(tmp_path / "lock", busy="never"):
     pass
-
-
-def test_json_is_strict_whatever_it_holds(tmp_path):
-  content = {"a": float("nan"), "b": [np.float32(1.5), (np.inf, 2)], 3: np.array([1.0, np.nan]), "c": None, "d": np.int64(4)}
-  write_json(tmp_path / "a.json", content)
-  refuse = lambda name: pytest.fail(f"{name} is not JSON")
-  read = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
-  assert read == {"a": None, "b": [1.5, [None, 2]], "3": [1.0, None], "c": None, "d": 4}

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 from configs import images64_evaluate
-from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
-from lartpc_jax.data.images import save_images
+from lartpc_jax.data.image_files import save_images
 from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train.segmentation import Segmenter
-from launch import evaluate as launch
 
 
 @contextlib.contextmanager
@@ -46,7 +44,7 @@ def cheap():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(lib, "build_segmenter", lambda directory=None, *, orientations=1: (
         Segmenter(run, ("background", "track", "shower")), {}))
-    patch.setattr(config_lib, "build_image_classifier", classifier)
+    patch.setattr(rows, "build_image_classifier", classifier)
     yield
 
 
@@ -220,9 +218,9 @@ def test_a_missing_extra_is_named_before_any_work(monkeypatch):
 
 def test_slices_and_columns():
   assert samples.parse_slice("a.npz[3:7]") == ("a.npz", slice(3, 7)) and samples.parse_slice("b[:5]")[1] == slice(None, 5)
-  assert launch.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  assert lib.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
   with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
-    launch.name_columns(["a/x.npz", "b/x.npz"])
+    lib.name_columns(["a/x.npz", "b/x.npz"])
 
 
 @pytest.mark.parametrize("changes,kwargs,message", [

@@ -7,7 +7,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from lartpc_jax.metrics import embedding, memorisation, neighbours
-from lartpc_jax.transport import emd
+from lartpc_jax.transport.exact import exact_emd
 
 
 def lines(num, seed, size=16, width=0):
@@ -26,7 +26,7 @@ def lines(num, seed, size=16, width=0):
 
 def test_lower_bounds_are_below_the_exact_distance_and_not_far():
   index = neighbours.build_index(lines(30, 0))
-  exact = np.array([[emd.exact_emd(a, b) for b in index.images] for a in index.images[:6]])
+  exact = np.array([[exact_emd(a, b) for b in index.images] for a in index.images[:6]])
   bound = np.array([neighbours.lower_bounds(code, index.codes, index.num_directions) for code in index.codes[:6]])
   assert (bound <= exact + 1e-4).all()
   far = exact > 2.0
@@ -45,7 +45,7 @@ def test_nearest_in_emd_are_those_of_brute_force():
   index, queries = neighbours.build_index(lines(60, 1)), neighbours.build_index(lines(4, 2))
   done = []
   found = neighbours.nearest_emd(index, queries, num_neighbours=3, progress=done.append)
-  exact = np.array([[emd.exact_emd(a, b) for b in index.images] for a in queries.images])
+  exact = np.array([[exact_emd(a, b) for b in index.images] for a in queries.images])
   np.testing.assert_allclose(found.distance, np.sort(exact, axis=1)[:, :3], atol=1e-6)
   np.testing.assert_array_equal(found.index[:, 0], exact.argmin(1))
   assert (found.num_exact < 40).all() and done == [1, 2, 3, 4]
@@ -71,7 +71,7 @@ def test_nearest_in_l2_are_those_of_scikit_learn():
 
 def test_pairwise_emd_is_exact_and_pooling_changes_it_little():
   images = lines(8, 4)
-  exact = np.array([[0.0 if a is b else emd.exact_emd(a, b) for b in images] for a in images])
+  exact = np.array([[0.0 if a is b else exact_emd(a, b) for b in images] for a in images])
   np.testing.assert_allclose(neighbours.pairwise_emd(images), exact, atol=1e-6)
   assert np.abs(neighbours.pairwise_emd(images, pool=2) - exact).max() < 1.5
 

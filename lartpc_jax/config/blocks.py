@@ -1,4 +1,5 @@
 """Blocks of a config as keyword arguments: look them up, call with them, and name a bad key."""
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -39,3 +40,21 @@ def pick(table: Mapping, block: str, values: dict) -> tuple[Callable, dict]:
   if name not in table:
     raise ValueError(f"Unknown config value {block}.name = {name!r}; allowed: {sorted(table)}.")
   return table[name], values
+
+
+def parse(defaults: Any, block: str, values: Mapping) -> Any:
+  """A copy of a frozen dataclass with the values of a config block; a dataclass in it is a block of its own.
+
+  Raises:
+    ValueError: naming an unknown key, its value and the allowed set, or a block that is none.
+  """
+  names, found = [field.name for field in dataclasses.fields(defaults)], {}
+  for key, value in values.items():
+    if key not in names:
+      raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(names)}.")
+    own = getattr(defaults, key)
+    if dataclasses.is_dataclass(own) != isinstance(value, Mapping):
+      raise ValueError(f"Config key {block}.{key} must be {'a block' if dataclasses.is_dataclass(own) else 'a value'}; "
+                       f"got {value!r}.")
+    found[key] = parse(own, f"{block}.{key}", value) if isinstance(value, Mapping) else value
+  return dataclasses.replace(defaults, **found)

@@ -1,13 +1,16 @@
 """The whole report: every part for every sample, real against real first."""
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build.tasks import build_segmenter
+from lartpc_jax.build.segmentation import build_segmenter
 from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
+from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Images, Sample, examine, load_images
 from lartpc_jax.extras import require_extra
 from lartpc_jax.metrics import defects, embedding, neighbours
@@ -23,6 +26,19 @@ WITH_PROGRESS = ("c2st", "memorisation")
 FLOORED = ("W1 [MeV]",)     # distances whose value between finite samples of one distribution is far from 0
 CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embedding",
                "ssnet"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to compare."""
+  real: str | None = setting(None, "Real images that the generators were not trained on.", required=True)
+  floor: str | None = setting(None, "Real images of the first column; default: the second half of --real.")
+  generated: tuple[str, ...] = setting((), "Files of generated images, one a column; NAME=FILE gives the column a name.")
+  train: str | None = setting(None, "Images that the generators were trained on, for memorisation.")
+  planted: tuple[str, ...] = setting((), "Defects to plant in real images, each a column: shift, charge, duplicates, blur, "
+                                     "dead, memorised; or all.")
+  ssnet: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
+  out: str | None = setting(None, "Directory of the report.", required=True)
 
 
 class Separations(NamedTuple):
@@ -48,6 +64,32 @@ class Report(NamedTuple):
   counts: dict[str, int]                          # images a column
   cpu_seconds: dict[str, float] = {}              # as seconds, of all threads of the process
   sources: dict[str, str] = {}                    # reference and column -> where its images come from
+
+
+def run(settings: Settings, config: Mapping, console: Console) -> None:
+  """Compares, prints the table and writes the report."""
+  from lartpc_jax.experiments import report  # which imports this module
+  planted = settings.planted
+  if planted == ("all",):
+    planted = tuple(name for name in defects.NAMES if name != "memorised" or settings.train)
+  result = evaluate(config, real=settings.real, generated=name_columns(settings.generated), floor=settings.floor,
+                    training=settings.train, planted=planted, ssnet=settings.ssnet,
+                    progress=lambda total: console.progress(total, description="evaluate", unit="part"))
+  console.say(report.markdown(result))
+  paths = report.write(result, settings.out)
+  console.say("Wrote " + ", ".join(str(path) for path in paths))
+
+
+def name_columns(paths: Sequence[str]) -> dict[str, str]:
+  """"name=path" or "path" -> {name: path}; a path is named by its stem."""
+  columns = {}
+  for text in paths:
+    name, found, path = text.partition("=")
+    name, path = (name, path) if found else (Path(text).stem, text)
+    if name in columns:
+      raise ValueError(f"Two columns of --generated are called {name!r}; give them names: --generated=a=FILE,b=FILE.")
+    columns[name] = path
+  return columns
 
 
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,

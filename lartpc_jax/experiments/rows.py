@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build.segmentation import build_image_classifier
 from lartpc_jax.experiments.samples import Sample
 from lartpc_jax.metrics import c2st, frechet, gof, histograms, memorisation, momentum as closure, neighbours, particles
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, share_estimate
-from lartpc_jax.transport import emd
+from lartpc_jax.transport.divergence import sinkhorn_divergence
 
 UNMEASURABLE = (ValueError, ArithmeticError, np.linalg.LinAlgError)  # what degenerate samples raise
 
@@ -109,7 +109,7 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
   if published_sinkhorn:
     settings.append(("published", 1, 0.1 * tools.level_mev, dict(double=True, threshold=1e-8, max_iterations=20_000)))
   for definition, p, epsilon, how in settings:
-    divergence = lambda *costs, epsilon=epsilon, how=how: emd.sinkhorn_divergence(*costs, epsilon=epsilon, **how)
+    divergence = lambda *costs, epsilon=epsilon, how=how: sinkhorn_divergence(*costs, epsilon=epsilon, **how)
     errors = []
 
     def sinkhorn(divergence=divergence, p=p, epsilon=epsilon, errors=errors):
@@ -143,7 +143,7 @@ def classifiers(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *
   boosting = c2st.cross_validated_test(reference.features, sample.features, c2st.gradient_boosting(),
                                        num_folds=boosting_folds)
   progress(0.1)
-  fit = config_lib.build_image_classifier(num_epochs=cnn_epochs, augment=augment,
+  fit = build_image_classifier(num_epochs=cnn_epochs, augment=augment,
                                           progress=lambda done: progress(0.1 + 0.9 * done / (cnn_epochs * cnn_folds)))
   cnn = c2st.cross_validated_test(reference.images[:cnn_images], sample.images[:cnn_images], fit, num_folds=cnn_folds)
   rows = []

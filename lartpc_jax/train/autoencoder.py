@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion import losses
-from lartpc_jax.generators.latent import LatentScale, make_latent_space, measure_latent_scale
+from lartpc_jax.generators.codec import LatentScale, autoencoder_codec, measure_latent_scale
 from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.networks.api import AutoencoderNetwork
 from lartpc_jax.train.held_out import compare_charge
@@ -43,10 +43,10 @@ def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform,
   @jax.jit
   def reconstruct(params):
     one = jnp.ones(1)
-    space = make_latent_space(network.encode, network.decode, params, LatentScale(0 * one, one),
+    codec = autoencoder_codec(network.encode, network.decode, params, LatentScale(0 * one, one), shape=shape,
                               transform=transform, threshold_mev=threshold_mev)
-    latent = space.encode(holdout)
-    return latent, space.decode(latent)
+    latent = codec.encode(holdout)
+    return latent, codec.decode(latent)
 
   def evaluate(params, key):
     del key
