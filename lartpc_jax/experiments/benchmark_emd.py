@@ -40,13 +40,8 @@ def run(settings: Settings, console: Console) -> None:
   start = time.perf_counter()
   exact = np.array([exact_emd(x, y) for x, y in zip(a, b, strict=True)])
   seconds = time.perf_counter() - start
-<<<<<<< HEAD
-  slope = [emd.exact_emd(x, z) - emd.exact_emd(y, z) for x, y, z in zip(plus, minus, b, strict=True)]
-  truth = Exact(exact, (plus - minus) / (2.0 * TURN_RAD), np.array(slope) / (2.0 * TURN_RAD))
-=======
   slope = [exact_emd(x, z) - exact_emd(y, z) for x, y, z in zip(plus, minus, b, strict=True)]
-  truth = Truth(exact, (plus - minus) / (2.0 * TURN_RAD), np.array(slope) / (2.0 * TURN_RAD))
->>>>>>> fit
+  truth = Exact(exact, (plus - minus) / (2.0 * TURN_RAD), np.array(slope) / (2.0 * TURN_RAD))
   console.say(f"{len(a)} pairs, {jax.devices()[0].device_kind}, {np.sum(a > 0) / len(a):.0f} active pixels; "
               f"exact W1 {exact.min():.2f} to {exact.max():.2f} px, median {np.median(exact):.2f}\n")
   rows = [("POT, loop, value only", f"{1e3 * seconds / len(a):.2f}", 0, 0, 0, 0)]

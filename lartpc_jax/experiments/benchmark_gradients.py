@@ -17,6 +17,7 @@ from lartpc_jax.inference.gradients import make_value_and_grad
 from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.objective import make_objective
 from lartpc_jax.inference.settings import Comparison
+from lartpc_jax.keys import root_key
 from lartpc_jax.tables import markdown_table
 from lartpc_jax.transport import emd
 
@@ -64,7 +65,7 @@ def _inputs(generator, batch_size, seed):
     raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
   images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=generator.spec)
   hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), generator.kinetic_range_mev)
-  return images, hypothesis, antithetic_noise(jax.random.key(seed), len(VIEWS), 1, generator.codec.state_shape)
+  return images, hypothesis, antithetic_noise(root_key(seed), len(VIEWS), 1, generator.codec.state_shape)
 
 
 def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):

@@ -13,6 +13,7 @@ from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import Generator, prior_noise
 from lartpc_jax.inference.imaging import generate_views
+from lartpc_jax.keys import root_key
 from lartpc_jax.units import momentum_from_kinetic
 
 GENERATOR = "generator"
@@ -96,7 +97,7 @@ def _generate(generator: Generator, directions: np.ndarray, rng: np.random.Gener
   momenta = np.asarray(momentum_from_kinetic(jnp.asarray(kinetic, jnp.float32))) * directions.reshape(-1, 3)
   draw = build_generate(dict(sampler=SAMPLER), generator)
   one = lambda noise, p: generate_views(draw, noise[None, :, None], p[None], views)[0, :, 0]
-  noise = prior_noise(generator, jax.random.key(seed), n * t * len(views))
+  noise = prior_noise(generator, root_key(seed), n * t * len(views))
   noise = noise.reshape(n * t, len(views), *generator.codec.state_shape)
   images = parallel.map_over_devices(lambda pair: jax.vmap(one)(*pair), (np.asarray(noise), momenta.astype(np.float32)))
   images = images.reshape(n, t, *images.shape[1:]).sum(1)

@@ -35,12 +35,12 @@ def run(settings: Settings, console: Console) -> None:
   events = open_events(settings.input)
   last = len(events) if settings.num_events is None else settings.first_event + settings.num_events
   if not settings.first_event < last <= len(events):
-    raise ValueError(f"{settings.input} holds {len(events)} events: there are no numbers {settings.first_event} to {last - 1} "
-                     "(--first_event, --num_events).")
+    raise ValueError(f"{settings.input} holds {len(events)} events: there are no numbers {settings.first_event} to "
+                     f"{last - 1} (--first_event, --num_events).")
   spec = ImageSpec(settings.num_pixels, settings.pitch_mm, settings.sigma_mm, settings.threshold_mev)
-  out = console.workdir(settings.out, {**dataclasses.asdict(settings), "out": None})
   starts = range(settings.first_event, last, settings.batch_size)
-  with console.progress(last - settings.first_event, description="render", unit="event") as bar:
+  with (console.workdir(settings.out, {**dataclasses.asdict(settings), "out": None}) as out,
+        console.progress(last - settings.first_event, description="render", unit="event") as bar):
     for number, start in enumerate(starts):
       _write(events, np.arange(start, min(start + settings.batch_size, last)), out, number, spec, settings.dtype)
       bar.update(min(start + settings.batch_size, last) - settings.first_event)

@@ -123,6 +123,9 @@ def _check(settings: FitSettings, num_tracks: int, mode: str) -> None:
     raise ValueError(f"The number of tracks must be 1 to {MAX_TRACKS}; got {num_tracks}.")
   if settings.coordinates == "free" and settings.optimizer != "sgd":
     raise ValueError(f"coordinates 'free' need optimizer 'sgd'; got {settings.optimizer!r}.")
+  for name, stage in (("first", settings.first), ("second", settings.second)):
+    if not 0.0 < stage.learning_rate < float("inf"):
+      raise ValueError(f"{name}.learning_rate of the inference must be positive and finite; got {stage.learning_rate}.")
   if mode != MIXED:
     if num_tracks > 1:
       raise ValueError(f"{num_tracks} tracks need the gradient mode {MIXED!r}; got {mode!r}.")
