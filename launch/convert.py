@@ -31,6 +31,7 @@ flags.DEFINE_string("origin", "vertex", "Of 3D events, what becomes the vertex: 
                     "(the first deposit), centroid, or x,y,z in mm.")
 flags.DEFINE_float("voxel_mm", None, "Of 3D events: voxel edge; default 1 mm, 3 mm for pilarnet.")
 flags.DEFINE_enum("tracks", None, ["each", "sum"], "batches: of an axis of tracks, one event each, or their sum.")
+flags.DEFINE_enum("nan", None, ["refuse", "skip"], "batches: what becomes of events with NaN.")
 flags.DEFINE_enum("split", None, ["train", "test"], "larcv_npy: which files of a directory.")
 flags.DEFINE_float("scale_mev", None, "larcv_*: MeV per grey level or ADC count; default: their unit stays.")
 flags.DEFINE_enum("unit", None, ["interaction", "event"], "pilarnet, segments: what becomes an event.")
@@ -39,7 +40,7 @@ flags.DEFINE_enum("axes", None, ["auto", "file", "exchanged"], "segments: whethe
 flags.DEFINE_string("image_tree", None, "larcv2_root: name of the tree of images.")
 flags.DEFINE_string("particle_tree", None, "larcv2_root: name of the tree of particles.")
 flags.DEFINE_list("detectors", None, "edepsim_root: sensitive detectors; default: all.")
-OPTIONS = ("tracks", "split", "scale_mev", "unit", "energy", "axes", "image_tree", "particle_tree", "detectors")
+OPTIONS = ("tracks", "nan", "split", "scale_mev", "unit", "energy", "axes", "image_tree", "particle_tree", "detectors")
 
 
 def _say_progress(every_seconds: float = 10.0):

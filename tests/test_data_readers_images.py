@@ -97,6 +97,25 @@ def test_batches_of_any_size_and_layout(tmp_path, side, layout):
     formats.open_source("batches", tmp_path)
 
 
+def test_events_with_nan_are_left_out_where_that_is_asked_for(sample, tmp_path):
+  images, momentum = sample
+  broken = images.copy()
+  broken[[0, 4, 5], [0, 1, 0], 3, 3] = np.nan
+  directory = write_batches(tmp_path / "in", broken, momentum)
+  with pytest.raises(ValueError, match="batch_2.npy: field 'xy' holds NaN or infinity .--nan=skip leaves such events out"):
+    convert("batches", directory, tmp_path / "a.npz")
+  summary = convert("batches", directory, tmp_path / "a.npz", options={"nan": "skip"})
+  assert summary.num == 4 and "3 events with NaN left out: [0, 4, 5]" in summary.text
+  found, kept = np.load(tmp_path / "a.npz"), [1, 2, 3, 6]
+  np.testing.assert_array_equal(found["images"], images[kept])
+  np.testing.assert_array_equal(found["momentum"], momentum[kept])
+  source = formats.open_source("batches", directory, nan="skip")
+  np.testing.assert_array_equal(source.read(2, 4), images[[3, 6]])
+  directory = write_batches(tmp_path / "all", images * np.nan, momentum)
+  with pytest.raises(ValueError, match="holds NaN or infinity in every event"):
+    formats.open_source("batches", directory, nan="skip")
+
+
 @pytest.mark.parametrize("shape", [(3, 64, 64), (3, 64, 64, 1), (3, 1, 64, 64)])
 def test_larcv_npy_of_every_layout(tmp_path, shape):
   grey = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
@@ -256,7 +275,7 @@ def test_wrong_paths_and_options(sample, tmp_path):
     formats.open_source("batches", directory / "batch_xz_2.npy")
   with pytest.raises(FileNotFoundError, match="No input at"):
     formats.open_source("batches", tmp_path / "nothing")
-  with pytest.raises(ValueError, match="Unknown tracks='all'"):
+  with pytest.raises(ValueError, match="tracks must be one of .*got 'all' and 'refuse'"):
     formats.open_source("batches", directory, tracks="all")
   with pytest.raises(ValueError, match="Unknown split 'holdout'"):
     formats.open_source("larcv_npy", directory, split="holdout")
@@ -264,7 +283,7 @@ def test_wrong_paths_and_options(sample, tmp_path):
     formats.open_source("larcv_pngs", directory, scale_mev=-1.0)
   with pytest.raises(ValueError, match="Unknown format 'jpeg'; choose from .*batches"):
     formats.open_source("jpeg", directory)
-  with pytest.raises(ValueError, match=r"takes no option 'split'; it takes \['tracks'\]"):
+  with pytest.raises(ValueError, match=r"takes no option 'split'; it takes \['tracks', 'nan'\]"):
     formats.open_source("batches", directory, split="train")
   with pytest.raises(ValueError, match="converts to .npz or .npy"):
     convert("batches", directory, tmp_path / "a.h5")

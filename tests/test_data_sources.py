@@ -220,3 +220,20 @@ def test_a_dataset_without_images_is_named(tmp_path):
   builder.download_and_prepare()
   with pytest.raises(ValueError, match=r"needs a split 'train' and a feature 'image'; it has \['train'\] and \['x'\]"):
     sources.open_training_source(builder.data_dir)
+
+
+def test_momenta_of_images_are_known_and_in_mev(toy, tmp_path):
+  """(0, 0, 0) means unknown, so such a source has no momenta; momenta in GeV/c are refused."""
+  _, events, images = toy
+  momenta = {"zero": np.where(np.arange(44)[:, None] == 7, 0, events.momentum_mev), "gev": events.momentum_mev / 1e3}
+  for name, momentum in momenta.items():
+    (tmp_path / name).mkdir()
+    np.save(tmp_path / name / "batch_0.npy", images[:, 0])
+    np.save(tmp_path / name / "batch_mom_0.npy", momentum)
+    np.savez(tmp_path / f"{name}.npz", images=images, momentum=momentum)
+  for path in (tmp_path / "zero", tmp_path / "zero.npz"):
+    rows = sources.open_training_source(path)
+    assert not rows.has_momentum and rows.read(np.array([0]))[1] is None
+  for path in (tmp_path / "gev", tmp_path / "gev.npz"):
+    with pytest.raises(ValueError, match="'momentum' must be in MeV/c.*GeV/c"):
+      sources.open_training_source(path)

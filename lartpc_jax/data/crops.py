@@ -71,8 +71,8 @@ def open_crops(path: str | os.PathLike, *, split: str = "train", scale_mev: floa
 def _scale(path: Path, unit: str, scale_mev: float | None) -> float:
   """MeV of value 1 of a file in `unit`, which is not MeV. Raises ValueError if it is not given."""
   if scale_mev is None:
-    raise ValueError(f"{path}: holds images in an uncalibrated unit ({unit}), not in MeV; set data.scale_mev, the MeV of value "
-                     "1. Thresholds and charge.scale_mev are MeV then.")
+    raise ValueError(f"{path}: holds images in an uncalibrated unit ({unit}), not in MeV; set data.scale_mev, the MeV of "
+                     "value 1. Thresholds and charge.scale_mev are MeV then.")
   return float(scale_mev)
 
 

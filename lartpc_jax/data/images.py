@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.data import pipeline
-from lartpc_jax.data.events import (Events, check_momentum_unit, deposited_energy, describe_codes, describe_others, pad_events,
-                                    select_events)
+from lartpc_jax.data.events import Events, check_momentum_unit, deposited_energy, describe_codes, describe_others, pad_events
 from lartpc_jax.data.npz import DAMAGE, field_names, read_fields
 from lartpc_jax.data.readers.api import MEV, views_first
 from lartpc_jax.data.readers.identify import look_at
@@ -78,7 +77,7 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   chosen = np.arange(len(events))[_select(len(events), first, num, path)]
   images = pipeline.images_of(events, chosen, views=views, spec=spec)
   momentum_mev = events.momentum_mev[chosen]
-  if others := describe_others(select_events(events, chosen)):
+  if others := describe_others(events, chosen):
     logger.warning(OTHERS, path, len(chosen), others)
   if known_momenta(momentum_mev) is None:
     return ImageSet(images, None, None, len(events))
@@ -201,11 +200,17 @@ def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> 
   momentum_mev = momentum_mev.astype(np.float32)
   if not np.isfinite(momentum_mev).all():
     raise ValueError(f"{path}: momentum holds NaN or infinity.")
-  size = np.linalg.norm(momentum_mev[:CHECKED_IMAGES], axis=1)
-  known = np.flatnonzero(size)
-  if len(known) and image_unit(path) in (None, MEV):
-    check_momentum_unit(np.nansum(images[known, 0], axis=(1, 2), dtype=np.float64), size[known], str(path))
+  if image_unit(path) in (None, MEV):
+    check_image_momenta(images[:CHECKED_IMAGES, 0], momentum_mev[:CHECKED_IMAGES], str(path))
   return momentum_mev
+
+
+def check_image_momenta(images: np.ndarray, momentum_mev: np.ndarray, source: str) -> None:
+  """Raises ValueError if the momenta [n 3] of images [n p p] in MeV seem to be in GeV/c; see `events.check_momenta`."""
+  size = np.linalg.norm(momentum_mev, axis=1)
+  known = np.flatnonzero(size)
+  if len(known):
+    check_momentum_unit(np.nansum(images[known], axis=(1, 2), dtype=np.float64), size[known], source)
 
 
 def _read_views(path, views, spec) -> tuple[np.ndarray, np.ndarray | None]:

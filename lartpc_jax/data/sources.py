@@ -103,8 +103,11 @@ def _of_arrays(images: np.ndarray, momentum_mev: np.ndarray | None, kind: str, s
 def _of_source(source: ImageSource, kind: str, scale: np.float32) -> ImageRows:
   rows = lambda read, numbers: np.concatenate([read(int(i), int(i) + 1) for i in numbers])
   momentum = source.extra.get("momentum")
-  if momentum is not None and images_lib.known_momenta(momentum(0, source.num)) is None:
-    momentum = None
+  if momentum is not None:
+    some = min(source.num, images_lib.CHECKED_IMAGES)
+    images_lib.check_image_momenta(source.read(0, some)[:, 0] * scale, momentum(0, some), kind)
+    if images_lib.known_momenta(momentum(0, source.num)) is None:
+      momentum = None
 
   def read(numbers):
     return rows(source.read, numbers) * scale, None if momentum is None else rows(momentum, numbers)
