@@ -1,11 +1,9 @@
 """Crops: reading, splitting by event, orientations, representations, exact zeros."""
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lartpc_jax.data import crops as lib
 from lartpc_jax.data.convert import convert
-from lartpc_jax.geometry.charge import make_charge_transform
 
 
 @pytest.fixture
@@ -112,30 +110,6 @@ def test_batches_follow_seed_and_step(crops):
   assert batch_fn(0)["image"].dtype == np.float32
 
 
-@pytest.mark.parametrize("name,scale", [("grey8", 0.02), ("sqrt", 1.0), ("arcsinh", 0.1)])
-def test_state_scale_normalises_and_representations_invert(crops, name, scale):
-  transform = make_charge_transform(name, scale)
-  got = lib.measure_state_scale(crops, transform)
-  q = jnp.asarray(lib.images_mev(crops))
-  y = (transform.forward(q) - got.shift) / got.scale
-  np.testing.assert_allclose([y.mean(), y.std()], [0.0, 1.0], atol=1e-4)
-  np.testing.assert_allclose(transform.inverse(transform.forward(q)), q, atol=0.0101 if name == "grey8" else 1e-4)
-  empty = lib.measure_state_scale(crops, transform, about_empty=True)
-  z = np.asarray((transform.forward(q) - empty.shift) / empty.scale)
-  assert (z[np.asarray(q) == 0.0] == 0.0).all()
-  np.testing.assert_allclose((z**2).mean(), 1.0, rtol=1e-4)
-
-
-def test_grey_levels_are_published_ones():
-  """8 bits, linear, cut off at 255, and pixels <= 4 to zero (Phys. Rev. D 109, 072011)."""
-  transform = make_charge_transform("grey8", 0.02)
-  q = jnp.array([[0.0, 0.079, 0.081, 0.1, 4.0, 50.0]])
-  levels = np.asarray(transform.forward(q)) * 255
-  np.testing.assert_allclose(levels, [[0, 4, 4, 5, 200, 255]], atol=1e-3)
-  kept = lib.exact_zeros(transform.inverse(transform.forward(q)), 4.5 * 0.02)
-  np.testing.assert_allclose(kept, [[0, 0, 0, 0.1, 4.0, 5.1]], rtol=1e-5)
-
-
 @pytest.mark.parametrize("changes,match", [
     (dict(event=None), "lacks .*event"), (dict(image=np.zeros((3, 8, 8), "i4")), "'image' must be uint16"),
     (dict(image=np.zeros((3, 8, 9), np.uint16)), "'image' must be uint16"),
@@ -160,5 +134,3 @@ def test_other_mistakes_are_named(tmp_path, crops):
     lib.split_crops(crops, "test", num_holdout_events=3)
   with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
     lib.make_crop_batches(crops, batch_size=0, seed=0)
-  with pytest.raises(ValueError, match="pixels of the first crops are all equal"):
-    lib.measure_state_scale(crops._replace(values=np.zeros_like(crops.values)), make_charge_transform("sqrt", 1.0))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data import events as lib
-from lartpc_jax.data.pipeline import open_events
+from lartpc_jax.data.open import open_events
 
 COUNTS = (3, 0, 5, 1, 0)
 

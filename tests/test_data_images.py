@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from lartpc_jax.data import crops as crops_lib, events as events_lib, images as images_lib, pipeline, sources
+from lartpc_jax.data import events as events_lib, image_files, images as images_lib
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 SPEC = ImageSpec()
@@ -17,7 +18,7 @@ def random_images(num, views=2):
 
 def test_npz_round_trip(tmp_path):
   images, momentum = random_images(5), 500 + np.arange(15.0, dtype=np.float32).reshape(5, 3)
-  images_lib.save_images(tmp_path / "a.npz", images, momentum)
+  image_files.save_images(tmp_path / "a.npz", images, momentum)
   found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=1, num=3)
   np.testing.assert_array_equal(found.images, images[1:4])
   np.testing.assert_array_equal(found.momentum_mev, momentum[1:4])
@@ -33,7 +34,7 @@ def test_npy_is_mapped_and_one_view_needs_no_axis(tmp_path):
 
 
 def test_events_are_drawn(tmp_path):
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(6))
+  events = events_lib.select_events(open_events("sample"), np.arange(6))
   events_lib.save_events(tmp_path / "a.npz", events)
   found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=2)
   np.testing.assert_array_equal(found.momentum_mev, events.momentum_mev[2:])
@@ -124,7 +125,7 @@ def test_views():
 
 def test_a_momentum_of_zero_is_no_truth(tmp_path):
   """Converted files write zeros where their source knows no momentum."""
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(3))
+  events = events_lib.select_events(open_events("sample"), np.arange(3))
   events.momentum_mev[1] = 0.0
   events_lib.save_events(tmp_path / "e.npz", events)
   found = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC)

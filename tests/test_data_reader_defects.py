@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lartpc_jax.data import crop_labels, crops, events as events_lib, images as images_lib, pipeline
+from lartpc_jax.data import crop_labels, crops, events as events_lib, images as images_lib
 from lartpc_jax.data.convert import convert
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 from tests import toy_readers as toy
 
@@ -18,7 +19,7 @@ WORDS = np.full((3, 64, 64), "a")
 
 @pytest.fixture(scope="module")
 def events():
-  return events_lib.select_events(pipeline.open_events("sample"), np.arange(4))
+  return events_lib.select_events(open_events("sample"), np.arange(4))
 
 
 def write_npy(name, shape=(3, 64, 64)):

@@ -5,9 +5,10 @@ import h5py
 import numpy as np
 import pytest
 
-from lartpc_jax.data import pipeline, voxels as voxels_lib
+from lartpc_jax.data import voxels as voxels_lib
 from lartpc_jax.data.convert import convert
 from lartpc_jax.data.events import deposited_energy, load_events, select_events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.data.readers import edepsim_root, edepsim_segments, formats, pilarnet
 from lartpc_jax.data.readers.root import open_tree
 from tests import toy_readers as toy
@@ -18,7 +19,7 @@ NUM = 6
 @pytest.fixture(scope="module")
 def sample():
   """Events of the package, and vertices [n 3] in mm to put them at."""
-  events = select_events(pipeline.open_events("sample"), np.arange(NUM))
+  events = select_events(open_events("sample"), np.arange(NUM))
   return events, np.random.default_rng(0).uniform(-900, 900, (NUM, 3)).round()
 
 

@@ -4,8 +4,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from lartpc_jax.data import images as images_lib, pipeline
+from lartpc_jax.data import images as images_lib, pictures
 from lartpc_jax.data.convert import convert
+from lartpc_jax.data.open import open_data, open_events
 from lartpc_jax.data.readers import formats
 from lartpc_jax.data.readers.npy import open_npy, read_rows
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -16,8 +17,8 @@ VIEWS = ("xy", "xz")
 @pytest.fixture(scope="module")
 def sample():
   """Images [7 2 64 64] and momenta [7 3] of sample events."""
-  events = pipeline.open_events("sample")
-  return pipeline.images_of(events, np.arange(7), views=VIEWS, spec=ImageSpec()), events.momentum_mev[:7]
+  events = open_events("sample")
+  return pictures.images_of(events, np.arange(7), views=VIEWS, spec=ImageSpec()), events.momentum_mev[:7]
 
 
 def write_batches(directory, images, momentum, *, xz=True, stem="batch", numbers=(2, 10)):
@@ -308,3 +309,17 @@ def test_a_missing_package_names_its_extra(sample, tmp_path, monkeypatch):
   (tmp_path / "larcv_64_0.png").write_text("")
   with pytest.raises(ValueError, match=r"needs PIL, which is not installed.*pip install 'lartpc_jax\[io\]'"):
     formats.open_source("larcv_pngs", tmp_path)
+
+
+def test_momenta_of_images_that_are_read_in_place(sample, tmp_path):
+  """(0, 0, 0) means unknown, so such a source has momenta of some events alone; momenta in GeV/c are refused."""
+  images, momentum = sample
+  for name, values in (("zero", np.where(np.arange(7)[:, None] == 3, 0, momentum)), ("gev", momentum / 1e3)):
+    write_batches(tmp_path / name, images, values)
+    np.savez(tmp_path / f"{name}.npz", images=images, momentum=values)
+  for path in (tmp_path / "zero", tmp_path / "zero.npz"):
+    opened = open_data(path)
+    assert "momentum_mev" not in opened.labels and "momentum_mev" in opened.partly
+  for path in (tmp_path / "gev", tmp_path / "gev.npz"):
+    with pytest.raises(ValueError, match="'momentum' must be in MeV/c.*GeV/c"):
+      open_data(path)

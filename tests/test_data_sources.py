@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from lartpc_jax.build import data as data_lib
-from lartpc_jax.data import pipeline, prefetch, sources
+from lartpc_jax.data import pictures, prefetch, sources
 from lartpc_jax.data.events import Events, select_events
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -48,10 +48,10 @@ def test_holdout(toy):
 def test_symmetries_are_those_of_argon(toy):
   """Turning the voxels of an event in 3D and drawing it gives the turned image and momentum, for all 16."""
   _, events, _ = toy
-  inside = pipeline.keep_contained(events, ImageSpec())
+  inside = pictures.keep_contained(events, ImageSpec())
   event = select_events(inside, np.zeros(16, int))
   code = np.arange(16)
-  images = pipeline.images_of(event, code, views=("xy",), spec=ImageSpec())[:, 0]
+  images = pictures.images_of(event, code, views=("xy",), spec=ImageSpec())[:, 0]
   got, momentum = sources.apply_symmetries(images, event.momentum_mev, code)
   assert len({image.tobytes() for image in got}) == 8 and len(set(map(tuple, momentum.tolist()))) == 16
   for i in range(16):
@@ -61,7 +61,7 @@ def test_symmetries_are_those_of_argon(toy):
     voxel = np.where(signs < 0, -1 - one.voxel, one.voxel)[:, order]  # centres are at +0.5
     turned = Events((one.momentum_mev * signs)[:, order].astype(np.float32), one.offsets, voxel, one.edep_mev, one.voxel_mm)
     np.testing.assert_allclose(momentum[i], turned.momentum_mev[0])
-    want = pipeline.images_of(turned, np.array([0]), views=("xy",), spec=ImageSpec())[0, 0]
+    want = pictures.images_of(turned, np.array([0]), views=("xy",), spec=ImageSpec())[0, 0]
     np.testing.assert_allclose(got[i], want, atol=2e-4)
   unknown, none = sources.apply_symmetries(images, None, code)
   np.testing.assert_array_equal(unknown, got)
@@ -220,20 +220,3 @@ def test_a_dataset_without_images_is_named(tmp_path):
   builder.download_and_prepare()
   with pytest.raises(ValueError, match=r"needs a split 'train' and a feature 'image'; it has \['train'\] and \['x'\]"):
     sources.open_training_source(builder.data_dir)
-
-
-def test_momenta_of_images_are_known_and_in_mev(toy, tmp_path):
-  """(0, 0, 0) means unknown, so such a source has no momenta; momenta in GeV/c are refused."""
-  _, events, images = toy
-  momenta = {"zero": np.where(np.arange(44)[:, None] == 7, 0, events.momentum_mev), "gev": events.momentum_mev / 1e3}
-  for name, momentum in momenta.items():
-    (tmp_path / name).mkdir()
-    np.save(tmp_path / name / "batch_0.npy", images[:, 0])
-    np.save(tmp_path / name / "batch_mom_0.npy", momentum)
-    np.savez(tmp_path / f"{name}.npz", images=images, momentum=momentum)
-  for path in (tmp_path / "zero", tmp_path / "zero.npz"):
-    rows = sources.open_training_source(path)
-    assert not rows.has_momentum and rows.read(np.array([0]))[1] is None
-  for path in (tmp_path / "gev", tmp_path / "gev.npz"):
-    with pytest.raises(ValueError, match="'momentum' must be in MeV/c.*GeV/c"):
-      sources.open_training_source(path)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.npz import read_fields
+from lartpc_jax.data.npz import field_names, read_fields
 from lartpc_jax.units import PDG_CODES, PROTON_PDG
 
 FIELDS = {"momentum": 2, "offsets": 1, "voxel": 2, "edep": 1, "voxel_mm": 0}  # name -> number of axes in the file
@@ -42,13 +42,16 @@ class PaddedEvents(NamedTuple):
 
 def load_events(path: str | os.PathLike) -> Events:
   """Reads a sparse-event npz: `momentum`, `offsets`, `voxel`, `edep`, `voxel_mm`, and what there is of `vlabel`, `pdg`,
-  `primaries` and `settings` (of launch.simulate, which name the particle).
+  `primaries` and `settings` (of launch.simulate, which name the particle). Files of interactions, which have `vlabel` or
+  `primaries`, may lack `momentum`: it is then unknown.
 
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: if the file is truncated, lacks a field, or a field has the wrong shape or values; names file and field.
   """
-  arrays = read_fields(path, list(FIELDS), list(OPTIONAL_FIELDS), kind="event file")
+  interactions = {"vlabel", "primaries"} & set(field_names(path, kind="event file"))  # of several particles: no one momentum
+  required = [name for name in FIELDS if name != "momentum" or not interactions]
+  arrays = read_fields(path, required, ["momentum", *OPTIONAL_FIELDS], kind="event file")
   for name, array in arrays.items():
     axes = {**FIELDS, **OPTIONAL_FIELDS}[name]
     if array.ndim != axes or array.dtype.kind not in ("U" if name == "settings" else "iuf"):
@@ -57,7 +60,8 @@ def load_events(path: str | os.PathLike) -> Events:
   offsets = arrays["offsets"]
   if offsets.dtype.kind == "f" and not np.array_equal(offsets, np.round(offsets)):
     raise ValueError(f"{path}: field 'offsets' must hold integers; got {offsets[offsets != np.round(offsets)][0]}.")
-  fields = dict(momentum_mev=np.asarray(arrays["momentum"], np.float32), offsets=np.asarray(offsets, np.int64),
+  momentum = arrays.get("momentum", np.zeros((len(offsets) - 1, 3)))
+  fields = dict(momentum_mev=np.asarray(momentum, np.float32), offsets=np.asarray(offsets, np.int64),
                 voxel=arrays["voxel"], edep_mev=np.asarray(arrays["edep"], np.float32),
                 voxel_mm=float(arrays["voxel_mm"]), label=arrays.get("vlabel"))
   if "primaries" in arrays:
