@@ -424,3 +424,15 @@ def test_another_format_is_named(sample, tmp_path):
     convert("pilarnet", tmp_path / "a.h5", tmp_path / "a.npz")
   for name in formats.FORMATS:
     assert f"| {name} |" in formats.describe_formats()
+
+
+def test_pilarnet_vertices_in_another_frame_are_left_out(tmp_path):
+  """Those of a detector, as the public mini set has them: with them voxels would lie metres off, in silence."""
+  points, clusters, extra, _ = pilarnet_rows()
+  extra[1:, 2:5] = [-987.16, -424.33, 120.0]
+  toy.write_pilarnet(tmp_path / "a.h5", [(points, clusters, extra)] * 3)
+  source = pilarnet.open_pilarnet(tmp_path / "a.h5")
+  assert all(not len(event.vertices_mm) for event in source.iterate())
+  assert "vertices lie outside the 768 voxels (9 in the first 3 events)" in source.note
+  with pytest.raises(ValueError, match="event 0: the file gives no vertex; choose --origin=entry"):
+    convert("pilarnet", tmp_path / "a.h5", tmp_path / "a.npz")
