@@ -99,7 +99,7 @@ def terminal() -> Console:
   """The `Console` of a command."""
   from lartpc_jax.train.interrupt import stop_requests
   say = lambda text: print(text, flush=True)
-  return Console(progress_bar, say, stop_requests, setup_workdir, environment_text)
+  return Console(progress_bar, say, stop_requests, check_workdir, setup_workdir, environment_text)
 
 
 def launch(experiment: str, *, default_config: str | None = None, **configs: Callable) -> None:

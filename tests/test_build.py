@@ -121,9 +121,12 @@ def test_bad_diffusion_configs_are_named(weights, key, value, message):
     ("sampler", ..., "The config needs a block 'sampler'"),
     ("sampler.eta", 0.0, "Sampler 'dpm_solver_pp_2m' takes no option 'eta'"),
     ("inference.restarts", 2, "Unknown config key inference.restarts = 2; allowed"),
-    ("inference.num_starts", 0, "inference.num_starts must be at least 1; got 0"),
-    ("inference.num_starts", 99, "inference.num_starts = 99 exceeds inference.num_screened = 4"),
-    ("inference.num_screened", 17, "inference.num_screened = 17 exceeds inference.num_candidates = 16"),
+    ("inference.second.steps", 2, r"Unknown config key inference.second.steps = 2; allowed: \['energy_factor'"),
+    ("inference.second", 2, "Config key inference.second must be a block; got 2"),
+    ("inference.noise", {"a": 1}, "Config key inference.noise must be a value; got {'a': 1}"),
+    ("inference.first.num_draws", 0, "inference.first.num_draws must be at least 1; got 0"),
+    ("inference.screening.num_starts", 99, "screening.num_starts = 99 exceeds inference.screening.num_screened = 4"),
+    ("inference.screening.num_screened", 17, "num_screened = 17 exceeds inference.screening.num_candidates = 16"),
 ])
 def test_bad_inference_configs_are_named(weights, key, value, message):
   with pytest.raises(ValueError, match=message):

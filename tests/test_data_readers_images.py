@@ -86,6 +86,27 @@ def test_an_axis_of_one_channel_is_no_axis_of_tracks(sample, tmp_path):
   np.testing.assert_array_equal(source.read(0, 7), images[:, :1])
 
 
+@pytest.mark.parametrize("side,layout", [(64, "last"), (48, "none"), (80, "first")])
+def test_batches_of_any_size_and_layout(tmp_path, side, layout):
+  images = np.random.default_rng(0).uniform(size=(4, side, side)).astype(np.float32)
+  np.save(tmp_path / "batch_0.npy", {"last": images[..., None], "first": images[:, None], "none": images}[layout])
+  np.save(tmp_path / "batch_mom_0.npy", np.full((4, 3), 300.0))
+  np.testing.assert_array_equal(formats.open_source("batches", tmp_path).read(1, 4), images[1:, None])
+  np.save(tmp_path / "batch_1.npy", np.ones((2, 32, 32), np.float32))
+  np.save(tmp_path / "batch_mom_1.npy", np.full((2, 3), 300.0))
+  with pytest.raises(ValueError, match=f"batch_1.npy: field 'xy' has 32 pixels a side, but .*batch_0.npy has {side}"):
+    formats.open_source("batches", tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (3, 64, 64, 1), (3, 1, 64, 64)])
+def test_larcv_npy_of_every_layout(tmp_path, shape):
+  grey = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
+  np.save(tmp_path / "larcv_png_64_train_tracks.npy", grey.reshape(shape))
+  source = formats.open_source("larcv_npy", tmp_path)
+  np.testing.assert_array_equal(source.read(0, 3)[:, 0], grey)
+  assert source.unit == "grey level" and formats.open_source("larcv_npy", tmp_path, scale_mev=1.0).unit == "MeV"
+
+
 def test_larcv_npy_round_trip(tmp_path):
   rng = np.random.default_rng(1)
   tracks, showers = (rng.integers(0, 256, (n, 64, 64)).astype(np.uint8) for n in (3, 2))

@@ -1,5 +1,6 @@
 """The report from end to end on the crops of the package, with planted defects; its files and its errors."""
 import contextlib
+import inspect
 import json
 import types
 
@@ -168,6 +169,43 @@ def test_ranking_puts_the_worst_first():
   empty = lib.Report(["real vs real", "a", "b"], {("gof", "m", "corrected"): one, ("gof", "n", "corrected"): two}, {}, {},
                      None, {}, [], {}, {})
   assert [(name, rank, above) for name, rank, above, _ in lib.ranking(empty)] == [("a", 1.0, 2), ("b", 2.0, 0)]
+
+
+def test_degenerate_images_cost_their_rows_and_nothing_else(tmp_path):
+  """One-pixel images of one charge: no histogram of a reference has two bins, and the report goes on."""
+  images = np.zeros((120, 1, 64, 64), np.float32)
+  images[np.arange(120), 0, 30 + np.arange(120) % 5, 30] = 2.0
+  np.savez(tmp_path / "dots.npz", images=images)
+  config = tiny(parts=["physics", "gof", "frechet", "memorisation", "embedding"], gof__num_permutations=5,
+                gof__transport_batch=20, gof__sinkhorn_batch=20)
+  found = lib.evaluate(config, real=str(tmp_path / "dots.npz"), generated={"others": "sample_crops[0:60]"}, progress=silent)
+  row = found.rows["physics", "track pixels: chi2/ndf", "corrected"]["others"]
+  assert np.isnan(row.estimate.value) and "no histogram" in row.note
+  assert np.isfinite(found.rows["gof", "energy distance [MeV]", "corrected"]["others"].estimate.value)
+  assert found.rows["memorisation", "duplicates, share", "corrected"]["real vs real"].estimate.value == 1.0
+  assert [p.name for p in report_lib.write(found, tmp_path / "out")][2] == "report.html"
+
+
+def test_a_part_that_fails_is_left_out_and_said(monkeypatch, tmp_path):
+  def fails(**kwargs):
+    raise np.linalg.LinAlgError("singular")
+  fails.__signature__ = inspect.signature(rows.frechet_rows)
+  monkeypatch.setitem(lib.PARTS, "frechet", fails)
+  found = lib.evaluate(tiny(parts=["frechet", "physics"]), real="sample_crops[0:120]", generated={}, progress=silent)
+  assert "frechet of real vs real: singular" in found.missing and {part for part, _, _ in found.rows} == {"physics"}
+  with pytest.raises(ValueError, match="Unknown config key frechet.num = 1; allowed"):
+    lib.evaluate(tiny(frechet=dict(num=1)), real="sample_crops[0:120]", generated={}, progress=silent)
+
+
+def test_the_floor_holds_none_of_the_reference():
+  """With distinct images, a column that shares images with the reference would have distances of 0 to it."""
+  load = lambda **kwargs: lib._load(real="sample_crops[0:300]", generated={}, training=None, planted=("shift",),
+                                    threshold_mev=0.09, level_mev=0.02, seed=0, num_training=0, **kwargs)
+  for loaded in (load(floor=None, num_images=1000), load(floor=None, num_images=60),
+                 load(floor="sample_crops[300:400]", num_images=60)):
+    reference, floor = ({image.tobytes() for image in images.values} for images in (loaded.real, loaded.columns[lib.FLOOR]))
+    assert not reference & floor and len(reference) == len(loaded.real.values)
+    assert np.array_equal(loaded.columns["shifted by 1 px"].values[0, 1:], loaded.columns[lib.FLOOR].values[0, :-1])
 
 
 def test_slices_and_columns():

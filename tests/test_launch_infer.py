@@ -17,7 +17,7 @@ from lartpc_jax import cli
 from lartpc_jax.build import estimator as config_estimator
 from lartpc_jax.experiments import chunks, infer, protocol, results
 from lartpc_jax.inference import errors, surface
-from lartpc_jax.inference.infer import Settings
+from lartpc_jax.inference.settings import FitSettings
 from tests.toy_weights import save_toy_estimator, save_toy_weights
 
 NUM = 7
@@ -81,7 +81,7 @@ def test_tables(unbroken, job):
   assert [r["event"] for r in saved["events"]] == list(range(2, 2 + NUM)) and saved["run"]["views"] == "xy,xz"
   assert {"median_dp_mev", "q68_dp_mev", "q95_dp_mev", "share_above_50_mev_clean"} <= set(saved["summary"]["inferred"])
   hypotheses = list(csv.DictReader((out / "hypotheses.csv").open()))
-  starts = tiny()["inference"]["num_starts"]
+  starts = tiny()["inference"]["screening"]["num_starts"]
   assert len(hypotheses) == NUM * starts and sum(int(row["chosen"]) for row in hypotheses) == NUM
   assert [int(row["event"]) for row in hypotheses[::starts]] == list(range(2, 2 + NUM))
   assert (out / "summary.png").stat().st_size > 10_000
@@ -147,8 +147,10 @@ def test_bad_pixels_are_named(weights, tmp_path, value, message):
 
 
 def with_key(block, key, value):
-  config = tiny()
-  (config[block] if block else config)[key] = value
+  config = own = tiny()
+  for name in block.split(".") if block else ():
+    own = own[name]
+  own[key] = value
   return config
 
 
@@ -157,15 +159,15 @@ def with_key(block, key, value):
     (dict(num_events=501), tiny(), "holds 500 events"), (dict(weights="nowhere"), tiny(), "No weights: nowhere"),
     (dict(start="here"), tiny(), "Unknown --start"),
     ({}, with_key("inference", "steps", 3), r"inference.steps = 3; allowed"),
-    ({}, with_key("inference", "num_starts", 0), "num_starts must be at least 1"),
-    ({}, with_key("inference", "num_starts", 99), "num_starts = 99 exceeds"),
+    ({}, with_key("inference.screening", "num_starts", 0), "num_starts must be at least 1"),
+    ({}, with_key("inference.screening", "num_starts", 99), "num_starts = 99 exceeds"),
     ({}, with_key("sampler", "steps", 3), "sampler.steps = 3"),
     ({}, with_key("sampler", "name", "x"), "Unknown sampler 'x'"),
     ({}, with_key(None, "surplus", 3), "surplus = 3; allowed"), ({}, with_key(None, "guidance_scale", np.nan), "finite"),
-    ({}, with_key("inference", "num_averaged", 99), "num_averaged"),
+    ({}, with_key("inference.second", "num_averaged", 99), "num_averaged"),
     ({}, with_key("inference", "coordinates", "free"), "coordinates 'free' need optimizer 'sgd'; got 'adam'"),
     ({}, with_key("inference", "noise", "white"), "Unknown noise 'white'"),
-    ({}, with_key("inference", "vertex_sigma_mm", -1.0), "inference.vertex_sigma_mm must be at least 0; got -1.0"),
+    ({}, with_key("inference.comparison", "vertex_sigma_mm", -1.0), "vertex_sigma_mm must be at least 0; got -1.0"),
     ({}, with_key("distance", "name", "w3"), "distance.name = 'w3'; allowed"),
     (dict(views=("u", "w"), start="amortised"), tiny(), "2 views along the axes in --weights; got u,w")])
 def test_mistakes_are_named(weights, changes, config, message):
@@ -186,18 +188,17 @@ def test_truncated_weights_are_named(weights, tmp_path):
                                      for v in protons64_infer.VARIANTS])
 def test_variants_build(weights, variant):
   """Every one makes an inference of the two views, where it needs no estimator, which these weights lack."""
-  prior = protons64_infer.VARIANTS[variant]["prior_weight_px"]
-  prepare = lambda: infer.prepare(infer.Settings("sample", ("xy", "xz"), num_events=1, weights=weights),
-                                  protons64_infer.get_config(variant).to_dict())
-  if not prior:
-    assert prepare().identity["distance"] == protons64_infer.VARIANTS[variant]["distance"]
+  config = protons64_infer.get_config(variant).to_dict()
+  prepare = lambda: infer.prepare(infer.Settings("sample", ("xy", "xz"), num_events=1, weights=weights), config)
+  if not config["inference"]["second"]["prior_weight_px"]:
+    assert prepare().identity["distance"] == config["distance"]
   else:
     with pytest.raises(ValueError, match="prior_weight_px must be at least 0, and 0 without an estimator"):
       prepare()
 
 
 def test_config_has_the_fields_and_defaults_of_settings():
-  assert protons64_infer.get_config().inference.to_dict() == Settings()._asdict()
+  assert protons64_infer.get_config().inference.to_dict() == dataclasses.asdict(FitSettings())
 
 
 def one_view_results(true_mev, momentum_mev, **changes):

@@ -3,6 +3,7 @@
 A pool is what batches are drawn from: rotated events, exact pictures of events, or images. A batch is a dict: `image` in MeV
 and the labels that were asked for, by the names and in the units of `data.labels`.
 """
+import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
@@ -10,12 +11,14 @@ import jax
 import numpy as np
 
 from lartpc_jax.data import labels as labels_lib
-from lartpc_jax.data.events import Events, pad_events
+from lartpc_jax.data.events import Events, describe_others, pad_events
 from lartpc_jax.data.image_source import Images
 from lartpc_jax.data.pictures import lit_pixels
 from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec, view_axes
+
+logger = logging.getLogger(__name__)
 
 MAX_DRAWS = 200  # events in a row without charge in the window, before the data are taken to be wrong
 ORDERS = ("replacement", "epochs")
@@ -91,6 +94,9 @@ def rotated_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection
       raise ValueError(f"{len(unknown)} events have no momentum (zero means unknown), the first is number {unknown[0]}; "
                        "training needs it.")
   scalars = _scalars_of(events, wanted, without=("label",))
+  if "particle" not in wanted and (others := describe_others(events)):
+    logger.warning("Of %d training events the momenta are those %s; the models of the package are of single protons.",
+                   len(events), others)
 
   def read(numbers, rng, key):
     del rng
@@ -139,6 +145,9 @@ def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, thresho
     del rng, key
     event, view = np.divmod(np.asarray(numbers), len(images.views))
     batch = images.read(event, names)
+    bad = ~np.all(np.isfinite(batch["image"]) & (batch["image"] >= 0), axis=(1, 2, 3))
+    if bad.any():
+      raise ValueError(f"The {images.kind} must be finite and not negative; number {event[bad][0]} is not.")
     for name in set(labels_lib.PIXELS) & set(batch):
       batch[name] = batch[name][np.arange(len(event)), view]
     if "momentum_mev" in batch:

@@ -53,7 +53,7 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, fewer events, another unit
-      than MeV, or momenta in GeV/c. Pixel values are not looked at; see `inference.infer.check_target_images`.
+      than MeV, or momenta in GeV/c. Pixel values are not looked at; see `inference.checks.check_target_images`.
   """
   opened = open_data(path)
   chosen = choose_rows(opened.num if isinstance(opened, Images) else len(opened), first, num, path)

@@ -67,7 +67,7 @@ def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Im
   if path.suffix == ".npz" and set(CROP_FIELDS) & set(field_names(path)) and "images" not in field_names(path):
     return _open_crops(path, kind)
   images, labels = image_files.read_images(path)
-  unit = image_files.image_unit(path) or (MEV if images.dtype.kind == "f" and not scale_mev else "unknown unit")
+  unit = image_files.image_unit(path) or (MEV if images.dtype.kind == "f" and not scale_mev else "number of no known unit")
   return of_arrays(images, labels, kind, scale_mev=scale_of(path, unit, scale_mev))
 
 
@@ -98,8 +98,8 @@ def scale_of(path: str | os.PathLike, unit: str, scale_mev: float) -> float:
   if unit == MEV:
     return 1.0
   if not scale_mev:
-    raise ValueError(f"{path}: holds images in an uncalibrated unit ({unit}), not in MeV; set data.scale_mev, the MeV of value "
-                     "1. Thresholds and charge.scale_mev are MeV then.")
+    raise ValueError(f"{path}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one {unit}, or convert them "
+                     "with --scale_mev. Thresholds and charge.scale_mev are MeV then.")
   return float(scale_mev)
 
 

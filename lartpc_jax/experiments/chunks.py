@@ -1,13 +1,46 @@
-"""Results of many events in files of one chunk each: what is there need not be computed again."""
+"""Work in pieces, each in a file of its own: what is there need not be computed again.
+
+`run_pieces` runs all such work; here are also the pieces that hold the results of a few events, see `shards` for others.
+"""
+import concurrent.futures
 import os
 import time
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lartpc_jax.files import atomic_write, hold_lock
+
+
+def run_pieces(pieces: Sequence, compute: Callable, write: Callable, *, size: Callable = len,
+               stop: Callable = lambda: None, update: Callable = lambda done: None) -> int | None:
+  """Computes pieces of work one by one; a thread writes each while the next one is computed.
+
+  Args:
+    pieces: what is missing.
+    compute: (piece, report) -> result, which may depend on nothing else; report(done) tells of progress in it.
+    write: (piece, result) -> None; whole or not at all.
+    size: piece -> number of its units.
+    stop: asked after each piece; anything but None ends the run there and is returned.
+    update: called with the number of finished units.
+  """
+  done, written = 0, None
+  with concurrent.futures.ThreadPoolExecutor(1) as writer:
+    for piece in pieces:
+      result = compute(piece, lambda count, done=done: update(done + count))
+      if written is not None:
+        written.result()
+      written = writer.submit(write, piece, result)
+      done += size(piece)
+      update(done)
+      if (stopped := stop()) is not None and piece is not pieces[-1]:
+        written.result()
+        return stopped
+    if written is not None:
+      written.result()
+  return None
 
 
 def finished_events(directory: str | os.PathLike) -> dict[int, tuple[Path, int]]:
@@ -48,18 +81,21 @@ def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride:
                  ) -> int | None:
   there = finished_events(directory)
   missing = np.array([event for event in events if int(event) not in there], int)
-  for start in range(0, len(missing), stride):
-    chunk = missing[start:start + stride]
+  pieces = [missing[start:start + stride] for start in range(0, len(missing), stride)]
+
+  def timed(chunk: np.ndarray, report: Callable) -> dict[str, np.ndarray]:
+    del report
     begin = time.perf_counter()
     arrays = compute(chunk)
     seconds = np.full(len(chunk), (time.perf_counter() - begin) / len(chunk))
+    return {"event": chunk, "seconds": seconds, "cold": np.full(len(chunk), chunk is pieces[0]), **arrays}
+
+  def write(chunk: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     directory.mkdir(exist_ok=True)
     with atomic_write(directory / f"chunk_{chunk[0]:07d}_{chunk[-1]:07d}.npz", "wb") as file:
-      np.savez_compressed(file, event=chunk, seconds=seconds, cold=np.full(len(chunk), start == 0), **arrays)
-    update(len(events) - len(missing) + start + len(chunk))
-    if (stopped := stop()) is not None and start + stride < len(missing):
-      return stopped
-  return None
+      np.savez_compressed(file, **arrays)
+  there = len(events) - len(missing)
+  return run_pieces(pieces, timed, write, stop=stop, update=lambda done: update(there + done))
 
 
 def load_fields(directory: str | os.PathLike, events: np.ndarray, fields: Collection[str]) -> dict[str, np.ndarray]:

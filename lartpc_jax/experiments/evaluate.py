@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.build.segmentation import build_segmenter
-from lartpc_jax.config.blocks import call_with, section
+from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Images, Sample, examine, load_images
@@ -21,6 +21,7 @@ PARTS = {"physics": parts.physics, "gof": parts.goodness_of_fit, "frechet": part
          "memorisation": parts.memory, "momentum": parts.momentum}
 WEIGHTS = {"examine": 20, "physics": 1, "gof": 30, "frechet": 12, "c2st": 30, "memorisation": 8, "momentum": 2, "index": 8,
            "embedding": 40}  # seconds at 5,000 images, roughly: for the progress bar
+WITH_PROGRESS = ("c2st", "memorisation")
 FLOORED = ("W1 [MeV]",)     # distances whose value between finite samples of one distribution is far from 0
 CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embedding",
                "ssnet"}
@@ -121,6 +122,10 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   names = list(images.columns)
   cost = WEIGHTS["examine"] * (1 + len(names)) + len(names) * sum(WEIGHTS[name] for name in run)
   cost += WEIGHTS["embedding"] * ("embedding" in chosen) + WEIGHTS["index"] * (images.training is not None)
+  settings = {part: _settings(config, part) for part in run}  # mistakes in the config are named before the work
+  if "embedding" in chosen:
+    check_keywords(_embed, "embedding", section(config, "embedding"), dict.fromkeys(
+        ("reference", "truth", "missing", "progress")))
   segmenter, _ = call_with(build_segmenter, "ssnet", section(config, "ssnet") if "ssnet" in config else {}, directory=ssnet)
   seconds, cpu_seconds, rows, extras, shown = {}, {}, {}, {}, {}
   with progress(cost) as bar:
@@ -141,18 +146,24 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
         if part == "momentum" and sample.momentum_mev is None:
           missing.append(f"momentum closure of {name}: its file tells no momenta")
           continue
-        settings = section(config, part) if part in config else {}
-        supplied = {"progress": clock.share} if part in ("c2st", "memorisation") else {}
         with clock(part, f"{part}: {name}"):
-          supplied.update(reference=reference, sample=sample, tools=tools, extra=extras[name])
-          for row in call_with(PARTS[part], part, settings, **supplied):
+          try:
+            found = PARTS[part](**settings[part], **{key: clock.share for key in ("progress",) if part in WITH_PROGRESS},
+                                reference=reference, sample=sample, tools=tools, extra=extras[name])
+          except parts.UNMEASURABLE as error:  # the samples do not allow it: the rest of the report does not hang on that
+            missing.append(f"{part} of {name}: {error}")
+            continue
+          for row in found:
             rows.setdefault((row.part, row.name, row.definition), {})[name] = row
       shown[name] = sample.images[:8]
     separations = None
     if "embedding" in chosen:
       with clock("embedding", "t-SNE"):
-        separations = call_with(_embed, "embedding", section(config, "embedding"), reference=reference,
-                                truth=images.real.is_track, missing=missing, progress=clock.share)
+        try:
+          separations = _embed(**section(config, "embedding"), reference=reference, truth=images.real.is_track,
+                               missing=missing, progress=clock.share)
+        except parts.UNMEASURABLE as error:
+          missing.append(f"embedding: {error}")
   _add_excess(rows, names)
   nearest = {name: tools.cache[("emd", name)] for name in names if ("emd", name) in tools.cache}
   found = {name: (images.columns[name].values[:len(near.index)], near, images.training[near.index])
@@ -163,6 +174,14 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
       "reference": f"first half of {real}", FLOOR: f"second half of {real}"}
   return Report(names, rows, extras, shown, separations, found, missing, seconds, counts, cpu_seconds,
                 {**sources, **generated})
+
+
+def _settings(config: Mapping, part: str) -> dict:
+  """The block of a part. Raises ValueError naming a key that it does not take, or one that it lacks."""
+  supplied = dict.fromkeys(("reference", "sample", "tools", "extra", *(("progress",) if part in WITH_PROGRESS else ())))
+  settings = section(config, part) if part in config else {}
+  check_keywords(PARTS[part], part, settings, supplied)
+  return settings
 
 
 class _Loaded(NamedTuple):

@@ -1,4 +1,5 @@
-"""Images of given momenta: what launch.generate does."""
+"""Images of protons with given momenta, in a file that inference reads, and pictures of them."""
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lartpc_jax.build.generators import build_generate, build_generator
 from lartpc_jax.data.image_files import save_images
 from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
@@ -19,6 +21,40 @@ from lartpc_jax.units import kinetic_energy, momentum_from_kinetic
 
 MAX_COLUMNS = 16
 MAX_PICTURES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to draw."""
+  momentum: str | None = setting(None, "px,py,pz in MeV/c; several with ; between them.")
+  kinetic_mev: tuple[str, ...] | None = setting(
+      None, "In place of --momentum: minimum,maximum; --num isotropic momenta of kinetic energies uniform in between, with "
+      "one event each.")
+  num: int = setting(16, "Images of each momentum.", lower=1)
+  views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
+  out: str | None = setting(None, "Directory of the images.", required=True)
+  weights: str | None = setting(None, "Directory of weights; default: those of the package.")
+  guidance_scale: float | None = setting(None, "Classifier-free guidance, 1 is none; default: that of the config.")
+  chunk_size: int = setting(32, "Images a device draws at once.", lower=1)
+  seed: int = setting(0, "Seed of the noise, and of momenta that are drawn.")
+
+
+def run(settings: Settings, config: Mapping, console: Console) -> None:
+  """Draws and writes the images."""
+  if bool(settings.momentum) == bool(settings.kinetic_mev):
+    raise ValueError("Give --momentum or --kinetic_mev, one of the two; --help says what they may be.")
+  if settings.guidance_scale is not None:
+    config = {**config, "guidance_scale": settings.guidance_scale}
+  if settings.kinetic_mev:
+    momenta, num = draw_momenta(settings.num, settings.kinetic_mev, settings.seed), 1
+  else:
+    momenta, num = parse_momenta(settings.momentum), settings.num
+  with console.progress(len(momenta) * num, description="generate", unit="event") as bar:
+    images, momentum_mev = generate_events(
+        momenta, config, views=settings.views, num=num, weights=settings.weights, seed=settings.seed,
+        chunk_size=settings.chunk_size, update=bar.update, say=bar.write)
+  paths = write(settings.out, images, momentum_mev, views=settings.views, num=num)
+  console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
 def parse_momenta(text: str) -> np.ndarray:

@@ -24,7 +24,8 @@ from lartpc_jax.geometry.rasterize import VIEWS
 from lartpc_jax.inference.classical import classical_momentum
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.inference.estimator import Estimator
-from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference.fit import one_track
+from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.surface import make_surface
 
 SURFACE_DRAWS = 2
@@ -95,11 +96,10 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
   infer = config_inference.build_infer(config, generator, views, estimator)
   # One key for all events: a result does not depend on the chunk that it was computed in.
   key_candidates, key_infer, key_surface = jax.random.split(jax.random.key(settings.seed), 3)
-  by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
   if settings.start == "random":
-    mapped = parallel.make_device_map(lambda *args: by_event(infer.infer(*args)), chunk_size=settings.chunk_size)
+    mapped = parallel.make_device_map(lambda *args: one_track(infer.infer(*args)), chunk_size=settings.chunk_size)
   else:
-    mapped = parallel.make_device_map(lambda pair, key: by_event(infer.refine(*pair, key)), chunk_size=settings.chunk_size)
+    mapped = parallel.make_device_map(lambda pair, key: one_track(infer.refine(*pair, key)), chunk_size=settings.chunk_size)
   candidates = []  # drawn when the first chunk needs them
 
   def compute(events: np.ndarray) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
       candidates[:] = candidates or [jax.jit(infer.draw_candidates)(jax.random.clone(key_candidates))]
       out = mapped(images[index], candidates[0], jax.random.clone(key_infer))
     else:
-      out = mapped((images[index], baselines[settings.start][index, None]), jax.random.clone(key_infer))
+      out = mapped((images[index], baselines[settings.start][index, None, None]), jax.random.clone(key_infer))
     return out._asdict()
 
   objective = config_inference.build_objective(config, generator, views, estimator)

@@ -13,7 +13,7 @@ from lartpc_jax.data.images import check_views
 from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import Generator, prior_noise
-from lartpc_jax.inference.objective import generate_views
+from lartpc_jax.inference.imaging import generate_views
 from lartpc_jax.units import momentum_from_kinetic
 
 GENERATOR = "generator"

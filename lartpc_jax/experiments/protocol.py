@@ -20,6 +20,7 @@ class Console(NamedTuple):
   progress: Callable     # (total, *, initial=0, description="", unit="step") -> context manager of update and write
   say: Callable          # (text) -> None, of a line or a table
   stopping: Callable     # () -> context manager of requested() -> signal number or None
+  check: Callable        # (directory, identity) -> None; ValueError if it has results of another identity
   workdir: Callable      # (directory, identity) -> Path of a directory with results of that identity only
   environment: Callable  # () -> text: when, where and with what
 
@@ -44,7 +45,8 @@ def plain_directory(directory: str | Path, identity: dict) -> Path:
   return Path(directory)
 
 
-SILENT = Console(no_bar, lambda text: None, lambda: contextlib.nullcontext(lambda: None), plain_directory, lambda: "")
+SILENT = Console(no_bar, lambda text: None, lambda: contextlib.nullcontext(lambda: None),
+                 lambda directory, identity: None, plain_directory, lambda: "")
 
 
 def setting(default: Any, text: str, *, flag: str | None = None, required: bool = False, lower: int | float | None = None,

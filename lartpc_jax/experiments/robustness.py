@@ -14,8 +14,8 @@ from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_eve
 from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments import chunks, infer
 from lartpc_jax.experiments.protocol import STARTS, Console, DescentSettings, exit_code, setting, settings_as
-from lartpc_jax.files import atomic_write
 from lartpc_jax.inference.errors import LARGE_ERROR_MEV, momentum_error
+from lartpc_jax.tables import markdown_table, write_text
 from lartpc_jax.units import kinetic_energy
 
 TEXTS = {"clean": "clean events", "nuclear": "nuclear interaction",
@@ -102,27 +102,25 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
       rows = slice(i * num, (i + 1) * num)
       errors = {who: momentum_error(p[rows], job.data.momentum_mev[rows], views) for who, p in estimates.items()}
       lines.append(row(TEXTS[name].format(faults.Faults()) + label, errors, {k: x[rows] for k, x in fields.items()}))
-  text = "\n".join([*head(list(estimates)), *lines]) + "\n"
-  with atomic_write(out / "robustness.md") as file:
-    file.write(text)
+  text = markdown_table(head(list(estimates)), lines) + "\n"
+  write_text(out / "robustness.md", text)
   console.say(f"{num} events a row, views {','.join(views)}, start {settings.start}; |dp| in MeV/c\n\n{text}\n"
               f"Wrote {out / 'robustness.md'}")
   return 0
 
 
 def head(names: list[str]) -> list[str]:
-  """The two first lines of the table, for estimators of these names."""
+  """The cells above the table, for estimators of these names."""
   cells = ["condition", *(f"{name}: median, 95 %, above 50 (%)" for name in names)]
-  cells += ["flagged, %", "above 50 of the not flagged, %", "EMD at the end, px"] if "inferred" in names else []
-  return ["| " + " | ".join(cells) + " |", "|" + " --- |" * len(cells)]
+  return cells + (["flagged, %", "above 50 of the not flagged, %", "EMD at the end, px"] if "inferred" in names else [])
 
 
-def row(label: str, errors: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> str:
-  """One line of the table, from |dp| [n] of each estimator, and `converged` [n] and `emd_end` [n v] of a fit."""
+def row(label: str, errors: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> list[str]:
+  """Cells of one line, from |dp| [n] of each estimator, and `converged` [n] and `emd_end` [n v] of a fit."""
   wrong = lambda error: f"{100 * np.mean(~(error <= LARGE_ERROR_MEV)):.1f}" if len(error) else "-"
   cells = [label, *(f"{np.median(e):.1f}, {np.quantile(e, 0.95):.1f}, {wrong(e)}" for e in errors.values())]
   if fields:
     converged = fields["converged"].astype(bool)
     cells += [f"{100 * np.mean(~converged):.1f}", wrong(errors["inferred"][converged])]
     cells.append(f"{np.median(fields['emd_end']):.2f}")
-  return "| " + " | ".join(cells) + " |"
+  return cells

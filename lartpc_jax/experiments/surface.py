@@ -19,7 +19,7 @@ from lartpc_jax.files import atomic_write
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
-from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.surface import component_grid, make_first_order, make_surface, trusted_step
 from lartpc_jax.plotting.surface import surface_figure
 
@@ -100,9 +100,9 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   trajectory = None
   if start is not None:
     infer = config_inference.build_infer(config, generator, views)
-    twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 3))  # one start alone would skip the first stage
+    twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 1, 3))  # one start alone would skip the first stage
     found = jax.jit(infer.refine)(image[None], twice, key_descent)
-    trajectory = np.asarray(found.trajectory)[:, 0]
+    trajectory = np.asarray(found.trajectory)[0, :, 0]
   return Surface(first, second, np.take_along_axis(layers, best, axis=-1)[..., 0],
                  trusted_step(value, gradient, walked, STEPS_MEV), np.asarray(image), truth, trajectory)
 

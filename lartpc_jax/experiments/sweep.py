@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lartpc_jax.experiments import infer
 from lartpc_jax.experiments.protocol import Console, DescentSettings, exit_code, setting, settings_as
-from lartpc_jax.files import atomic_write
+from lartpc_jax.tables import markdown_table, write_json, write_text
 
 COLUMNS = {"median_dp_mev": "median error, MeV/c", "q95_dp_mev": "95 % quantile", "share_above_50_mev": "above 50 MeV/c"}
 
@@ -26,7 +26,7 @@ def run(settings: Settings, config: Mapping, console: Console) -> int:
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, list]:
-  """Config key -> values, of "inference.second_steps=8,14" and so on; values are JSON or plain text.
+  """Config key -> values, of "inference.second.num_steps=8,14" and so on; values are JSON or plain text.
 
   Raises:
     ValueError: naming a text that is no such thing, or a key that comes twice.
@@ -35,7 +35,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, list]:
   for text in texts:
     key, equals, values = text.partition("=")
     if not equals or not key or not values or key in found:
-      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second_steps=8,14, each key once.")
+      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second.num_steps=8,14, each key once.")
     found[key] = [_value(x) for x in values.split(",")]
   return found
 
@@ -84,7 +84,7 @@ def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list]
     combination, own = dict(zip(values, chosen, strict=True)), config
     for key, value in combination.items():
       own = changed(own, key, value)
-    name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in combination.items())
+    name = ",".join(f"{key.partition('.')[2] or key}={value}" for key, value in combination.items())
     jobs[name] = combination, infer.prepare(settings, own)
   rows = []
   for number, (name, (combination, job)) in enumerate(jobs.items(), start=1):
@@ -96,10 +96,8 @@ def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list]
     summary = json.loads((Path(directory) / "results.json").read_text(encoding="utf-8"))["summary"]
     rows.append({**combination, "summary": summary})
   text = table(list(values), rows)
-  with atomic_write(out / "sweep.json") as file:
-    json.dump(rows, file, indent=1)
-  with atomic_write(out / "sweep.md") as file:
-    file.write(text + "\n")
+  write_json(out / "sweep.json", rows)
+  write_text(out / "sweep.md", text)
   console.say(text)
   return None
 
@@ -107,10 +105,9 @@ def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list]
 def table(keys: list[str], rows: list[dict]) -> str:
   """Markdown, the best median first."""
   known = all("inferred" in row["summary"] for row in rows)
-  lines = ["| " + " | ".join([*keys, *(COLUMNS.values() if known else []), "converged", "s an event"]) + " |"]
-  lines.append("| --- " * (lines[0].count("|") - 1) + "|")
   if known:
     rows = sorted(rows, key=lambda row: row["summary"]["inferred"]["median_dp_mev"])
+  lines = []
   for row in rows:
     summary = row["summary"]
     cells = [str(row[key]) for key in keys]
@@ -118,6 +115,5 @@ def table(keys: list[str], rows: list[dict]) -> str:
       errors = summary["inferred"]
       cells += [f"{errors['median_dp_mev']:.1f}", f"{errors['q95_dp_mev']:.1f}",
                 f"{100 * errors['share_above_50_mev']:.1f} %"]
-    cells += [f"{summary['num_converged']} of {summary['num_events']}", f"{summary['seconds_per_event']:.2f}"]
-    lines.append("| " + " | ".join(cells) + " |")
-  return "\n".join(lines)
+    lines.append([*cells, f"{summary['num_converged']} of {summary['num_events']}", f"{summary['seconds_per_event']:.2f}"])
+  return markdown_table([*keys, *(COLUMNS.values() if known else []), "converged", "s an event"], lines)

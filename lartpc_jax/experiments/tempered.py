@@ -13,9 +13,10 @@ from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
+from lartpc_jax.experiments.protocol import SILENT, Console
 from lartpc_jax.experiments.targets import describe_input
 from lartpc_jax.inference import tempered
-from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference.imaging import antithetic_noise
 
 CHUNK = 8       # events whose images are drawn at once
 RESAMPLED = 500
@@ -53,7 +54,8 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   """
   views = check_views(views)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  config["inference"] = {**config["inference"], "prior_weight_px": 0.0}
+  last = {**config["inference"]["second"], "prior_weight_px": 0.0}
+  config["inference"] = {**config["inference"], "second": last}
   estimator, estimator_info = config_estimator.build_estimator(len(views), weights)
   generator, _, digests = build_generator(weights)
   data = open_truth(path, views, generator.spec, first_event, num_events)
@@ -84,18 +86,17 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   return Job(views, data, identity, compute, fit_events, seed)
 
 
-def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda: None) -> Calibrated | int:
+def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
   """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same call goes on.
 
   Args:
     job: from `prepare`.
     out: the run's directory, which holds draws of this identity only.
-    progress: context manager like `cli.progress_bar`.
-    stop: asked after each chunk for a signal number; None goes on.
+    console: what it reports to; asked after each chunk whether to stop.
   """
   events = np.arange(len(job.data.images))
   done = len(chunks.finished_events(out / "chunks"))
-  with progress(len(events), initial=done, description="draws", unit="event") as bar:
+  with console.progress(len(events), initial=done, description="draws", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=bar.update)
   if stopped is not None:
     return stopped

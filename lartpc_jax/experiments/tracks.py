@@ -24,9 +24,10 @@ from lartpc_jax.experiments.protocol import SILENT, Console, EventSettings, exit
 from lartpc_jax.experiments.targets import describe_input, open_targets
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference import counting
-from lartpc_jax.inference.tracks import MAX_TRACKS
+from lartpc_jax.inference.settings import MAX_TRACKS
 from lartpc_jax.metrics import counted_tracks
 from lartpc_jax.plotting.tracks import angle_figure, hypotheses_figure
+from lartpc_jax.tables import markdown_table, write_csv, write_json
 
 NULL_FILE = "tracks.npz"  # in the directory of a run
 
@@ -95,9 +96,8 @@ def _refined(settings: Settings) -> list[int]:
 
 def _make_compute(fits: list, refined: list[int], images: np.ndarray, settings: Settings) -> Callable:
   key_candidates, key_refine = jax.random.split(jax.random.key(settings.seed))
-  by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
   screens = [parallel.make_device_map(fit.screen, chunk_size=settings.chunk_size) for fit in fits]
-  refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: by_event(fit.refine(*pair, key)),
+  refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: fit.refine(*pair, key),
                                          chunk_size=settings.chunk_size) for n in refined}
   candidates = []  # drawn when the first chunk needs them; of single tracks, so the same for all hypotheses
 
@@ -109,7 +109,7 @@ def _make_compute(fits: list, refined: list[int], images: np.ndarray, settings: 
       found |= {f"screened_{number}": screened.objective[:, 0], f"start_mev_{number}": screened.momentum_mev[:, 0]}
       if number in refined:
         out = refines[number]((chosen, screened.momentum_mev), jax.random.clone(key_refine))
-        found |= {f"{name}_{number}": array for name, array in out._asdict().items()}
+        found |= {f"{name}_{number}": array for name, array in out._asdict().items() if array is not None}
     return found
   return compute
 
@@ -151,8 +151,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     say("Stopped; what is finished is saved. The same command goes on.")
     return stopped
   numbers = range(1, job.settings.max_tracks + 1)
-  names = [f"screened_{n}" for n in numbers] + [
-      f"{name}_{n}" for n in job.identity["refine"] for name in ("momentum_mev", "objective", "emd", "converged", "images")]
+  refined = ("momentum_mev", "objective", "emd_end", "converged", "images")
+  names = [f"screened_{n}" for n in numbers] + [f"{name}_{n}" for n in job.identity["refine"] for name in refined]
   fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"])
   objective = np.stack([fields[f"screened_{n}"] for n in numbers], axis=1)
   counted = counting.count_tracks(objective, null_gains, level=level) if null_gains else None
@@ -211,18 +211,14 @@ def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: co
     if n not in job.identity["refine"]:
       continue
     columns[f"objective_{n}"] = fields[f"objective_{n}"]
-    columns[f"emd_{n}"] = fields[f"emd_{n}"].mean(1)
+    columns[f"emd_{n}"] = fields[f"emd_end_{n}"].mean(1)
     columns[f"converged_{n}"] = fields[f"converged_{n}"].astype(int)
     columns |= {f"p{axis}_{n}_{t + 1}_mev": fields[f"momentum_mev_{n}"][:, t, i]
                 for t in range(n) for i, axis in enumerate("xyz")}
-  with atomic_write(out / "results.csv") as file:
-    file.write(",".join(columns) + "\n")
-    for row in zip(*(c.tolist() for c in columns.values()), strict=True):
-      file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
+  write_csv(out / "results.csv", columns)
   summary = {"run": job.identity, "seconds_per_event": float(np.median(fields["seconds"])),
              **performance}
-  with atomic_write(out / "results.json") as file:
-    json.dump(summary, file, indent=1)
+  write_json(out / "results.json", summary)
 
 
 def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> dict:
@@ -248,9 +244,8 @@ def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> di
 def _report(fields: dict, counted: counting.Counted | None, performance: dict, *, numbers: Sequence[int], level: float
             ) -> str:
   median = lambda name: f"{np.median(fields[name]):.2f}" if name in fields else "-"
-  lines = ["| tracks | objective of the library's best, median px | refined | EMD a view |", "| --- | --- | --- | --- |"]
-  lines += [f"| {n} | {median(f'screened_{n}')} | {median(f'objective_{n}')} | {median(f'emd_{n}')} |"
-            for n in numbers]
+  lines = [markdown_table(("tracks", "objective of the library's best, median px", "refined", "EMD a view"), [
+      (n, median(f"screened_{n}"), median(f"objective_{n}"), median(f"emd_end_{n}")) for n in numbers])]
   if counted is not None:
     lines += ["", f"Counted at {100 * level:g} % false splits a step: "
               + ", ".join(f"{c} with {n}" for n, c in zip(*np.unique(counted.number, return_counts=True), strict=True))]

@@ -9,11 +9,11 @@ from lartpc_jax.data.events import Events, load_events, select_events
 from lartpc_jax.experiments import simulate
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
-from lartpc_jax.files import atomic_write
 from lartpc_jax.metrics import tracks
 from lartpc_jax.metrics.histograms import two_sample_chi2
 from lartpc_jax.plotting import simulation as figures
 from lartpc_jax.simulation import pstar, stopping
+from lartpc_jax.tables import markdown_table, write_text
 
 ENERGY_EDGES_MEV = np.arange(50.0, 101.0, 10.0)
 RESIDUAL_EDGES_MM = np.array([2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70], float)
@@ -27,6 +27,9 @@ ANGLE_EDGES_DEG = np.arange(0.0, 12.0, 0.4)
 LIMITS = {"range": 0.005, "straggling": 0.10, "dE/dx": 0.02, "lateral rms": 0.05, "chi2/ndf": 1.5}
 
 
+HEAD = ("quantity", "bin", "Geant4", "fast", "ratio", "limit")
+PSTAR_HEAD = ("T [MeV]", "PSTAR S [MeV cm2/g]", "formula / PSTAR", "PSTAR R [g/cm2]", "formula / PSTAR",
+              "as simulated / PSTAR")
 LABELS = {"range": ("kinetic energy [MeV]", "range / CSDA"), "straggling": ("kinetic energy [MeV]", "sigma / range"),
           "dE/dx": ("residual range [mm]", "dE/dx [MeV/mm]"), "lateral rms": ("depth [mm]", "rms [mm]")}
 
@@ -69,8 +72,7 @@ def run(settings: Settings, console: Console) -> int:
   console.say(text)
   out = Path(settings.out)
   out.mkdir(parents=True, exist_ok=True)
-  with atomic_write(out / "validation.md") as file:
-    file.write(text)
+  write_text(out / "validation.md", text)
   _draw(validation, out)
   console.say(f"Wrote {out}/validation.md and five figures.")
   return 1 if failed else 0
@@ -159,30 +161,29 @@ def failures(validation: Validation) -> list[str]:
 
 def report(validation: Validation) -> str:
   """Markdown tables of all comparisons, and of the stopping power against PSTAR."""
-  lines = ["| quantity | bin | Geant4 | fast | ratio | limit |", "| --- | --- | --- | --- | --- | --- |"]
+  rows = []
   for c in validation.comparisons:
     for i, (a, b) in enumerate(c.values.T):
       error = np.hypot(c.errors[0, i] / a, c.errors[1, i] / b) * b / a
       shown = f"{b / a:.4f}" + (f" +- {error:.4f}" if error else "")
-      lines.append(f"| {c.quantity} | {c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit} | {a:.4g} | {b:.4g} | {shown} | "
-                   f"{100 * LIMITS[c.quantity]:g} % |")
-  for name, (_, a, b, chi2) in validation.histograms.items():
-    lines.append(f"| {name} | {len(a)} and {len(b)} events | | | chi2/ndf {chi2.chi2:.1f}/{chi2.ndf} = {chi2.reduced:.2f} | "
-                 f"{LIMITS['chi2/ndf']} |")
-  lines += ["", "Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; straggling: "
-            "its spread. dE/dx in MeV/mm, lateral rms in mm.", "", *pstar_lines()]
+      rows.append((c.quantity, f"{c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit}", f"{a:.4g}", f"{b:.4g}", shown,
+                   f"{100 * LIMITS[c.quantity]:g} %"))
+  rows += [(name, f"{len(a)} and {len(b)} events", "", "", f"chi2/ndf {chi2.chi2:.1f}/{chi2.ndf} = {chi2.reduced:.2f}",
+            LIMITS["chi2/ndf"]) for name, (_, a, b, chi2) in validation.histograms.items()]
+  note = ("Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; straggling: its "
+          "spread. dE/dx in MeV/mm, lateral rms in mm.")
+  lines = [markdown_table(HEAD, rows), "", note, "", pstar_table()]
   return "\n".join(lines) + "\n"
 
 
-def pstar_lines() -> list[str]:
+def pstar_table() -> str:
   """Markdown table of the formula, and of what the fast simulation uses, against PSTAR."""
   proton, density = stopping.PARTICLES["proton"], stopping.LIQUID_ARGON.density
   energy, loss, range_gcm2 = pstar.TABLE.T
   ours = 10.0 * stopping.stopping_power(energy, proton) / density / loss
   scale = stopping.GEANT4_SCALE
-  lines = ["| T [MeV] | PSTAR S [MeV cm2/g] | formula / PSTAR | PSTAR R [g/cm2] | formula / PSTAR | as simulated / PSTAR |",
-           "| --- " * 6 + "|"]
+  rows = []
   for i, t in enumerate(energy):
     ranges = [0.1 * density * stopping.csda_range(t, proton, scale=s) / range_gcm2[i] for s in (1.0, scale)]
-    lines.append(f"| {t:g} | {loss[i]:g} | {ours[i]:.4f} | {range_gcm2[i]:g} | {ranges[0]:.4f} | {ranges[1]:.4f} |")
-  return lines
+    rows.append((f"{t:g}", f"{loss[i]:g}", f"{ours[i]:.4f}", f"{range_gcm2[i]:g}", *(f"{x:.4f}" for x in ranges)))
+  return markdown_table(PSTAR_HEAD, rows)

@@ -16,6 +16,7 @@ from lartpc_jax.generators.generator import (
   state_score,
 )
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
+from lartpc_jax.train.held_out import compare_charge
 from lartpc_jax.train.task import Task
 
 CURVE_SIGMAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels of the held-out loss curve, in units of the state
@@ -130,11 +131,9 @@ def compare_images(real: np.ndarray, generated: np.ndarray, distance: Callable |
   if len(of_generated.spectrum):
     metrics |= {f"eval/chi2_{name}": chi2.reduced for name, chi2 in compare(real, generated).items()}
   if distance is not None:
-    charged = (real.sum((1, 2)) > 0.0) & (generated.sum((1, 2)) > 0.0)  # no distance is defined to an empty image
-    metrics["eval/lost"] = 1.0 - charged.mean()
-    if charged.any():
-      distances = np.asarray(distance(jnp.asarray(generated), jnp.asarray(real)))[charged]
-      ratio = generated[charged].sum((1, 2)) / real[charged].sum((1, 2))
+    ratio, distances = compare_charge(generated, real, distance)
+    metrics["eval/lost"] = np.mean(ratio == 0.0)
+    if len(distances):
       metrics |= {"eval/emd": distances.mean(), "eval/emd_median": np.median(distances),
                   "eval/charge_ratio_median": np.median(ratio)}
   return metrics
