@@ -14,11 +14,14 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-import lartpc_jax.cli  # noqa: F401: it defines --debug, once in a process, so before flags are saved and taken away again
+from lartpc_jax import cli
 from tests.docs_text import CONFIGS, PAGES, REPO, inline_code, page_commands, relative, shell_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections, on Python 3.11
 SCRIPTS = sorted(path.stem for path in (REPO / "launch").glob("*.py") if path.stem != "__init__")
+
+
+assert cli  # imported here, as it defines --debug once in a process: before flags are saved and taken away again
 
 
 class ReadError(Exception):
