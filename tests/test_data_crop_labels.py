@@ -79,4 +79,4 @@ def test_track_share_counts_pixels_above_the_threshold(sample):
   for i in range(0, len(found), 17):
     lit = images[i] >= 0.09
     np.testing.assert_allclose(found[i], (sample.label[i][lit] == 1).mean() if lit.any() else 0.0, rtol=1e-6)
-  assert 0.0 <= found.min() and found.max() <= 1.0 and found.std() > 0.1
+  assert found.min() >= 0.0 and found.max() <= 1.0 and found.std() > 0.1

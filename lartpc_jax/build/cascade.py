@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from lartpc_jax.build.models import build_pixel_sampler, build_sde, build_sparse_network, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, section
@@ -28,7 +29,7 @@ class ConditionalCrops(NamedTuple):
   table: dict          # of training crops: name -> [r]
 
 
-def crop_condition(image_mev: jax.Array, track_share: jax.Array, threshold_mev: float) -> dict:
+def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"], threshold_mev: float) -> dict:
   """What a crop is like, by the names of condition variables: all that a config may declare."""
   lit = image_mev >= threshold_mev
   return {"track_share": track_share,
@@ -53,7 +54,8 @@ def build_conditional_crops(*, threshold_mev: float, seed: int, path: str, num_h
   holdout = {"image": crops_lib.images_mev(held.crops, slice(num_evaluation)),
              "track_share": crop_labels.track_share(held, threshold_mev=threshold_mev)[:num_evaluation]}
   rows = np.random.default_rng(seed).choice(len(share), min(TABLE_ROWS, len(share)), replace=False)
-  table = crop_condition(crops_lib.images_mev(train.crops, rows), share[rows], threshold_mev)
+  images = jnp.asarray(crops_lib.images_mev(train.crops, rows))
+  table = crop_condition(images, jnp.asarray(share[rows]), threshold_mev)
   return ConditionalCrops(batch_fn, holdout, jax.tree.map(np.asarray, table))
 
 
