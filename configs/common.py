@@ -1,4 +1,7 @@
 """Blocks shared by the configs, as plain dicts."""
+import dataclasses
+
+from lartpc_jax.inference.settings import FitSettings
 
 
 def variant_of(variants: dict, variant: str) -> dict:
@@ -23,9 +26,12 @@ def track_frame() -> dict:
   return dict(num_along=64, num_across=32, pitch_mm=2.0, sigma_mm=0.8, start_mm=-24.0, threshold_mev=0.001)
 
 
+PROTON_KINETIC_MEV = (50.0, 100.0)  # kinetic energies of edep_protons64
+
+
 def proton_condition() -> dict:
-  """Condition p / (500 MeV/c), kinetic energies as in edep_protons64."""
-  return dict(momentum_scale_mev=500.0, kinetic_range_mev=(50.0, 100.0))
+  """Block `condition` of protons: a momentum in units of 500 MeV/c, 310.3 to 444.6 MeV/c by its kinetic energy."""
+  return dict(momentum_mev=dict(kind="vector", scale=500.0, low=310.0, high=445.0))
 
 
 def intervals(num_steps: int, every: int) -> dict:
@@ -53,3 +59,18 @@ def muon(*, rate: float, muon_rate: float, warmup: int, decay_fraction: float) -
   return dict(learning_rate=rate, warmup_steps=warmup, schedule="wsd", decay_fraction=decay_fraction, b1=0.9, b2=0.98,
               weight_decay=0.01, grad_clip_norm=1.0, ema_decay=0.0, ema_power=16.97,
               muon=dict(pattern=r"block_\d+/(qkv|out|expand|contract)/kernel", learning_rate=muon_rate, weight_decay=0.1))
+
+
+def descent_sampler(name: str = "dpm_solver_pp_2m", *, num_steps: int) -> dict:
+  """Sampler of the draws that inference compares and differentiates."""
+  return dict(name=name, num_steps=num_steps, sigma_min=0.05, sigma_max=30.0, rho=7.0)
+
+
+def fit_settings(changes: dict) -> dict:
+  """Block `inference`: the defaults of `FitSettings` but for these, block by block."""
+  return _changed(dataclasses.asdict(FitSettings()), changes)
+
+
+def _changed(values: dict, changes: dict) -> dict:
+  return {**values, **{key: _changed(values[key], value) if isinstance(value, dict) else value
+                       for key, value in changes.items()}}

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from lartpc_jax import cli
+from lartpc_jax import cli, parallel
 
 CACHE = tempfile.TemporaryDirectory()  # compiled programs: all launches of this file train the same tiny model
 CONFIG = {"network": {"num_channels": 8}, "train": {"num_steps": 5}}
@@ -185,7 +185,7 @@ def test_workdir_is_made_and_checked(tmp_path):
 
 
 def test_device_summary():
-  assert re.fullmatch(r"\d+ x cpu \(cpu\)", cli.device_summary())
+  assert re.fullmatch(r"\d+ x cpu \(cpu\)", parallel.device_summary())
 
 
 def test_plain_progress(monkeypatch):

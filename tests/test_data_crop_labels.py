@@ -59,7 +59,7 @@ def test_unknown_classes_are_named(kwargs, message):
 
 
 @pytest.mark.parametrize("changes,message", [
-    (dict(label=None), "has no field 'label'; it holds"),
+    (dict(label=None), r"file of labelled crops lacks \['label'\]; it holds"),
     (dict(label=np.full((3, 8, 8), 7, np.uint8)), "each below 5; got uint8 .*, largest 7"),
     (dict(label=np.ones((3, 4, 4), np.uint8)), r"must be uint8 \(3, 8, 8\)"),
 ])

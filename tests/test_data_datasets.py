@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from lartpc_jax.data import events as events_lib, pipeline
+from lartpc_jax.data import events as events_lib, pictures
 from lartpc_jax.data.datasets import builders, loader
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 
@@ -57,10 +58,10 @@ def test_order_is_fixed_by_the_seed_and_resumes(larcv):
 
 
 def test_protons64(tmp_path):
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(44))
+  events = events_lib.select_events(open_events("sample"), np.arange(44))
   events_lib.save_events(tmp_path / "protons_geant4.npz", events)
   directory = builders.build("protons64", tmp_path, tmp_path / "data").data_dir
-  images = pipeline.images_of(events, np.arange(44), views=("xy", "xz"), spec=ImageSpec())
+  images = pictures.images_of(events, np.arange(44), views=("xy", "xz"), spec=ImageSpec())
   seen = []
   for split in ("train", "validation"):
     for row in loader.open_split(directory, split):

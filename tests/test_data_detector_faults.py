@@ -1,7 +1,8 @@
 """Faults of the detector have the size that they say."""
 import numpy as np
 
-from lartpc_jax.data import detector_faults as faults, pipeline
+from lartpc_jax.data import detector_faults as faults, pictures
+from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 SIZES = faults.Faults()
@@ -41,9 +42,9 @@ def test_charge_and_dead_wires():
 
 def test_shifts_move_the_event():
   """By whole pixels the image moves as it is; in each view by the components that it sees."""
-  events, spec = pipeline.open_events(pipeline.SAMPLE), ImageSpec()
+  events, spec = open_events(SAMPLE), ImageSpec()
   chosen = np.arange(3)
-  still = pipeline.images_of(events, chosen, views=("xy", "xz"), spec=spec)
+  still = pictures.images_of(events, chosen, views=("xy", "xz"), spec=spec)
   moved = faults.shifted_images(events, chosen, np.array([[3.0, -6.0, 0.0]] * 3), views=("xy", "xz"), spec=spec)
   np.testing.assert_allclose(moved[:, 0], np.roll(still[:, 0], (1, -2), axis=(1, 2)), atol=1e-3)
   np.testing.assert_allclose(moved[:, 1], np.roll(still[:, 1], (1, 0), axis=(1, 2)), atol=1e-3)

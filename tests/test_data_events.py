@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data import events as lib
-from lartpc_jax.data.pipeline import open_events
+from lartpc_jax.data.open import open_events
 
 COUNTS = (3, 0, 5, 1, 0)
 
@@ -148,3 +148,81 @@ def test_voxels_that_do_not_fit_the_file_format_are_refused(tmp_path):
   events = replace(make_events(), voxel=np.full((9, 3), 40_000, np.int32))
   with pytest.raises(ValueError, match="voxel"):
     lib.save_events(tmp_path / "e.npz", events)
+
+
+def fields_of(events):
+  return dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev,
+              voxel_mm=events.voxel_mm)
+
+
+def test_offsets_that_are_no_integers_are_refused(tmp_path):
+  events = make_events()
+  np.savez(tmp_path / "e.npz", **{**fields_of(events), "offsets": events.offsets.astype(float)})
+  np.testing.assert_array_equal(lib.load_events(tmp_path / "e.npz").offsets, events.offsets)
+  np.savez(tmp_path / "e.npz", **{**fields_of(events), "offsets": np.array([0, 1.5, 3, 8, 9, 9])})
+  with pytest.raises(ValueError, match="e.npz: field 'offsets' must hold integers; got 1.5"):
+    lib.load_events(tmp_path / "e.npz")
+
+
+def with_truth(events):
+  """Events 0 and 3 have one primary, 1 none, 2 two, 4 one whose direction and energy are unknown."""
+  rows = [[0, 2212, 50, 1, 0, 0], [2, 13, 20, 0, 1, 0], [2, 2212, 60, 0, 0, 1], [3, -211, 80, 0, 0, -1], [4, 22, np.nan, 0, 0, 0]]
+  return replace(events, label=np.arange(9, dtype=np.uint8), primaries=np.array(rows, np.float64))
+
+
+def test_labels_codes_and_primaries_are_kept(tmp_path):
+  lib.save_events(tmp_path / "e.npz", with_truth(make_events()))
+  found = lib.load_events(tmp_path / "e.npz")
+  np.testing.assert_array_equal(found.pdg, [2212, 0, 0, -211, 22])
+  np.testing.assert_array_equal(found.label, np.arange(9))
+  chosen = lib.select_events(found, np.array([2, 4, 1, 2]))
+  np.testing.assert_array_equal(chosen.pdg, [0, 22, 0, 0])
+  np.testing.assert_array_equal(chosen.primaries, [[0, 13, 20, 0, 1, 0], [0, 2212, 60, 0, 0, 1], [1, 22, np.nan, 0, 0, 0],
+                                                   [3, 13, 20, 0, 1, 0], [3, 2212, 60, 0, 0, 1]])
+  np.testing.assert_array_equal(chosen.label, [3, 4, 5, 6, 7, 3, 4, 5, 6, 7])
+  lib.save_events(tmp_path / "c.npz", chosen)
+  again = lib.load_events(tmp_path / "c.npz")
+  np.testing.assert_array_equal(again.primaries, chosen.primaries)
+  np.testing.assert_array_equal(again.pdg, chosen.pdg)
+  assert lib.describe_others(found) == "1 of several particles, 1 of pi- (PDG code -211), 1 of gamma (PDG code 22)"
+
+
+@pytest.mark.parametrize("settings,code", [
+    ('{"particles": ["muon"], "seed": 0}', 13), ('{"particles": ["proton"]}', 2212), ('{"particles": ["pi-"]}', -211),
+    ('{"particles": ["proton", "mu-"]}', None), ('{"particles": ["axion"]}', None), ('{"seed": 0}', None), ("no json", None)])
+def test_the_settings_of_a_simulation_name_the_particle(tmp_path, settings, code):
+  np.savez(tmp_path / "e.npz", **fields_of(make_events()), settings=np.array(settings))
+  found = lib.load_events(tmp_path / "e.npz")
+  np.testing.assert_array_equal(found.pdg if code is None else found.pdg[:2], None if code is None else [code] * 2)
+
+
+@pytest.mark.parametrize("field,value,message", [
+    ("vlabel", np.zeros(8, np.uint8), "field 'vlabel' must hold 9 unsigned integers"),
+    ("vlabel", np.zeros(9), "field 'vlabel' must hold 9 unsigned integers"),
+    ("pdg", np.zeros(4, int), "field 'pdg' must hold 5 integers"), ("pdg", np.zeros(5), "field 'pdg' must hold 5 integers"),
+    ("primaries", np.zeros((2, 5)), "field 'primaries' must have rows of 6 numbers"),
+    ("primaries", np.eye(6) * 3, "field 'primaries' must name events 0 to 4 in their order"),
+    ("primaries", np.full((1, 6), 9.0), "field 'primaries' must name events 0 to 4"),
+    ("settings", np.zeros(1), "field 'settings' must hold text on 0 axes")])
+def test_bad_truth_is_named(tmp_path, field, value, message):
+  np.savez(tmp_path / "e.npz", **fields_of(make_events()), **{field: value})
+  with pytest.raises(ValueError, match=f"e.npz: {message}"):
+    lib.load_events(tmp_path / "e.npz")
+
+
+def test_momenta_in_gev_are_refused(tmp_path):
+  """Protons of 50 to 100 MeV have 310 to 444 MeV/c. Slow muons and pions set free their rest mass: no false alarm."""
+  events = lib.select_events(open_events("sample"), np.arange(20))
+  np.savez(tmp_path / "e.npz", **{**fields_of(events), "momentum": events.momentum_mev / 1000})
+  with pytest.raises(ValueError, match="e.npz: field 'momentum' must be in MeV/c.*seems to be in GeV/c"):
+    lib.load_events(tmp_path / "e.npz")
+  lib.check_momentum_unit(np.full(9, 140.0), np.full(9, 30.0), "slow pions")
+  lib.check_momenta(replace(events, momentum_mev=np.zeros((20, 3), np.float32)))  # unknown
+
+
+def test_the_selection_of_a_file_without_truth_is_as_before():
+  """Nothing that is optional gets into files or batches that had none."""
+  events = open_events("sample")
+  assert events.label is events.pdg is events.primaries is None
+  chosen = lib.select_events(events, np.array([3, 1]))
+  assert chosen.label is chosen.pdg is chosen.primaries is None

@@ -1,8 +1,11 @@
 """Files of target images."""
+import re
+
 import numpy as np
 import pytest
 
-from lartpc_jax.data import events as events_lib, images as images_lib, pipeline
+from lartpc_jax.data import events as events_lib, image_files, images as images_lib
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 SPEC = ImageSpec()
@@ -14,8 +17,8 @@ def random_images(num, views=2):
 
 
 def test_npz_round_trip(tmp_path):
-  images, momentum = random_images(5), np.arange(15.0, dtype=np.float32).reshape(5, 3)
-  images_lib.save_images(tmp_path / "a.npz", images, momentum)
+  images, momentum = random_images(5), 500 + np.arange(15.0, dtype=np.float32).reshape(5, 3)
+  image_files.save_images(tmp_path / "a.npz", images, momentum)
   found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=1, num=3)
   np.testing.assert_array_equal(found.images, images[1:4])
   np.testing.assert_array_equal(found.momentum_mev, momentum[1:4])
@@ -31,7 +34,7 @@ def test_npy_is_mapped_and_one_view_needs_no_axis(tmp_path):
 
 
 def test_events_are_drawn(tmp_path):
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(6))
+  events = events_lib.select_events(open_events("sample"), np.arange(6))
   events_lib.save_events(tmp_path / "a.npz", events)
   found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=2)
   np.testing.assert_array_equal(found.momentum_mev, events.momentum_mev[2:])
@@ -74,6 +77,8 @@ def write_file(path, name):
     np.save(path, np.full((3, 2, 64, 64), "a"))
   elif name == "objects.npy":
     np.save(path, np.array([{}], object), allow_pickle=True)
+  elif name == "flat_momentum.npz":
+    np.savez(path, images=images, momentum=momentum[0])
   elif name == "momentum.npz":
     np.savez(path, images=images, momentum=momentum[:2])
   elif name == "nan_momentum.npz":
@@ -87,9 +92,10 @@ def write_file(path, name):
 @pytest.mark.parametrize("name,message", [
     ("text.txt", "must be an npz or npy"), ("cut.npz", "truncated"), ("cut.npy", "not a readable file of images"),
     ("empty.npy", "not a readable file"), ("other.npz", r"needs `images`.*pictures"),
-    ("small.npy", r"shape \(N, 2, 64, 64\).*got \(3, 2, 64, 32\)"), ("one_view.npy", "1 views of each event, but 2"),
+    ("small.npy", r"shape \(n, p, p\), \(n, views, p, p\) or.*got \(3, 2, 64, 32\)"), ("one_view.npy", "1 views of each event, but 2"),
     ("words.npy", "must be numbers"), ("objects.npy", "not a readable"),
     ("momentum.npz", r"momentum must have shape \(3, 3\)"),
+    ("flat_momentum.npz", r"momentum must have shape \(3, 3\); got float32 of shape \(3,\)"),
     ("nan_momentum.npz", "momentum holds NaN"), ("no_momentum_events.npz", "lacks")])
 def test_bad_files_are_named(tmp_path, name, message):
   write_file(tmp_path / name, name)
@@ -118,9 +124,77 @@ def test_views():
 
 def test_a_momentum_of_zero_is_no_truth(tmp_path):
   """Converted files write zeros where their source knows no momentum."""
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(3))
+  events = events_lib.select_events(open_events("sample"), np.arange(3))
   events.momentum_mev[1] = 0.0
   events_lib.save_events(tmp_path / "e.npz", events)
   found = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC)
   assert found.momentum_mev is None and len(found.images) == 3
   assert images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC, num=1).momentum_mev is not None
+  images_lib.save_images(tmp_path / "i.npz", found.images, events.momentum_mev)  # so do files of images
+  assert images_lib.open_images(tmp_path / "i.npz", views=("xy",), spec=SPEC).momentum_mev is None
+  assert images_lib.open_images(tmp_path / "i.npz", views=("xy",), spec=SPEC, num=1).momentum_mev is not None
+
+
+LAYOUTS = {"no axis": lambda x: x[:, 0], "last": lambda x: np.moveaxis(x, 1, -1), "first": lambda x: x}
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("layout,views", [("no axis", 1), ("last", 1), ("first", 1), ("last", 2), ("first", 2)])
+def test_every_layout_of_images_is_taken(tmp_path, layout, views, suffix):
+  images, path = random_images(3, views), tmp_path / f"a{suffix}"
+  stored = LAYOUTS[layout](images)
+  if suffix == ".npy":
+    np.save(path, stored)
+  else:
+    np.savez(path, images=stored)
+  np.testing.assert_array_equal(images_lib.open_images(path, views=TWO[:views], spec=SPEC).images, images)
+  rows = sources.open_training_source(path)
+  np.testing.assert_array_equal(rows.read(np.arange(3))[0], images)
+  crops = crops_lib.open_crops(path)  # each view is a crop, those of an event stay together
+  np.testing.assert_allclose(crops_lib.images_mev(crops), images.reshape(-1, 64, 64), rtol=1e-6)
+  np.testing.assert_array_equal(crops.event, np.repeat(np.arange(3), views))
+
+
+def test_units(tmp_path):
+  images = random_images(3, 1)
+  np.savez(tmp_path / "a.npz", images=images, unit="grey level")
+  np.save(tmp_path / "b.npy", images)
+  np.save(tmp_path / "b_unit.npy", "ADC count")
+  for name, unit in (("a.npz", "grey level"), ("b.npy", "ADC count")):
+    with pytest.raises(ValueError, match=f"{name}: holds images in {unit}s, not in MeV; convert them with --scale_mev"):
+      images_lib.open_images(tmp_path / name, views=("xy",), spec=SPEC)
+    with pytest.raises(ValueError, match=f"{name}: holds images in {unit}s, not in MeV; set data.scale_mev"):
+      sources.open_training_source(tmp_path / name)
+    np.testing.assert_allclose(sources.open_training_source(tmp_path / name, scale_mev=2.0).read(np.arange(3))[0], 2 * images)
+
+
+def test_momenta_that_are_not_those_of_protons_are_remarked(tmp_path, caplog):
+  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(3))
+  fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev, voxel_mm=1.0)
+  remark = "momenta are those 2 of muon \\(PDG code 13\\); the models of the package are of single protons"
+  np.savez(tmp_path / "e.npz", **fields, pdg=[13, 2212, 13])
+  images = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC).images
+  np.savez(tmp_path / "i.npz", images=images, momentum=events.momentum_mev, pdg=[13, 2212, 13])
+  images_lib.open_images(tmp_path / "i.npz", views=("xy",), spec=SPEC)
+  pipeline.make_view_batches(pipeline.open_events(tmp_path / "e.npz"), batch_size=1, seed=0, views=("xy",), spec=SPEC)
+  assert [bool(re.search(remark, record.getMessage())) for record in caplog.records] == [True] * 3
+  images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC, first=1, num=1)  # a proton
+  assert len(caplog.records) == 3
+  muon = events_lib.Events(np.array([[100.0, 0, 0]], np.float32), np.array([0, 1]), np.zeros((1, 3), np.int16),
+                           np.array([39.7726], np.float32), 1.0, pdg=np.array([13]))  # its kinetic energy, PDG masses
+  assert images_lib.clean_events(muon, np.arange(1), views=("xy",), spec=SPEC).tolist() == [True]
+
+
+def test_momenta_in_gev_are_refused(tmp_path):
+  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(4))
+  images = pipeline.images_of(events, np.arange(4), views=TWO, spec=SPEC)
+  images_lib.save_images(tmp_path / "a.npz", images, events.momentum_mev / 1000)
+  with pytest.raises(ValueError, match="a.npz: field 'momentum' must be in MeV/c.*GeV/c"):
+    images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC)
+
+
+def test_files_of_other_programs_are_told_how_to_be_converted(repo):
+  path = repo / "tests" / "data" / "edepsim.root"
+  with pytest.raises(ValueError, match="It looks like an edep-sim file; convert it first: python -m launch.convert --input=.*"
+                                       "edepsim.root --out=edepsim.npz --format=edepsim_root"):
+    images_lib.open_images(path, views=TWO, spec=SPEC)

@@ -67,7 +67,7 @@ def test_dataset(path, tmp_path):
 
 
 @pytest.mark.parametrize("change,match", [
-    (dict(vlabel=None), "'vlabel' is not readable"), (dict(vlabel=np.full(7, 5, np.uint8)), "'vlabel' must be below 5"),
+    (dict(vlabel=np.full(7, 6, np.uint8)), "'vlabel' must be below 5"),
     (dict(offsets=np.array([0, 8])), "'offsets' must rise from 0 to the number of voxels 7"),
     (dict(voxel=np.zeros((6, 3), np.int16)), r"'voxel' must have shape \(7, 3\); got \(6, 3\)"),
     (dict(edep=np.zeros(7, int)), "'edep' must have 1 axes and a dtype of kind f; got int64")])
@@ -82,5 +82,14 @@ def test_missing_and_truncated_files(path, tmp_path):
   with pytest.raises(FileNotFoundError, match="none.npz"):
     lib.load_interactions(tmp_path / "none.npz")
   path.write_bytes(path.read_bytes()[:300])
-  with pytest.raises(ValueError, match="'offsets' is not readable"):
+  with pytest.raises(ValueError, match="not a readable npz file"):
     lib.load_interactions(path)
+  np.savez(path, **{name: array for name, array in EVENT.items() if name != "vlabel"})
+  with pytest.raises(ValueError, match=r"event file lacks \['vlabel'\]; it holds"):
+    lib.load_interactions(path)
+
+
+def test_low_energy_scatters_count_as_showers(tmp_path):
+  """launch.convert writes class 5 for those of PILArNet-M; the pictures have classes 0 to 4."""
+  np.savez(tmp_path / "e.npz", **{**EVENT, "vlabel": np.array([1, 5, 5, 2, 0, 3, 4], np.uint8)})
+  np.testing.assert_array_equal(lib.load_interactions(tmp_path / "e.npz").label, [1, 2, 2, 2, 0, 3, 4])

@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
-from lartpc_jax.data import multi_track, pipeline
+from lartpc_jax.data import multi_track, pictures
 from lartpc_jax.data.events import Events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import PROTONS64
 
 VIEWS = ("xy", "xz")
@@ -31,7 +32,7 @@ def test_opening_angles_are_those_asked_for():
 
 def test_the_sum_of_two_events():
   """Charge adds up, momenta have the length of the events' and the wanted directions, a track turned back is as before."""
-  events = pipeline.open_events("sample")
+  events = open_events("sample")
   rng = np.random.default_rng(2)
   indices, directions = np.array([[3, 7], [11, 5]]), multi_track.opening_directions(rng, np.array([40.0, 120.0]))
   found = multi_track.combine_events(events, indices, directions, views=VIEWS, spec=PROTONS64)
@@ -43,11 +44,11 @@ def test_the_sum_of_two_events():
   np.testing.assert_allclose(found.images.sum((2, 3)), sum(parts).sum((2, 3)), rtol=5e-3)  # but for the threshold
   own = events.momentum_mev[[3]] / np.linalg.norm(events.momentum_mev[[3]], axis=1, keepdims=True)
   alone = multi_track.combine_events(events, np.array([[3]]), own[:, None], views=VIEWS, spec=PROTONS64).images
-  np.testing.assert_allclose(alone, pipeline.images_of(events, np.array([3]), views=VIEWS, spec=PROTONS64), atol=2e-3)
+  np.testing.assert_allclose(alone, pictures.images_of(events, np.array([3]), views=VIEWS, spec=PROTONS64), atol=2e-3)
 
 
 def test_bad_input_is_named():
-  events = pipeline.open_events("sample")
+  events = open_events("sample")
   with pytest.raises(ValueError, match=r"directions must have shape \(1, 2, 3\); got \(1, 1, 3\)"):
     multi_track.combine_events(events, np.array([[0, 1]]), np.ones((1, 1, 3)), views=VIEWS, spec=PROTONS64)
   unknown = Events(np.zeros_like(events.momentum_mev), *events[1:])

@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
-from lartpc_jax.data import pipeline
+from lartpc_jax.data import pictures
 from lartpc_jax.data.events import Events, deposited_energy, load_events, save_events, select_events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
 
@@ -12,7 +13,7 @@ SPEC = ImageSpec(num_pixels=64)
 
 @pytest.fixture(scope="module")
 def events():
-  return select_events(pipeline.open_events("sample"), np.arange(40))
+  return select_events(open_events("sample"), np.arange(40))
 
 
 def test_a_batch_is_a_function_of_seed_and_step(events):
@@ -29,7 +30,7 @@ def test_a_batch_is_a_function_of_seed_and_step(events):
 
 def test_batches_keep_energy_and_momentum_and_lie_along_the_first_axis(events):
   """Every momentum is that of an event up to a rotation, and the charge lies where it points."""
-  inner = pipeline.keep_contained(events, SPEC)
+  inner = pictures.keep_contained(events, SPEC)
   frame = TrackFrame(threshold_mev=0.0, num_along=96, num_across=96, start_mm=-96.0)
   batch = pipeline.make_batches(inner, batch_size=16, seed=0, frame=frame)(0)
   known, energy = np.linalg.norm(inner.momentum_mev, axis=1), deposited_energy(inner)
@@ -46,11 +47,11 @@ def test_batches_keep_energy_and_momentum_and_lie_along_the_first_axis(events):
 
 
 def test_images_without_rotation_conserve_charge(events):
-  contained = pipeline.keep_contained(events, SPEC)
-  images = pipeline.images_of(contained, np.arange(6), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0), chunk=4)
+  contained = pictures.keep_contained(events, SPEC)
+  images = pictures.images_of(contained, np.arange(6), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0), chunk=4)
   assert images.shape == (6, 2, 64, 64)
   np.testing.assert_allclose(images.sum((2, 3)), np.repeat(deposited_energy(contained)[:6, None], 2, 1), rtol=2e-3)
-  one = pipeline.images_of(contained, np.array([5]), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0))
+  one = pictures.images_of(contained, np.array([5]), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0))
   np.testing.assert_allclose(one[0], images[5], atol=1e-5)
 
 
@@ -75,14 +76,14 @@ def test_bad_splits_and_sizes_are_named(events, tmp_path):
   with pytest.raises(ValueError, match="1 events have no momentum .*the first is number 1; training needs it"):
     pipeline.make_batches(unknown, batch_size=2, seed=0, frame=TrackFrame())
   with pytest.raises(ValueError, match="data.path is not set.*'sample'"):
-    pipeline.open_events("")
+    open_events("")
   with pytest.raises(FileNotFoundError, match="nothing.npz"):
-    pipeline.open_events(tmp_path / "nothing.npz")
+    open_events(tmp_path / "nothing.npz")
 
 
 def test_open_events_reads_a_file(events, tmp_path):
   save_events(tmp_path / "e.npz", events)
-  np.testing.assert_array_equal(pipeline.open_events(tmp_path / "e.npz").edep_mev, events.edep_mev)
+  np.testing.assert_array_equal(open_events(tmp_path / "e.npz").edep_mev, events.edep_mev)
   assert len(load_events(str(tmp_path / "e.npz"))) == 40
 
 
@@ -93,6 +94,6 @@ def test_keep_contained_drops_what_any_rotation_could_lose():
   flat = np.array([v for i in range(7) for v in voxels.get(i, [])], np.int16)
   events = Events(np.arange(21, dtype=np.float32).reshape(7, 3), np.concatenate([[0], np.cumsum(counts)]), flat,
                   np.ones(len(flat), np.float32), 3.0)
-  kept = pipeline.keep_contained(events, SPEC._replace(num_pixels=16))
+  kept = pictures.keep_contained(events, SPEC._replace(num_pixels=16))
   np.testing.assert_array_equal(kept.momentum_mev[:, 0] / 3, [0, 1, 3, 4, 6])
   np.testing.assert_array_equal(kept.voxel, [[0, 0, 0], [7, 0, 0], [0, 0, 0]])

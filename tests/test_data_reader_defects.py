@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lartpc_jax.data import crop_labels, crops, events as events_lib, images as images_lib, pipeline
+from lartpc_jax.data import crop_labels, crops, events as events_lib, images as images_lib
 from lartpc_jax.data.convert import convert
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 from tests import toy_readers as toy
 
@@ -18,7 +19,7 @@ WORDS = np.full((3, 64, 64), "a")
 
 @pytest.fixture(scope="module")
 def events():
-  return events_lib.select_events(pipeline.open_events("sample"), np.arange(4))
+  return events_lib.select_events(open_events("sample"), np.arange(4))
 
 
 def write_npy(name, shape=(3, 64, 64)):
@@ -60,7 +61,8 @@ def write_root(path, events, wrong_type):
 
   from lartpc_jax.data.readers import edepsim_root
   with uproot.recreate(path / "a.root") as file:
-    file[edepsim_root.TREE] = {name: np.arange(3.0) for name in edepsim_root.BRANCHES}
+    columns = {name: np.arange(3.0) for name in (*edepsim_root.BRANCHES, edepsim_root.VECTORS)}
+    file.mktree(edepsim_root.TREE, dict.fromkeys(columns, "f8")).extend(columns)
 
 
 def write_events(path, events, wrong_type):
@@ -75,7 +77,7 @@ def write_images(path, events, wrong_type):
 
 def write_crops(path, events, wrong_type):
   image = np.ones((3, 8, 8), np.uint16)
-  np.savez(path / "a.npz", image=image.astype(np.float32) if wrong_type else image, event=np.arange(3),
+  np.savez(path / "a.npz", image=image.astype("U1") if wrong_type else image, event=np.arange(3),
            label=np.ones((3, 8, 8), np.uint8), unit_mev=np.float32(0.004))
 
 

@@ -4,8 +4,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from lartpc_jax.data import images as images_lib, pipeline
+from lartpc_jax.data import images as images_lib, pictures
 from lartpc_jax.data.convert import convert
+from lartpc_jax.data.open import open_events
 from lartpc_jax.data.readers import formats
 from lartpc_jax.data.readers.npy import open_npy, read_rows
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -16,8 +17,8 @@ VIEWS = ("xy", "xz")
 @pytest.fixture(scope="module")
 def sample():
   """Images [7 2 64 64] and momenta [7 3] of sample events."""
-  events = pipeline.open_events("sample")
-  return pipeline.images_of(events, np.arange(7), views=VIEWS, spec=ImageSpec()), events.momentum_mev[:7]
+  events = open_events("sample")
+  return pictures.images_of(events, np.arange(7), views=VIEWS, spec=ImageSpec()), events.momentum_mev[:7]
 
 
 def write_batches(directory, images, momentum, *, xz=True, stem="batch", numbers=(2, 10)):
@@ -85,6 +86,27 @@ def test_an_axis_of_one_channel_is_no_axis_of_tracks(sample, tmp_path):
   np.testing.assert_array_equal(source.read(0, 7), images[:, :1])
 
 
+@pytest.mark.parametrize("side,layout", [(64, "last"), (48, "none"), (80, "first")])
+def test_batches_of_any_size_and_layout(tmp_path, side, layout):
+  images = np.random.default_rng(0).uniform(size=(4, side, side)).astype(np.float32)
+  np.save(tmp_path / "batch_0.npy", {"last": images[..., None], "first": images[:, None], "none": images}[layout])
+  np.save(tmp_path / "batch_mom_0.npy", np.full((4, 3), 300.0))
+  np.testing.assert_array_equal(formats.open_source("batches", tmp_path).read(1, 4), images[1:, None])
+  np.save(tmp_path / "batch_1.npy", np.ones((2, 32, 32), np.float32))
+  np.save(tmp_path / "batch_mom_1.npy", np.full((2, 3), 300.0))
+  with pytest.raises(ValueError, match=f"batch_1.npy: field 'xy' has 32 pixels a side, but .*batch_0.npy has {side}"):
+    formats.open_source("batches", tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (3, 64, 64, 1), (3, 1, 64, 64)])
+def test_larcv_npy_of_every_layout(tmp_path, shape):
+  grey = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
+  np.save(tmp_path / "larcv_png_64_train_tracks.npy", grey.reshape(shape))
+  source = formats.open_source("larcv_npy", tmp_path)
+  np.testing.assert_array_equal(source.read(0, 3)[:, 0], grey)
+  assert source.unit == "grey level" and formats.open_source("larcv_npy", tmp_path, scale_mev=1.0).unit == "MeV"
+
+
 def test_larcv_npy_round_trip(tmp_path):
   rng = np.random.default_rng(1)
   tracks, showers = (rng.integers(0, 256, (n, 64, 64)).astype(np.uint8) for n in (3, 2))
@@ -108,7 +130,7 @@ def test_pngs_round_trip(tmp_path):
   for i, image in enumerate(images):
     Image.fromarray(image).save(tmp_path / "in" / f"larcv_64_{i}.png")
   (tmp_path / "in" / "notes.txt").write_text("not an image")
-  convert("larcv_pngs", tmp_path / "in", tmp_path / "a.npz")
+  convert("larcv_pngs", tmp_path / "in", tmp_path / "a.npz", options={"scale_mev": 1.0})
   found = images_lib.open_images(tmp_path / "a.npz", views=("xy",), spec=ImageSpec())
   np.testing.assert_array_equal(found.images[:, 0], images)  # in the order of the numbers, not of the names
   np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["number"], np.arange(12))

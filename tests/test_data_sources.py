@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from lartpc_jax.build import data as data_lib
-from lartpc_jax.data import pipeline, prefetch, sources
+from lartpc_jax.data import pictures, prefetch, sources
 from lartpc_jax.data.events import Events, select_events
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -48,10 +48,10 @@ def test_holdout(toy):
 def test_symmetries_are_those_of_argon(toy):
   """Turning the voxels of an event in 3D and drawing it gives the turned image and momentum, for all 16."""
   _, events, _ = toy
-  inside = pipeline.keep_contained(events, ImageSpec())
+  inside = pictures.keep_contained(events, ImageSpec())
   event = select_events(inside, np.zeros(16, int))
   code = np.arange(16)
-  images = pipeline.images_of(event, code, views=("xy",), spec=ImageSpec())[:, 0]
+  images = pictures.images_of(event, code, views=("xy",), spec=ImageSpec())[:, 0]
   got, momentum = sources.apply_symmetries(images, event.momentum_mev, code)
   assert len({image.tobytes() for image in got}) == 8 and len(set(map(tuple, momentum.tolist()))) == 16
   for i in range(16):
@@ -61,7 +61,7 @@ def test_symmetries_are_those_of_argon(toy):
     voxel = np.where(signs < 0, -1 - one.voxel, one.voxel)[:, order]  # centres are at +0.5
     turned = Events((one.momentum_mev * signs)[:, order].astype(np.float32), one.offsets, voxel, one.edep_mev, one.voxel_mm)
     np.testing.assert_allclose(momentum[i], turned.momentum_mev[0])
-    want = pipeline.images_of(turned, np.array([0]), views=("xy",), spec=ImageSpec())[0, 0]
+    want = pictures.images_of(turned, np.array([0]), views=("xy",), spec=ImageSpec())[0, 0]
     np.testing.assert_allclose(got[i], want, atol=2e-4)
   unknown, none = sources.apply_symmetries(images, None, code)
   np.testing.assert_array_equal(unknown, got)
@@ -157,7 +157,10 @@ def test_other_formats(tmp_path):
   """Grey crops have one view and no momentum; an npy is mapped; a dataset is found in its versions, the newest first."""
   (tmp_path / "crops").mkdir()
   np.save(tmp_path / "crops" / "larcv_png_64_train_tracks.npy", np.full((3, 64, 64), 7, np.uint8))
-  rows = sources.open_training_source(tmp_path / "crops")
+  with pytest.raises(ValueError, match="crops: holds images in grey levels, not in MeV; set data.scale_mev"):
+    sources.open_training_source(tmp_path / "crops")
+  rows = sources.open_training_source(tmp_path / "crops", scale_mev=0.5)
+  np.testing.assert_array_equal(rows.read(np.array([1]))[0], np.full((1, 1, 64, 64), 3.5))
   assert rows.views == ("xy",) and not rows.has_momentum and rows.num == 3 and rows.kind.startswith("larcv_npy")
   assert sorted(sources.make_image_batches(rows, batch_size=2, seed=0)(0)) == ["image"]
   np.save(tmp_path / "images.npy", np.ones((4, 32, 32), np.float32))
@@ -182,7 +185,7 @@ def test_mistakes_are_named(toy, tmp_path):
   with pytest.raises(ValueError, match="has 4 views of each event; at most 3 are known"):
     sources.open_training_source(tmp_path / "four.npy")
   np.save(tmp_path / "flat.npy", np.ones((2, 8, 4), np.float32))
-  with pytest.raises(ValueError, match=r"images of flat.npy must have shape .*got \(2, 1, 8, 4\)"):
+  with pytest.raises(ValueError, match=r"flat.npy: field 'images' must have shape .*got \(2, 8, 4\)"):
     sources.open_training_source(tmp_path / "flat.npy")
   (tmp_path / "events.h5").write_text("")
   with pytest.raises(ValueError, match="must be an npz or npy file"):

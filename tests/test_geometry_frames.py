@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.data import pipeline
 from lartpc_jax.data.events import pad_events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry import frames
 from lartpc_jax.geometry.rasterize import ImageSpec, rasterize
 from lartpc_jax.transport import emd as emd_lib
@@ -15,7 +15,7 @@ SPEC, FRAME = ImageSpec(), frames.TrackFrame()
 
 @pytest.fixture(scope="module")
 def batch():
-  return pad_events(pipeline.open_events("sample"), np.arange(24))
+  return pad_events(open_events("sample"), np.arange(24))
 
 
 @pytest.fixture(scope="module")

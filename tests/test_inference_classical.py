@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.data import pipeline
+from lartpc_jax.data import pictures
 from lartpc_jax.data.images import clean_events
+from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.geometry.rasterize import ImageSpec, rasterize_views, view_matrix
 from lartpc_jax.inference.classical import classical_momentum
 from lartpc_jax.inference.errors import fold, momentum_error
@@ -63,9 +64,9 @@ def test_sample_events():
 
   Those of the package have them: 14.5 without the 7 % that interact or leave the window (standard error 0.5), 15.8 with.
   """
-  events = pipeline.open_events(pipeline.SAMPLE)
+  events = open_events(SAMPLE)
   views, chosen = ("xy", "xz"), np.arange(len(events))
-  found = classical_momentum(pipeline.images_of(events, chosen, views=views, spec=ImageSpec()), views)
+  found = classical_momentum(pictures.images_of(events, chosen, views=views, spec=ImageSpec()), views)
   assert np.all(np.isfinite(found))
   error = np.linalg.norm(found - events.momentum_mev, axis=1)
   clean = clean_events(events, chosen, views=views, spec=ImageSpec())

@@ -1,13 +1,12 @@
 """launch.calibrate on random weights: everything is written, and mistakes are named."""
+import contextlib
 import json
 
 import numpy as np
 import pytest
 
 from configs import protons64_infer
-from lartpc_jax import cli
-from lartpc_jax.experiments import calibrate, tempered
-from lartpc_jax.inference import chunks
+from lartpc_jax.experiments import calibrate, chunks, protocol, tempered
 from tests.toy_weights import save_toy_estimator, save_toy_weights
 
 TINY = protons64_infer.get_config("tiny").to_dict()
@@ -61,10 +60,11 @@ def test_tempered(tmp_path):
   directory = save_toy_weights(tmp_path / "weights")
   save_toy_estimator(directory, num_views=1)
   job = tempered.prepare("sample", ("xy",), TINY, weights=str(directory), num_events=45, fit_events=20, num_samples=20)
-  assert tempered.execute(job, tmp_path / "run", progress=cli.progress_bar, stop=lambda: 15) == 15  # after one chunk
+  stopping = protocol.SILENT._replace(stopping=lambda: contextlib.nullcontext(lambda: 15))
+  assert tempered.execute(job, tmp_path / "run", stopping) == 15  # after one chunk
   assert len(chunks.finished_events(tmp_path / "run" / "chunks")) == tempered.CHUNK
-  found = tempered.execute(job, tmp_path / "run", progress=cli.progress_bar)
-  whole = tempered.execute(job, tmp_path / "whole", progress=cli.progress_bar)
+  found = tempered.execute(job, tmp_path / "run")
+  whole = tempered.execute(job, tmp_path / "whole")
   np.testing.assert_array_equal(found.level, whole.level)
   assert found.num_events == 25 and found.level.shape == (25,) and found.ranks["px"].count.sum() == 25
   assert 1.0 <= found.effective <= 20.0

@@ -1,5 +1,6 @@
 """The report from end to end on the crops of the package, with planted defects; its files and its errors."""
 import contextlib
+import inspect
 import json
 import types
 
@@ -7,14 +8,12 @@ import numpy as np
 import pytest
 
 from configs import images64_evaluate
-from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data.crop_labels import open_labelled_crops
 from lartpc_jax.data.crops import images_mev
-from lartpc_jax.data.images import save_images
+from lartpc_jax.data.image_files import save_images
 from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train.segmentation import Segmenter
-from launch import evaluate as launch
 
 
 @contextlib.contextmanager
@@ -44,7 +43,7 @@ def cheap():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(lib, "build_segmenter", lambda directory=None, *, orientations=1: (
         Segmenter(run, ("background", "track", "shower")), {}))
-    patch.setattr(config_lib, "build_image_classifier", classifier)
+    patch.setattr(rows, "build_image_classifier", classifier)
     yield
 
 
@@ -172,11 +171,48 @@ def test_ranking_puts_the_worst_first():
   assert [(name, rank, above) for name, rank, above, _ in lib.ranking(empty)] == [("a", 1.0, 2), ("b", 2.0, 0)]
 
 
+def test_degenerate_images_cost_their_rows_and_nothing_else(tmp_path):
+  """One-pixel images of one charge: no histogram of a reference has two bins, and the report goes on."""
+  images = np.zeros((120, 1, 64, 64), np.float32)
+  images[np.arange(120), 0, 30 + np.arange(120) % 5, 30] = 2.0
+  np.savez(tmp_path / "dots.npz", images=images)
+  config = tiny(parts=["physics", "gof", "frechet", "memorisation", "embedding"], gof__num_permutations=5,
+                gof__transport_batch=20, gof__sinkhorn_batch=20)
+  found = lib.evaluate(config, real=str(tmp_path / "dots.npz"), generated={"others": "sample_crops[0:60]"}, progress=silent)
+  row = found.rows["physics", "track pixels: chi2/ndf", "corrected"]["others"]
+  assert np.isnan(row.estimate.value) and "no histogram" in row.note
+  assert np.isfinite(found.rows["gof", "energy distance [MeV]", "corrected"]["others"].estimate.value)
+  assert found.rows["memorisation", "duplicates, share", "corrected"]["real vs real"].estimate.value == 1.0
+  assert [p.name for p in report_lib.write(found, tmp_path / "out")][2] == "report.html"
+
+
+def test_a_part_that_fails_is_left_out_and_said(monkeypatch, tmp_path):
+  def fails(**kwargs):
+    raise np.linalg.LinAlgError("singular")
+  fails.__signature__ = inspect.signature(rows.frechet_rows)
+  monkeypatch.setitem(lib.PARTS, "frechet", fails)
+  found = lib.evaluate(tiny(parts=["frechet", "physics"]), real="sample_crops[0:120]", generated={}, progress=silent)
+  assert "frechet of real vs real: singular" in found.missing and {part for part, _, _ in found.rows} == {"physics"}
+  with pytest.raises(ValueError, match="Unknown config key frechet.num = 1; allowed"):
+    lib.evaluate(tiny(frechet=dict(num=1)), real="sample_crops[0:120]", generated={}, progress=silent)
+
+
+def test_the_floor_holds_none_of_the_reference():
+  """With distinct images, a column that shares images with the reference would have distances of 0 to it."""
+  load = lambda **kwargs: lib._load(real="sample_crops[0:300]", generated={}, training=None, planted=("shift",),
+                                    threshold_mev=0.09, level_mev=0.02, seed=0, num_training=0, **kwargs)
+  for loaded in (load(floor=None, num_images=1000), load(floor=None, num_images=60),
+                 load(floor="sample_crops[300:400]", num_images=60)):
+    reference, floor = ({image.tobytes() for image in images.values} for images in (loaded.real, loaded.columns[lib.FLOOR]))
+    assert not reference & floor and len(reference) == len(loaded.real.values)
+    assert np.array_equal(loaded.columns["shifted by 1 px"].values[0, 1:], loaded.columns[lib.FLOOR].values[0, :-1])
+
+
 def test_slices_and_columns():
   assert samples.parse_slice("a.npz[3:7]") == ("a.npz", slice(3, 7)) and samples.parse_slice("b[:5]")[1] == slice(None, 5)
-  assert launch.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  assert lib.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
   with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
-    launch.name_columns(["a/x.npz", "b/x.npz"])
+    lib.name_columns(["a/x.npz", "b/x.npz"])
 
 
 @pytest.mark.parametrize("changes,kwargs,message", [

@@ -67,7 +67,7 @@ def test_images_go_to_infer(weights, tmp_path):
   found = open_images(paths[0], views=VIEWS, spec=ImageSpec())
   np.testing.assert_array_equal(found.images, images)
   np.testing.assert_array_equal(found.momentum_mev, np.repeat(momenta, 3, axis=0))
-  job = infer.prepare(infer.Request(str(paths[0]), VIEWS, weights=weights), tiny())
+  job = infer.prepare(infer.Settings(str(paths[0]), VIEWS, weights=weights), tiny())
   assert len(job.events) == 6 and job.data.clean is None
 
 

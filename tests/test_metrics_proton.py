@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.data import pipeline
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry import rasterize as raster
 from lartpc_jax.metrics import closure, proton
 
@@ -42,7 +42,7 @@ def test_bragg_curve_of_a_power_law():
 
 def test_geant4_follows_pstar():
   """Sample events of 85-95 MeV turned along x; smearing hides the peak, so from 7 mm on."""
-  events = pipeline.open_events("sample")
+  events = open_events("sample")
   images, momentum = closure.matched_images(events, 90.0, np.array([1.0, 0, 0]), window_mev=5.0, max_events=60, seed=0,
                                             spec=raster.ImageSpec())
   row = closure.compare(images, images, momentum, 90.0, "along x", pitch_mm=3.0)
@@ -61,7 +61,7 @@ def test_rotation_takes_one_direction_to_the_other():
 
 
 def test_closure_sees_a_planted_charge_scale():
-  events = pipeline.open_events("sample")
+  events = open_events("sample")
   images = {}
 
   def scaled(momentum_mev):
@@ -75,7 +75,7 @@ def test_closure_sees_a_planted_charge_scale():
 
 
 def test_too_few_events_are_named():
-  events = pipeline.open_events("sample")
+  events = open_events("sample")
   with pytest.raises(ValueError, match="Only 0 events within 1.0 MeV of 10.0 MeV"):
     closure.matched_images(events, 10.0, np.array([1.0, 0, 0]), window_mev=1.0, max_events=40, seed=0,
                            spec=raster.ImageSpec())

@@ -55,8 +55,7 @@ def test_uncertainty_weights_are_least_at_the_logarithm_of_the_loss():
 
 
 def test_conditions_of_crops_are_counted_on_pixels_above_the_threshold():
-  data = builders.build_conditional_crops(threshold_mev=0.09, seed=0, path="sample", num_holdout_events=16, batch_size=8,
-                                          num_evaluation=8)
+  data = builders.build_conditional_crops(tiny("coarse")["data"], threshold_mev=0.09, seed=0)
   batch = data.batch_fn(3)
   found = builders.crop_condition(jnp.asarray(batch["image"]), jnp.asarray(batch["track_share"]), 0.09)
   kept = np.where(batch["image"] >= 0.09, batch["image"], 0.0)

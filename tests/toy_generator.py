@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.geometry.rasterize import ImageSpec, rasterize, to_view
+from lartpc_jax.inference.imaging import Imager
 from lartpc_jax.units import PROTON_MASS_MEV, kinetic_from_momentum
 
 LATENT_SHAPE = (1, 1, 2)
@@ -42,6 +43,17 @@ def make_generate(scatter_rad: float = 0.0, spec: ImageSpec = SPEC):
     return rasterize(bent if vertex_mm is None else bent + vertex_mm[None], kinetic_mev * jnp.asarray(share), spec)
 
   return jax.jit(lambda noise, momentum_mev, vertex_mm=None: jax.vmap(draw)(noise, momentum_mev, vertex_mm))
+
+
+def imager(scatter_rad: float = 0.0, *, mirrored: bool = False) -> Imager:
+  """The generator as inference sees it; `mirrored` gives two images a draw, as the trained one has it (here alike)."""
+  single = make_generate(scatter_rad)
+
+  def double(noise, momentum_mev):
+    images = single(noise, momentum_mev)
+    return jnp.stack([images, images], axis=1)
+
+  return Imager(double if mirrored else single, single, LATENT_SHAPE, SPEC.num_pixels, KINETIC_RANGE_MEV)
 
 
 def straight_images(momentum_mev, views=("xy",), spec: ImageSpec = SPEC):

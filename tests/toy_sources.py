@@ -1,8 +1,9 @@
 """The same few protons as every kind of training data: sparse events, images, the group's batches, a built dataset."""
 import numpy as np
 
-from lartpc_jax.data import events as events_lib, images as images_lib, pipeline
+from lartpc_jax.data import events as events_lib, image_files, pictures
 from lartpc_jax.data.datasets import builders
+from lartpc_jax.data.open import open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 VIEWS = ("xy", "xz")
@@ -10,13 +11,13 @@ VIEWS = ("xy", "xz")
 
 def write_sources(folder, num=44):
   """(name -> path, events, their images [n 2 64 64])."""
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(num))
-  images = pipeline.images_of(events, np.arange(num), views=VIEWS, spec=ImageSpec())
+  events = events_lib.select_events(open_events("sample"), np.arange(num))
+  images = pictures.images_of(events, np.arange(num), views=VIEWS, spec=ImageSpec())
   paths = {name: folder / name for name in ("npz", "images", "batches", "dataset")}
   for path in paths.values():
     path.mkdir()
   events_lib.save_events(paths["npz"] / "protons_geant4.npz", events)
-  images_lib.save_images(paths["images"] / "images.npz", images, events.momentum_mev)
+  image_files.save_images(paths["images"] / "images.npz", images, events.momentum_mev)
   for i, start in enumerate(range(0, num, 16)):
     rows = slice(start, start + 16)
     for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]), ("batch_mom", events.momentum_mev[rows])):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lartpc_jax.build.models import build_pixel_sampler, build_sde, build_sparse_network, check_fit, load_checked
+from lartpc_jax.build.data import build_crop_data
+from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, section
-from lartpc_jax.data import crop_labels, crops as crops_lib
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
 from lartpc_jax.generators.cascade import Cascade, Stage, noisy_map
 from lartpc_jax.networks.api import DenoiserNetwork
@@ -37,26 +37,13 @@ def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, "
           "lit_pixels": jnp.maximum(lit.sum((1, 2)), 1).astype(image_mev.dtype)}
 
 
-def build_conditional_crops(*, threshold_mev: float, seed: int, path: str, num_holdout_events: int, batch_size: int,
-                            num_evaluation: int) -> ConditionalCrops:
+def build_conditional_crops(values: dict, *, threshold_mev: float, seed: int) -> ConditionalCrops:
   """Crops with labels of a config block `data`, in random orientations; pixels below the threshold are empty."""
-  labelled = crop_labels.open_labelled_crops(path)
-  split = lambda name: crop_labels.split_labelled(labelled, name, num_holdout_events=num_holdout_events)
-  train, held = split("train"), split("holdout")
-  share = crop_labels.track_share(train, threshold_mev=threshold_mev)
-  draw = crops_lib.make_crop_draws(len(share), batch_size=batch_size, seed=seed)
-
-  def batch_fn(step: int) -> dict:
-    indices, orientation = draw(step)
-    return {"image": crops_lib.orient(crops_lib.images_mev(train.crops, indices), orientation),
-            "track_share": share[indices]}
-
-  holdout = {"image": crops_lib.images_mev(held.crops, slice(num_evaluation)),
-             "track_share": crop_labels.track_share(held, threshold_mev=threshold_mev)[:num_evaluation]}
-  rows = np.random.default_rng(seed).choice(len(share), min(TABLE_ROWS, len(share)), replace=False)
-  images = jnp.asarray(crops_lib.images_mev(train.crops, rows))
-  table = crop_condition(images, jnp.asarray(share[rows]), threshold_mev)
-  return ConditionalCrops(batch_fn, holdout, jax.tree.map(np.asarray, table))
+  data = build_crop_data(values, seed=seed, wanted={"track_share": ()}, threshold_mev=threshold_mev)
+  num = data.train.num
+  rows = data.train.read(np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
+  table = crop_condition(jnp.asarray(rows["image"]), jnp.asarray(rows["track_share"]), threshold_mev)
+  return ConditionalCrops(data.batch_fn, data.evaluation(data.settings.num_evaluation), jax.tree.map(np.asarray, table))
 
 
 def _check_condition(condition: condition_lib.Condition, table: dict) -> None:
@@ -72,7 +59,8 @@ def _network_of(stage: str, values: dict, condition: condition_lib.Condition, st
   """Raw network of a stage; that of the fine one is told the map."""
   coarse = stage == "coarse"
   map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
-  return build_sparse_network({"space": "map" if coarse else "pixels", **values}, map_shape=map_shape,
+  values = {"name": "sparse_transformer", "space": "map" if coarse else "pixels", **values}
+  return build_denoising_network(values, map_shape=map_shape,
                               num_features=condition_lib.num_features(condition))
 
 
@@ -81,8 +69,7 @@ def _stage_task(config: dict) -> Task:
   if stage not in STAGES:
     raise ValueError(f"Unknown config value stage = {stage!r}; allowed: {list(STAGES)}.")
   blocks = call_with(sparse_state.BlockScale, "blocks", section(config, "blocks"))
-  crops = call_with(build_conditional_crops, "data", section(config, "data"), seed=config["seed"],
-                    threshold_mev=gap.threshold_mev)
+  crops = build_conditional_crops(section(config, "data"), seed=config["seed"], threshold_mev=gap.threshold_mev)
   noise = tuple(config.get("map_noise", ())) if stage == "fine" else ()
   if stage == "fine" and not (len(noise) == 2 and min(noise) >= 0.0):
     raise ValueError(f"The fine stage needs map_noise, two numbers of at least 0; got {list(noise)}.")
@@ -151,7 +138,7 @@ def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Cal
 
   `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and fine=dict(...).
   """
-  return tuple(call_with(build_pixel_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
+  return tuple(call_with(build_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
                          sde=getattr(cascade, name).sde) for name in STAGES)
 
 

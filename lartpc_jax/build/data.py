@@ -1,113 +1,242 @@
 """Builders of training data from config blocks `data`: batches, and examples that are never trained on."""
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lartpc_jax.data import crop_labels, crops as crops_lib, interaction_batches, pipeline, sources
+from lartpc_jax.config.blocks import call_with
+from lartpc_jax.data import labels as labels_lib, pictures
+from lartpc_jax.data.batches import Pool, first, image_pool, make_batches, rotated_pool, still_pool, voxel_pool
 from lartpc_jax.data.events import Events
-from lartpc_jax.data.prefetch import prefetch
+from lartpc_jax.data.image_source import Images, with_classes
+from lartpc_jax.data.open import SAMPLE, SAMPLE_CROPS, open_data, open_events, open_pictures
+from lartpc_jax.data.split import split_by_event
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
+from lartpc_jax.geometry.symmetries import NUM_ALL, NUM_SQUARE
+from lartpc_jax.simulation.readout import ReadoutParams, make_view_readout, nominal_params
 
-NUM_EVALUATION_IMAGES = 128
-NUM_EVALUATED = 2_048  # by the estimator
-SCALE_IMAGES = 128     # whole images that the normalisation of latents is measured on
+Wanted = Mapping[str, Collection[str]]  # label -> names of its classes, empty for numbers
 
 
-def build_batches(*, spec: ImageSpec, frame: TrackFrame, seed: int, path: str, num_holdout: int, batch_size: int,
-                  contained_only: bool, prefetch_batches: int = 2, events: Events | None = None) -> tuple[Callable, dict]:
-  """batch_fn over the training events of a config block `data`, and held-out ones: see `latent_diffusion_task`.
+class DataSettings(NamedTuple):
+  """Config block `data`. What does not apply to what the path names must keep its default."""
+  path: str                         # see data.open
+  batch_size: int
+  num_holdout: int                  # events; crops of one event count once
+  num_evaluation: int = 128         # held-out examples that evaluations look at
+  prefetch_batches: int = 2
+  contained_only: bool = False      # of rotated events: only those that never leave the window
+  readout: Mapping | None = None    # of rotated events in detector pixels: see `build_readout`
+  crop_px: int = 0                  # of exact pictures of voxels: see data.batches.voxel_pool
+  order: str = ""                   # of images: "epochs" or "replacement" (data.batches); "": as the task has it
+  symmetries: bool = True           # of images: turn and flip them at random
+  scale_mev: float = 0.0            # of images without calibration: MeV of value 1
+  five_classes: bool = False        # of pixel labels: see data.labels.pixel_table
+  delta: str = "shower"
+  michel: str = "shower"
+
+
+OF_ROTATED, OF_VOXELS = {"contained_only", "readout"}, {"crop_px"}
+OF_IMAGES = {"order", "symmetries", "scale_mev", "five_classes", "delta", "michel"}
+
+
+class TrainingData(NamedTuple):
+  """What a task needs of its data."""
+  batch_fn: Callable          # step -> batch: a dict of `image` in MeV and of labels
+  evaluation: Callable        # num (None: all) -> held-out examples in the form of a batch
+  train: Pool                 # the examples as they are, without rotations or symmetries
+  held: Pool
+  settings: DataSettings
+  kind: str                   # "rotated", "voxels" or "images"
+  classes: tuple[str, ...]    # of pixel labels
+
+
+def parse_data(values: Mapping) -> DataSettings:
+  """Config block `data`. Raises ValueError naming a missing or unknown key."""
+  values = dict(values)
+  if "num_holdout_events" in values:  # as configs of crops call it
+    values["num_holdout"] = values.pop("num_holdout_events")
+  return call_with(DataSettings, "data", values)
+
+
+def build_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: TrackFrame | None = None,
+               wanted: Wanted | None = None) -> TrainingData:
+  """Batches of whatever data.path names, with labels by name: the data of a generator with any condition.
+
+  Single particles in 3D are rotated: in the track frame if there is one, else in detector pixels. Events are drawn voxel by
+  voxel where image.sigma_mm is 0. Images are turned and flipped.
+
+  Args:
+    values: config block `data`.
+    seed: of all that is random.
+    spec: geometry of the detector's images.
+    frame: track frame, for a generator that works in it.
+    wanted: label (see `data.labels`) -> names of its classes; None: the momentum if it is known.
+  Raises:
+    ValueError: naming a key that does not fit the data, or a label that they do not have.
+  """
+  settings = parse_data(values)
+  opened = open_data(settings.path, scale_mev=settings.scale_mev)
+  if isinstance(opened, Images):
+    if "label" in opened.labels:
+      table = labels_lib.pixel_table(five_classes=settings.five_classes, delta=settings.delta, michel=settings.michel)
+      opened = with_classes(opened, *table)
+    return image_data(settings, opened, seed=seed, spec=spec, wanted=wanted)
+  if spec.sigma_mm == 0.0:
+    return voxel_data(settings, opened, seed=seed, spec=spec, wanted={} if wanted is None else wanted)
+  wanted = {"momentum_mev": ()} if wanted is None else wanted
+  return rotated_data(settings, opened, seed=seed, spec=spec, frame=frame, wanted=wanted)
+
+
+def build_rotated_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: TrackFrame | None = None,
+                       views: tuple[str, ...] | None = None) -> TrainingData:
+  """Batches of rotated events with their momenta, for tasks that need all three dimensions.
+
+  Images have no third dimension to rotate in, and their pixels and smearing are coarser than those of the track frame, so a
+  generator that was trained on them in the track frame would blur everything twice. Raises ValueError for them.
+  """
+  settings = parse_data(values)
+  return rotated_data(settings, open_events(settings.path), seed=seed, spec=spec, frame=frame, views=views,
+                      wanted={"momentum_mev": ()})
+
+
+def build_voxel_data(values: Mapping, *, seed: int, spec: ImageSpec) -> TrainingData:
+  """Batches of exact pictures of sparse events, or crops of them, without labels. Raises ValueError for images."""
+  settings = parse_data(values)
+  return voxel_data(settings, open_events(settings.path), seed=seed, spec=spec, wanted={})
+
+
+def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted, threshold_mev: float = 0.0) -> TrainingData:
+  """Batches of images in the eight orientations of a square, drawn with replacement; events are drawn once, as they are.
+
+  Args:
+    values: config block `data`.
+    seed: of order and orientations.
+    wanted: label -> names of its classes. For pixel labels, "sample" names the crops of the package: the name it had for them.
+    threshold_mev: of labels that are measured on the picture.
+  """
+  settings = parse_data(values)
+  if {"label", "track_share"} & set(wanted):
+    images = open_labelled(settings.path, scale_mev=settings.scale_mev, five_classes=settings.five_classes,
+                           delta=settings.delta, michel=settings.michel)
+  else:
+    images = open_pictures(settings.path, scale_mev=settings.scale_mev)
+  return image_data(settings._replace(order=settings.order or "replacement"), images, seed=seed, wanted=wanted,
+                    num_symmetries=NUM_SQUARE, threshold_mev=threshold_mev)
+
+
+def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec, wanted: Wanted,
+                 frame: TrackFrame | None = None, views: tuple[str, ...] | None = None) -> TrainingData:
+  """Events that are rotated in 3D: images [b h w] in the track frame, [b n n] in detector pixels, or [b v n n] of `views`."""
+  _check_applies(settings, OF_ROTATED, "sparse events that are rotated")
+  if settings.contained_only:
+    events = pictures.keep_contained(events, spec)
+  train, held = split_by_event(events, num_holdout=settings.num_holdout)
+  respond = None if settings.readout is None else build_readout(settings.readout, voxel_mm=events.voxel_mm)
+  if frame is not None and respond is not None:
+    raise ValueError("data.readout needs images in detector pixels: in the track frame there is no direction of the drift.")
+  draw = functools.partial(pictures.rotated_images, frame=frame) if frame is not None else functools.partial(
+      pictures.rotated_views, views=views or ("xy",), spec=spec, readout=respond and respond(views or ("xy",), spec))
+  one_view = frame is None and views is None
+  batches = lambda events, size, ahead: make_batches(
+      rotated_pool(events, _first_view(draw) if one_view else draw, wanted), batch_size=size, seed=seed,
+      prefetch_batches=ahead)
+
+  def evaluation(num=None):
+    batch = batches(held, settings.num_evaluation if num is None else num, 0)(0)
+    return jax.tree.map(np.asarray, batch)
+
+  def still(events):
+    seen = lambda numbers: pictures.images_of(events, numbers, views=views or ("xy",), spec=spec)
+    return still_pool(events, seen if views else lambda numbers: seen(numbers)[:, 0], wanted)
+  return TrainingData(batches(train, settings.batch_size, settings.prefetch_batches), evaluation, still(train), still(held),
+                      settings, "rotated", ())
+
+
+def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec, wanted: Wanted) -> TrainingData:
+  """Exact pictures of events, or crops of them."""
+  _check_applies(settings, OF_VOXELS, "sparse events that are drawn voxel by voxel (image.sigma_mm = 0)")
+  train, held = split_by_event(events, num_holdout=settings.num_holdout)
+  batches = lambda events, size, ahead: make_batches(
+      voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px), batch_size=size, seed=seed,
+      num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
+  still = lambda events: voxel_pool(events, spec=spec, wanted=wanted, view="xy")
+
+  def evaluation(num=None):
+    if settings.crop_px:
+      return batches(held, settings.num_evaluation if num is None else num, 0)(0)
+    return first(still(held), num)
+  return TrainingData(batches(train, settings.batch_size, settings.prefetch_batches), evaluation, still(train), still(held),
+                      settings, "voxels", labels_lib.PIXEL_CLASSES)
+
+
+def image_data(settings: DataSettings, images: Images, *, seed: int, wanted: Wanted | None, spec: ImageSpec | None = None,
+               num_symmetries: int = NUM_ALL, threshold_mev: float | None = None) -> TrainingData:
+  """Images in detector pixels; `spec` says how many pixels they must have, None: any number."""
+  _check_applies(settings, OF_IMAGES, images.kind)
+  if spec is not None and images.num_pixels != spec.num_pixels:
+    raise ValueError(f"data.path = {settings.path!r} names {images.kind}, of {images.num_pixels} x {images.num_pixels} "
+                     f"pixels; image.num_pixels is {spec.num_pixels}.")
+  if wanted is None:
+    wanted = {"momentum_mev": ()} if "momentum_mev" in images.labels else {}
+  if threshold_mev is None:
+    threshold_mev = 0.0 if spec is None else spec.threshold_mev
+  train, held = (image_pool(part, wanted, threshold_mev=threshold_mev)
+                 for part in split_by_event(images, num_holdout=settings.num_holdout))
+  batch_fn = make_batches(train, batch_size=settings.batch_size, seed=seed, order=settings.order or "epochs",
+                          num_symmetries=num_symmetries if settings.symmetries else 1,
+                          prefetch_batches=settings.prefetch_batches)
+  return TrainingData(batch_fn, functools.partial(first, held), train, held, settings, "images", images.classes)
+
+
+def build_readout(values: Mapping, *, voxel_mm: float) -> Callable:
+  """Detector response of a config block `data.readout`: (views, spec) -> readout, see `simulation.readout.make_view_readout`.
+
+  Keys: recombination, drift_mm, and any of the fields of `simulation.readout.ReadoutParams` in place of its nominal value
+  (electron_lifetime_us, transverse_diffusion_mm2_us, noise_electrons, threshold_electrons ...).
 
   Raises:
-    ValueError: if `path` names images. They have no third dimension to rotate in, and their pixels and smearing are coarser
-      than those of the track frame, so a generator trained on them would blur everything twice.
+    ValueError: naming an unknown key, or a value out of range.
   """
-  events = sources.open_training_source(path) if events is None else events
-  if not isinstance(events, Events):
-    raise ValueError(f"data.path = {path!r} names {events.kind}: images in detector pixels, from which no pictures in the "
-                     "track frame can be made. This task needs sparse events (npz with `voxel`); images train the "
-                     "autoencoder alone.")
-  if contained_only:
-    events = pipeline.keep_contained(events, spec)
-  train = pipeline.split_events(events, "train", num_holdout=num_holdout)
-  holdout = pipeline.split_events(events, "holdout", num_holdout=num_holdout)
-  batch_fn = prefetch(pipeline.make_batches(train, batch_size=batch_size, seed=seed, frame=frame), depth=prefetch_batches)
-  track = pipeline.make_batches(holdout, batch_size=NUM_EVALUATION_IMAGES, seed=seed, frame=frame)(0)
-  chosen = np.arange(min(NUM_EVALUATION_IMAGES, len(holdout)))
-  images = pipeline.images_of(holdout, chosen, views=("xy",), spec=spec)[:, 0]
-  return batch_fn, {"track": jax.tree.map(np.asarray, track), "image": images, "momentum_mev": holdout.momentum_mev[chosen]}
+  chosen = {key: value for key, value in values.items() if key in ReadoutParams._fields}
+  rest = {key: value for key, value in values.items() if key not in chosen}
+  for key in sorted(set(rest) - {"recombination", "drift_mm"}):
+    raise ValueError(f"Unknown config key data.readout.{key} = {rest[key]!r}; allowed: "
+                     f"{sorted({'recombination', 'drift_mm', *ReadoutParams._fields})}.")
+  params = nominal_params()._replace(**chosen)
+  return lambda views, spec: make_view_readout(params, views=views, spec=spec, voxel_mm=voxel_mm, **rest)
 
 
-def build_image_batches(*, spec: ImageSpec, seed: int, rows: sources.ImageRows, path: str, num_holdout: int, batch_size: int,
-                        contained_only: bool, symmetries: bool = True, prefetch_batches: int = 2) -> tuple[Callable, dict]:
-  """batch_fn over the training images of a config block `data` in detector pixels, and held-out ones.
+def open_labelled(path: str, *, five_classes: bool = False, delta: str = "shower", michel: str = "shower", **options) -> Images:
+  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample" for the crops of the package.
 
-  Raises:
-    ValueError: naming a key that does not fit the images.
+  The protons that "sample" names elsewhere have no such labels, so it has always meant these crops where they are needed;
+  "sample_crops" says so. Raises ValueError if there are none; `options` are those of `data.open.open_data`.
   """
-  if rows.num_pixels != spec.num_pixels:
-    raise ValueError(f"data.path = {path!r} names {rows.kind}, of {rows.num_pixels} x {rows.num_pixels} pixels; "
-                     f"image.num_pixels is {spec.num_pixels}.")
-  if contained_only:
-    raise ValueError(f"data.contained_only needs sparse events, but data.path = {path!r} names {rows.kind}.")
-  train, held = sources.split_rows(rows, num_holdout=num_holdout)
-  batch_fn = sources.make_image_batches(train, batch_size=batch_size, seed=seed, symmetries=symmetries)
-  batch_fn = prefetch(batch_fn, depth=prefetch_batches)
-  return batch_fn, sources.read_images(held, np.arange(min(NUM_EVALUATION_IMAGES, held.num * len(held.views))))
+  images = open_data(SAMPLE_CROPS if path == SAMPLE else path, **options)
+  if isinstance(images, Events):
+    raise ValueError(f"data.path = {path!r} names sparse events; this needs images with labels of their pixels.")
+  return with_classes(images, *labels_lib.pixel_table(five_classes=five_classes, delta=delta, michel=michel))
 
 
-def build_labelled_crops(*, seed: int, path: str, num_holdout_events: int, batch_size: int, five_classes: bool,
-                         delta: str, michel: str) -> tuple[Callable, dict, tuple[str, ...]]:
-  """batch_fn over labelled training crops of a config block `data`, all held-out ones, and the names of the classes."""
-  labelled = crop_labels.open_labelled_crops(path, five_classes=five_classes, delta=delta, michel=michel)
-  train, held = (crop_labels.split_labelled(labelled, split, num_holdout_events=num_holdout_events)
-                 for split in ("train", "holdout"))
-  holdout = {"image": crops_lib.images_mev(held.crops), "label": held.label.astype(np.int32)}
-  return crop_labels.make_labelled_batches(train, batch_size=batch_size, seed=seed), holdout, labelled.classes
+def _first_view(draw: Callable) -> Callable:
+  """The same for the first view alone."""
+  def one(*args):
+    images, momentum_mev = draw(*args)
+    return images[:, 0], momentum_mev
+  return one
 
 
-def build_view_batches(*, seed: int, views: tuple[str, ...], spec: ImageSpec, path: str, num_holdout: int, batch_size: int,
-                       prefetch_batches: int = 2):
-  """batch_fn over the training events of a config block `data` in the given views, and a batch of held-out ones.
-
-  Raises:
-    ValueError: if `path` names images, which cannot be rotated in 3D.
-  """
-  events = sources.open_training_source(path)
-  if not isinstance(events, Events):
-    raise ValueError(f"data.path = {path!r} names {events.kind}; this task needs sparse events (npz with `voxel`), which it "
-                     "rotates in 3D.")
-  train, held = (pipeline.split_events(events, split, num_holdout=num_holdout) for split in ("train", "holdout"))
-  batch_fn = pipeline.make_view_batches(train, batch_size=batch_size, seed=seed, views=views, spec=spec)
-  num = min(NUM_EVALUATED, 16 * len(held))  # rotated freshly, an event serves often
-  holdout = pipeline.make_view_batches(held, batch_size=num, seed=seed, views=views, spec=spec)(0)
-  return prefetch(batch_fn, depth=prefetch_batches), jax.tree.map(np.asarray, holdout)
+def _num_symmetries(wanted: Wanted) -> int:
+  """Of exact pictures: the mirror along the line of sight shows in vectors alone."""
+  return NUM_ALL if set(labels_lib.VECTORS) & set(wanted) else NUM_SQUARE
 
 
-def build_crops(*, path: str, num_holdout_events: int, batch_size: int, num_evaluation: int, seed: int
-                ) -> tuple[Callable, crops_lib.Crops, np.ndarray]:
-  """batch_fn over the training crops of a config block `data`, those crops, and the first held-out images in MeV."""
-  crops = crops_lib.open_crops(path)
-  train = crops_lib.split_crops(crops, "train", num_holdout_events=num_holdout_events)
-  holdout = crops_lib.split_crops(crops, "holdout", num_holdout_events=num_holdout_events)
-  batch_fn = crops_lib.make_crop_batches(train, batch_size=batch_size, seed=seed)
-  return batch_fn, train, crops_lib.images_mev(holdout, slice(num_evaluation))
-
-
-def build_interactions(*, spec: ImageSpec, seed: int, path: str, num_holdout: int, batch_size: int, num_evaluation: int,
-                       crop_px: int = 0, prefetch_batches: int = 2) -> tuple[Callable, np.ndarray, np.ndarray]:
-  """batch_fn over training interactions of a config block `data`, and held-out and training images in MeV.
-
-  The images are whole ones, as they lie in the file, or with crop_px crops; num_evaluation of the held-out ones at most,
-  and SCALE_IMAGES of the training ones.
-  """
-  events = interaction_batches.open_interactions(path)
-  train, held = interaction_batches.split_numbers(events, num_holdout=num_holdout)
-  batches = lambda numbers, size: interaction_batches.make_interaction_batches(
-      events, numbers, batch_size=size, seed=seed, spec=spec, crop_px=crop_px)
-  batch_fn = prefetch(batches(train, batch_size), depth=prefetch_batches)
-  if crop_px:
-    return batch_fn, batches(held, num_evaluation)(0)["image"], batches(train, num_evaluation)(0)["image"]
-  whole = lambda numbers: interaction_batches.whole_images(events, numbers, spec=spec)
-  return batch_fn, whole(held[:num_evaluation]), whole(train[:SCALE_IMAGES])
+def _check_applies(settings: DataSettings, allowed: Collection[str], kind: str) -> None:
+  for name in sorted((OF_ROTATED | OF_VOXELS | OF_IMAGES) - set(allowed)):
+    if getattr(settings, name) != DataSettings._field_defaults[name]:
+      raise ValueError(f"data.{name} = {getattr(settings, name)!r} does not apply to {kind}, which data.path = "
+                       f"{settings.path!r} names.")

@@ -16,6 +16,7 @@ from lartpc_jax.networks import api as networks
 from lartpc_jax.train.estimator import estimator_task
 from lartpc_jax.train.task import Task
 
+NUM_EVALUATED = 2_048
 NAMES = {1: "estimator_one_view", 2: "estimator_two_views"}  # files of released weights, by the number of views
 
 
@@ -32,14 +33,14 @@ def estimator_task_of(config: dict) -> Task:
   spec = call_with(ImageSpec, "image", section(config, "image"))
   values, bounds = section(config, "network"), tuple(config["kinetic_range_mev"])
   network = build_density(values)
-  batch_fn, holdout = call_with(data_lib.build_view_batches, "data", section(config, "data"), seed=config["seed"], views=views,
-                                spec=spec)
+  data = data_lib.build_rotated_data(section(config, "data"), seed=config["seed"], views=views, spec=spec)
+  holdout = data.evaluation(min(NUM_EVALUATED, 16 * data.held.num))  # rotated freshly, an event serves often
 
   def export(params, directory, info):
     weight_files.save_weights(directory, NAMES[len(views)], params, {
         "network": values, "image": spec._asdict(), "kinetic_range_mev": bounds, "step": info["step"]}, dtype="int8")
 
-  return estimator_task(network, views=views, spec=spec, kinetic_range_mev=bounds, batch_fn=batch_fn, holdout=holdout,
+  return estimator_task(network, views=views, spec=spec, kinetic_range_mev=bounds, batch_fn=data.batch_fn, holdout=holdout,
                         export=export)
 
 

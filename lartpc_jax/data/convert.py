@@ -49,8 +49,7 @@ def convert(format_name: str, source: str | os.PathLike, out: str | os.PathLike,
   Raises:
     FileNotFoundError, ValueError: naming file and field.
   """
-  out = Path(out).expanduser()
-  source = Path(source).expanduser()
+  out = Path(out)
   if num is not None and num < 1:
     raise ValueError(f"num_events must be at least 1; got {num}.")
   if not out.parent.is_dir():

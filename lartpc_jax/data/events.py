@@ -1,12 +1,11 @@
 """Sparse events: energy deposits in voxels around a vertex, the momentum of the particle that made them, and further truth."""
-import collections
 import json
 import os
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data.npz import read_fields
+from lartpc_jax.data.npz import field_names, read_fields
 from lartpc_jax.units import PDG_CODES, PROTON_PDG
 
 FIELDS = {"momentum": 2, "offsets": 1, "voxel": 2, "edep": 1, "voxel_mm": 0}  # name -> number of axes in the file
@@ -43,13 +42,16 @@ class PaddedEvents(NamedTuple):
 
 def load_events(path: str | os.PathLike) -> Events:
   """Reads a sparse-event npz: `momentum`, `offsets`, `voxel`, `edep`, `voxel_mm`, and what there is of `vlabel`, `pdg`,
-  `primaries` and `settings` (of launch.simulate, which name the particle).
+  `primaries` and `settings` (of launch.simulate, which name the particle). Files of interactions, which have `vlabel` or
+  `primaries`, may lack `momentum`: it is then unknown.
 
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: if the file is truncated, lacks a field, or a field has the wrong shape or values; names file and field.
   """
-  arrays = read_fields(path, list(FIELDS), list(OPTIONAL_FIELDS), kind="event file")
+  interactions = {"vlabel", "primaries"} & set(field_names(path, kind="event file"))  # of several particles: no one momentum
+  required = [name for name in FIELDS if name != "momentum" or not interactions]
+  arrays = read_fields(path, required, ["momentum", *OPTIONAL_FIELDS], kind="event file")
   for name, array in arrays.items():
     axes = {**FIELDS, **OPTIONAL_FIELDS}[name]
     if array.ndim != axes or array.dtype.kind not in ("U" if name == "settings" else "iuf"):
@@ -58,7 +60,8 @@ def load_events(path: str | os.PathLike) -> Events:
   offsets = arrays["offsets"]
   if offsets.dtype.kind == "f" and not np.array_equal(offsets, np.round(offsets)):
     raise ValueError(f"{path}: field 'offsets' must hold integers; got {offsets[offsets != np.round(offsets)][0]}.")
-  fields = dict(momentum_mev=np.asarray(arrays["momentum"], np.float32), offsets=np.asarray(offsets, np.int64),
+  momentum = arrays.get("momentum", np.zeros((len(offsets) - 1, 3)))
+  fields = dict(momentum_mev=np.asarray(momentum, np.float32), offsets=np.asarray(offsets, np.int64),
                 voxel=arrays["voxel"], edep_mev=np.asarray(arrays["edep"], np.float32),
                 voxel_mm=float(arrays["voxel_mm"]), label=arrays.get("vlabel"))
   if "primaries" in arrays:
@@ -144,15 +147,18 @@ def describe_others(events: Events) -> str:
 
   The models of the package are of single protons: others may go through them, but not unremarked.
   """
-  counts: collections.Counter = collections.Counter()
+  parts = []
   if events.primaries is not None:
-    several = np.bincount(events.primaries[:, 0].astype(np.int64), minlength=len(events)) > 1
-    counts["several particles"] = int(several.sum())
-  if events.pdg is not None:
-    for code, count in zip(*np.unique(events.pdg[(events.pdg != 0) & (events.pdg != PROTON_PDG)], return_counts=True)):
-      name = next((name for name, known in PDG_CODES.items() if known == code), "particle")
-      counts[f"{name} (PDG code {code})"] = int(count)
-  return ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+    several = int(np.sum(np.bincount(events.primaries[:, 0].astype(np.int64), minlength=len(events)) > 1))
+    parts += [f"{several} of several particles"] if several else []
+  return ", ".join([*parts, *([describe_codes(events.pdg)] if events.pdg is not None and describe_codes(events.pdg) else [])])
+
+
+def describe_codes(pdg: np.ndarray) -> str:
+  """The particles among PDG codes [n] that are known not to be protons, in words; "" if there are none."""
+  names = {code: name for name, code in reversed(PDG_CODES.items())}
+  codes, counts = np.unique(pdg[(pdg != 0) & (pdg != PROTON_PDG)], return_counts=True)
+  return ", ".join(f"{count} of {names.get(int(code), 'particle')} (PDG code {code})" for code, count in zip(codes, counts))
 
 
 def save_events(path: str | os.PathLike, events: Events, *, compress: bool = True) -> None:

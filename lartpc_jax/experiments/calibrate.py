@@ -1,6 +1,6 @@
 """Calibration of the amortised posterior on events whose truth is known."""
-import json
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,20 +8,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
+from lartpc_jax.build import estimator as config_estimator
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.protocol import Console, exit_code, setting
 from lartpc_jax.experiments.targets import open_targets
-from lartpc_jax.files import atomic_write
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference import posterior as posterior_lib
 from lartpc_jax.inference.errors import error_summary, hidden_direction
 from lartpc_jax.inference.estimator import to_coordinates
 from lartpc_jax.metrics import coverage
 from lartpc_jax.plotting.coverage import calibration_figure
+from lartpc_jax.tables import markdown_table, write_json
 
 CREDIBILITIES = (0.68, 0.95)
 CHUNK = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of which events, and by which method."""
+  input: str = setting("sample", 'File of events with truth, or "sample"; as for launch.infer.')
+  views: tuple[str, ...] = setting(("xy", "xz"), "One view or two.")
+  num_events: int | None = setting(None, "Number of events; default: to the end of the file.", lower=1)
+  first_event: int = setting(0, "Number of the first event.", lower=0)
+  method: str = setting(
+      "amortised", "Draw from the network's density, from Laplace's Gaussian at its maximum, by NUTS (extra [sampling]), or "
+      "weigh draws with the distance of generated images, at a temperature fitted on the first events.",
+      choices=("amortised", "laplace", "nuts", "tempered"))
+  num_samples: int | None = setting(None, "Posterior samples an event; default: 500, 64 for tempered.", lower=20)
+  fit_events: int = setting(100, "Events that fit the temperature and are not judged; tempered only.", lower=20)
+  power: float = setting(0.5, "Power of the amortised density; tempered only.")
+  weights: str | None = setting(None, "Directory of weights; default: those of the package.")
+  out: str | None = setting(None, "Directory of the results.", required=True)
+  seed: int = setting(0, "Seed of the samples.")
 
 
 class Calibrated(NamedTuple):
@@ -39,6 +59,27 @@ class Calibrated(NamedTuple):
   effective: float | None = None       # and the median effective number of its draws
 
 
+def run(settings: Settings, config: Mapping, console: Console) -> int | None:
+  """Calibrates, prints the table and writes it. The config is of the sampler and the distance, for tempered only."""
+  from lartpc_jax.experiments import tempered  # which imports this module
+  common = dict(weights=settings.weights, num_events=settings.num_events, seed=settings.seed,
+                first_event=settings.first_event)
+  if settings.method == "tempered":
+    job = tempered.prepare(settings.input, settings.views, config, fit_events=settings.fit_events, power=settings.power,
+                           num_samples=settings.num_samples or 64, **common)
+    found = tempered.execute(job, console.workdir(settings.out, job.identity), console)
+    if isinstance(found, int):
+      console.say("Stopped; what is finished is saved. The same command goes on.")
+      return exit_code(found)
+  else:
+    with console.progress(100, description="calibrate", unit="%") as bar:
+      found = calibrate(settings.input, settings.views, method=settings.method, num_samples=settings.num_samples or 500,
+                        progress=lambda share: bar.update(int(100 * share)), **common)
+  console.say(table(found))
+  console.say("Wrote " + ", ".join(str(path) for path in write(found, Path(settings.out))))
+  return None
+
+
 def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, num_events: int | None = None,
               first_event: int = 0, num_samples: int = 500, seed: int = 0, method: str = "amortised",
               progress: Callable = lambda share: None) -> Calibrated:
@@ -53,7 +94,7 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   if num_samples < 20:
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
   estimator, info = config_estimator.build_estimator(len(views), weights)
-  spec, _ = config_lib.build_image_spec(weights)
+  spec = ImageSpec(**info["image"])
   data = open_truth(path, views, spec, first_event, num_events)
   images = data.images
 
@@ -133,11 +174,12 @@ def open_truth(path: str, views: tuple[str, ...], spec: ImageSpec, first_event: 
 def table(found: Calibrated) -> str:
   """What the terminal shows, as Markdown."""
   lines = [f"{found.num_events} events; median |dp| of the point estimate {found.errors['median_dp_mev']:.1f} MeV/c", "",
-           "| credibility | covered |", "| --- | --- |"]
-  lines += [f"| {100 * c:g} % | {100 * e.value:.1f} +- {100 * e.error:.1f} % |" for c, e in found.coverage.items()]
-  lines += ["", "| component | ranks: chi2/ndf | p | half the central 68 % of the pulls |", "| --- | --- | --- | --- |"]
-  lines += [f"| {name} | {u.chi2.value:.2f} | {u.chi2.p_value:.3f} | {found.pull_width[name]:.2f} |"
-            for name, u in found.ranks.items()]
+           markdown_table(("credibility", "covered"),
+                          [(f"{100 * c:g} %", f"{100 * e.value:.1f} +- {100 * e.error:.1f} %")
+                           for c, e in found.coverage.items()]), "",
+           markdown_table(("component", "ranks: chi2/ndf", "p", "half the central 68 % of the pulls"),
+                          [(name, f"{u.chi2.value:.2f}", f"{u.chi2.p_value:.3f}", f"{found.pull_width[name]:.2f}")
+                           for name, u in found.ranks.items()])]
   if found.temperature_px is not None:
     lines += ["", f"Temperature {found.temperature_px:.3g} px, fitted on other events; effective draws an event, median: "
               f"{found.effective:.0f}"]
@@ -157,6 +199,5 @@ def write(found: Calibrated, out: Path) -> list[Path]:
   content = found._asdict() | {
       "coverage": {str(c): e._asdict() for c, e in found.coverage.items()}, "level": found.level.tolist(),
       "ranks": {name: {"count": u.count.tolist(), **u.chi2._asdict()} for name, u in found.ranks.items()}}
-  with atomic_write(out / "calibration.json") as file:
-    json.dump(content, file, indent=1)
-  return [out / "calibration.json", save_figure(calibration_figure(found.ranks, found.level), out / "calibration.png")]
+  return [write_json(out / "calibration.json", content),
+          save_figure(calibration_figure(found.ranks, found.level), out / "calibration.png")]

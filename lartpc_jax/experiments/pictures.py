@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lartpc_jax.experiments import chunks
 from lartpc_jax.files import atomic_write
-from lartpc_jax.inference import chunks
 from lartpc_jax.inference.errors import fold, line_of_sight_angle, momentum_error
 from lartpc_jax.inference.surface import from_plane, to_plane
 from lartpc_jax.plotting.inference import Surface, event_figure, summary_figure

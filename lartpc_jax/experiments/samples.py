@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.data import crops as crop_files
-from lartpc_jax.data.crop_labels import CLASSES, open_labelled_crops, sample_crops_path
-from lartpc_jax.data.images import open_images
+from lartpc_jax.data.events import Events
+from lartpc_jax.data.image_source import with_classes
+from lartpc_jax.data.images import choose_rows, open_images
+from lartpc_jax.data.labels import CLASSES, pixel_table
+from lartpc_jax.data.open import open_data
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.metrics import particles, segmentation
-
-SAMPLE_CROPS = "sample_crops"  # the path that names the crops shipped with the package
 
 
 class Images(NamedTuple):
@@ -43,10 +43,10 @@ def parse_slice(path: str) -> tuple[str, slice]:
 
 
 def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: bool = False) -> Images:
-  """Images of a file: crops (npz with `image`), images in MeV or sparse events (see `data.images`), larcv_png_64 files.
+  """Images of a file or directory; see `data.open`.
 
   Args:
-    path: the file, "sample" (protons) or "sample_crops"; `[first:last]` behind it chooses images.
+    path: see `data.open`; `[first:last]` behind it chooses images.
     threshold_mev: pixels below are set to zero.
     level_mev: MeV of one grey level, for 8-bit files.
     truth: whether to look for labels of the pixels.
@@ -54,18 +54,21 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: boo
     FileNotFoundError, ValueError: naming the file, if it cannot be read, or holds no image with charge.
   """
   file, chosen = parse_slice(path)
-  if file == SAMPLE_CROPS:
-    file = str(sample_crops_path())
-  momentum_mev = label = None
-  if Path(file).is_dir() or Path(file).name.startswith("larcv_png_64") or _holds_crops(file):
-    crops = crop_files.open_crops(file, scale_mev=level_mev)
-    values = crop_files.images_mev(crops, chosen)
-    label = _labels(file, chosen) if truth else None
-  else:
-    first = chosen.start or 0  # only those are drawn
-    data = open_images(file, views=("xy",), spec=ImageSpec(), first=first,
-                       num=None if chosen.stop is None else chosen.stop - first)
+  grey = Path(file).is_dir() or Path(file).name.startswith("larcv_png_64")
+  opened, first = open_data(file, scale_mev=level_mev if grey else 0.0), chosen.start or 0
+  num, label = None if chosen.stop is None else chosen.stop - first, None
+  if isinstance(opened, Events):
+    data = open_images(file, views=("xy",), spec=ImageSpec(), first=first, num=num)  # only those are drawn
     values, momentum_mev = np.asarray(data.images[:, 0], np.float32), data.momentum_mev
+  else:
+    if len(opened.views) > 1:
+      raise ValueError(f"{path}: holds {len(opened.views)} views of each event; a report compares one.")
+    if truth and "label" in opened.labels:
+      opened = with_classes(opened, *pixel_table(five_classes=False))
+    names = {"momentum_mev"} | ({"label"} if truth else set())
+    found = opened.read(choose_rows(opened.num, first, num, path), tuple(names & set(opened.labels)))
+    values, momentum_mev = found["image"][:, 0], found.get("momentum_mev")
+    label = found["label"][:, 0] if "label" in found else None
   values = np.where(values >= threshold_mev, values, 0).astype(np.float32)
   if not np.isfinite(values).all():
     raise ValueError(f"{path}: images hold NaN or infinity.")
@@ -77,23 +80,6 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: boo
     counts = [((label == i) & (values > 0)).sum((1, 2)) for i in range(len(CLASSES))]
     is_track = segmentation.is_track(np.stack(counts, axis=1))[charged]
   return Images(values[charged], None if momentum_mev is None else momentum_mev[charged], is_track)
-
-
-def _labels(path: str, chosen: slice) -> np.ndarray | None:
-  """Classes [n h w] of the pixels, if the file of crops has them."""
-  if Path(path).suffix != ".npz":
-    return None
-  with np.load(path, allow_pickle=False) as npz:
-    if "label" not in npz.files:
-      return None
-  return open_labelled_crops(path).label[chosen]
-
-
-def _holds_crops(path: str) -> bool:
-  if Path(path).suffix != ".npz" or not Path(path).is_file():
-    return False
-  with np.load(path, allow_pickle=False) as npz:
-    return {"image", "unit_mev"} <= set(npz.files)
 
 
 def examine(name: str, images: np.ndarray, momentum_mev: np.ndarray | None, segmenter, *,

@@ -18,7 +18,9 @@ import numpy as np
 
 from lartpc_jax.data.events import FIELDS, Events
 from lartpc_jax.data.streams import read_header, write_header
+from lartpc_jax.experiments.chunks import run_pieces
 from lartpc_jax.files import atomic_write, hold_lock
+from lartpc_jax.tables import write_json
 
 EXTRA_FIELDS = ("vlabel", "primaries")  # a file has them if its shards do; rows are laid end to end
 
@@ -104,8 +106,7 @@ def prepare_shards(plan: Plan) -> None:
     return
   try:
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(note) as file:
-      json.dump(plan.settings, file, indent=2)
+    write_json(note, plan.settings)
   except OSError as error:
     raise OSError(f"Cannot write to {plan.folder}: {error.strerror or error}.") from error
 
@@ -160,22 +161,9 @@ def make_shards(simulate: Callable, plan: Plan, missing: Sequence[Shard], *, sto
     stop: asked after each shard; anything but None ends the run there and is returned.
     update: called with the number of finished events.
   """
-  done = 0
-  with concurrent.futures.ThreadPoolExecutor(1) as writer:
-    written = None
-    for shard in missing:
-      events = simulate(*shard, lambda count, done=done: update(done + count))
-      if written is not None:
-        written.result()
-      written = writer.submit(save_shard, plan, shard, events)
-      done += shard.count
-      update(done)
-      if (stopped := stop()) is not None and shard != missing[-1]:
-        written.result()
-        return stopped
-    if written is not None:
-      written.result()
-  return None
+  return run_pieces(missing, lambda shard, report: simulate(*shard, report),
+                    lambda shard, events: save_shard(plan, shard, events), size=lambda shard: shard.count, stop=stop,
+                    update=update)
 
 
 def save_shard(plan: Plan, shard: Shard, events: Events) -> None:

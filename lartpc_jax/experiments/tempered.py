@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import lartpc_jax
-from lartpc_jax.build import estimator as config_estimator, inference as config_inference, tasks as config_lib
+from lartpc_jax.build import estimator as config_estimator, inference as config_inference
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.images import ImageSet, check_views
+from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.calibrate import Calibrated, judge, open_truth
+from lartpc_jax.experiments.protocol import SILENT, Console
 from lartpc_jax.experiments.targets import describe_input
-from lartpc_jax.inference import chunks, tempered
-from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference import tempered
+from lartpc_jax.inference.imaging import antithetic_noise
 
 CHUNK = 8       # events whose images are drawn at once
 RESAMPLED = 500
@@ -51,17 +54,18 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   """
   views = check_views(views)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  config["inference"] = {**config["inference"], "prior_weight_px": 0.0}
+  last = {**config["inference"]["second"], "prior_weight_px": 0.0}
+  config["inference"] = {**config["inference"], "second": last}
   estimator, estimator_info = config_estimator.build_estimator(len(views), weights)
-  diffusion, info = config_lib.build_diffusion(weights)
-  data = open_truth(path, views, diffusion.spec, first_event, num_events)
+  generator, _, digests = build_generator(weights)
+  data = open_truth(path, views, generator.spec, first_event, num_events)
   n = len(data.images)
   if not 20 <= fit_events <= n - 20:
     raise ValueError(f"fit_events must leave 20 of the {n} events on either side; got {fit_events}.")
-  objective = config_inference.build_objective(config, diffusion, views)
+  objective = config_inference.build_objective(config, generator, views)
   draw = tempered.make_draws(estimator, objective.evaluate, power=power, num_samples=num_samples)
   key_noise, key_draws = jax.random.split(jax.random.key(seed))
-  noise = antithetic_noise(key_noise, len(views), num_draws, diffusion.latent_shape)
+  noise = antithetic_noise(key_noise, len(views), num_draws, generator.codec.state_shape)
 
   @jax.jit
   def one_chunk(key, images, truth_mev):
@@ -78,22 +82,21 @@ def prepare(path: str, views: tuple[str, ...], config: Mapping, *, weights: str 
   identity = {"input": describe_input(path), "views": ",".join(views), "first_event": first_event, "num_events": n,
               "fit_events": fit_events, "power": power, "num_samples": num_samples, "num_draws": num_draws, "seed": seed,
               "version": lartpc_jax.__version__, **config,
-              "weights": {"diffusion": info["sha256"], "estimator": estimator_info["sha256"]}}
+              "weights": {**digests, "estimator": estimator_info["sha256"]}}
   return Job(views, data, identity, compute, fit_events, seed)
 
 
-def execute(job: Job, out: Path, *, progress: Callable, stop: Callable = lambda: None) -> Calibrated | int:
+def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
   """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same call goes on.
 
   Args:
     job: from `prepare`.
     out: the run's directory, which holds draws of this identity only.
-    progress: context manager like `cli.progress_bar`.
-    stop: asked after each chunk for a signal number; None goes on.
+    console: what it reports to; asked after each chunk whether to stop.
   """
   events = np.arange(len(job.data.images))
   done = len(chunks.finished_events(out / "chunks"))
-  with progress(len(events), initial=done, description="draws", unit="event") as bar:
+  with console.progress(len(events), initial=done, description="draws", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=CHUNK, stop=stop, update=bar.update)
   if stopped is not None:
     return stopped

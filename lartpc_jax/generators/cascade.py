@@ -76,7 +76,7 @@ def draw_stage(stage: Stage, sampler: Callable, keys: Array, cond: dict, *, guid
     conditional = lambda x, t: score_fn(x, t, cond, 1.0)
     guided = conditional if guidance_scale == 1.0 else classifier_free(
         conditional, lambda x, t: score_fn(x, t, cond, 0.0), guidance_scale=guidance_scale)
-    return sampler(guided, stage.sde.prior_sampling(key_prior, (1, *stage.state_shape)).astype(jnp.float32), key_steps)[0]
+    return sampler(guided, jax.random.normal(key_prior, (1, *stage.state_shape)), key_steps)[0]
   return jax.vmap(one)(keys, cond)
 
 

@@ -29,7 +29,7 @@ class Window(Protocol):
 
 
 class ImageSpec(NamedTuple):
-  """Geometry of the images. Defaults are those of edep_protons64 (see README, "Data")."""
+  """Geometry of the images. Defaults are those of edep_protons64 (see docs/data.md)."""
   num_pixels: int = 64
   pitch_mm: float = 3.0
   sigma_mm: float = 1.35

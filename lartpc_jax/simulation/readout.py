@@ -13,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lartpc_jax.geometry.rasterize import ImageSpec, to_view, view_axes
+
 MIP_DEDX_MEV_CM = 2.1  # of a minimum-ionising muon in liquid argon, most probable to mean (PDG 2024)
+MEAN_CHORD = 2.0 / 3.0  # of a cube of edge 1 over isotropic lines, 4 volume / surface (Cauchy 1841)
 
 
 class Range(NamedTuple):
@@ -186,7 +189,7 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
                  ) -> Callable:
   """Builds `readout(key, position_mm [v 3], edep_mev [v], dedx_mev_cm [v]) -> electrons [n n]` of the xy view.
 
-  Images of other views: permute the coordinates before (`data.rasterize.to_view`) and name the drift axis of the view.
+  Images of other views: permute the coordinates before (`geometry.rasterize.to_view`) and name the drift axis of the view.
 
   Args:
     params: default `nominal_params()`.
@@ -221,4 +224,31 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
     image = diffused_image(position_mm[:, :2], electrons, sigma_mm, num_pixels=num_pixels, pitch_mm=pitch_mm)
     return digitize(add_noise(key, image, params), params)
 
+  return readout
+
+
+def make_view_readout(params: ReadoutParams | None = None, *, views: tuple[str, ...], spec: ImageSpec, voxel_mm: float,
+                      recombination: str = "box", drift_mm: float = 500.0) -> Callable:
+  """Builds `readout(key, position_mm [b v 3], edep_mev [b v]) -> images [b k n n]` in MeV, as a calibrated detector has them.
+
+  Electrons drift along x. Energies are those of minimum-ionising particles that leave as many electrons near the anode, so
+  dense deposits come out low. The dE/dx of a deposit is its energy over the mean chord of its voxel.
+
+  Args:
+    params, recombination, drift_mm: as for `make_readout`.
+    views: names; views along the axes only.
+    spec: geometry of the images; sigma_mm smears on top of diffusion, the threshold is that of `params`.
+    voxel_mm: edge of the voxels that the deposits are from.
+  """
+  params = nominal_params() if params is None else params
+  single = [make_readout(params, recombination=recombination, drift_axis=view_axes(view).index(0), drift_mm=drift_mm,
+                         num_pixels=spec.num_pixels, pitch_mm=spec.pitch_mm, pixel_sigma_mm=spec.sigma_mm)
+            for view in views]
+
+  def readout(key: Array, position_mm: Float[Array, "b v 3"], edep_mev: Float[Array, "b v"]) -> Float[Array, "b k n n"]:
+    dedx_mev_cm = edep_mev * (10.0 / (MEAN_CHORD * voxel_mm))
+    keys = jax.random.split(key, (len(views), edep_mev.shape[0]))
+    images = [jax.vmap(one)(keys[i], to_view(position_mm, view), edep_mev, dedx_mev_cm)
+              for i, (view, one) in enumerate(zip(views, single, strict=True))]
+    return calibrated_mev(jnp.stack(images, axis=1), params, recombination=recombination)
   return readout

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lartpc_jax.data.crops import NUM_ORIENTATIONS, orient
+from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.networks.api import ClassifierNetwork
 
@@ -51,7 +51,7 @@ def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, n
         chosen = order[i * batch_size:(i + 1) * batch_size]
         images = x[chosen]
         if augment:
-          images = orient(images, draw.integers(0, NUM_ORIENTATIONS, len(images)))
+          images = symmetries.turn_pixels(images, symmetries.random_codes(draw, len(images), symmetries.NUM_SQUARE))
         params, state = step(params, state, jnp.asarray(images, jnp.float32), jnp.asarray(generated[chosen], jnp.float32))
       epochs_done += 1
       if progress is not None:

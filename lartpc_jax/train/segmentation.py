@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.metrics import segmentation
 from lartpc_jax.metrics.calibration import calibration
@@ -21,7 +22,7 @@ class Segmenter(NamedTuple):
   classes: tuple[str, ...]  # background first
 
 
-ORIENTATIONS = 8  # of a square: the medium prefers none
+ORIENTATIONS = symmetries.NUM_SQUARE  # the medium prefers none
 
 
 def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, stage: int, chunk: int = 64,
@@ -45,6 +46,12 @@ def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, st
     y = transform.forward(images)[..., None]
     return jax.nn.softmax(network.apply(params, y)), network.features(params, y, stage)
 
+  def turned_back(params, images, code):
+    """Probabilities of the images as a symmetry has them, turned back."""
+    codes = np.full(len(images), code)
+    probability = np.asarray(one_chunk(params, symmetries.turn_pixels(images, codes))[0])
+    return symmetries.turn_pixels(probability, symmetries.inverse(codes))
+
   def segment(params, images, progress=lambda share: None):
     parts = []
     for start in range(0, len(images), chunk):
@@ -52,22 +59,13 @@ def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, st
       padded = np.concatenate([part, np.zeros((chunk - len(part), *part.shape[1:]), np.float32)])
       probability, features = one_chunk(params, padded)
       if orientations > 1:
-        others = (turned(one_chunk(params, turned(padded, k))[0], k, back=True) for k in range(1, ORIENTATIONS))
+        others = (turned_back(params, padded, code) for code in range(1, ORIENTATIONS))
         probability = (np.asarray(probability) + sum(others)) / ORIENTATIONS
       parts.append([np.asarray(x)[:len(part)] for x in (probability, features)])
       progress(min(start + chunk, len(images)) / len(images))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
   return segment
-
-
-def turned(x: np.ndarray | jax.Array, orientation: int, *, back: bool = False) -> np.ndarray:
-  """Square images [n h h ...] in one of the eight orientations (0: as they are), or back from there."""
-  x, turns, mirrored = np.asarray(x), orientation % 4, orientation >= 4
-  if back:
-    x = np.rot90(x, -turns, axes=(1, 2))
-    return np.swapaxes(x, 1, 2) if mirrored else x
-  return np.rot90(np.swapaxes(x, 1, 2) if mirrored else x, turns, axes=(1, 2))
 
 
 def make_segmenter(network: SegmentationNetwork, params, transform: ChargeTransform, *, classes: tuple[str, ...], stage: int,

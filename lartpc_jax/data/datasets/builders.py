@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
-from lartpc_jax.data import interactions, pipeline
+from lartpc_jax.data import pictures
 from lartpc_jax.data.events import load_events, pad_events
 from lartpc_jax.data.readers.api import load_extra
 from lartpc_jax.data.readers.larcv_png import CLASSES, open_larcv_npy
@@ -115,7 +115,7 @@ def proton_examples(path: Path, before: int, numbers: tuple[int, ...], spec: ras
   contained = np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), VIEWS, spec))
   chunk = chunk[contained]
   if len(chunk):
-    for number, image in zip(chunk, pipeline.images_of(events, chunk, views=VIEWS, spec=spec)):
+    for number, image in zip(chunk, pictures.images_of(events, chunk, views=VIEWS, spec=spec)):
       key = before + int(number)
       yield key, {"image": image, "momentum_mev": events.momentum_mev[number], "event": key}
 
@@ -185,10 +185,10 @@ class LartpcCrops(_Builder):
 
 def interaction_examples(path: Path, last_digits: tuple[int, ...]) -> Iterator:
   """Examples of the events whose number ends in one of `last_digits`, in all views."""
-  events = interactions.load_interactions(path)
+  events = load_events(path)
   for number in range(len(events)):
     if number % 10 in last_digits:
-      drawn = [interactions.interaction_image(events, number, view=view) for view in raster.VIEWS]
+      drawn = [pictures.voxel_image(events, number, view=view) for view in raster.VIEWS]
       image, label = (np.stack(arrays) for arrays in zip(*drawn))
       yield number, {"image": image, "label": label, "event": number}
 

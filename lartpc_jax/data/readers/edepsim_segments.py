@@ -103,7 +103,7 @@ def decode_split(source: str, data: np.ndarray, num_vectors: int, members) -> li
   return pieces
 
 
-def _segments(columns: dict) -> Segments:
+def _segments(columns: dict | np.ndarray) -> Segments:
   start, stop = columns["Start"], columns["Stop"]
   return Segments(start["xyz"].astype(np.float64), stop["xyz"].astype(np.float64),
                   columns["EnergyDeposit"].astype(np.float64), start["t"].astype(np.float64))

@@ -73,8 +73,8 @@ def _widths(file, there: list[str]) -> dict[str, int]:
   if "cluster_extra" not in there:
     return {}
   source = f"{file.filename}: event 0"
-  points, row = np.size(file["point"][0]) // POINT_COLUMNS, np.asarray(file["cluster_extra"][0])
-  clusters = len(_clusters(source, file["cluster"][0], points))
+  points, row = _table(source, "point", file["point"][0], (POINT_COLUMNS,)), np.asarray(file["cluster_extra"][0])
+  clusters = len(_clusters(source, file["cluster"][0], len(points)))
   return {"cluster_extra": _table(source, "cluster_extra", row, EXTRA_COLUMNS, clusters).shape[1]}
 
 

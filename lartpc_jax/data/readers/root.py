@@ -23,13 +23,13 @@ def open_tree(path: str, name: str, required: tuple[str, ...] = ()):
   import uproot
   try:
     file = uproot.open(path)
-    keys = file.keys(cycle=False)
-    tree = file[name] if name in keys else None
+    kinds = file.classnames(cycle=False)
+    tree = file[name] if kinds.get(name) == "TTree" else None
     branches = {} if tree is None else {branch.name: branch for _, branch in tree.iteritems()}
   except Exception as error:  # uproot raises many kinds for damaged files
     raise ValueError(f"{path}: is not a readable ROOT file (truncated?): {first_line(error)}.") from error
   if tree is None:
-    raise ValueError(f"{path}: lacks the tree {name!r}; it holds {sorted(keys)}.")
+    raise ValueError(f"{path}: lacks the tree {name!r}; it holds {[f'{key} ({kind})' for key, kind in sorted(kinds.items())]}.")
   missing = [branch for branch in required if branch not in branches]
   if missing:
     raise ValueError(f"{path}: tree {name!r} lacks the branches {missing}; it has {sorted(branches)}.")
@@ -46,7 +46,7 @@ def tree_names(path: str | os.PathLike) -> list[str]:
   import uproot
   try:
     with uproot.open(os.fspath(path)) as file:
-      return sorted(name for name, kind in file.classnames(cycle=False).items() if kind in ("TTree", "ROOT::RNTuple"))
+      return sorted(name for name, kind in file.classnames(cycle=False).items() if kind == "TTree")
   except Exception as error:
     raise ValueError(f"{path}: is not a readable ROOT file (truncated?): {first_line(error)}.") from error
 

@@ -5,25 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion.prediction import denoised_from_score
-from lartpc_jax.diffusion.samplers.common import (
-  finish,
-  log_snr_tables,
-  need_key,
-  normal_like,
-  scan,
-  step_keys,
-)
+from lartpc_jax.diffusion.samplers.common import builder, finish, log_snr_tables, need_key, normal_like, scan, step_keys
 from lartpc_jax.diffusion.sde import SDE
-from lartpc_jax.diffusion.time_grids import check_times
 
 
+@builder
 def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, eta: float = 0.0
          ) -> Callable:
   """DDIM (Song, Meng & Ermon 2021, eq. 12). One network evaluation a step; order 1.
 
   eta = 0 (default) is deterministic and needs no key; eta = 1 is ancestral sampling (eq. 16). Raises ValueError if eta < 0.
   """
-  times = check_times(times)
   if eta < 0.0:
     raise ValueError(f"ddim needs eta >= 0; got {eta}.")
   if eta:
@@ -70,9 +62,9 @@ def _multistep_weights(h, dtype):
   return jnp.concatenate([jnp.zeros(1, dtype), 0.5 * h[1:] / h[:-1]])
 
 
+@builder
 def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
   """DPM-Solver++(2M), data prediction (Lu et al. 2022b, alg. 2). One network evaluation a step; order 2. Needs no key."""
-  times = check_times(times)
 
   def sample(score_fn, x, key=None):
     grid, alpha, std, lam = log_snr_tables(sde, times, x.dtype)
@@ -92,6 +84,7 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progre
   return sample
 
 
+@builder
 def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None,
                          eta: float = 1.0) -> Callable:
   """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network evaluation a step.
@@ -100,7 +93,6 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, pr
   the noise: its square is the share of the SDE's noise rate, 1 the reverse SDE, and eta -> 0 `dpm_solver_pp_2m`.
   Raises ValueError if eta is not positive.
   """
-  times = check_times(times)
   if not eta > 0.0:
     raise ValueError(f"sde_dpm_solver_pp_2m needs eta > 0 (dpm_solver_pp_2m is without noise); got {eta}.")
   rate = eta**2
@@ -125,6 +117,7 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, pr
   return sample
 
 
+@builder
 def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, churn: float = 0.0,
          churn_min: float = 0.0, churn_max: float = float("inf"), churn_noise: float = 1.0) -> Callable:
   """Heun's method of Karras et al. 2022 (alg. 2) in y = x / alpha and sigma = std / alpha. Two network evaluations a step.
@@ -133,7 +126,6 @@ def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
   1 + min(churn / steps, sqrt(2) - 1) where churn_min <= sigma <= churn_max, with noise of standard deviation churn_noise.
   Noise never goes above that of times[0]. Raises ValueError if churn < 0.
   """
-  times = check_times(times)
   if churn < 0.0:
     raise ValueError(f"heun needs churn >= 0; got {churn}.")
 

@@ -9,16 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion.prediction import denoised_from_score
-from lartpc_jax.diffusion.samplers.common import (
-  finish,
-  log_snr_tables,
-  need_key,
-  normal_like,
-  scan,
-  step_keys,
-)
+from lartpc_jax.diffusion.samplers.common import builder, finish, log_snr_tables, need_key, normal_like, scan, step_keys
 from lartpc_jax.diffusion.sde import SDE, batch_mul, reverse_drift
-from lartpc_jax.diffusion.time_grids import check_times
 
 
 def _euler_maruyama(sde: SDE, times: np.ndarray, score_fn: Callable, dtype):
@@ -62,7 +54,6 @@ PREDICTORS = {"euler_maruyama": _euler_maruyama, "reverse_diffusion": _reverse_d
 
 
 def _sampler(name: str, sde: SDE, times: np.ndarray, remat: bool, progress: Callable | None) -> Callable:
-  times = check_times(times)
 
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, name), len(times) - 1)
@@ -73,6 +64,7 @@ def _sampler(name: str, sde: SDE, times: np.ndarray, remat: bool, progress: Call
   return sample
 
 
+@builder
 def euler_maruyama(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
   """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6): the published setting, with 1000 uniform steps.
 
@@ -81,11 +73,13 @@ def euler_maruyama(sde: SDE, times: np.ndarray, *, remat: bool = False, progress
   return _sampler("euler_maruyama", sde, times, remat, progress)
 
 
+@builder
 def reverse_diffusion(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
   """The reverse SDE discretised as the forward one: x_s = (2 - a) x + G^2 score + G noise (Song et al. 2021, eq. 46)."""
   return _sampler("reverse_diffusion", sde, times, remat, progress)
 
 
+@builder
 def ancestral(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
   """Ancestral sampling: draws of q(x_s | x_{s+1}, x_0 = denoised).
 

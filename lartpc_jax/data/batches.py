@@ -1,0 +1,242 @@
+"""Batches for training, the same way for all data and tasks: pure functions of (seed, step), so that a run can resume.
+
+A pool is what batches are drawn from: rotated events, exact pictures of events, or images. A batch is a dict: `image` in MeV
+and the labels that were asked for, by the names and in the units of `data.labels`.
+"""
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lartpc_jax.data import labels as labels_lib
+from lartpc_jax.data.events import Events, describe_others, pad_events
+from lartpc_jax.data.image_source import Images
+from lartpc_jax.data.pictures import lit_pixels
+from lartpc_jax.data.prefetch import prefetch
+from lartpc_jax.geometry import symmetries
+from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec, view_axes
+
+logger = logging.getLogger(__name__)
+
+MAX_DRAWS = 200  # events in a row without charge in the window, before the data are taken to be wrong
+ORDERS = ("replacement", "epochs")
+
+
+class Pool(NamedTuple):
+  """n examples."""
+  num: int
+  read: Callable                # (numbers [b], rng, key) -> batch; what is random in it comes from the two
+  kind: str                     # for messages
+  draw: Callable | None = None  # (rng, b) -> batch of examples drawn with replacement; None: of any, evenly
+
+
+def make_batches(pool: Pool, *, batch_size: int, seed: int, order: str = "replacement", num_symmetries: int = 1,
+                 prefetch_batches: int = 0) -> Callable:
+  """Builds batch_fn(step) -> batch.
+
+  Args:
+    pool: the examples.
+    batch_size: of them a batch.
+    seed: of all that is random.
+    order: "replacement" draws each example anew; "epochs" takes every example once in an epoch, each epoch another
+      permutation (grain).
+    num_symmetries: 8 or 16: a random one for each example, see `geometry.symmetries`; 1: none.
+    prefetch_batches: batches made ahead in a thread.
+  Raises:
+    ValueError: naming a setting that is out of range.
+  """
+  if order not in ORDERS:
+    raise ValueError(f"Unknown data.order = {order!r}; choose from {list(ORDERS)}.")
+  if order == "epochs" and not 1 <= batch_size <= pool.num:
+    raise ValueError(f"data.batch_size must lie between 1 and {pool.num}, the number of {pool.kind}; got {batch_size}.")
+  if batch_size < 1:
+    raise ValueError(f"data.batch_size must be at least 1; got {batch_size}.")
+  numbers_of = _epochs(pool.num, batch_size, seed) if order == "epochs" else None
+  key = jax.random.key(seed)
+
+  def batch_fn(step: int) -> dict:
+    rng = np.random.default_rng((seed, step))
+    if numbers_of is None and pool.draw is not None:
+      batch = pool.draw(rng, batch_size)
+    else:
+      numbers = rng.integers(0, pool.num, batch_size) if numbers_of is None else numbers_of(step)
+      batch = pool.read(numbers, rng, jax.random.fold_in(key, step))
+    if num_symmetries == 1:
+      return batch
+    code = symmetries.random_codes(rng, batch_size, num_symmetries)
+    return symmetries.turn(batch, code, pixels=labels_lib.PIXELS, vectors=labels_lib.VECTORS)
+  return prefetch(batch_fn, depth=prefetch_batches)
+
+
+def _epochs(num: int, batch_size: int, seed: int) -> Callable:
+  """step -> numbers [b]."""
+  import grain
+  order = grain.MapDataset.range(num).seed(seed).shuffle().repeat(None).batch(batch_size, drop_remainder=True)
+  return lambda step: np.asarray(order[step])
+
+
+def rotated_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection[str]]) -> Pool:
+  """Events turned by random rotations in 3D, with one each no image is ever seen twice.
+
+  Args:
+    events: the events.
+    draw: (key, position_mm [b v 3], edep_mev [b v], momentum_mev [b 3]) -> images [b ...], momenta [b 3], such as
+      `pictures.rotated_images` or `pictures.rotated_views`.
+    wanted: label -> names of its classes.
+  Raises:
+    ValueError: naming a label that is not known of all events.
+  """
+  if "momentum_mev" in wanted:
+    unknown = np.flatnonzero(~np.any(events.momentum_mev != 0, axis=1))
+    if len(unknown):
+      raise ValueError(f"{len(unknown)} events have no momentum (zero means unknown), the first is number {unknown[0]}; "
+                       "training needs it.")
+  scalars = _scalars_of(events, wanted, without=("label",))
+  if "particle" not in wanted and (others := describe_others(events)):
+    logger.warning("Of %d training events the momenta are those %s; the models of the package are of single protons.",
+                   len(events), others)
+
+  def read(numbers, rng, key):
+    del rng
+    deposits = pad_events(events, numbers)
+    images, momentum_mev = draw(key, deposits.position_mm, deposits.edep_mev, deposits.momentum_mev)
+    batch = {"image": images} | ({"momentum_mev": momentum_mev} if "momentum_mev" in wanted else {})
+    return batch | {name: values[numbers] for name, values in scalars.items()}
+  return Pool(len(events), read, "events")
+
+
+def still_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection[str]]) -> Pool:
+  """The same events as they are; draw: numbers [b] -> images [b ...]."""
+  scalars = _scalars_of(events, wanted, without=("label",))
+  scalars |= {"momentum_mev": events.momentum_mev} if "momentum_mev" in wanted else {}
+
+  def read(numbers, rng=None, key=None):
+    del rng, key
+    return {"image": draw(numbers), **{name: values[numbers] for name, values in scalars.items()}}
+  return Pool(len(events), read, "events")
+
+
+def _scalars_of(events: Events, wanted: Mapping[str, Collection[str]], *, without: Collection[str]) -> dict[str, np.ndarray]:
+  """The labels `particle` and `kinetic_mev` [n] of all events; checks that what is wanted is known."""
+  labels_lib.check_wanted(wanted, set(labels_lib.event_labels(events)) - set(without), "these events")
+  return labels_lib.scalars_of(events, wanted)
+
+
+def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, threshold_mev: float = 0.0) -> Pool:
+  """Every view of every event of a source of images; momenta have their components in the order of the view.
+
+  Args:
+    images: the source.
+    wanted: label -> names of its classes.
+    threshold_mev: of the labels that are measured on the picture.
+  Raises:
+    ValueError: naming a label that the source does not have.
+  """
+  labels_lib.check_wanted(wanted, images.labels, images.kind)
+  needed = set(wanted) | ({"label"} if "track_share" in set(wanted) - set(images.labels) else set())
+  names = tuple(needed & set(images.labels))
+  axes = np.array([view_axes(name) for name in images.views])
+  measured = set(wanted) - set(names)
+  track = images.classes.index("track") if "track" in images.classes else 0
+
+  def read(numbers, rng=None, key=None):
+    del rng, key
+    event, view = np.divmod(np.asarray(numbers), len(images.views))
+    batch = images.read(event, names)
+    bad = ~np.all(np.isfinite(batch["image"]) & (batch["image"] >= 0), axis=(1, 2, 3))
+    if bad.any():
+      raise ValueError(f"The {images.kind} must be finite and not negative; number {event[bad][0]} is not.")
+    for name in set(labels_lib.PIXELS) & set(batch):
+      batch[name] = batch[name][np.arange(len(event)), view]
+    if "momentum_mev" in batch:
+      batch["momentum_mev"] = np.take_along_axis(np.asarray(batch["momentum_mev"], np.float32), axes[view], axis=1)
+    if "particle" in batch:
+      batch["particle"] = labels_lib.particle_index(batch["particle"], wanted["particle"])
+    batch |= labels_lib.measure(batch, measured, threshold_mev=threshold_mev, track=track)
+    return {name: batch[name] for name in ("image", *wanted)}
+  return Pool(images.num * len(images.views), read, f"images of {images.kind}")
+
+
+def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collection[str]], crop_px: int = 0,
+               view: str | None = None) -> Pool:
+  """Exact pictures of events in a random view each, or crops of them. For use with symmetries.
+
+  Voxels are as large as pixels, so a picture of an event turned by any angle would have to spread each voxel first. The
+  rotations and reflections of the cube need none: 24 exact pictures an event, three views in eight orientations each.
+
+  Args:
+    events: the events.
+    spec: geometry of the whole picture; sigma_mm must be 0, as voxels are not smeared.
+    wanted: label -> names of its classes.
+    crop_px: if not 0, a square of so many pixels in place of the whole: around a random pixel with charge, which lies
+      anywhere in it.
+    view: only that one, as the events are.
+  Raises:
+    ValueError: naming the key that is out of range, or a label that is not known.
+  """
+  if crop_px < 0 or crop_px > spec.num_pixels:
+    raise ValueError(f"data.crop_px must lie between 0 (none) and image.num_pixels = {spec.num_pixels}; got {crop_px}.")
+  if spec.sigma_mm != 0.0:
+    raise ValueError(f"Interactions are drawn without smearing: image.sigma_mm must be 0; got {spec.sigma_mm}.")
+  scalars = _scalars_of(events, wanted, without=())
+  views, size = list(VIEWS) if view is None else [view], crop_px or spec.num_pixels
+
+  def picture(number, rng):
+    seen = views[rng.integers(len(views))] if len(views) > 1 else views[0]
+    return _Lit(number, seen, *_cropped(lit_pixels(events, number, view=seen, spec=spec), rng, spec.num_pixels, crop_px))
+
+  def lit_picture(rng):
+    for _ in range(MAX_DRAWS):
+      found = picture(int(rng.integers(len(events))), rng)
+      if len(found.pixels):
+        return found
+    raise ValueError(f"{MAX_DRAWS} events in a row have no pixel of {spec.threshold_mev} MeV in the window; check data.path "
+                     "and image.threshold_mev.")
+
+  def collect(chosen):
+    number = np.array([one.number for one in chosen])
+    batch = {"image": np.zeros((len(chosen), size, size), np.float32)}
+    if {"label", "track_share"} & set(wanted):
+      batch["label"] = np.zeros(batch["image"].shape, np.int32)
+    for i, one in enumerate(chosen):
+      batch["image"][i][tuple(one.pixels.T)] = one.charge_mev
+      if "label" in batch:
+        batch["label"][i][tuple(one.pixels.T)] = one.classes
+    if "momentum_mev" in wanted:
+      axes = np.array([view_axes(one.view) for one in chosen])
+      batch["momentum_mev"] = np.take_along_axis(events.momentum_mev[number], axes, axis=1)
+    batch |= {name: values[number] for name, values in scalars.items()}
+    batch |= labels_lib.measure(batch, wanted, threshold_mev=spec.threshold_mev)
+    return {name: batch[name] for name in ("image", *wanted)}
+
+  def read(numbers, rng=None, key=None):
+    del key
+    return collect([picture(int(number), rng) for number in numbers])
+  return Pool(len(events), read, "events", draw=lambda rng, num: collect([lit_picture(rng) for _ in range(num)]))
+
+
+class _Lit(NamedTuple):
+  """The k pixels with charge of a picture of an event, or of a crop of it."""
+  number: int
+  view: str
+  pixels: np.ndarray             # [k 2]
+  charge_mev: np.ndarray         # [k]
+  classes: np.ndarray | None     # [k]
+
+
+def _cropped(lit: tuple, rng: np.random.Generator | None, num_pixels: int, crop_px: int) -> tuple:
+  """Pixels, charge and classes in a square around a random pixel with charge, which lies anywhere in it; 0: all."""
+  pixels, charge, classes = lit
+  if not crop_px or not len(pixels):
+    return lit
+  anchor = pixels[rng.integers(len(pixels))]
+  corner = np.clip(anchor - rng.integers(0, crop_px, 2), 0, num_pixels - crop_px)
+  inside = np.all((pixels >= corner) & (pixels < corner + crop_px), axis=1)
+  return pixels[inside] - corner, charge[inside], None if classes is None else classes[inside]
+
+
+def first(pool: Pool, num: int | None = None) -> dict:
+  """The first `num` examples of a pool in which nothing is random (None: all); fewer if there are not so many."""
+  return pool.read(np.arange(pool.num if num is None else min(num, pool.num)), None, None)
