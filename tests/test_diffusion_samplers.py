@@ -25,6 +25,7 @@ CASES = [
     slow("dpm_solver_pp_2m", "vp_cosine", 32, 0.01, {}),
     slow("dpm_solver_pp_2m", "sub_vp", 32, 0.01, {}),
     ("sde_dpm_solver_pp_2m", "edm", 64, 0.03, {}),
+    ("sde_dpm_solver_pp_2m", "edm", 64, 0.03, {"eta": 0.5}),
     ("heun", "edm", 32, 0.01, {}),
     slow("heun", "ve", 64, 0.02, dict(churn=10.0)),
     ("euler_maruyama", "vp", 1000, 0.03, dict(uniform=True)),

@@ -66,7 +66,7 @@ def test_tempered(tmp_path):
   job = calibrate.prepare(settings(str(directory), num_events=45, fit_events=20, num_samples=20), TINY)
   stopping = protocol.SILENT._replace(stopping=lambda: contextlib.nullcontext(lambda: 15))
   assert calibrate.execute(job, tmp_path / "run", stopping) == 15  # after one chunk
-  assert len(chunks.finished_events(tmp_path / "run" / "chunks")) == calibrate.WEIGHTED_CHUNK
+  assert len(chunks.finished_events(tmp_path / "run" / "chunks", job.identity)) == calibrate.WEIGHTED_CHUNK
   found = calibrate.execute(job, tmp_path / "run")
   whole = calibrate.execute(job, tmp_path / "whole")
   np.testing.assert_array_equal(found.level, whole.level)

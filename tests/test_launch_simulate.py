@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -164,8 +165,8 @@ def test_parts_are_checked(straight, tmp_path):
   plan = shards.find_plan(settings.out)
   with shards.locked(plan, (0, 3)), shards.locked(plan, (1, 3)):  # parts side by side, but nothing twice
     for other in (None, (0, 3)):
-      with pytest.raises(OSError, match="Another process is writing"), shards.locked(plan, other):
-        pass
+      with pytest.raises(OSError, match="Another process is writing"), ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lambda other=other: shards.locked(plan, other).__enter__()).result()
   (tmp_path / "events.npz").write_bytes(b"")
   with pytest.raises(ValueError, match="events.npz exists; remove it, or its shards"):
     simulate.merge(settings.out)

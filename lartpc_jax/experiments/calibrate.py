@@ -20,10 +20,12 @@ from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.calibration import Calibrated, calibration_table, judge, write_calibration
 from lartpc_jax.experiments.protocol import SILENT, Console, exit_code, setting
 from lartpc_jax.experiments.targets import describe_input, open_targets
+from lartpc_jax.extras import require_extra
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference import posterior as posterior_lib, tempered
 from lartpc_jax.inference.estimator import to_coordinates
 from lartpc_jax.inference.imaging import antithetic_noise
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import coverage
 
 NUM_SAMPLES, NUM_WEIGHTED = 500, 64  # draws an event, and weighted ones
@@ -66,7 +68,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> int | None:
   """Calibrates, prints the table and writes it. The config is of the sampler and the distance, for tempered only."""
   if settings.method == "tempered":
     job = prepare(settings, config)
-    found = execute(job, console.workdir(settings.out, job.identity), console)
+    with console.workdir(settings.out, job.identity) as out:
+      found = execute(job, out, console)
     if isinstance(found, int):
       console.say("Stopped; what is finished is saved. The same command goes on.")
       return exit_code(found)
@@ -87,6 +90,8 @@ def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Ca
   views, method, num_samples = check_views(settings.views), settings.method, settings.num_samples or NUM_SAMPLES
   if method not in posterior_lib.METHODS:
     raise ValueError(f"Unknown method {method!r}; choose from {posterior_lib.METHODS}.")
+  if method == "nuts":
+    require_extra("sampling", "--method=nuts")
   if num_samples < 20:
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
   estimator, info = config_estimator.build_estimator(len(views), settings.weights)
@@ -113,7 +118,7 @@ def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Ca
   parts = []
   for start in range(0, len(images), CHUNK):
     chosen = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)  # the last chunk repeats the last event
-    key = jax.random.fold_in(jax.random.key(settings.seed), start)
+    key = jax.random.fold_in(root_key(settings.seed), start)
     found = one_chunk(key, images[chosen], jnp.asarray(data.momentum_mev[chosen]))
     keep = min(CHUNK, len(images) - start)
     parts.append([np.moveaxis(np.asarray(x), 1 if i in (1, 3) else 0, 0)[:keep] for i, x in enumerate(found)])
@@ -155,7 +160,7 @@ def prepare(settings: Settings, config: Mapping) -> Job:
     raise ValueError(f"fit_events must leave 20 of the {n} events on either side; got {fit_events}.")
   objective = config_inference.build_objective(config, generator, views)
   draw = tempered.make_draws(estimator, objective.evaluate, power=settings.power, num_samples=num_samples)
-  key_noise, key_draws = jax.random.split(jax.random.key(settings.seed))
+  key_noise, key_draws = jax.random.split(root_key(settings.seed))
   noise = antithetic_noise(key_noise, len(views), NUM_DRAWS, generator.codec.state_shape)
 
   @jax.jit
@@ -186,13 +191,13 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
     console: what it reports to; asked after each chunk whether to stop.
   """
   events = np.arange(len(job.data.images))
-  done = len(chunks.finished_events(out / "chunks"))
+  done = len(chunks.finished_events(out / "chunks", job.identity))
   with console.progress(len(events), initial=done, description="draws", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=WEIGHTED_CHUNK, stop=stop,
-                                update=bar.update)
+                                identity=job.identity, update=bar.update)
   if stopped is not None:
     return stopped
-  found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"])
+  found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"], identity=job.identity)
   pole = found.pop("pole")
   draws = tempered.Draws(**{name: x if x.ndim == 1 else x.swapaxes(0, 1) for name, x in found.items()})
   part = lambda where: tempered.Draws(*(x[where] if x.ndim == 1 else x[:, where] for x in draws))

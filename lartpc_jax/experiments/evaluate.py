@@ -11,6 +11,7 @@ from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Sample, SampleImages, examine, load_images, name_columns
+from lartpc_jax.extras import require_extra
 from lartpc_jax.metrics import defects, embedding, neighbours
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
 from lartpc_jax.metrics.gof import excess, squared_distances
@@ -95,6 +96,7 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   Raises:
     ValueError: naming a bad key, part, defect or file, or if there are too few images.
   """
+  require_extra("eval", "The report")
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   for key in sorted(set(config) - CONFIG_KEYS):
     raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(CONFIG_KEYS)}.")

@@ -3,7 +3,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,6 +15,7 @@ from lartpc_jax.experiments.protocol import NO_BAR, Bar, Console, setting
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.images import image_rows, momentum_titles
 from lartpc_jax.units import kinetic_energy, momentum_from_kinetic
 
@@ -119,7 +119,7 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   momentum_mev = np.repeat(momenta_mev, num, axis=0)
   # event by event, its views in order
   seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views], axis=1).reshape(-1, 3)
-  noise = np.asarray(prior_noise(generator, jax.random.key(seed), len(seen)))
+  noise = np.asarray(prior_noise(generator, root_key(seed), len(seen)))
   mapped = parallel.make_device_map(lambda pair: generate(pair[0], {"momentum_mev": pair[1]}), chunk_size=chunk_size)
   images = mapped((noise, seen), progress=lambda done: bar.update(done // len(views)))
   images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])

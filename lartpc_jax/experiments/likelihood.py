@@ -49,26 +49,31 @@ def run(settings: Settings, console: Console) -> int:
   rows = _images(settings, info)
   identity = {name: value for name, value in dataclasses.asdict(settings).items()
               if name not in ("weights", "data", "input", "out", "chunk_size")}
-  out = console.workdir(settings.out, {
-      **identity, "weights": info["sha256"], "version": lartpc_jax.__version__,
-      "images": {name: describe_images(images) for name, images in rows.items()}})
+  identity |= {"weights": info["sha256"], "version": lartpc_jax.__version__,
+               "images": {name: describe_images(images) for name, images in rows.items()}}
   nats_of = jax.jit(make_nats(generator, num_steps=settings.num_steps, num_probes=settings.num_probes,
                               sigma_min=settings.sigma_min))
-  found = {}
-  for name, images in rows.items():
-    compute, numbers = _make_compute(nats_of, images, settings), np.arange(len(images))
-    directory = out / name / "chunks"
-    done = len(chunks.finished_events(directory))
-    with (console.progress(len(images), initial=done, description=name, unit="image") as bar,
-          console.stopping() as stop):
-      stopped = chunks.run_chunks(compute, numbers, directory=directory, stride=settings.chunk_size, stop=stop,
-                                  update=bar.update)
-    if stopped is not None:
-      console.say("Stopped; what is finished is saved. The same command goes on.")
-      return exit_code(stopped)
-    found[name] = chunks.load_fields(directory, numbers, ["nats"])["nats"]
-  _report(settings, found, int(np.prod(generator.codec.state_shape)), out, console)
+  with console.workdir(settings.out, identity) as out:
+    found = {}
+    for name, images in rows.items():
+      nats = _in_chunks(_make_compute(nats_of, images, settings), len(images), name, identity, out, settings, console)
+      if isinstance(nats, int):
+        console.say("Stopped; what is finished is saved. The same command goes on.")
+        return exit_code(nats)
+      found[name] = nats
+    _report(settings, found, int(np.prod(generator.codec.state_shape)), out, console)
   return 0
+
+
+def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path, settings: Settings, console: Console
+               ) -> np.ndarray | int:
+  """nats [n] of the images of one row, or the signal that stopped it."""
+  numbers, directory = np.arange(num), out / name / "chunks"
+  done = len(chunks.finished_events(directory, identity))
+  with console.progress(num, initial=done, description=name, unit="image") as bar, console.stopping() as stop:
+    stopped = chunks.run_chunks(compute, numbers, directory=directory, stride=settings.chunk_size, stop=stop,
+                                update=bar.update, identity=identity)
+  return stopped if stopped is not None else chunks.load_fields(directory, numbers, ["nats"], identity=identity)["nats"]
 
 
 def _images(settings: Settings, info: dict) -> dict[str, np.ndarray]:

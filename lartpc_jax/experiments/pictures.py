@@ -63,7 +63,8 @@ def _summary(job, momentum_mev):
 
 def _event(job, directory: Path, index: int):
   event, targets = job.events[index], job.data.images[index]
-  saved = chunks.load_fields(directory, job.events[[index]], ["momentum_mev", "trajectory", "values", "images"])
+  saved = chunks.load_fields(directory, job.events[[index]], ["momentum_mev", "trajectory", "values", "images"],
+                             identity=job.identity)
   saved = {name: array[0] for name, array in saved.items()}
   marks = {"start": saved["trajectory"][0], **{name: p[index] for name, p in job.baselines.items()},
            "inferred": saved["momentum_mev"]}

@@ -14,6 +14,7 @@ from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data.batches import first
 from lartpc_jax.generators.generator import Generator, make_generate
 from lartpc_jax.geometry.rasterize import ImageSpec
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics.histograms import Chi2
 
 NOISE_BLOCK = 64  # images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
@@ -73,7 +74,7 @@ def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[ja
   noise, keys = [], []
   for block in np.unique(numbers // NOISE_BLOCK):
     rows = numbers[numbers // NOISE_BLOCK == block] % NOISE_BLOCK
-    key_prior, key_steps = jax.random.split(jax.random.fold_in(jax.random.key(seed), int(block) * NOISE_BLOCK))
+    key_prior, key_steps = jax.random.split(jax.random.fold_in(root_key(seed), int(block) * NOISE_BLOCK))
     noise.append(jax.random.normal(key_prior, (NOISE_BLOCK, *shape))[rows])
     keys.append(jax.random.split(key_steps, NOISE_BLOCK)[rows])
   return jnp.concatenate(noise), jnp.concatenate(keys)

@@ -22,7 +22,7 @@ class Console(NamedTuple):
   say: Callable          # (text) -> None, of a line or a table
   stopping: Callable     # () -> context manager of requested() -> signal number or None
   check: Callable        # (directory, identity) -> None; ValueError if it has results of another identity
-  workdir: Callable      # (directory, identity) -> Path of a directory with results of that identity only
+  workdir: Callable      # (directory, identity) -> context manager of its Path, held, with results of that identity only
   environment: Callable  # () -> text: when, where and with what
 
 
@@ -42,11 +42,12 @@ def no_bar(total: int, **kwargs) -> Iterator[Bar]:
   yield NO_BAR
 
 
-def plain_directory(directory: str | Path, identity: dict) -> Path:
+@contextlib.contextmanager
+def plain_directory(directory: str | Path, identity: dict) -> Iterator[Path]:
   """The directory, made if need be; for callers that keep identities apart themselves."""
   del identity
   Path(directory).mkdir(parents=True, exist_ok=True)
-  return Path(directory)
+  yield Path(directory)
 
 
 SILENT = Console(no_bar, lambda text: None, lambda: contextlib.nullcontext(lambda: None),

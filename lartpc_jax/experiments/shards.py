@@ -104,9 +104,13 @@ def prepare_shards(plan: Plan) -> None:
   if note.exists():
     check_same_settings(plan.settings, _read_note(note), str(plan.folder))
     return
+  _make_folder(plan)
+  write_json(note, plan.settings)
+
+
+def _make_folder(plan: Plan) -> None:
   try:
     plan.folder.mkdir(parents=True, exist_ok=True)
-    write_json(note, plan.settings)
   except OSError as error:
     raise OSError(f"Cannot write to {plan.folder}: {error.strerror or error}.") from error
 
@@ -137,11 +141,12 @@ def _read_note(note: Path) -> dict:
 
 @contextlib.contextmanager
 def locked(plan: Plan, part: tuple[int, int] | None = None) -> Iterator[None]:
-  """Holds the folder of shards: alone, or a part of it beside holders of other parts.
+  """Makes the folder of shards and holds it: alone, or a part of it beside holders of other parts.
 
   Raises:
-    OSError: if another process has it.
+    OSError: if another process has it, or it cannot be written.
   """
+  _make_folder(plan)
   busy = f"Another process is writing {plan.path}."
   with contextlib.ExitStack() as stack:
     stack.enter_context(hold_lock(plan.folder / "lock", busy=busy, shared=part is not None))

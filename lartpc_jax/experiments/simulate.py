@@ -270,8 +270,8 @@ def execute(settings: Settings, console: Console = SILENT) -> int | None:
     say(f"{plan.path} is already complete.")
     return None
   make = BACKENDS[settings.backend].build(settings)  # first, as it may refuse
-  shards.prepare_shards(plan)
   with shards.locked(plan, settings.part):
+    shards.prepare_shards(plan)
     missing = plan.missing(mine)
     total, left = (sum(shard.count for shard in some) for some in (mine, missing))
     with (console.progress(total, initial=total - left, description="simulate", unit="event") as bar,

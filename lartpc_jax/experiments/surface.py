@@ -21,6 +21,7 @@ from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.surface import component_grid, make_first_order, make_surface, trusted_step
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.surface import surface_figure
 
 AXES = "xyz"
@@ -73,7 +74,7 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   views, axes = check_views(settings.views), _axes(settings.axes)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   generator = build_generator(settings.weights).generator
-  key_target, key_noise, key_descent = jax.random.split(jax.random.key(settings.seed), 3)
+  key_target, key_noise, key_descent = jax.random.split(root_key(settings.seed), 3)
   image, truth = _target(settings, views, config, generator, key_target)
   start = None if settings.start is None else parse_momenta(settings.start)[0]
   for name, p in (("truth", truth), ("start", start)):

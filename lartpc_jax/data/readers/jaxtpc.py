@@ -11,7 +11,6 @@ import numpy as np
 
 from lartpc_jax.data.readers.api import EventSource, RawEvent, check_values, existing
 from lartpc_jax.data.readers.hdf5 import open_hdf5, vlen_tables
-from lartpc_jax.units import kinetic_energy
 
 TABLES = {"pstep/lar_vol": ("x", "y", "z", "t", "de"), "primary/geant4": ("px", "py", "pz", "pdg", "mass"),
           "vertex/geant4": ("x", "y", "z")}
@@ -30,6 +29,7 @@ def open_jaxtpc(path: str | os.PathLike) -> EventSource:
 
 
 def _iterate(path: str) -> Iterator[RawEvent]:
+  from lartpc_jax.units import kinetic_energy  # needs jax, for which --help should not wait
   with open_hdf5(path) as file:
     steps, primaries, vertices = vlen_tables(file, TABLES).values()
     numbers = file["event/geant4"]["event_id"] if "event/geant4" in file else np.arange(len(steps))
@@ -40,8 +40,9 @@ def _iterate(path: str) -> Iterator[RawEvent]:
       check_values(position, source, "pstep/lar_vol.x, y, z")
       edep = check_values(step["de"].astype(np.float64), source, "pstep/lar_vol.de", minimum=0.0)
       momentum = check_values(_columns(primary, ("px", "py", "pz")), source, "primary/geant4.px, py, pz")
-      yield RawEvent(int(numbers[i]), position, position, edep, check_values(_columns(vertex, "xyz"), source, "vertex/geant4"),
-                     momentum, time=step["t"], pdg=primary["pdg"].astype(np.int64),
+      vertices_mm = check_values(_columns(vertex, "xyz"), source, "vertex/geant4.x, y, z")
+      yield RawEvent(int(numbers[i]), position, position, edep, vertices_mm, momentum, time=step["t"],
+                     pdg=primary["pdg"].astype(np.int64),
                      kinetic_mev=kinetic_energy(momentum, primary["mass"].astype(np.float64)))
 
 
