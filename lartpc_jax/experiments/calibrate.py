@@ -1,5 +1,6 @@
 """Calibration of the amortised posterior on events whose truth is known."""
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from lartpc_jax.build import estimator as config_estimator
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, exit_code, setting
-from lartpc_jax.experiments.targets import open_targets
+from lartpc_jax.experiments.targets import open_targets, warn_of_skipped
 from lartpc_jax.extras import require_extra
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference import posterior as posterior_lib
@@ -22,6 +23,8 @@ from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import coverage
 from lartpc_jax.plotting.coverage import calibration_figure
 from lartpc_jax.tables import markdown_table, write_json
+
+logger = logging.getLogger(__name__)
 
 CREDIBILITIES = (0.68, 0.95)
 CHUNK = 128
@@ -170,7 +173,8 @@ def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
 
 def open_truth(path: str, views: tuple[str, ...], spec: ImageSpec, first_event: int, num_events: int | None) -> ImageSet:
   """Events whose momenta are known. Raises ValueError naming the file if they are not."""
-  data = open_targets(path, views=views, spec=spec, first=first_event, num=num_events)
+  data, events, skipped = open_targets(path, views=views, spec=spec, first=first_event, num=num_events)
+  warn_of_skipped(skipped, len(events) + len(skipped), logger.warning)
   if data.momentum_mev is None:
     raise ValueError(f"{path}: the true momenta are not known; calibration needs them.")
   return data

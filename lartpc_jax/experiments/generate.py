@@ -125,7 +125,7 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
   empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())
   if empty:
-    say(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not take them.")
+    say(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will skip them.")
   return images, momentum_mev
 
 
