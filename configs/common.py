@@ -22,7 +22,7 @@ def events512_image(num_pixels: int = 512) -> dict:
 
 
 def track_frame() -> dict:
-  """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see data/frames.py)."""
+  """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see geometry/frames.py)."""
   return dict(num_along=64, num_across=32, pitch_mm=2.0, sigma_mm=0.8, start_mm=-24.0, threshold_mev=0.001)
 
 

@@ -14,10 +14,14 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
+from lartpc_jax import cli
 from tests.docs_text import CONFIGS, PAGES, REPO, inline_code, page_commands, relative, shell_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections, on Python 3.11
 SCRIPTS = sorted(path.stem for path in (REPO / "launch").glob("*.py") if path.stem != "__init__")
+
+
+assert cli  # imported here, as it defines --debug once in a process: before flags are saved and taken away again
 
 
 class ReadError(Exception):
@@ -28,20 +32,25 @@ class Parsed(BaseException):
   """Raised in place of running a command: the values of its flags."""
 
 
-def parse(script, arguments):
-  """Flag names and values of `python -m launch.SCRIPT ARGUMENTS`, read by the script itself; ReadError if it refuses."""
+def read_values(flags_parser):
+  """Flag names and values of sys.argv."""
+  surplus = flags_parser(sys.argv)[1:]
+  if surplus:
+    raise ValueError(f"Unexpected arguments {surplus}.")
+  values = {name: flags.FLAGS[name].value for name in flags.FLAGS}
+  if values.get("config") is not None:
+    values["config"].to_dict()  # a config file that is not there is an error only when it is looked at
+  return values
+
+
+def parse(script, arguments, read=read_values):
+  """What `read` finds when `python -m launch.SCRIPT ARGUMENTS` would parse its flags; ReadError if the script refuses."""
   if script not in SCRIPTS:
     raise ReadError(f"there is no launch.{script}")
 
   def read_only(main, argv=None, flags_parser=None):
     del main, argv
-    surplus = (flags_parser or flags.FLAGS)(sys.argv)[1:]
-    if surplus:
-      raise ValueError(f"Unexpected arguments {surplus}.")
-    values = {name: flags.FLAGS[name].value for name in flags.FLAGS}
-    if values.get("config") is not None:
-      values["config"].to_dict()  # a config file that is not there is an error only when it is looked at
-    raise Parsed(values)
+    raise Parsed(read(flags_parser or flags.FLAGS))
 
   saved = flagsaver.save_flag_values()
   with pytest.MonkeyPatch.context() as patch:
@@ -58,6 +67,11 @@ def parse(script, arguments):
       flagsaver.restore_flag_values(saved)
       flags.FLAGS.unparse_flags()
   raise ReadError(f"launch.{script} does not go through cli.run")
+
+
+def flag_names(script):
+  """Names of the flags of a launch script."""
+  return parse(script, [], lambda flags_parser: set(flags.FLAGS))
 
 
 def check_sweep(values):
@@ -154,15 +168,11 @@ def test_a_script_refuses_unknown_flags(script):
 
 
 def test_flags_in_the_text_exist():
-  known = {"help"}
-  for script in SCRIPTS:
-    source = (REPO / "launch" / f"{script}.py").read_text()
-    known |= set(re.findall(r"""flags\.DEFINE_\w+\(\s*["'](\w+)["']""", source))
-  known |= set(re.findall(r"""DEFINE_\w+\(\s*["'](\w+)["']""", (REPO / "lartpc_jax" / "cli.py").read_text()))
+  known = {"help", "check"}.union(*(flag_names(script) for script in SCRIPTS))  # --check: docs/tables.py
   for page in PAGES:
     for code in inline_code(page.read_text()):
-      for name in re.findall(r"^--(?:no)?(\w+)", code):
-        assert name in known or f"no{name}" in known, f"{relative(page)}: no command has the flag of `{code}`."
+      for name in re.findall(r"^--(\w+)", code):
+        assert name.removeprefix("no") in known or name in known, f"{relative(page)}: no command has the flag of `{code}`."
 
 
 @pytest.mark.parametrize("command,message", [

@@ -14,6 +14,7 @@ from tests.docs_text import CONFIGS, PAGES, REPO, anchors, inline_code, load_tab
 tables = load_tables()
 GOOD = {"title": "t", "runs": [{"commands": ["make demo"], "commit": "abc1234", "machine": "one core"}],
         "columns": ["what", "value"], "rows": [["a|b", 0.80], ["c", [12345, 0.5]], ["d", None]]}
+FILES = (".npz", ".json", ".png", ".csv")
 MAX_README_BYTES = 8 * 1024
 
 
@@ -158,6 +159,29 @@ def test_every_config_and_variant_is_in_the_guide():
     variants = set(runpy.run_path(str(path))["VARIANTS"])
     row = re.search(rf"^\| `{relative(path)}` \|.*\|$", text, re.M)
     assert row and variants <= set(re.findall(r"`(\w+)`", row[0])), f"docs/guides/train.md: {relative(path)}: {variants}"
+
+
+def keys_of(block, prefix=""):
+  """Keys of a config with those of its blocks: "loss", "loss.p_mean"."""
+  found = set()
+  for key, value in block.items():
+    found |= {prefix + key} | (keys_of(value, f"{prefix}{key}.") if isinstance(value, dict) else set())
+  return found
+
+
+def test_config_keys_that_are_named_exist():
+  """Inline code such as `loss.p_mean = 0.8`, if it begins with a block of any config."""
+  modules = [runpy.run_path(str(path)) for path in CONFIGS]
+  known = set().union(*(keys_of(module["get_config"](variant).to_dict()) for module in modules
+                        for variant in module["VARIANTS"]))
+  checked = 0
+  for page in PAGES:
+    for code in inline_code(page.read_text()):
+      match = re.match(r"(\w+)((?:\.\w+)+)(?: ?= ?\S+)?$", code)
+      if match and match[1] in known and not code.endswith(FILES):
+        assert match[1] + match[2] in known, f"{relative(page)}: no config has the key of `{code}`."
+        checked += 1
+  assert checked > 10
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

@@ -117,7 +117,7 @@ def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
 
 
 def test_the_files_hold_what_was_found(report, tmp_path):
-  paths = report_lib.write(report, tmp_path / "out")
+  paths = report_lib.write_report(report, tmp_path / "out")
   assert [p.name for p in paths] == ["metrics.json", "report.md", "report.html"]
   data = json.loads(paths[0].read_text())
   assert len(data["rows"]) == len(report.rows) and data["images"]["reference"] == 100
@@ -220,9 +220,9 @@ def test_a_missing_extra_is_named_before_any_work(monkeypatch):
 def test_slices_and_columns():
   assert samples.parse_path("a.npz[3:7]") == ("a.npz", slice(3, 7), None) and samples.parse_path("b[:5]")[1] == slice(None, 5)
   assert samples.parse_path("a@b/c.npy[3:]@0.02") == ("a@b/c.npy", slice(3, None), "0.02")
-  assert lib.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
-  with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
-    lib.name_columns(["a/x.npz", "b/x.npz"])
+  assert samples.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  with pytest.raises(ValueError, match="Two files are called 'x'"):
+    samples.name_columns(["a/x.npz", "b/x.npz"])
 
 
 @pytest.mark.parametrize("changes,kwargs,message", [

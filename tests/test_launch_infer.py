@@ -266,9 +266,9 @@ def test_warnings_and_missing_truth(tmp_path):
   momentum = np.array([[0.0, 0.0, 310.4], [350.0, 0.0, 0.0], [500.0, 0.0, 0.0], [np.nan, 0.0, 0.0]])
   table = one_view_results(None, momentum, converged=np.array([True, False, True, False]))
   assert table.unconverged == [1, 3] and table.at_edge == [0, 2, 3]
-  text = results.report(table)
+  text = results.summary_text(table)
   assert "2 events did not converge: 1, 3." in text and "outside, the 50 to 100 MeV" in text and "true_" not in text
-  results.write(tmp_path, table, {})
+  results.write_results(tmp_path, table, {})
   saved = json.loads((tmp_path / "results.json").read_text())
   assert saved["events"][3]["px_mev"] is None and "true_px_mev" not in saved["events"][0]
   assert saved["summary"]["seconds_per_event"] == 2.0

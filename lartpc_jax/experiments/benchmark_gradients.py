@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from lartpc_jax.build.generators import build_generator
-from lartpc_jax.build.inference import of_momentum
 from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data import pictures
 from lartpc_jax.data.open import SAMPLE, open_events
@@ -72,7 +71,7 @@ def _inputs(generator, batch_size, seed):
 def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):
   """The compiled value_and_grad of the objective on the chart, and its arguments."""
   sampler = build_sampler(generator.denoiser.sde, name=settings.sampler, num_steps=num_steps, remat=remat)
-  objective = make_objective(of_momentum(make_generate(generator, sampler)), emd.make_emd(**emd.DESCENT), views=VIEWS,
+  objective = make_objective(make_generate(generator, sampler), emd.make_emd(**emd.DESCENT), views=VIEWS,
                              num_pixels=generator.spec.num_pixels, settings=COMPARISON)
   images, hypothesis, noise = _inputs(generator, batch_size, settings.seed)
   targets = jax.jit(objective.prepare)(images)

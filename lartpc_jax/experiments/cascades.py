@@ -56,7 +56,7 @@ def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, flo
   return cond
 
 
-def draw_images(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0, chunk_size: int = 64,
+def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0, chunk_size: int = 64,
                 guidance_scale: float = 1.0, asked: Mapping[str, float] | None = None,
                 update: Callable = lambda done: None) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
   """`num` images [n h w] in MeV, the conditions they were asked for, and the seconds that an image took.

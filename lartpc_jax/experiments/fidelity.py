@@ -71,7 +71,8 @@ def _make_generate(settings: Settings) -> Callable:
     for start in range(0, len(momentum_mev), BATCH):
       index = np.minimum(np.arange(start, start + BATCH), len(momentum_mev) - 1)
       key = jax.random.fold_in(root_key(settings.seed), start)
-      images.append(np.asarray(one_batch(prior_noise(generator, key, BATCH), {"momentum_mev": momentum_mev[index]})))
+      noise = prior_noise(generator, key, BATCH)
+      images.append(np.asarray(one_batch(noise, {"momentum_mev": momentum_mev[index]})))
     return np.concatenate(images)[:len(momentum_mev)]
   return generate
 

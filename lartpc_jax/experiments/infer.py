@@ -162,11 +162,12 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   table = results.make_results(fields, events=job.events, views=job.views, true_mev=job.data.momentum_mev,
                                baselines=job.baselines, clean=job.data.clean,
                                kinetic_range_mev=job.kinetic_range_mev)
-  results.write(out, table, {"run": job.identity, "first_event": job.settings.first_event, "num_events": num, "skipped": job.skipped,
+  results.write_results(out, table, {"run": job.identity, "first_event": job.settings.first_event, "num_events": num,
+                                   "skipped": job.skipped,
                              "input_path": job.settings.input, "kinetic_range_mev": list(job.kinetic_range_mev)})
   hypotheses = results.write_hypotheses(out, fields, job.events)
-  say(results.report(table))
-  drawn = pictures.draw(job, out, directory, fields["momentum_mev"], num_pictures=job.settings.num_pictures,
+  say(results.summary_text(table))
+  drawn = pictures.draw_pictures(job, out, directory, fields["momentum_mev"], num_pictures=job.settings.num_pictures,
                         failed=table.failed)
   say(f"Wrote {out / 'results.csv'}, {out / 'results.json'}, {hypotheses} and pictures:\n  "
       + "\n  ".join(str(path) for path in drawn))

@@ -7,7 +7,6 @@ import numpy as np
 
 from lartpc_jax import parallel
 from lartpc_jax.build.generators import build_generate, build_generator
-from lartpc_jax.build.inference import of_momentum
 from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import check_views
 from lartpc_jax.data.open import open_events
@@ -96,7 +95,7 @@ def _generate(generator: Generator, directions: np.ndarray, rng: np.random.Gener
   n, t = directions.shape[:2]
   kinetic = rng.uniform(*generator.kinetic_range_mev, (n * t, 1))
   momenta = np.asarray(momentum_from_kinetic(jnp.asarray(kinetic, jnp.float32))) * directions.reshape(-1, 3)
-  draw = of_momentum(build_generate(dict(sampler=SAMPLER), generator))
+  draw = build_generate(dict(sampler=SAMPLER), generator)
   one = lambda noise, p: generate_views(draw, noise[None, :, None], p[None], views)[0, :, 0]
   noise = prior_noise(generator, root_key(seed), n * t * len(views))
   noise = noise.reshape(n * t, len(views), *generator.codec.state_shape)

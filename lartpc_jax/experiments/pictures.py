@@ -24,7 +24,7 @@ def save_figure(figure, path: str | os.PathLike, *, dpi: int = 110) -> Path:
   return path
 
 
-def draw(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int, failed: list[int] = ()
+def draw_pictures(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int, failed: list[int] = ()
          ) -> list[Path]:
   """Draws summary.png, the first `num_pictures` events of a `runs.infer.Job` and as many failures; what is there stays.
 

@@ -16,7 +16,6 @@ from lartpc_jax.generators.generator import Generator, make_generate
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.keys import root_key
 from lartpc_jax.metrics.histograms import Chi2
-from lartpc_jax.metrics.pixels import compare
 
 NOISE_BLOCK = 64  # images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
 
@@ -118,8 +117,3 @@ def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: in
 def chi2_cells(result: dict[str, Chi2]) -> list[str]:
   """chi2/ndf of active pixels, total charge and spectrum, as text."""
   return [f"{chi2.reduced:.2f}" for chi2 in result.values()]
-
-
-def floor_cells(real: RealImages, num: int) -> list[str]:
-  """The same for real images against real ones: `num` training images against all held-out ones."""
-  return chi2_cells(compare(real.holdout, real.training[:num]))

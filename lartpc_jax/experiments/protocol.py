@@ -3,7 +3,8 @@
 `Settings` is a frozen dataclass: what the command asks for, with its defaults. `cli.define_flags` makes one flag of each
 field. It runs the class statement alone, since --help must not wait for jax: a default may use no more than literals and
 the functions here. `run(settings, console)`, with the config in between where the command has one, does it, reports, and
-returns an exit code, None for success.
+returns an exit code, None for success. Where work can be resumed, `run` is made of `prepare(settings, config) -> Job`, which
+finds mistakes and writes nothing, and `execute(job, out, console)`, which computes what is missing; see `chunks`.
 """
 import contextlib
 import dataclasses
@@ -31,11 +32,14 @@ class Bar(NamedTuple):
   write: Callable   # (text) -> None, a line that does not break the bar
 
 
+NO_BAR = Bar(lambda done, **metrics: None, lambda text: None)
+
+
 @contextlib.contextmanager
 def no_bar(total: int, **kwargs) -> Iterator[Bar]:
   """A bar that shows nothing."""
   del total, kwargs
-  yield Bar(lambda done, **metrics: None, lambda text: None)
+  yield NO_BAR
 
 
 @contextlib.contextmanager

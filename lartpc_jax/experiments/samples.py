@@ -1,6 +1,6 @@
 """Samples that a report compares: images from a file, and what SSNet and the physics say of them."""
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.metrics import particles, segmentation
 
 
-class Images(NamedTuple):
+class SampleImages(NamedTuple):
   """n images on the host."""
   values: np.ndarray                # [n h w] float32 MeV, zero below the threshold
   momentum_mev: np.ndarray | None   # [n 3], if the file tells
@@ -83,7 +83,19 @@ def _says_itself(file: str, some: np.ndarray) -> bool:
   return some.any() and np.array_equal(other, open_data(file, scale_mev=1.0).read(slice(0, len(some)), ())["image"])
 
 
-def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: bool = False) -> Images:
+def name_columns(paths: Sequence[str]) -> dict[str, str]:
+  """"name=path" or "path" -> {name: path}; a path is named by its stem."""
+  columns = {}
+  for text in paths:
+    name, found, path = text.partition("=")
+    name, path = (name, path) if found else (Path(text).stem, text)
+    if name in columns:
+      raise ValueError(f"Two files are called {name!r}; give them names: a=FILE,b=FILE.")
+    columns[name] = path
+  return columns
+
+
+def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: bool = False) -> SampleImages:
   """Images of a file or directory; see `data.open`.
 
   Args:
@@ -121,7 +133,7 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: boo
   if label is not None:
     counts = [((label == i) & (values > 0)).sum((1, 2)) for i in range(len(CLASSES))]
     is_track = segmentation.is_track(np.stack(counts, axis=1))[charged]
-  return Images(values[charged], None if momentum_mev is None else momentum_mev[charged], is_track)
+  return SampleImages(values[charged], None if momentum_mev is None else momentum_mev[charged], is_track)
 
 
 def examine(name: str, images: np.ndarray, momentum_mev: np.ndarray | None, segmenter, *,

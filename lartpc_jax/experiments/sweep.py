@@ -95,14 +95,14 @@ def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list]
       return stopped
     summary = json.loads((directory / "results.json").read_text(encoding="utf-8"))["summary"]
     rows.append({**combination, "summary": summary})
-  text = table(list(values), rows)
+  text = sweep_table(list(values), rows)
   write_json(out / "sweep.json", rows)
   write_text(out / "sweep.md", text)
   console.say(text)
   return None
 
 
-def table(keys: list[str], rows: list[dict]) -> str:
+def sweep_table(keys: list[str], rows: list[dict]) -> str:
   """Markdown, the best median first."""
   known = all("inferred" in row["summary"] for row in rows)
   if known:

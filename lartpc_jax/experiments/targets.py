@@ -47,6 +47,12 @@ def warn_of_skipped(skipped: np.ndarray, num: int, say: Callable) -> None:
         f"{', '.join(map(str, skipped[:MAX_NAMED]))}{more}.")
 
 
+def describe_images(images: np.ndarray) -> str:
+  """Shape and hash of images, for the identity of a run."""
+  digest = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
+  return f"{'x'.join(map(str, images.shape))}, sha256 {digest[:16]}"
+
+
 def describe_input(path: str) -> str:
   """Name and hash of an input file."""
   if path == SAMPLE:

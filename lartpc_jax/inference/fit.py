@@ -96,8 +96,8 @@ def make_fit(imager: Imager, views: tuple[str, ...], settings: FitSettings = Fit
   bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
   chart = make_chart(settings.coordinates, bounds, vertex=settings.comparison.vertex_sigma_mm > 0.0)
   whole, *stages = make_stage_objectives(imager, views, settings, prior=prior, distance=distance)
-  draw = on_chart(
-      lambda momentum, noise, **vertex: generate_views(imager.generate, noise, momentum, views, **vertex), chart)
+  views_of = lambda p, noise, **vertex: generate_views(imager.generate, noise, p, views, **vertex)
+  draw = on_chart(views_of, chart)
   noise = make_noise(settings.noise, num_views=len(views), shape=imager.latent_shape, num_tracks=num_tracks)
   scene = _Scene(chart, num_tracks, draw, noise, whole, tuple(stages))
   refine = _make_refine(scene, settings, mode)
