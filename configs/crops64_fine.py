@@ -11,7 +11,7 @@ import ml_collections
 
 from configs import common
 
-CPU = dict(network=dict(width=192, depth=6, num_heads=4, embedding_features=64), batch_size=64, num_steps=6_000,
+CPU = dict(network=dict(width=192, depth=6, num_heads=4, embedding_features=64), batch_size=64, num_steps=5_600,
            rate=1e-3, muon_rate=1.5e-3, warmup=60, every=300, path="", num_holdout_events=2_000, num_evaluation=256)
 VARIANTS = {
     "base": CPU,

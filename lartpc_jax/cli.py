@@ -23,7 +23,7 @@ from pathlib import Path
 from absl import app, flags, logging as absl_logging
 
 from lartpc_jax.experiments.protocol import Bar, Console
-from lartpc_jax.files import atomic_write
+from lartpc_jax.files import atomic_write, hold_lock
 
 PACKAGES = ("lartpc_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ott-jax", "numpy",
             "ml-collections")
@@ -99,7 +99,7 @@ def terminal() -> Console:
   """The `Console` of a command."""
   from lartpc_jax.train.interrupt import stop_requests
   say = lambda text: print(text, flush=True)
-  return Console(progress_bar, say, stop_requests, check_workdir, setup_workdir, environment_text)
+  return Console(progress_bar, say, stop_requests, check_workdir, hold_workdir, environment_text)
 
 
 def launch(experiment: str, *, default_config: str | None = None, **configs: Callable) -> None:
@@ -174,8 +174,10 @@ def _parse_flags(argv: list[str]) -> list[str]:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raise ValueError(" ".join(dict.fromkeys([lines[0], lines[-1]])) + " (--help lists the flags.)") from error
   except (AttributeError, KeyError) as error:
-    key = str(error.args[0]).strip("'\"")
-    raise ValueError(f"The config has no key {key} (from a --config.KEY).") from error
+    text = str(error.args[0])  # of ml_collections, perhaps the repr of a message of two lines
+    key, meant = re.search(r"\w+", text), re.search(r'Did you mean "(\w+)"', text)
+    raise ValueError(f"The config has no key {key.group() if key else text!r} (from a --config.KEY)"
+                     + (f"; did you mean {meant.group(1)!r}?" if meant else ".")) from error
 
 
 def _debug() -> bool:
@@ -197,30 +199,43 @@ def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
     check_same_config(saved, config, source=str(path))
 
 
-def setup_workdir(workdir: str | os.PathLike | None, config: dict) -> Path:
-  """Makes a work directory with config.json and environment.txt; one with results must have this config.
+@contextlib.contextmanager
+def hold_workdir(workdir: str | os.PathLike | None, config: dict) -> Iterator[Path]:
+  """A work directory with config.json and environment.txt, held against other processes; one with results has this config.
+
+  The lock comes first: a process that is refused has changed nothing.
 
   Args:
     workdir: the directory; parents are made.
     config: plain dict of the run. Keys under "train." may differ from the existing ones (they are updated).
-  Returns:
+  Yields:
     The directory.
   Raises:
     ValueError: as `check_workdir`.
-    OSError: if it cannot be written.
+    OSError: if it cannot be written, or another process holds it.
   """
-  from lartpc_jax.config.compare import plain
-  check_workdir(workdir, config)
+  if not workdir:
+    check_workdir(workdir, config)
   workdir = Path(workdir)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise OSError(f"Cannot write to the work directory {workdir}: {error.strerror or error}.") from error
+  with hold_lock(workdir / "lock", busy=f"Another process is writing {workdir}."):
+    _write_metadata(workdir, config)
+    yield workdir
+
+
+def _write_metadata(workdir: Path, config: dict) -> None:
+  from lartpc_jax.config.compare import plain
+  check_workdir(workdir, config)
+  try:
     with atomic_write(workdir / "config.json") as file:
       file.write(json.dumps(plain(config), indent=2) + "\n")
     with open(workdir / "environment.txt", "a", encoding="utf-8") as file:
       file.write(environment_text() + "\n")
   except OSError as error:
     raise OSError(f"Cannot write to the work directory {workdir}: {error.strerror or error}.") from error
-  return workdir
 
 
 def _has_results(workdir: Path) -> bool:

@@ -145,7 +145,8 @@ def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
   assert spec.num_pixels == 64 and info["kinetic_range_mev"] == [50.0, 100.0]
   assert generator.codec.state_shape == (8, 4, 5) and generator.kinetic_range_mev == (50.0, 100.0)
   sampler = models.build_sampler(generator.denoiser.sde, num_steps=3)
-  generate = jax.jit(config_inference.of_momentum(make_generate(generator, sampler)))
+  of_momentum = lambda generate: jax.jit(lambda noise, momentum_mev: generate(noise, {"momentum_mev": momentum_mev}))
+  generate = of_momentum(make_generate(generator, sampler))
   noise = prior_noise(generator, jax.random.key(0), 2)
   momentum = jnp.array([[300.0, 100.0, 50.0], [0.0, -350.0, 120.0]])
   images = generate(noise, momentum)
@@ -158,7 +159,7 @@ def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
   # turning the momentum in the plane of the image turns the image: exact by a quarter, about the vertex at the centre
   quarter = jnp.stack([-momentum[:, 1], momentum[:, 0], momentum[:, 2]], axis=-1)
   np.testing.assert_allclose(generate(noise, quarter), np.rot90(images, axes=(1, 2)), rtol=1e-3, atol=6e-3)
-  again = jax.jit(config_inference.of_momentum(make_generate(build_generator(weights).generator, sampler)))  # another load
+  again = of_momentum(make_generate(build_generator(weights).generator, sampler))  # another load
   np.testing.assert_array_equal(again(noise, momentum), images)
 
 

@@ -71,3 +71,12 @@ def test_bad_files_are_named(tmp_path, changes, message):
 def test_an_empty_batch_is_named(sample):
   with pytest.raises(ValueError, match="data.batch_size must be at least 1; got 0"):
     lib.make_labelled_batches(sample, batch_size=0, seed=0)
+
+
+def test_track_share_counts_pixels_above_the_threshold(sample):
+  found = lib.track_share(sample, threshold_mev=0.09, chunk=50)
+  images = images_mev(sample.crops)
+  for i in range(0, len(found), 17):
+    lit = images[i] >= 0.09
+    np.testing.assert_allclose(found[i], (sample.label[i][lit] == 1).mean() if lit.any() else 0.0, rtol=1e-6)
+  assert found.min() >= 0.0 and found.max() <= 1.0 and found.std() > 0.1

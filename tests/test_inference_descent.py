@@ -30,7 +30,7 @@ def kinetic(momentum_mev):
   return np.sqrt(np.sum(np.asarray(momentum_mev, float) ** 2, -1) + 938.27209**2) - 938.27209
 
 
-@pytest.mark.slow  # test_inference_infer does it with both stages
+@pytest.mark.slow  # test_inference_fit does it with both stages
 def test_recovers_the_truth_from_40_degrees_away():
   """Targets scatter by 0.04 rad in each view, which bends the far end only: the direction at the vertex is wanted.
 
@@ -43,8 +43,8 @@ def test_recovers_the_truth_from_40_degrees_away():
                              settings=Comparison(charge_weight_px=20.0, vertex_radius_px=1.0))
   truth = toy.random_momenta(num, seed=0)
   own = jax.random.normal(jax.random.key(0), (2, num, *toy.LATENT_SHAPE))
-  images = jnp.stack([generate(own[v], jnp.asarray(truth[:, order])) for v, order in enumerate(([0, 1, 2], [0, 2, 1]))],
-                     axis=1)
+  seen = [{"momentum_mev": jnp.asarray(truth[:, order])} for order in ([0, 1, 2], [0, 2, 1])]
+  images = jnp.stack([generate(own[v], cond) for v, cond in enumerate(seen)], axis=1)
   start = jnp.asarray(toy.turn(truth, np.radians(40.0)) * 0.97)
   np.testing.assert_allclose(toy.angle_deg(start, truth), 40.0, rtol=1e-4)
   descend = jax.jit(descent_of(objective.evaluate))

@@ -32,9 +32,9 @@ def test_as_many_draws_as_are_counted(num_starts):
                          second=Stage(num_steps=4, num_draws=2, num_averaged=1), report=Report(num_draws=3))
   seen, toy_generate = [], toy.make_generate()
 
-  def generate(noise, momentum_mev):
+  def generate(noise, cond):
     jax.debug.callback(lambda x: seen.append(len(x)), jax.lax.stop_gradient(noise))
-    return toy_generate(noise, momentum_mev)
+    return toy_generate(noise, cond)
 
   fit = make_fit(toy.imager()._replace(generate=generate), ("xy",), settings)
   truth = toy.random_momenta(1)

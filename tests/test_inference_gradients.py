@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.build.inference import of_momentum
 from lartpc_jax.diffusion import samplers, time_grids
 from lartpc_jax.diffusion.sde import alpha_std, batch_mul, vp_sde
 from lartpc_jax.generators.codec import Codec
@@ -64,6 +63,20 @@ def test_closed_form(x64):
   expected = np.stack([np.cos(x[:, 0]) * x[:, 1], np.sin(x[:, 0]), tail, -2 * x[:, 3] * tail], axis=1)
   for mode in MODES:
     np.testing.assert_allclose(make_value_and_grad(function, mode=mode)(x, full_basis(x))[1], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_tracks", [1, 3])
+def test_mixed_mode_in_closed_form(num_tracks, x64):
+  """Images linear in the hypothesis, summed over tracks, against a target by squares: 2 A^T (sum of A x - y) for each."""
+  rng, events = np.random.default_rng(0), 2
+  matrix, x, target = (rng.normal(size=size) for size in ((6, 4), (events * num_tracks, 4), (events, 6)))
+  draw = lambda y, noise: (y @ jnp.asarray(matrix).T + noise).reshape(-1, 1, 1, 2, 3)
+  compare = lambda images, y: jnp.sum((images.reshape(len(images), -1) - y)**2, axis=1)
+  value_and_grad = make_mixed_value_and_grad(draw, compare, num_tracks)
+  value, gradient = value_and_grad(jnp.asarray(x), full_basis(jnp.asarray(x)), jnp.asarray(target), 0.5)
+  left = (x @ matrix.T + 0.5).reshape(events, num_tracks, 6).sum(1) - target
+  np.testing.assert_allclose(value, np.sum(left**2, axis=1), rtol=1e-12)
+  np.testing.assert_allclose(gradient, np.repeat(2.0 * left @ matrix, num_tracks, axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -146,7 +159,8 @@ def unet_generate(*, remat=False):
   protons = proton_generator(network.apply, params, sde, codec, frame=TrackFrame(4, 4, 300.0, 150.0, -300.0),
                              spec=ImageSpec(4, 300.0, 250.0, 0.0), scale_mev=400.0, kinetic_mev=(48.0, 103.0))
   times = time_grids.karras_grid(sde, 4, sigma_min=0.05)
-  return of_momentum(make_generate(protons, samplers.dpm_solver_pp_2m(sde, times, remat=remat)))
+  generate = make_generate(protons, samplers.dpm_solver_pp_2m(sde, times, remat=remat))
+  return lambda noise, momentum_mev: generate(noise, {"momentum_mev": momentum_mev})
 
 
 @pytest.mark.slow  # test_through_a_sampler_with_a_known_score does it without a network

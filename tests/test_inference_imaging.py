@@ -11,7 +11,7 @@ from tests import toy_generator as toy
 def test_several_images_of_a_draw():
   """A generator that returns each image with its mirror gives twice the draws, neighbours."""
   single = toy.make_generate(0.1)
-  double = lambda noise, momentum: jnp.stack([single(noise, momentum), single(noise, momentum)[:, ::-1]], axis=1)
+  double = lambda noise, cond: jnp.stack([single(noise, cond), single(noise, cond)[:, ::-1]], axis=1)
   noise = jax.random.normal(jax.random.key(3), (1, 2, *toy.LATENT_SHAPE))
   momentum = jnp.asarray(toy.random_momenta(3, seed=6))
   images, doubled = (generate_views(g, noise, momentum, ("xy",)) for g in (single, double))
@@ -44,7 +44,7 @@ def test_views_of_the_generator():
   for v, permuted in enumerate((*(momentum[:, np.array(order)] for order in ([0, 1, 2], [0, 2, 1], [1, 2, 0])), turned)):
     permuted = jnp.asarray(permuted)
     for k in range(4):
-      expected = generate(jnp.stack([noise[v, k]] * 2), permuted)
+      expected = generate(jnp.stack([noise[v, k]] * 2), {"momentum_mev": permuted})
       np.testing.assert_allclose(images[:, v, k], expected, atol=1e-4)
 
 

@@ -137,7 +137,7 @@ def test_a_bad_tolerance_is_named(tolerance):
 def test_draws_that_lost_their_charge_do_not_count():
   """Draws of a tenth less charge are left out of the mean, gradient included, until they are the majority."""
   toy_generate = toy.make_generate(0.1)
-  lossy = lambda noise, momentum: toy_generate(noise, momentum) * jnp.where(noise[:, 0, 0, 0] > 1.0, 0.9, 1.0)[:, None, None]
+  lossy = lambda noise, cond: toy_generate(noise, cond) * jnp.where(noise[:, 0, 0, 0] > 1.0, 0.9, 1.0)[:, None, None]
   objective = make_objective(lossy, emd.make_emd(**emd.DESCENT), views=("xy",), num_pixels=64,
                              settings=Comparison(charge_weight_px=10.0, charge_tolerance=0.05))
   value_and_grad = jax.jit(jax.value_and_grad(lambda p, *args: objective.evaluate(p, *args)[0]))

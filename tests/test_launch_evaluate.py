@@ -2,15 +2,17 @@
 import contextlib
 import inspect
 import json
+import sys
 import types
 
 import numpy as np
 import pytest
 
 from configs import images64_evaluate
-from lartpc_jax.data.crop_labels import open_labelled_crops
-from lartpc_jax.data.crops import images_mev
 from lartpc_jax.data.image_files import save_images
+from lartpc_jax.data.image_source import with_classes
+from lartpc_jax.data.labels import pixel_table
+from lartpc_jax.data.open import open_data
 from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train.segmentation import Segmenter
@@ -78,8 +80,8 @@ def test_every_part_has_rows_for_every_column(report):
 
 
 def test_the_embedding_goes_by_true_labels_where_there_are_any(report):
-  labelled = open_labelled_crops("sample")
-  pixels = [((labelled.label[:40] == i) & (images_mev(labelled.crops)[:40] >= 0.09)).sum((1, 2)) for i in (1, 2)]
+  found = with_classes(open_data("sample_crops"), *pixel_table(five_classes=False)).read(slice(0, 40), ("label",))
+  pixels = [((found["label"] == i) & (found["image"] >= 0.09)).sum((1, 2, 3)) for i in (1, 2)]
   assert report.separations.labels == "truth" and report.separations.num_subsets == 1
   np.testing.assert_array_equal(report.separations.is_track, pixels[0] > pixels[1])
 
@@ -115,7 +117,7 @@ def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
 
 
 def test_the_files_hold_what_was_found(report, tmp_path):
-  paths = report_lib.write(report, tmp_path / "out")
+  paths = report_lib.write_report(report, tmp_path / "out")
   assert [p.name for p in paths] == ["metrics.json", "report.md", "report.html"]
   data = json.loads(paths[0].read_text())
   assert len(data["rows"]) == len(report.rows) and data["images"]["reference"] == 100
@@ -208,11 +210,19 @@ def test_the_floor_holds_none_of_the_reference():
     assert np.array_equal(loaded.columns["shifted by 1 px"].values[0, 1:], loaded.columns[lib.FLOOR].values[0, :-1])
 
 
+def test_a_missing_extra_is_named_before_any_work(monkeypatch):
+  monkeypatch.setitem(sys.modules, "sklearn", None)
+  monkeypatch.setattr(lib, "_load", lambda **kwargs: pytest.fail("images were read"))
+  with pytest.raises(ValueError, match=r"The report needs scikit-learn, of the extra \[eval\]: pip install scikit-learn"):
+    lib.evaluate(tiny(), real="sample_crops", generated={}, progress=silent)
+
+
 def test_slices_and_columns():
-  assert samples.parse_slice("a.npz[3:7]") == ("a.npz", slice(3, 7)) and samples.parse_slice("b[:5]")[1] == slice(None, 5)
-  assert lib.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
-  with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
-    lib.name_columns(["a/x.npz", "b/x.npz"])
+  assert samples.parse_path("a.npz[3:7]") == ("a.npz", slice(3, 7), None) and samples.parse_path("b[:5]")[1] == slice(None, 5)
+  assert samples.parse_path("a@b/c.npy[3:]@0.02") == ("a@b/c.npy", slice(3, None), "0.02")
+  assert samples.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  with pytest.raises(ValueError, match="Two files are called 'x'"):
+    samples.name_columns(["a/x.npz", "b/x.npz"])
 
 
 @pytest.mark.parametrize("changes,kwargs,message", [
@@ -242,6 +252,36 @@ def test_only_the_chosen_events_are_drawn(monkeypatch):
   np.testing.assert_array_equal(some.momentum_mev, more.momentum_mev[20:26])
   with pytest.raises(ValueError, match="holds 500 events, numbers 0 to 499; asked for 10 from number 495"):
     load("sample[495:505]")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_grey_levels_are_told_by_an_option_and_not_by_the_name(tmp_path, kind):
+  """The same bytes under two names are the same images, and without a unit they are refused."""
+  levels = np.zeros((60, 64, 64), kind)
+  levels[:, 20:30, 30] = np.random.default_rng(0).integers(5, 200, (60, 10))
+  paths = [str(tmp_path / name) for name in ("gen_epoch50_tracks.npy", "larcv_png_64_gen_epoch50.npy")]
+  load = lambda path: samples.load_images(path, threshold_mev=0.05, level_mev=0.02).values
+  for path in paths:
+    np.save(path, levels)
+    for chosen in ("", "[0:20]"):
+      with pytest.raises(ValueError, match=r"Say their unit behind the name: .*@levels \(images.level_mev = 0.02 MeV\)"):
+        load(path + chosen)
+  expected = levels * np.float32(0.02)
+  for unit in ("@levels", "@0.02"):
+    for path in paths:
+      np.testing.assert_allclose(load(path + unit), expected, rtol=1e-6)
+  np.testing.assert_allclose(load(paths[0] + "[10:12]@mev"), levels[10:12].astype(np.float32))
+  for bad in ("@adc", "@-1", "@nan"):
+    with pytest.raises(ValueError, match=f"the unit behind @ must be levels .*; got '{bad[1:]}'"):
+      load(paths[0] + bad)
+
+
+def test_a_unit_is_for_files_that_say_none(tmp_path):
+  load = lambda path: samples.load_images(path, threshold_mev=0.05, level_mev=0.02)
+  with pytest.raises(ValueError, match="the file says its unit itself; leave @0.1 away"):
+    load("sample_crops[0:60]@0.1")
+  with pytest.raises(ValueError, match="events are in MeV; leave @levels away"):
+    load("sample[0:60]@levels")
 
 
 def test_images_that_are_not_finite_are_named(tmp_path):

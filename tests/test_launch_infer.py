@@ -1,4 +1,5 @@
 """launch.infer and launch.demo: one job, compiled once, run in several directories; mistakes; processes."""
+import concurrent.futures
 import contextlib
 import csv
 import dataclasses
@@ -28,6 +29,12 @@ VECTORS = [f"{prefix}_p{axis}_mev" for prefix in ("true", "classical") for axis 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
   return str(save_toy_weights(tmp_path_factory.mktemp("weights")))
+
+
+def elsewhere(call):
+  """call() in another thread, as locks see another process."""
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    return pool.submit(call).result()
 
 
 def tiny():
@@ -64,7 +71,8 @@ def console(bar, say=print):
 @pytest.fixture(scope="module")
 def unbroken(job, tmp_path_factory):
   out, bar, lines = tmp_path_factory.mktemp("unbroken"), Bar(), []
-  infer.execute(job, cli.setup_workdir(out, job.identity), console(bar, lines.append))
+  with cli.hold_workdir(out, job.identity):
+    infer.execute(job, out, console(bar, lines.append))
   return out, bar, "\n".join(lines)
 
 
@@ -102,12 +110,13 @@ def test_pictures_of_events(unbroken, job, tmp_path):
 
 
 def test_interrupted_run_ends_as_an_unbroken_one(job, unbroken, tmp_path):
-  out = cli.setup_workdir(tmp_path, job.identity)
-  with pytest.raises(KeyboardInterrupt):
+  out = tmp_path
+  with pytest.raises(KeyboardInterrupt), cli.hold_workdir(out, job.identity):
     infer.execute(job, out, console(Bar(stop_at=4)))
-  assert not (out / "results.csv").exists() and len(chunks.finished_events(out / "chunks")) == 4
+  assert not (out / "results.csv").exists() and len(chunks.finished_events(out / "chunks", job.identity)) == 4
   bar = Bar()
-  assert infer.execute(job, cli.setup_workdir(tmp_path, job.identity), console(bar)) is None
+  with cli.hold_workdir(out, job.identity):
+    assert infer.execute(job, out, console(bar)) is None
   assert bar.seen == [(4, NUM), 7]
   assert (out / "results.csv").read_bytes() == (unbroken[0] / "results.csv").read_bytes()
   before = (out / "results.csv").read_bytes()
@@ -119,15 +128,15 @@ def test_a_signal_stops_between_chunks(job, tmp_path):
   lines = []
   stopping = lambda: contextlib.nullcontext(lambda: 15)
   assert infer.execute(job, tmp_path, console(Bar(), lines.append)._replace(stopping=stopping)) == 15
-  assert f"Stopped after 4 of {NUM} events" in lines[-1] and len(chunks.finished_events(tmp_path / "chunks")) == 4
+  assert f"Stopped after 4 of {NUM} events" in lines[-1] and len(chunks.finished_events(tmp_path / "chunks", job.identity)) == 4
 
 
 def test_a_directory_holds_one_identity(job, unbroken):
   for changes, message in ((dict(seed=1), "seed: 0 -> 1"), (dict(views="xy"), "views: 'xy,xz' -> 'xy'"),
                            (dict(input="b.npz, sha256 1"), "input: 'sample, sha256"),
                            (dict(weights={**job.identity["weights"], "diffusion": "0"}), "weights.diffusion")):
-    with pytest.raises(ValueError, match=message):
-      cli.setup_workdir(unbroken[0], {**job.identity, **changes})
+    with pytest.raises(ValueError, match=message), cli.hold_workdir(unbroken[0], {**job.identity, **changes}):
+      pass
 
 
 def bad_images(value):
@@ -230,9 +239,9 @@ def test_warnings_and_missing_truth(tmp_path):
   momentum = np.array([[0.0, 0.0, 310.4], [350.0, 0.0, 0.0], [500.0, 0.0, 0.0], [np.nan, 0.0, 0.0]])
   table = one_view_results(None, momentum, converged=np.array([True, False, True, False]))
   assert table.unconverged == [1, 3] and table.at_edge == [0, 2, 3]
-  text = results.report(table)
+  text = results.summary_text(table)
   assert "2 events did not converge: 1, 3." in text and "outside, the 50 to 100 MeV" in text and "true_" not in text
-  results.write(tmp_path, table, {})
+  results.write_results(tmp_path, table, {})
   saved = json.loads((tmp_path / "results.json").read_text())
   assert saved["events"][3]["px_mev"] is None and "true_px_mev" not in saved["events"][0]
   assert saved["summary"]["seconds_per_event"] == 2.0
@@ -272,23 +281,43 @@ def test_plane_of_directions():
 def test_two_runs_in_one_directory_are_refused(tmp_path):
   def compute(events):
     with pytest.raises(OSError, match="Another process is writing"):
-      chunks.run_chunks(compute, events, directory=tmp_path / "chunks", stride=1)
+      elsewhere(lambda: chunks.run_chunks(compute, events, directory=tmp_path / "chunks", stride=1, identity={}))
     return {"square": events**2}
-  chunks.run_chunks(compute, np.arange(2), directory=tmp_path / "chunks", stride=1)
-  assert sorted(chunks.finished_events(tmp_path / "chunks")) == [0, 1]
+  chunks.run_chunks(compute, np.arange(2), directory=tmp_path / "chunks", stride=1, identity={})
+  assert sorted(chunks.finished_events(tmp_path / "chunks", {})) == [0, 1]
+
+
+def test_a_run_that_is_refused_changes_nothing(tmp_path):
+  """--seed=1 while --seed=0 runs; then --seed=1 again, which must not take the other's results for its own."""
+  compute = lambda events: {"square": events**2}
+  with cli.hold_workdir(tmp_path, {"seed": 0}) as out:
+    chunks.run_chunks(compute, np.arange(1), directory=out / "chunks", stride=1, identity={"seed": 0})
+    before = (out / "config.json").read_text()
+    with pytest.raises(OSError, match="Another process is writing"):
+      elsewhere(lambda: cli.hold_workdir(tmp_path, {"seed": 1}).__enter__())
+    assert (out / "config.json").read_text() == before
+  with pytest.raises(ValueError, match="seed: 0 -> 1"), cli.hold_workdir(tmp_path, {"seed": 1}):
+    pass
+  (out / "config.json").unlink()  # whatever stands beside them, chunks say whose they are
+  for ask in (lambda identity: chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity=identity),
+              lambda identity: chunks.load_fields(out / "chunks", np.arange(1), ["square"], identity=identity)):
+    with pytest.raises(ValueError, match=r"chunk_0000000_0000000.npz is of another run .*seed: 0 -> 1"):
+      ask({"seed": 1})
+  assert chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity={"seed": 0}) is None
 
 
 def test_chunk_files(tmp_path):
   compute = lambda events: {"square": events**2}
   tmp_path = tmp_path / "chunks"
-  assert chunks.run_chunks(compute, np.arange(3), directory=tmp_path, stride=2) is None
-  chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4)  # other stride, other events
-  assert chunks.load_fields(tmp_path, np.array([5, 0]), ["square"])["square"].tolist() == [25, 0]
+  same = dict(identity={"seed": 3})
+  assert chunks.run_chunks(compute, np.arange(3), directory=tmp_path, stride=2, **same) is None
+  chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4, **same)  # other stride, other events
+  assert chunks.load_fields(tmp_path, np.array([5, 0]), ["square"], **same)["square"].tolist() == [25, 0]
   with pytest.raises(ValueError, match=r"no result of events \[6\]"):
-    chunks.load_fields(tmp_path, np.arange(7), ["square"])
+    chunks.load_fields(tmp_path, np.arange(7), ["square"], **same)
   (tmp_path / "chunk_0000009_0000009.npz").write_bytes(b"half")
   with pytest.raises(ValueError, match="chunk_0000009.*remove it"):
-    chunks.finished_events(tmp_path)
+    chunks.finished_events(tmp_path, **same)
 
 
 def launch(repo, script, *arguments):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -164,8 +165,8 @@ def test_parts_are_checked(straight, tmp_path):
   plan = shards.find_plan(settings.out)
   with shards.locked(plan, (0, 3)), shards.locked(plan, (1, 3)):  # parts side by side, but nothing twice
     for other in (None, (0, 3)):
-      with pytest.raises(OSError, match="Another process is writing"), shards.locked(plan, other):
-        pass
+      with pytest.raises(OSError, match="Another process is writing"), ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lambda other=other: shards.locked(plan, other).__enter__()).result()
   (tmp_path / "events.npz").write_bytes(b"")
   with pytest.raises(ValueError, match="events.npz exists; remove it, or its shards"):
     simulate.merge(settings.out)
@@ -244,16 +245,16 @@ def test_validation_finds_a_wrong_density():
   """A sample against a copy of itself passes; against one stretched by 3 % it fails in range and dE/dx."""
   settings = dataclasses.replace(SMALL, out="unused.npz", num_events=3000, kinetic_mev=((50.0, 100.0),), chunk_size=1000)
   events = simulate.fast_backend(settings)(0, 3000)
-  same = validate.compare(events, events)
+  same = validate.compare_simulations(events, events)
   assert validate.failures(same) == []
-  wrong = validate.compare(events, Events(*tuple(events)[:4], 1.03))
+  wrong = validate.compare_simulations(events, Events(*tuple(events)[:4], 1.03))
   text = " ".join(validate.failures(wrong))
-  assert "range" in text and "dE/dx" in text and "| range |" in validate.report(wrong)
+  assert "range" in text and "dE/dx" in text and "| range |" in validate.validation_table(wrong)
   assert len(figures.histogram_comparison(wrong.histograms).axes) == 2
   c = wrong.comparisons[0]
   assert len(figures.binned_comparison([("", c.edges, c.values, c.errors)], limit=0.01, xlabel="", ylabel="").axes) == 2
   with pytest.raises(ValueError, match="The fast sample needs at least 100 events in each bin"):
-    validate.compare(events, select_events(events, np.arange(50)))
+    validate.compare_simulations(events, select_events(events, np.arange(50)))
 
 
 @pytest.mark.slow
@@ -264,4 +265,4 @@ def test_fast_protons_are_those_of_geant4(shared_data):
     pytest.skip(f"no {path.name}")
   settings = simulate.Settings(out="unused.npz", num_events=40_000, nuclear=False, seed=1)
   fast = simulate.fast_backend(settings)(0, settings.num_events)
-  assert validate.failures(validate.compare(load_events(path), fast)) == []
+  assert validate.failures(validate.compare_simulations(load_events(path), fast)) == []

@@ -38,7 +38,7 @@ def test_table_has_the_best_first():
   row = lambda steps, median: {"steps": steps, "summary": {
       "inferred": {"median_dp_mev": median, "q95_dp_mev": 2 * median, "share_above_50_mev": 0.25}, "num_converged": 3,
       "num_events": 4, "seconds_per_event": 1.0}}
-  lines = sweep.table(["steps"], [row(1, 20.0), row(2, 10.0)]).splitlines()
+  lines = sweep.sweep_table(["steps"], [row(1, 20.0), row(2, 10.0)]).splitlines()
   assert lines[2] == "| 2 | 10.0 | 20.0 | 25.0 % | 3 of 4 | 1.00 |" and lines[3].startswith("| 1 | 20.0")
   assert len({line.count("|") for line in lines}) == 1
 

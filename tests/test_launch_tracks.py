@@ -113,8 +113,8 @@ def test_from_events_to_counts(tmp_path):
   config = protons64_tracks.get_config("tiny").to_dict()
   def run(name, said, **kwargs):
     job = tracks.prepare(tracks.Settings(str(tmp_path / f"{name}.npz"), chunk_size=2, **kwargs), config)
-    out = cli.setup_workdir(tmp_path / name, job.identity)
-    assert tracks.execute(job, tmp_path / name, cli.terminal()._replace(say=said.append)) is None
+    with cli.hold_workdir(tmp_path / name, job.identity) as out:
+      assert tracks.execute(job, out, cli.terminal()._replace(say=said.append)) is None
     return out
   multi_track.make(multi_track.Settings("generator", tracks=1, num=4, out=str(tmp_path / "null.npz")))
   multi_track.make(multi_track.Settings("sample", tracks=2, num=4, out=str(tmp_path / "pairs.npz"),

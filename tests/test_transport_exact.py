@@ -39,5 +39,5 @@ def test_exact_checks_its_images():
 
 def test_exact_names_the_missing_package(monkeypatch):
   monkeypatch.setitem(sys.modules, "ot", None)
-  with pytest.raises(ImportError, match="pip install POT"):
+  with pytest.raises(ValueError, match=r"exact_emd needs POT, of the extra \[eval\]: pip install POT"):
     exact_emd(np.ones((2, 2)), np.ones((2, 2)))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from lartpc_jax.build.data import build_crop_data
 from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
@@ -28,7 +29,7 @@ class ConditionalCrops(NamedTuple):
   table: dict          # of training crops: name -> [r]
 
 
-def crop_condition(image_mev: jax.Array, track_share: jax.Array, threshold_mev: float) -> dict:
+def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"], threshold_mev: float) -> dict:
   """What a crop is like, by the names of condition variables: all that a config may declare."""
   lit = image_mev >= threshold_mev
   return {"track_share": track_share,
@@ -41,7 +42,7 @@ def build_conditional_crops(values: dict, *, threshold_mev: float, seed: int) ->
   data = build_crop_data(values, seed=seed, wanted={"track_share": ()}, threshold_mev=threshold_mev)
   num = data.train.num
   rows = data.train.read(np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
-  table = crop_condition(rows["image"], rows["track_share"], threshold_mev)
+  table = crop_condition(jnp.asarray(rows["image"]), jnp.asarray(rows["track_share"]), threshold_mev)
   return ConditionalCrops(data.batch_fn, data.evaluation(data.settings.num_evaluation), jax.tree.map(np.asarray, table))
 
 

@@ -3,7 +3,7 @@
 Both go through one description: a dict with the blocks of `Description`, which is also the JSON beside the weights. Files of
 earlier versions are read by `build.old_weights`.
 """
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -242,18 +242,17 @@ def generator_task(config: dict) -> Task:
 
 
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}
-TRACKS_KEYS = (INFERENCE_KEYS - {"inference", "distance"}) | {"tracks"}
 
 
-def build_generate(config: Mapping, generator: Generator, block: str = "sampler", *, mirrored: bool = False,
-                   allowed: Collection[str] = INFERENCE_KEYS) -> Callable:
+def build_generate(config: Mapping, generator: Generator, block: str = "sampler", *, mirrored: bool = False
+                   ) -> Callable:
   """generate(noise, cond, key, pose) of an inference config, with the sampler of the given block; see `make_generate`.
 
   Raises:
     ValueError: naming a missing or unknown key.
   """
-  for key in sorted(set(config) - set(allowed)):
-    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(allowed)}.")
+  for key in sorted(set(config) - INFERENCE_KEYS):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(INFERENCE_KEYS)}.")
   if not np.isfinite(config.get("guidance_scale", 1.0)):
     raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
   sampler = call_with(build_sampler, block, section(config, block), sde=generator.denoiser.sde)

@@ -1,6 +1,6 @@
 """Builds what an inference config asks for: fits of one to four tracks, their objective, what they cost."""
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from lartpc_jax.build.generators import build_generate
 from lartpc_jax.config.blocks import call_with, parse, pick, section
@@ -63,14 +63,9 @@ def build_distance(values: Mapping, num_tracks: int = 1) -> emd_lib.EMD:
   return call_with(function, "distance", knobs)
 
 
-def of_momentum(generate: Callable) -> Callable:
-  """generate(noise, momentum_mev, vertex_mm=None), as the fit calls it, of a generator conditional on a momentum."""
-  return lambda noise, momentum_mev, vertex_mm=None: generate(noise, {"momentum_mev": momentum_mev}, pose=vertex_mm)
-
-
 def _build_imager(config: Mapping, generator: Generator, settings: FitSettings) -> Imager:
-  return Imager(of_momentum(build_generate(config, generator, mirrored=settings.noise != "independent")),
-                of_momentum(build_generate(config, generator, "screen_sampler")), generator.codec.state_shape,
+  return Imager(build_generate(config, generator, mirrored=settings.noise != "independent"),
+                build_generate(config, generator, "screen_sampler"), generator.codec.state_shape,
                 generator.spec.num_pixels, generator.kinetic_range_mev)
 
 

@@ -16,6 +16,8 @@ def check_keywords(function: Callable, block: str, values: Mapping, supplied: Ma
   parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in supplied}
   open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
   for key, value in values.items():
+    if isinstance(value, float) and value != value:
+      raise ValueError(f"The config value {block}.{key} is NaN; give a number.")
     if key not in parameters and not open_ended:
       raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
   for name, parameter in parameters.items():

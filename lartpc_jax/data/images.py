@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data.events import Events, deposited_energy, describe_codes, describe_others, pad_events, select_events
+from lartpc_jax.data.events import Events, deposited_energy, describe_codes, describe_others, pad_events
 from lartpc_jax.data.image_source import Images
 from lartpc_jax.data.open import open_data
 from lartpc_jax.data.pictures import images_of
@@ -80,7 +80,7 @@ def _of_images(images: Images, chosen: slice, path, views: tuple[str, ...], spec
 def _of_events(events: Events, chosen: np.ndarray, path, views: tuple[str, ...], spec: raster.ImageSpec) -> ImageSet:
   images = images_of(events, chosen, views=views, spec=spec)
   momentum_mev = events.momentum_mev[chosen]
-  if others := describe_others(select_events(events, chosen)):
+  if others := describe_others(events, chosen):
     logger.warning(OTHERS, path, len(chosen), others)
   if known_momenta(momentum_mev) is None:
     return ImageSet(images, None, None, len(events))

@@ -33,7 +33,7 @@ def run_parts(settings: simulate.Settings, num_parts: int, options: Sequence[str
     raise ValueError(f"num_parts must be at least 1; got {num_parts}.")
   beam = load_extra("apache_beam", "beam")
   from apache_beam.options.pipeline_options import PipelineOptions
-  simulate.check_settings(settings)
+  simulate.check_simulation(settings)
   plan = simulate.make_plan(settings)
   if plan.path.exists():
     simulate.execute(settings, SILENT._replace(say=print))  # says that it is complete, or that it is another

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from lartpc_jax.build.generators import build_generator
-from lartpc_jax.build.inference import of_momentum
 from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data import pictures
 from lartpc_jax.data.open import SAMPLE, open_events
@@ -18,6 +17,7 @@ from lartpc_jax.inference.gradients import make_value_and_grad
 from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.objective import make_objective
 from lartpc_jax.inference.settings import Comparison
+from lartpc_jax.keys import root_key
 from lartpc_jax.tables import markdown_table
 from lartpc_jax.transport import emd
 
@@ -65,13 +65,13 @@ def _inputs(generator, batch_size, seed):
     raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
   images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=generator.spec)
   hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), generator.kinetic_range_mev)
-  return images, hypothesis, antithetic_noise(jax.random.key(seed), len(VIEWS), 1, generator.codec.state_shape)
+  return images, hypothesis, antithetic_noise(root_key(seed), len(VIEWS), 1, generator.codec.state_shape)
 
 
 def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):
   """The compiled value_and_grad of the objective on the chart, and its arguments."""
   sampler = build_sampler(generator.denoiser.sde, name=settings.sampler, num_steps=num_steps, remat=remat)
-  objective = make_objective(of_momentum(make_generate(generator, sampler)), emd.make_emd(**emd.DESCENT), views=VIEWS,
+  objective = make_objective(make_generate(generator, sampler), emd.make_emd(**emd.DESCENT), views=VIEWS,
                              num_pixels=generator.spec.num_pixels, settings=COMPARISON)
   images, hypothesis, noise = _inputs(generator, batch_size, settings.seed)
   targets = jax.jit(objective.prepare)(images)

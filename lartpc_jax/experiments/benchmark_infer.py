@@ -38,7 +38,7 @@ class Settings:
 def run(settings: Settings, config: Mapping, console: Console) -> None:
   """Measures what rows.json of an earlier run lacks, each number of devices in a process of its own."""
   if settings.child:
-    for row in measure(settings, config):
+    for row in measure_events(settings, config):
       console.say(json.dumps(row))
     return
   if not settings.out:
@@ -59,7 +59,7 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   console.say(f"{device_summary()}, {os.cpu_count()} cores\n\n{table}\nWrote {settings.out}/speed.md")
 
 
-def measure(settings: Settings, config: Mapping) -> Iterator[dict]:
+def measure_events(settings: Settings, config: Mapping) -> Iterator[dict]:
   """Yields a row for each number of events; one program serves all that have the same chunks."""
   jobs, devices = {}, len(jax.devices())
   count = count_inference(config, len(settings.views), settings.start)

@@ -8,6 +8,7 @@ import numpy as np
 from lartpc_jax import parallel
 from lartpc_jax.generators import condition as condition_lib
 from lartpc_jax.generators.cascade import Cascade, conditions_of, image_keys, make_cascade_draw
+from lartpc_jax.keys import root_key
 
 SAMPLER_KEYS = ("name", "num_evaluations", "eta")
 
@@ -55,7 +56,7 @@ def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, flo
   return cond
 
 
-def draw_images(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0, chunk_size: int = 64,
+def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0, chunk_size: int = 64,
                 guidance_scale: float = 1.0, asked: Mapping[str, float] | None = None,
                 update: Callable = lambda done: None) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
   """`num` images [n h w] in MeV, the conditions they were asked for, and the seconds that an image took.
@@ -73,7 +74,7 @@ def draw_images(cascade: Cascade, samplers: tuple[Callable, Callable], num: int,
     asked: variables that are the same for all images; the others are those of training images.
     update: called with the number of finished images.
   """
-  keys = image_keys(jax.random.key(seed), num)
+  keys = image_keys(root_key(seed), num)
   cond = choose_conditions(cascade, keys, asked or {})
   draw = make_cascade_draw(cascade, *samplers, guidance_scale=guidance_scale)
   marks = [(0, time.perf_counter())]

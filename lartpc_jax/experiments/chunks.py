@@ -1,8 +1,10 @@
 """Work in pieces, each in a file of its own: what is there need not be computed again.
 
 `run_pieces` runs all such work; here are also the pieces that hold the results of a few events, see `shards` for others.
+Each file says what its numbers depend on (`identity`), so that those of another run are never taken for this one's.
 """
 import concurrent.futures
+import json
 import os
 import time
 import zipfile
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lartpc_jax.config.compare import config_differences, plain
 from lartpc_jax.files import atomic_write, hold_lock
 
 
@@ -43,20 +46,24 @@ def run_pieces(pieces: Sequence, compute: Callable, write: Callable, *, size: Ca
   return None
 
 
-def finished_events(directory: str | os.PathLike) -> dict[int, tuple[Path, int]]:
+def finished_events(directory: str | os.PathLike, identity: dict) -> dict[int, tuple[Path, int]]:
   """Event number -> (file, row in it) of every event in the chunk files of `directory`, which need not exist.
 
   Raises:
-    ValueError: naming a file that is not readable.
+    ValueError: naming a file that is not readable, or was made with another identity (and what differs).
   """
   found = {}
   for path in sorted(Path(directory).glob("chunk_*.npz")):
-    for row, event in enumerate(_read(path, ["event"])["event"]):
+    content = _read(path, ["event", "identity"])
+    if differences := config_differences(json.loads(str(content["identity"])), identity, ignore=()):
+      raise ValueError(f"{path} is of another run (its own -> this one's): {'; '.join(differences)}. Choose another "
+                       "directory, or remove it.")
+    for row, event in enumerate(content["event"]):
       found[int(event)] = (path, row)
   return found
 
 
-def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.PathLike, stride: int,
+def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.PathLike, stride: int, identity: dict,
                stop: Callable = lambda: None, update: Callable = lambda done: None) -> int | None:
   """Computes what is missing of `events`, chunk by chunk, each in a file of its own, whole or not at all.
 
@@ -65,6 +72,7 @@ def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.Pat
     events: event numbers [n], each once.
     directory: of the chunk files; made with the first one. `lock` beside it is held meanwhile.
     stride: events a chunk.
+    identity: what the results depend on, as JSON has it; it goes into every file.
     stop: asked after each chunk; anything but None ends the run there and is returned.
     update: called with the number of finished events after each chunk.
   Raises:
@@ -74,12 +82,12 @@ def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.Pat
   directory = Path(directory)
   directory.parent.mkdir(parents=True, exist_ok=True)
   with hold_lock(directory.parent / "lock", busy=f"Another process is writing {directory}."):
-    return _run_missing(compute, events, directory, stride, stop, update)
+    return _run_missing(compute, events, directory, stride, identity, stop, update)
 
 
-def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride: int, stop: Callable, update: Callable
-                 ) -> int | None:
-  there = finished_events(directory)
+def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride: int, identity: dict, stop: Callable,
+                 update: Callable) -> int | None:
+  there, text = finished_events(directory, identity), np.array(json.dumps(plain(identity)))
   missing = np.array([event for event in events if int(event) not in there], int)
   pieces = [missing[start:start + stride] for start in range(0, len(missing), stride)]
 
@@ -93,18 +101,19 @@ def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride:
   def write(chunk: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     directory.mkdir(exist_ok=True)
     with atomic_write(directory / f"chunk_{chunk[0]:07d}_{chunk[-1]:07d}.npz", "wb") as file:
-      np.savez_compressed(file, **arrays)
+      np.savez_compressed(file, identity=text, **arrays)
   there = len(events) - len(missing)
   return run_pieces(pieces, timed, write, stop=stop, update=lambda done: update(there + done))
 
 
-def load_fields(directory: str | os.PathLike, events: np.ndarray, fields: Collection[str]) -> dict[str, np.ndarray]:
+def load_fields(directory: str | os.PathLike, events: np.ndarray, fields: Collection[str], *, identity: dict
+                ) -> dict[str, np.ndarray]:
   """Arrays [n ...] of the given fields for `events`, in their order.
 
   Raises:
     ValueError: if an event is missing, or as `finished_events`.
   """
-  there = finished_events(directory)
+  there = finished_events(directory, identity)
   missing = [int(event) for event in events if int(event) not in there]
   if missing:
     raise ValueError(f"{directory}: no result of events {missing[:8]} ({len(missing)} in all).")

@@ -8,7 +8,7 @@ from lartpc_jax.data.convert import convert
 from lartpc_jax.data.readers.formats import AUTO, FORMATS, choose_format, describe_formats, option_names
 from lartpc_jax.experiments.protocol import Console, setting
 
-OPTIONS = ("tracks", "split", "scale_mev", "unit", "energy", "axes", "image_tree", "particle_tree", "detectors")
+OPTIONS = ("tracks", "nan", "split", "scale_mev", "unit", "energy", "axes", "image_tree", "particle_tree", "detectors")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Settings:
                         "first deposit), centroid, or x,y,z in mm.")
   voxel_mm: float | None = setting(None, "Of 3D events: voxel edge; default 1 mm, 3 mm for pilarnet.")
   tracks: str | None = setting(None, "batches: of an axis of tracks, one event each, or their sum.", choices=("each", "sum"))
+  nan: str | None = setting(None, "batches: what becomes of events with NaN.", choices=("refuse", "skip"))
   split: str | None = setting(None, "larcv_npy: which files of a directory.", choices=("train", "test"))
   scale_mev: float | None = setting(None, "larcv_*: MeV per grey level or ADC count; default: their unit stays.")
   unit: str | None = setting(None, "pilarnet, segments: what becomes an event.", choices=("interaction", "event"))

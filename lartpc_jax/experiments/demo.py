@@ -7,6 +7,7 @@ from pathlib import Path
 from lartpc_jax import parallel
 from lartpc_jax.experiments import infer
 from lartpc_jax.experiments.protocol import Console, exit_code, setting
+from lartpc_jax.files import hold_lock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +24,13 @@ def run(settings: Settings, config: Mapping, console: Console) -> int:
   """As `infer.run` on sample events, but without what is there."""
   job = infer.prepare(infer.Settings("sample", num_events=settings.num_events, weights=settings.weights,
                                      num_pictures=settings.num_pictures), config)
-  _clear(Path(settings.out))
-  out = console.workdir(settings.out, job.identity)
-  console.say(f"Momenta of {settings.num_events} sample protons from two images each, on {parallel.device_summary()}")
-  return exit_code(infer.execute(job, out, console))
+  out = Path(settings.out)
+  out.mkdir(parents=True, exist_ok=True)
+  with hold_lock(out / "lock", busy=f"Another process is writing {out}."):
+    _clear(out)
+    with console.workdir(out, job.identity):
+      console.say(f"Momenta of {settings.num_events} sample protons from two images each, on {parallel.device_summary()}")
+      return exit_code(infer.execute(job, out, console))
 
 
 def _clear(out: Path) -> None:

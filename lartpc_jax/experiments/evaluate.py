@@ -1,8 +1,7 @@
 """The whole report: every part for every sample, real against real first."""
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,8 @@ from lartpc_jax.build.segmentation import build_segmenter
 from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
 from lartpc_jax.experiments.protocol import Console, setting
-from lartpc_jax.experiments.samples import Images, Sample, examine, load_images
+from lartpc_jax.experiments.samples import Sample, SampleImages, examine, load_images, name_columns
+from lartpc_jax.extras import require_extra
 from lartpc_jax.metrics import defects, embedding, neighbours
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
 from lartpc_jax.metrics.gof import excess, squared_distances
@@ -75,20 +75,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
                     training=settings.train, planted=planted, ssnet=settings.ssnet,
                     progress=lambda total: console.progress(total, description="evaluate", unit="part"))
   console.say(report.markdown(result))
-  paths = report.write(result, settings.out)
+  paths = report.write_report(result, settings.out)
   console.say("Wrote " + ", ".join(str(path) for path in paths))
-
-
-def name_columns(paths: Sequence[str]) -> dict[str, str]:
-  """"name=path" or "path" -> {name: path}; a path is named by its stem."""
-  columns = {}
-  for text in paths:
-    name, found, path = text.partition("=")
-    name, path = (name, path) if found else (Path(text).stem, text)
-    if name in columns:
-      raise ValueError(f"Two columns of --generated are called {name!r}; give them names: --generated=a=FILE,b=FILE.")
-    columns[name] = path
-  return columns
 
 
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,
@@ -108,6 +96,7 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   Raises:
     ValueError: naming a bad key, part, defect or file, or if there are too few images.
   """
+  require_extra("eval", "The report")
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   for key in sorted(set(config) - CONFIG_KEYS):
     raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(CONFIG_KEYS)}.")
@@ -185,8 +174,8 @@ def _settings(config: Mapping, part: str) -> dict:
 
 
 class _Loaded(NamedTuple):
-  real: Images
-  columns: dict[str, Images]
+  real: SampleImages
+  columns: dict[str, SampleImages]
   training: np.ndarray | None
 
 
@@ -198,7 +187,7 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
   if half < 50:
     raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are needed, and 100 "
                      "without --floor, half for the floor.")
-  take = lambda data, start, size: Images(*(None if x is None else x[start:start + size] for x in data))
+  take = lambda data, start, size: SampleImages(*(None if x is None else x[start:start + size] for x in data))
   size = min(num_images, half)
   columns = {FLOOR: take(load(floor), 0, size) if floor else take(everything, half, size)}
   for name, path in generated.items():
@@ -216,7 +205,7 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
                        ("." if trained is not None else " (memorised: with --train)."))
     values = table[name](columns[FLOOR].values, seed)
     charged = values.sum((1, 2)) > 0
-    columns[defects.NAMES[name]] = Images(values[charged], None)
+    columns[defects.NAMES[name]] = SampleImages(values[charged], None)
   return _Loaded(take(everything, 0, size), columns, trained)
 
 

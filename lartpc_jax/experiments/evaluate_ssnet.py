@@ -16,11 +16,12 @@ from lartpc_jax.train.segmentation import evaluate_segmentation
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """What to ask, and how."""
-  data: str | None = setting(None, "File of labelled crops: lartpc_crops_geant4.npz, or sample for those of the package.",
+  data: str | None = setting(None, "File of labelled crops: lartpc_crops_geant4.npz, or sample_crops for those of the "
+                             "package.",
                              required=True)
   weights: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
   orientations: tuple[str, ...] = setting(("1", "8"), "Ways to ask: 1, 8 or both.")
-  num_events: int | None = setting(None, "Held-out events; default: as the weights say (sample: all).", lower=1)
+  num_events: int | None = setting(None, "Held-out events; default: as the weights say (sample_crops: all).", lower=1)
   out: str | None = setting(None, "Directory of ssnet.json.", required=True)
 
 

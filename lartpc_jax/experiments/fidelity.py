@@ -15,6 +15,7 @@ from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import make_generate, prior_noise
 from lartpc_jax.geometry.rasterize import ImageSpec
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import closure, proton
 from lartpc_jax.plotting import closure as figures
 from lartpc_jax.tables import markdown_table, write_json, write_text
@@ -69,8 +70,9 @@ def _make_generate(settings: Settings) -> Callable:
     images = []
     for start in range(0, len(momentum_mev), BATCH):
       index = np.minimum(np.arange(start, start + BATCH), len(momentum_mev) - 1)
-      key = jax.random.fold_in(jax.random.key(settings.seed), start)
-      images.append(np.asarray(one_batch(prior_noise(generator, key, BATCH), {"momentum_mev": momentum_mev[index]})))
+      key = jax.random.fold_in(root_key(settings.seed), start)
+      noise = prior_noise(generator, key, BATCH)
+      images.append(np.asarray(one_batch(noise, {"momentum_mev": momentum_mev[index]})))
     return np.concatenate(images)[:len(momentum_mev)]
   return generate
 

@@ -27,6 +27,7 @@ from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.fit import one_track
 from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.surface import make_surface
+from lartpc_jax.keys import root_key
 
 SURFACE_DRAWS = 2
 
@@ -95,7 +96,7 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
            estimator: Estimator | None):
   infer = config_inference.build_infer(config, generator, views, estimator)
   # One key for all events: a result does not depend on the chunk that it was computed in.
-  key_candidates, key_infer, key_surface = jax.random.split(jax.random.key(settings.seed), 3)
+  key_candidates, key_infer, key_surface = jax.random.split(root_key(settings.seed), 3)
   if settings.start == "random":
     mapped = parallel.make_device_map(lambda *args: one_track(infer.infer(*args)), chunk_size=settings.chunk_size)
   else:
@@ -124,9 +125,9 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
 def run(settings: Settings, config: Mapping, console: Console) -> int:
   """Infers the events of a file into a work directory."""
   job = prepare(settings, config)
-  out = console.workdir(settings.out, job.identity)
-  console.say(f"Devices: {parallel.device_summary()}")
-  return exit_code(execute(job, out, console))
+  with console.workdir(settings.out, job.identity) as out:
+    console.say(f"Devices: {parallel.device_summary()}")
+    return exit_code(execute(job, out, console))
 
 
 def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
@@ -140,29 +141,29 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     None, or the signal that stopped it before its end: the same call goes on.
   """
   directory, say = out / "chunks", console.say
-  num, there = len(job.events), chunks.finished_events(directory)
+  num, there = len(job.events), chunks.finished_events(directory, job.identity)
   done = sum(int(event) in there for event in job.events)
   if done:
     say(f"{out} holds {done} of the {num} events already.")
   warn_about_truth(job, say)
   with console.progress(num, initial=done, description="infer", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, job.events, directory=directory, stride=job.stride, stop=stop,
-                                update=bar.update)
+                                update=bar.update, identity=job.identity)
   if stopped is not None:
-    done = sum(int(event) in chunks.finished_events(directory) for event in job.events)
+    done = sum(int(event) in chunks.finished_events(directory, job.identity) for event in job.events)
     say(f"Stopped after {done} of {num} events, which are saved. The same command goes on.")
     return stopped
   fields = chunks.load_fields(directory, job.events, [
       "momentum_mev", "emd_start", "emd_end", "converged", "seconds", "cold", "start_momentum_mev", "end_momentum_mev",
-      "trajectory"])
+      "trajectory"], identity=job.identity)
   table = results.make_results(fields, events=job.events, views=job.views, true_mev=job.data.momentum_mev,
                                baselines=job.baselines, clean=job.data.clean,
                                kinetic_range_mev=job.kinetic_range_mev)
-  results.write(out, table, {"run": job.identity, "first_event": job.settings.first_event, "num_events": num,
+  results.write_results(out, table, {"run": job.identity, "first_event": job.settings.first_event, "num_events": num,
                              "input_path": job.settings.input, "kinetic_range_mev": list(job.kinetic_range_mev)})
   hypotheses = results.write_hypotheses(out, fields, job.events)
-  say(results.report(table))
-  drawn = pictures.draw(job, out, directory, fields["momentum_mev"], num_pictures=job.settings.num_pictures,
+  say(results.summary_text(table))
+  drawn = pictures.draw_pictures(job, out, directory, fields["momentum_mev"], num_pictures=job.settings.num_pictures,
                         failed=table.failed)
   say(f"Wrote {out / 'results.csv'}, {out / 'results.json'}, {hypotheses} and pictures:\n  "
       + "\n  ".join(str(path) for path in drawn))

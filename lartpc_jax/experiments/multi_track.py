@@ -7,13 +7,13 @@ import numpy as np
 
 from lartpc_jax import parallel
 from lartpc_jax.build.generators import build_generate, build_generator
-from lartpc_jax.build.inference import of_momentum
 from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import check_views
 from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.generator import Generator, prior_noise
 from lartpc_jax.inference.imaging import generate_views
+from lartpc_jax.keys import root_key
 from lartpc_jax.units import momentum_from_kinetic
 
 GENERATOR = "generator"
@@ -95,9 +95,9 @@ def _generate(generator: Generator, directions: np.ndarray, rng: np.random.Gener
   n, t = directions.shape[:2]
   kinetic = rng.uniform(*generator.kinetic_range_mev, (n * t, 1))
   momenta = np.asarray(momentum_from_kinetic(jnp.asarray(kinetic, jnp.float32))) * directions.reshape(-1, 3)
-  draw = of_momentum(build_generate(dict(sampler=SAMPLER), generator))
+  draw = build_generate(dict(sampler=SAMPLER), generator)
   one = lambda noise, p: generate_views(draw, noise[None, :, None], p[None], views)[0, :, 0]
-  noise = prior_noise(generator, jax.random.key(seed), n * t * len(views))
+  noise = prior_noise(generator, root_key(seed), n * t * len(views))
   noise = noise.reshape(n * t, len(views), *generator.codec.state_shape)
   images = parallel.map_over_devices(lambda pair: jax.vmap(one)(*pair), (np.asarray(noise), momenta.astype(np.float32)))
   images = images.reshape(n, t, *images.shape[1:]).sum(1)

@@ -14,8 +14,8 @@ from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data.batches import first
 from lartpc_jax.generators.generator import Generator, make_generate
 from lartpc_jax.geometry.rasterize import ImageSpec
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics.histograms import Chi2
-from lartpc_jax.metrics.pixels import compare
 
 NOISE_BLOCK = 64  # images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
 
@@ -74,7 +74,7 @@ def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[ja
   noise, keys = [], []
   for block in np.unique(numbers // NOISE_BLOCK):
     rows = numbers[numbers // NOISE_BLOCK == block] % NOISE_BLOCK
-    key_prior, key_steps = jax.random.split(jax.random.fold_in(jax.random.key(seed), int(block) * NOISE_BLOCK))
+    key_prior, key_steps = jax.random.split(jax.random.fold_in(root_key(seed), int(block) * NOISE_BLOCK))
     noise.append(jax.random.normal(key_prior, (NOISE_BLOCK, *shape))[rows])
     keys.append(jax.random.split(key_steps, NOISE_BLOCK)[rows])
   return jnp.concatenate(noise), jnp.concatenate(keys)
@@ -117,8 +117,3 @@ def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: in
 def chi2_cells(result: dict[str, Chi2]) -> list[str]:
   """chi2/ndf of active pixels, total charge and spectrum, as text."""
   return [f"{chi2.reduced:.2f}" for chi2 in result.values()]
-
-
-def floor_cells(real: RealImages, num: int) -> list[str]:
-  """The same for real images against real ones: `num` training images against all held-out ones."""
-  return chi2_cells(compare(real.holdout, real.training[:num]))

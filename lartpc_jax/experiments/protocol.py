@@ -3,7 +3,8 @@
 `Settings` is a frozen dataclass: what the command asks for, with its defaults. `cli.define_flags` makes one flag of each
 field. It runs the class statement alone, since --help must not wait for jax: a default may use no more than literals and
 the functions here. `run(settings, console)`, with the config in between where the command has one, does it, reports, and
-returns an exit code, None for success.
+returns an exit code, None for success. Where work can be resumed, `run` is made of `prepare(settings, config) -> Job`, which
+finds mistakes and writes nothing, and `execute(job, out, console)`, which computes what is missing; see `chunks`.
 """
 import contextlib
 import dataclasses
@@ -21,7 +22,7 @@ class Console(NamedTuple):
   say: Callable          # (text) -> None, of a line or a table
   stopping: Callable     # () -> context manager of requested() -> signal number or None
   check: Callable        # (directory, identity) -> None; ValueError if it has results of another identity
-  workdir: Callable      # (directory, identity) -> Path of a directory with results of that identity only
+  workdir: Callable      # (directory, identity) -> context manager of its Path, held, with results of that identity only
   environment: Callable  # () -> text: when, where and with what
 
 
@@ -31,18 +32,22 @@ class Bar(NamedTuple):
   write: Callable   # (text) -> None, a line that does not break the bar
 
 
+NO_BAR = Bar(lambda done, **metrics: None, lambda text: None)
+
+
 @contextlib.contextmanager
 def no_bar(total: int, **kwargs) -> Iterator[Bar]:
   """A bar that shows nothing."""
   del total, kwargs
-  yield Bar(lambda done, **metrics: None, lambda text: None)
+  yield NO_BAR
 
 
-def plain_directory(directory: str | Path, identity: dict) -> Path:
+@contextlib.contextmanager
+def plain_directory(directory: str | Path, identity: dict) -> Iterator[Path]:
   """The directory, made if need be; for callers that keep identities apart themselves."""
   del identity
   Path(directory).mkdir(parents=True, exist_ok=True)
-  return Path(directory)
+  yield Path(directory)
 
 
 SILENT = Console(no_bar, lambda text: None, lambda: contextlib.nullcontext(lambda: None),

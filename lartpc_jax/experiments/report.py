@@ -88,7 +88,7 @@ def _times(report: Report) -> str:
   return f"{total}; wall (CPU) seconds of all columns together: {parts}."
 
 
-def draw(report: Report) -> dict[str, object]:
+def report_figures(report: Report) -> dict[str, object]:
   """Title -> Figure."""
   found = {"Images": figures.mosaic(report.samples)}
   directed = [(name, row) for (_, name, definition), row in report.rows.items()
@@ -139,7 +139,7 @@ def page(report: Report) -> str:
     text += [f"<tr><td>{escape(name)}<td>{rank:.2f}<td>{above}<td>{escape(best)}"
              for name, rank, above, best in ranking(report)]
     text.append("</table>")
-  for title, figure in draw(report).items():
+  for title, figure in report_figures(report).items():
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     text.append(f"<h2>{escape(title)}</h2><img alt=\"{escape(title)}\" src=\"data:image/png;base64,"
@@ -147,7 +147,7 @@ def page(report: Report) -> str:
   return "\n".join(text) + "\n"
 
 
-def write(report: Report, out: str | Path) -> list[Path]:
+def write_report(report: Report, out: str | Path) -> list[Path]:
   """Writes metrics.json, report.md and report.html into `out`; returns their paths."""
   out = Path(out)
   out.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def _seconds(fields: dict) -> float:
   return float(fields["seconds"][warm if np.any(warm) else slice(None)].mean())
 
 
-def write(out: str | os.PathLike, table: Results, metadata: dict) -> None:
+def write_results(out: str | os.PathLike, table: Results, metadata: dict) -> None:
   """Writes results.csv and results.json into `out`, each whole or not at all. NaN is null in JSON."""
   columns = {name: column.tolist() for name, column in table.columns.items()}
   write_csv(Path(out) / "results.csv", columns)
@@ -108,7 +108,7 @@ def write_hypotheses(out: str | os.PathLike, fields: dict, events: np.ndarray) -
   return write_csv(Path(out) / "hypotheses.csv", columns | {"distance_to_result_mev": distance.ravel()})
 
 
-def report(table: Results) -> str:
+def summary_text(table: Results) -> str:
   """What the terminal shows: the events if there are few, the summary, the warnings."""
   parts = [event_table(table)] if len(table.columns["event"]) <= MAX_ROWS_SHOWN else []
   return "\n\n".join([*parts, summary_table(table), *warnings(table)])

@@ -92,11 +92,13 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
                                     num_pictures=0), block)
     estimates, fields = dict(job.baselines), {}
     if fit:
-      stopped = infer.execute(job, console.workdir(directory, job.identity), console._replace(say=lambda text: None))
+      with console.workdir(directory, job.identity):
+        stopped = infer.execute(job, directory, console._replace(say=lambda text: None))
       if stopped is not None:
         console.say(f"Stopped; the same command goes on in {directory}.")
         return exit_code(stopped)
-      fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"])
+      fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"],
+                                  identity=job.identity)
       estimates = {"inferred": fields["momentum_mev"], **estimates}
     for i, name in enumerate(chosen):
       rows = slice(i * num, (i + 1) * num)

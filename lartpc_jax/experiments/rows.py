@@ -112,7 +112,7 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
     divergence = lambda *costs, epsilon=epsilon, how=how: sinkhorn_divergence(*costs, epsilon=epsilon, **how)
     errors = []
 
-    def sinkhorn(divergence=divergence, p=p, errors=errors):
+    def sinkhorn(divergence=divergence, p=p, epsilon=epsilon, errors=errors):
       estimate, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=sinkhorn_batch, max_batches=sinkhorn_batches)
       errors.append(f"eps {epsilon:.3g}, batches of {sinkhorn_batch}, marginal error {error:.1g}")
       return estimate

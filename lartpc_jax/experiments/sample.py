@@ -1,4 +1,4 @@
-"""Draws of an unconditional model: images, a mosaic beside real ones, and their statistics against held-out ones."""
+"""Draws of a model of images: a mosaic beside real ones, and their statistics against held-out ones."""
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build import cascade as cascade_lib
+from lartpc_jax.build import cascade as cascade_builders
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.experiments import cascades, pixels
 from lartpc_jax.experiments.pictures import save_figure
@@ -43,70 +43,68 @@ class Settings:
 
 
 class Model(NamedTuple):
-  """What draws."""
-  draw: Callable   # update -> images [n h w] in MeV, arrays to save beside them, seconds an image
-  info: dict       # the JSON beside the weights
-  label: str       # how it draws, in words
-
-
-def _open_model(settings: Settings) -> Model:
-  common = dict(seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
-  if cascade_lib.is_cascade(settings.weights):
-    return _open_cascade(settings, common)
-  generator, info, _ = build_generator(settings.weights, tile=settings.tile)
-
-  def draw(update):
-    images, seconds = pixels.draw_images(
-        generator, settings.num, update=update, name=settings.sampler, num_evaluations=settings.num_evaluations,
-        uniform=settings.uniform, **common)
-    return images, {}, seconds
-  return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
-
-
-def _open_cascade(settings: Settings, common: dict) -> Model:
-  cascade, info = cascade_lib.build_cascade(settings.weights)
-  texts = {"coarse": settings.coarse_sampler, "fine": settings.fine_sampler}
-  changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
-  samplers = cascade_lib.build_cascade_samplers(cascade, info, **changed)
-  draw = lambda update: cascades.draw_images(
-      cascade, samplers, settings.num, update=update, asked=cascades.parse_condition(settings.cond),
-      guidance_scale=settings.guidance_scale, **common)
-  knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_lib.STAGES]
-  return Model(draw, info["fine"], " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
+  """What draws, whatever kind of generator it is."""
+  draw: Callable   # (update) -> images [n h w] MeV, arrays to save beside them, seconds an image
+  info: dict       # JSON of the weights
+  label: str
 
 
 def run(settings: Settings, console: Console) -> None:
   """Draws, and compares where there are real images."""
-  draw, info, label = _open_model(settings)
-  real = pixels.load_real(settings.data, info, 1_000_000) if settings.data else None
+  model = _open_cascade(settings) if cascade_builders.is_cascade(settings.weights) else _open_generator(settings)
+  real = pixels.load_real(settings.data, model.info, 1_000_000) if settings.data else None
   with console.progress(settings.num, description="draw", unit="image") as bar:
-    images, arrays, seconds = draw(bar.update)
+    images, arrays, seconds = model.draw(bar.update)
   out = Path(settings.out)
   out.mkdir(parents=True, exist_ok=True)
   with atomic_write(out / "images.npz", "wb") as file:
     np.savez_compressed(file, images=images[:, None], **arrays)
-  _draw_mosaic(settings, real, images, label, out)
+  _draw_mosaic(settings, model, real, images, out)
   if real is None:
     console.say(f"{1e3 * seconds:.1f} ms an image\nWrote {out}/images.npz, mosaic.png")
     return
-  text = _compare(label, info, real, images, out, seconds)
+  text = _compare(model, real, images, out, seconds)
   write_text(out / "sample.md", text)
   console.say(f"{text}\nWrote {out}/images.npz, mosaic.png, statistics.png, sample.md")
 
 
-def _draw_mosaic(settings: Settings, real: pixels.RealImages | None, images: np.ndarray, label: str, out: Path) -> None:
+def _open_generator(settings: Settings) -> Model:
+  generator, info, _ = build_generator(settings.weights, tile=settings.tile)
+
+  def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
+    images, seconds = pixels.draw_images(
+        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num), update=update,
+        name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
+    return images, {}, seconds
+  return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
+
+
+def _open_cascade(settings: Settings) -> Model:
+  cascade, info = cascade_builders.build_cascade(settings.weights)
+  texts = {name: getattr(settings, f"{name}_sampler") for name in cascade_builders.STAGES}
+  changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
+  samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
+  asked = cascades.parse_condition(settings.cond)
+  draw = lambda update: cascades.draw_cascade(
+      cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
+      seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
+  knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
+  return Model(draw, info["fine"], " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
+
+
+def _draw_mosaic(settings: Settings, model: Model, real: pixels.RealImages | None, images: np.ndarray, out: Path) -> None:
   count = min(settings.grid, settings.num, *([] if real is None else [len(real.holdout)]))
   columns = settings.columns or int(np.ceil(count**0.5))
   shown = {} if real is None else {"held-out": real.holdout[:count]}
-  shown[f"generated, {label}"] = images
+  shown[f"generated, {model.label}"] = images
   inches = max(5.0, 0.3 * columns)
   save_figure(mosaics(shown, num_columns=columns, max_images=count, inches=inches), out / "mosaic.png",
               dpi=max(110, int(np.ceil(columns * (images.shape[1] + 1) / inches))))  # no pixel is lost
 
 
-def _compare(how: str, info: dict, real: pixels.RealImages, images: np.ndarray, out: Path, seconds: float) -> str:
+def _compare(model: Model, real: pixels.RealImages, images: np.ndarray, out: Path, seconds: float) -> str:
   """Draws the statistics, and returns the table."""
-  cut = {"threshold_mev": pixels.threshold_of(info)}
+  cut = {"threshold_mev": pixels.threshold_of(model.info)}
   samples = {"generated": images, "training": real.training[:len(images)]}
   chi2 = {name: compare(real.holdout, x, **cut) for name, x in samples.items()}
   samples = {name: pixel_statistics(x, **cut) for name, x in samples.items()}
@@ -116,5 +114,5 @@ def _compare(how: str, info: dict, real: pixels.RealImages, images: np.ndarray, 
                                       f"{sample.charge.mean():.1f}", *cells]
   rows = [row("held-out", held, ["", "", ""])]
   rows += [row(name, sample, pixels.chi2_cells(chi2[name])) for name, sample in samples.items()]
-  return (f"{info['step']} training steps, {how}, "
-          f"{1e3 * seconds:.1f} ms an image, {len(real.holdout)} held-out images\n\n{markdown_table(HEAD, rows)}")
+  return (f"{model.info['step']} training steps, {model.label}, {1e3 * seconds:.1f} ms an image, "
+          f"{len(real.holdout)} held-out images\n\n{markdown_table(HEAD, rows)}")

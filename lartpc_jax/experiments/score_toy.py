@@ -15,6 +15,7 @@ from lartpc_jax.diffusion.samplers.stochastic import PREDICTORS
 from lartpc_jax.diffusion.sde import SDE, edm_sde, probability_flow, vp_sde
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting import scores as figures
 from lartpc_jax.tables import markdown_table
 from lartpc_jax.train.toy import fit_toy_score
@@ -182,7 +183,7 @@ def draw_all(out: Path, images_mev: np.ndarray, *, seed: int, names: Sequence[st
   if unknown or not names:
     raise ValueError(f"Unknown pictures {unknown}; choose from {list(PICTURES)}.")
   sde, mixture = vp_sde(), toy.track_and_shower()
-  keys = jax.random.split(jax.random.key(seed), 5)
+  keys = jax.random.split(root_key(seed), 5)
   drawn, errors, shares = {}, [], {}
   if {"scores", "learned"} & set(names):
     drawn["scores"], drawn["learned"], errors = score_figures(keys[2], mixture)

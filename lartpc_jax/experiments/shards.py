@@ -82,7 +82,7 @@ def file_settings(path: str | Path) -> dict | None:
     raise ValueError(f"{path}: not a readable event file ({error}).") from error
 
 
-def check_settings(settings: dict, existing: dict | None, source: str) -> None:
+def check_same_settings(settings: dict, existing: dict | None, source: str) -> None:
   """Raises ValueError naming what differs unless `source` was made with `settings`."""
   if existing is None:
     raise ValueError(f"{source} exists and does not say how it was made; choose another --out.")
@@ -102,11 +102,15 @@ def prepare_shards(plan: Plan) -> None:
   """
   note = plan.folder / "settings.json"
   if note.exists():
-    check_settings(plan.settings, _read_note(note), str(plan.folder))
+    check_same_settings(plan.settings, _read_note(note), str(plan.folder))
     return
+  _make_folder(plan)
+  write_json(note, plan.settings)
+
+
+def _make_folder(plan: Plan) -> None:
   try:
     plan.folder.mkdir(parents=True, exist_ok=True)
-    write_json(note, plan.settings)
   except OSError as error:
     raise OSError(f"Cannot write to {plan.folder}: {error.strerror or error}.") from error
 
@@ -137,11 +141,12 @@ def _read_note(note: Path) -> dict:
 
 @contextlib.contextmanager
 def locked(plan: Plan, part: tuple[int, int] | None = None) -> Iterator[None]:
-  """Holds the folder of shards: alone, or a part of it beside holders of other parts.
+  """Makes the folder of shards and holds it: alone, or a part of it beside holders of other parts.
 
   Raises:
-    OSError: if another process has it.
+    OSError: if another process has it, or it cannot be written.
   """
+  _make_folder(plan)
   busy = f"Another process is writing {plan.path}."
   with contextlib.ExitStack() as stack:
     stack.enter_context(hold_lock(plan.folder / "lock", busy=busy, shared=part is not None))
@@ -272,7 +277,7 @@ def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
     wrong = [name for name in ("voxel", "edep") if counts[name] != offsets[-1]]
     if wrong or counts["momentum"] != len(offsets) - 1 or np.any(np.diff(offsets) < 0):
       raise ValueError(f"its offsets do not fit {wrong or 'the events'}")
-  check_settings(plan.settings, settings, str(path))
+  check_same_settings(plan.settings, settings, str(path))
   if len(offsets) - 1 != shard.count:
     raise ValueError(f"{path} has {len(offsets) - 1} events instead of {shard.count}; remove it and run again.")
   return counts, {name: (shape[1:], dtype) for name, (shape, dtype) in headers.items()}, voxel_mm

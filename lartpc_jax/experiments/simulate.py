@@ -221,7 +221,7 @@ def run(settings: Settings, console: Console) -> int:
   return exit_code(stopped)
 
 
-def check_settings(settings: Settings) -> None:
+def check_simulation(settings: Settings) -> None:
   """Raises ValueError naming what is wrong with the settings, but for what only its backend knows."""
   if settings.backend not in BACKENDS:
     raise ValueError(f"Unknown backend {settings.backend!r}; choose from {sorted(BACKENDS)}.")
@@ -252,26 +252,26 @@ def execute(settings: Settings, console: Console = SILENT) -> int | None:
   """Simulates what is missing of the file, or of its part, and joins the file when all is there.
 
   Args:
-    settings: as checked by `check_settings`. With `part`, only every so many shards are made and nothing is joined: other
+    settings: as checked by `check_simulation`. With `part`, only every so many shards are made and nothing is joined: other
       processes make the other parts, and `merge` joins them.
     console: what it reports to; asked now and then whether to stop.
   Returns:
     What stopped it, None if nothing did.
   Raises:
-    ValueError: as `check_settings`, or if a file or shards of other settings are in the way.
+    ValueError: as `check_simulation`, or if a file or shards of other settings are in the way.
     OSError: if the files cannot be written, another process writes them, or the backend's processes fail.
   """
-  check_settings(settings)
+  check_simulation(settings)
   plan, say = make_plan(settings), console.say
   mine = shards.part_of(plan.shards, settings.part)
   if plan.path.exists():
-    shards.check_settings(plan.settings, shards.file_settings(plan.path), str(plan.path))
+    shards.check_same_settings(plan.settings, shards.file_settings(plan.path), str(plan.path))
     shards.remove_shards(plan.path)
     say(f"{plan.path} is already complete.")
     return None
   make = BACKENDS[settings.backend].build(settings)  # first, as it may refuse
-  shards.prepare_shards(plan)
   with shards.locked(plan, settings.part):
+    shards.prepare_shards(plan)
     missing = plan.missing(mine)
     total, left = (sum(shard.count for shard in some) for some in (mine, missing))
     with (console.progress(total, initial=total - left, description="simulate", unit="event") as bar,

@@ -21,6 +21,7 @@ from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.surface import component_grid, make_first_order, make_surface, trusted_step
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.surface import surface_figure
 
 AXES = "xyz"
@@ -45,7 +46,7 @@ class Settings:
   seed: int = setting(0, "Seed of the target and the noise.")
 
 
-class Surface(NamedTuple):
+class SurfaceMap(NamedTuple):
   """Objective in px over two components in MeV/c."""
   first: np.ndarray        # [c]
   second: np.ndarray       # [r]
@@ -60,11 +61,11 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   """Computes and draws the surface."""
   with console.progress(100, description="surface", unit="%") as bar:
     found = compute(settings, config, progress=lambda share: bar.update(int(100 * share)), say=bar.write)
-  console.say("Wrote " + ", ".join(str(path) for path in write(settings.out, settings, found)))
+  console.say("Wrote " + ", ".join(str(path) for path in write_surface(settings.out, settings, found)))
 
 
 def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda done: None, say: Callable = print
-            ) -> Surface:
+            ) -> SurfaceMap:
   """Computes the surface of an inference config's last stage.
 
   Raises:
@@ -73,7 +74,7 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   views, axes = check_views(settings.views), _axes(settings.axes)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   generator = build_generator(settings.weights).generator
-  key_target, key_noise, key_descent = jax.random.split(jax.random.key(settings.seed), 3)
+  key_target, key_noise, key_descent = jax.random.split(root_key(settings.seed), 3)
   image, truth = _target(settings, views, config, generator, key_target)
   start = None if settings.start is None else parse_momenta(settings.start)[0]
   for name, p in (("truth", truth), ("start", start)):
@@ -103,11 +104,11 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
     twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 1, 3))  # one start alone would skip the first stage
     found = jax.jit(infer.refine)(image[None], twice, key_descent)
     trajectory = np.asarray(found.trajectory)[0, :, 0]
-  return Surface(first, second, np.take_along_axis(layers, best, axis=-1)[..., 0],
+  return SurfaceMap(first, second, np.take_along_axis(layers, best, axis=-1)[..., 0],
                  trusted_step(value, gradient, walked, STEPS_MEV), np.asarray(image), truth, trajectory)
 
 
-def write(out: str | Path, settings: Settings, found: Surface) -> list[Path]:
+def write_surface(out: str | Path, settings: Settings, found: SurfaceMap) -> list[Path]:
   """Writes surface.npz and surface.png; returns the paths."""
   out = Path(out)
   out.mkdir(parents=True, exist_ok=True)

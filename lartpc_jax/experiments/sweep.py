@@ -89,20 +89,20 @@ def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list]
   rows = []
   for number, (name, (combination, job)) in enumerate(jobs.items(), start=1):
     console.say(f"{number} of {len(jobs)}: {name}")
-    directory = console.workdir(out / name, job.identity)
-    stopped = infer.execute(job, Path(directory), console._replace(say=lambda text: None))
+    with console.workdir(out / name, job.identity) as directory:
+      stopped = infer.execute(job, directory, console._replace(say=lambda text: None))
     if stopped is not None:
       return stopped
-    summary = json.loads((Path(directory) / "results.json").read_text(encoding="utf-8"))["summary"]
+    summary = json.loads((directory / "results.json").read_text(encoding="utf-8"))["summary"]
     rows.append({**combination, "summary": summary})
-  text = table(list(values), rows)
+  text = sweep_table(list(values), rows)
   write_json(out / "sweep.json", rows)
   write_text(out / "sweep.md", text)
   console.say(text)
   return None
 
 
-def table(keys: list[str], rows: list[dict]) -> str:
+def sweep_table(keys: list[str], rows: list[dict]) -> str:
   """Markdown, the best median first."""
   known = all("inferred" in row["summary"] for row in rows)
   if known:

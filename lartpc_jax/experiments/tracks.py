@@ -25,6 +25,7 @@ from lartpc_jax.experiments.targets import describe_input, open_targets
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference import counting
 from lartpc_jax.inference.settings import MAX_TRACKS
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import counted_tracks
 from lartpc_jax.plotting.tracks import angle_figure, hypotheses_figure
 from lartpc_jax.tables import markdown_table, write_csv, write_json
@@ -95,7 +96,7 @@ def _refined(settings: Settings) -> list[int]:
 
 
 def _make_compute(fits: list, refined: list[int], images: np.ndarray, settings: Settings) -> Callable:
-  key_candidates, key_refine = jax.random.split(jax.random.key(settings.seed))
+  key_candidates, key_refine = jax.random.split(root_key(settings.seed))
   screens = [parallel.make_device_map(fit.screen, chunk_size=settings.chunk_size) for fit in fits]
   refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: fit.refine(*pair, key),
                                          chunk_size=settings.chunk_size) for n in refined}
@@ -117,9 +118,9 @@ def _make_compute(fits: list, refined: list[int], images: np.ndarray, settings: 
 def run(settings: Settings, config: Mapping, console: Console) -> int:
   """Fits and counts tracks in the events of a file, into a work directory."""
   job = prepare(settings, config)
-  out = console.workdir(settings.out, job.identity)
-  console.say(f"Devices: {parallel.device_summary()}")
-  return exit_code(execute(job, out, console))
+  with console.workdir(settings.out, job.identity) as out:
+    console.say(f"Devices: {parallel.device_summary()}")
+    return exit_code(execute(job, out, console))
 
 
 def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
@@ -142,18 +143,18 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     raise ValueError(f"--level must lie between 0 and 1; got {level}.")
   null_gains = [read_null(path, job, number) for number, path in enumerate(nulls, start=1)]
   num = len(job.events)
-  there = chunks.finished_events(out / "chunks")
+  there = chunks.finished_events(out / "chunks", job.identity)
   done = sum(int(e) in there for e in job.events)
   with console.progress(num, initial=done, description="tracks", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, job.events, directory=out / "chunks", stride=job.stride, stop=stop,
-                                update=bar.update)
+                                update=bar.update, identity=job.identity)
   if stopped is not None:
     say("Stopped; what is finished is saved. The same command goes on.")
     return stopped
   numbers = range(1, job.settings.max_tracks + 1)
   refined = ("momentum_mev", "objective", "emd_end", "converged", "images")
   names = [f"screened_{n}" for n in numbers] + [f"{name}_{n}" for n in job.identity["refine"] for name in refined]
-  fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"])
+  fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"], identity=job.identity)
   objective = np.stack([fields[f"screened_{n}"] for n in numbers], axis=1)
   counted = counting.count_tracks(objective, null_gains, level=level) if null_gains else None
   performance = _performance(job, fields, counted)

@@ -33,6 +33,6 @@ def run(settings: Settings, config: Mapping | None, console: Console) -> int:
     return 0
   console.check(settings.workdir, config)
   task = config_lib.build_task(config)  # before the workdir is made: it may find a mistake in the config
-  workdir = console.workdir(settings.workdir, config)
-  result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve, progress=console.progress, **train)
+  with console.workdir(settings.workdir, config) as workdir:
+    result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve, progress=console.progress, **train)
   return exit_code(None if result.completed else result.stop_signal)

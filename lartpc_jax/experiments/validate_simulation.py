@@ -65,10 +65,10 @@ def run(settings: Settings, console: Console) -> int:
   first = lambda events: select_events(events, np.arange(min(settings.num_events, len(events))))
   reference = first(load_events(settings.reference))
   fast = first(load_events(settings.input)) if settings.input else _simulate(settings, console)
-  validation = compare(reference, fast)
+  validation = compare_simulations(reference, fast)
   failed = failures(validation)
   verdict = "Outside their limits:\n\n- " + "\n- ".join(failed) if failed else "Everything is within its limit."
-  text = f"{report(validation)}\n{verdict}\n"
+  text = f"{validation_table(validation)}\n{verdict}\n"
   console.say(text)
   out = Path(settings.out)
   out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def run(settings: Settings, console: Console) -> int:
 
 def _simulate(settings: Settings, console: Console) -> Events:
   wanted = simulate.Settings(out="unused.npz", num_events=settings.num_events, nuclear=False, seed=settings.seed)
-  simulate.check_settings(wanted)
+  simulate.check_simulation(wanted)
   with console.progress(settings.num_events, description="simulate", unit="event") as bar:
     return simulate.fast_backend(wanted)(0, settings.num_events, bar.update)
 
@@ -102,7 +102,7 @@ def end_to_stop_mm(particle: stopping.Particle) -> float:
   return float(np.mean(stopping.csda_range(energies, particle)))
 
 
-def compare(reference: Events, fast: Events, *, num_histogram: int = 20_000) -> Validation:
+def compare_simulations(reference: Events, fast: Events, *, num_histogram: int = 20_000) -> Validation:
   """Both samples through the same rules; protons without nuclear interactions, kinetic energies 50 to 100 MeV.
 
   Args:
@@ -159,7 +159,7 @@ def failures(validation: Validation) -> list[str]:
   return found
 
 
-def report(validation: Validation) -> str:
+def validation_table(validation: Validation) -> str:
   """Markdown tables of all comparisons, and of the stopping power against PSTAR."""
   rows = []
   for c in validation.comparisons:

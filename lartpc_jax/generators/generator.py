@@ -104,6 +104,10 @@ def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: fl
   """
   def generate(noise: Float[Array, "b h w c"], cond: Cond = None, key: Array | None = None,
                pose: Float[Array, "b 3"] | None = None) -> Float[Array, "b *m n n"]:
+    for name, value in (cond or {}).items():
+      if value.shape[:1] != noise.shape[:1] or (name == "momentum_mev" and value.shape[1:] != (3,)):
+        raise ValueError(f"Condition {name!r} needs a row for each of the {len(noise)} draws"
+                         f"{', of shape (3,)' if name == 'momentum_mev' else ''}; got shape {tuple(value.shape)}.")
     score_fn = state_score(generator.denoiser, network_cond(generator, cond), guidance_scale=guidance_scale)
     state = sampler(score_fn, noise, noise_keys(noise) if key is None else key)
     pictures = generator.codec.decode(state, cond)

@@ -72,8 +72,8 @@ def _make_optimizer(stage: Stage, optimizer: str) -> optax.GradientTransformatio
       or not 0.0 < stage.final_rate_share <= 1.0):
     raise ValueError(
         "Need 1 <= num_averaged <= num_steps, learning_rate > 0 and 0 < final_rate_share <= 1; got "
-        f"num_averaged={stage.num_averaged}, num_steps={stage.num_steps}, learning_rate={stage.learning_rate}, "
-        f"final_rate_share={stage.final_rate_share}.")
+        f"num_averaged={stage.num_averaged}, num_steps={stage.num_steps}, "
+        f"learning_rate={stage.learning_rate}, final_rate_share={stage.final_rate_share}.")
   rate = optax.cosine_decay_schedule(stage.learning_rate, stage.num_steps, alpha=stage.final_rate_share)
   # Short memories: a descent has some ten steps, and with Adam's usual 0.9 it overshoots (measured on
   # tabulated surfaces of 96 events, 12 steps: median distance from the minimum 0.6 MeV/c; 3.7 with 0.8 and

@@ -96,8 +96,8 @@ def make_fit(imager: Imager, views: tuple[str, ...], settings: FitSettings = Fit
   bounds = (low - settings.kinetic_margin_mev, high + settings.kinetic_margin_mev)
   chart = make_chart(settings.coordinates, bounds, vertex=settings.comparison.vertex_sigma_mm > 0.0)
   whole, *stages = make_stage_objectives(imager, views, settings, prior=prior, distance=distance)
-  draw = on_chart(
-      lambda momentum, noise, **vertex: generate_views(imager.generate, noise, momentum, views, **vertex), chart)
+  views_of = lambda p, noise, **vertex: generate_views(imager.generate, noise, p, views, **vertex)
+  draw = on_chart(views_of, chart)
   noise = make_noise(settings.noise, num_views=len(views), shape=imager.latent_shape, num_tracks=num_tracks)
   scene = _Scene(chart, num_tracks, draw, noise, whole, tuple(stages))
   refine = _make_refine(scene, settings, mode)
@@ -123,6 +123,9 @@ def _check(settings: FitSettings, num_tracks: int, mode: str) -> None:
     raise ValueError(f"The number of tracks must be 1 to {MAX_TRACKS}; got {num_tracks}.")
   if settings.coordinates == "free" and settings.optimizer != "sgd":
     raise ValueError(f"coordinates 'free' need optimizer 'sgd'; got {settings.optimizer!r}.")
+  for name, stage in (("first", settings.first), ("second", settings.second)):
+    if not 0.0 < stage.learning_rate < float("inf"):
+      raise ValueError(f"{name}.learning_rate of the inference must be positive and finite; got {stage.learning_rate}.")
   if mode != MIXED:
     if num_tracks > 1:
       raise ValueError(f"{num_tracks} tracks need the gradient mode {MIXED!r}; got {mode!r}.")

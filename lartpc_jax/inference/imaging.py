@@ -1,4 +1,7 @@
-"""All that inference sees of a generator: how it is called, for which views, with which noise."""
+"""All that inference sees of a generator: how it is called, for which views, with which noise.
+
+`generate(noise, cond, pose=None)` is that of `generators.generator.make_generate`, its condition a momentum.
+"""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +16,7 @@ NOISES = ("paired", "independent", "by_track")
 
 class Imager(NamedTuple):
   """A generator of images of single tracks, as functions and numbers."""
-  generate: Callable       # (noise [n h w c], momentum_mev [n 3]) -> images [n p p] or [n m p p], MeV; descent
+  generate: Callable       # (noise [n h w c], cond, pose=) -> images [n p p] or [n m p p], MeV; descent
   generate_fast: Callable  # the same with fewer sampler steps, one image a draw; candidates of the screening
   latent_shape: tuple[int, int, int]      # (h, w, c) of the noise
   num_pixels: int                         # p
@@ -26,15 +29,16 @@ def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], mome
   """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
   Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate`
-  that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. With the vertex at another
-  place than the middle, `generate` gets it as a third argument, in the frame of the view.
+  that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. Momentum and vertex are seen
+  by it in the frame of the view; a vertex at another place than the middle is its pose.
   """
   b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
   r, v, k = rows.shape[:3]
   in_views = lambda x: jnp.stack([to_view(x, view) for view in views], axis=1)         # [b v 3]
   repeated = lambda x: jnp.broadcast_to(in_views(x)[:, :, None, :], (b, v, k, 3)).reshape(-1, 3)
   draws = jnp.broadcast_to(rows[None], (b // r, *rows.shape)).reshape(-1, *rows.shape[3:])
-  images = generate(draws, repeated(momentum_mev), *([] if vertex_mm is None else [repeated(vertex_mm)]))
+  pose = {} if vertex_mm is None else {"pose": repeated(vertex_mm)}
+  images = generate(draws, {"momentum_mev": repeated(momentum_mev)}, **pose)
   return images.reshape(b, v, -1, *images.shape[-2:])
 
 

@@ -99,7 +99,7 @@ def make_screen(compare_full: Callable, settings: Screening, *, kinetic_range_me
 
 
 def _make_coarse(distance: EMD, *, charge_weight_px: float) -> Callable:
-  """Builds coarse(target [v n n], candidates) -> objective [m] of pooled images over all views, pooled pixels.
+  """Builds coarse(target [v n n], candidates) -> objective [m] of pooled images, all views, pooled pixels.
 
   The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full
   objective. An empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.

@@ -122,7 +122,7 @@ def _check(*, unbalanced_px, power, **positive) -> None:
 
 
 def _dual_value(points, weights, target: EMDTarget, levels: dual.Levels, num_iterations: int):
-  """Debiased dual objective, px (W2: px^2), linear in both weights at fixed potentials; the marginal error."""
+  """Debiased dual objective, px (W2: px^2), linear in the weights at fixed potentials; marginal error."""
   a, b = lax.stop_gradient((weights, target.weights))
   cost = dual.costs(points, target.points, levels.power)
   f, g, error = dual.cross_potentials(cost, a, b, levels, num_iterations)

@@ -1,13 +1,12 @@
 """What the samplers share: checks, tables of the noise schedule, the scan over steps.
 
-Every builder takes (sde, times [n + 1] falling, *, remat, progress, knobs of its own) and returns
+Every builder takes (sde, times [n + 1] falling, *, remat, knobs of its own) and returns
 `sample(score_fn, x, key=None) -> x0`, where x [b ...] is a draw of the marginal at times[0]. Single-device and un-jitted.
 The key is one for the batch, or [b] one for each example, which then does not depend on the others beside it.
 Unless said otherwise they are differentiable (forward and reverse mode) in x and in whatever score_fn closes over, for
-a fixed key. With `remat`, reverse mode keeps one state per step instead of every network activation. `progress` is called
-on the host with the number of finished steps, in order, for long runs. All end on the denoised image at times[-1], so
-that what comes out is a posterior mean, not a noisy state. They work in float32 at least: in half precision neighbouring
-times of a grid are equal. The result has the type of x.
+a fixed key. With `remat`, reverse mode keeps one state per step instead of every network activation. All end on the
+denoised image at times[-1], so that what comes out is a posterior mean, not a noisy state. They work in float32 at least:
+in half precision neighbouring times of a grid are equal. The result has the type of x.
 """
 import functools
 from collections.abc import Callable
@@ -59,20 +58,11 @@ def log_snr_tables(sde: SDE, times: np.ndarray, dtype):
   return t, alpha, std, jnp.log(alpha / std)
 
 
-def scan(step: Callable, carry, inputs, *, remat: bool, progress: Callable | None = None):
+def scan(step: Callable, carry, inputs, *, remat: bool):
   """The carry after `step(carry, inputs[i])` for every i; steps return (carry, None)."""
   if remat:
     step = jax.checkpoint(step, prevent_cse=False)  # safe inside scan
-  if progress is None:
-    return jax.lax.scan(step, carry, inputs)[0]
-
-  def reporting(carry, numbered):
-    number, inputs = numbered
-    carry, _ = step(carry, inputs)
-    jax.debug.callback(lambda n, _: progress(int(n)), number + 1, jax.tree.leaves(carry)[0].ravel()[0], ordered=True)
-    return carry, None
-  num = len(jax.tree.leaves(inputs)[0])
-  return jax.lax.scan(reporting, carry, (jnp.arange(num), inputs))[0]
+  return jax.lax.scan(step, carry, inputs)[0]
 
 
 def step_keys(key, num: int):

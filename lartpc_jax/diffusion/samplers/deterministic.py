@@ -10,7 +10,7 @@ from lartpc_jax.diffusion.sde import SDE
 
 
 @builder
-def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, eta: float = 0.0
+def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, eta: float = 0.0
          ) -> Callable:
   """DDIM (Song, Meng & Ermon 2021, eq. 12). One network evaluation a step; order 1.
 
@@ -19,7 +19,7 @@ def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
   if eta < 0.0:
     raise ValueError(f"ddim needs eta >= 0; got {eta}.")
   if eta:
-    return _ddim_with_noise(sde, times, eta, remat, progress)
+    return _ddim_with_noise(sde, times, eta, remat)
 
   def sample(score_fn, x, key=None):
     grid, alpha, std, _ = log_snr_tables(sde, times, x.dtype)
@@ -31,12 +31,12 @@ def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
       return alpha_next * denoised + ratio * (x - alpha_t * denoised), None
 
     inputs = (grid[:-1], alpha[1:], std[1:] / std[:-1], alpha[:-1])
-    x = scan(step, x, inputs, remat=remat, progress=progress)
+    x = scan(step, x, inputs, remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
 
-def _ddim_with_noise(sde: SDE, times: np.ndarray, eta: float, remat: bool, progress: Callable | None) -> Callable:
+def _ddim_with_noise(sde: SDE, times: np.ndarray, eta: float, remat: bool) -> Callable:
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, "ddim"), len(times) - 1)
     grid, alpha, std, _ = log_snr_tables(sde, times, x.dtype)
@@ -52,7 +52,7 @@ def _ddim_with_noise(sde: SDE, times: np.ndarray, eta: float, remat: bool, progr
       return alpha_next * denoised + kept * noise + noise_std * normal_like(key, x), None
 
     kept = jnp.sqrt(std[1:] ** 2 - added**2)
-    x = scan(step, x, (keys, grid[:-1], alpha[:-1], std[:-1], alpha[1:], kept, added), remat=remat, progress=progress)
+    x = scan(step, x, (keys, grid[:-1], alpha[:-1], std[:-1], alpha[1:], kept, added), remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
@@ -63,7 +63,7 @@ def _multistep_weights(h, dtype):
 
 
 @builder
-def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
+def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
   """DPM-Solver++(2M), data prediction (Lu et al. 2022b, alg. 2). One network evaluation a step; order 2. Needs no key."""
 
   def sample(score_fn, x, key=None):
@@ -79,13 +79,13 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progre
       return (ratio * x + gain * mixed, denoised), None
 
     inputs = (grid[:-1], _multistep_weights(h, x.dtype), std[1:] / std[:-1], -alpha[1:] * jnp.expm1(-h))
-    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat, progress=progress)
+    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
 
 @builder
-def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None,
+def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False,
                          eta: float = 1.0) -> Callable:
   """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network evaluation a step.
 
@@ -112,13 +112,13 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, pr
 
     inputs = (keys, grid[:-1], _multistep_weights(h, x.dtype), std[1:] / std[:-1] * jnp.exp(-rate * h),
               -alpha[1:] * jnp.expm1(-(1.0 + rate) * h), std[1:] * jnp.sqrt(-jnp.expm1(-2.0 * rate * h)))
-    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat, progress=progress)
+    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
 
 @builder
-def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, churn: float = 0.0,
+def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, churn: float = 0.0,
          churn_min: float = 0.0, churn_max: float = float("inf"), churn_noise: float = 1.0) -> Callable:
   """Heun's method of Karras et al. 2022 (alg. 2) in y = x / alpha and sigma = std / alpha. Two network evaluations a step.
 
@@ -155,6 +155,6 @@ def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
       return y + (s_next - s_hat) * 0.5 * (first + slope(guess, t_next, a_next, s_next)), None
 
     inputs = (keys, sigma[:-1], t_raised, alpha_raised, raised, grid[1:], alpha[1:], sigma[1:])
-    y = scan(step, x / alpha[0], inputs, remat=remat, progress=progress)
+    y = scan(step, x / alpha[0], inputs, remat=remat)
     return finish(sde, score_fn, alpha[-1] * y, grid[-1])
   return sample

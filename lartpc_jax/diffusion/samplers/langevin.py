@@ -47,7 +47,7 @@ def annealed_std(sde: SDE, times: np.ndarray, step_scale: float, num_corrections
 
 
 @builder
-def langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, step_scale: float = 0.1
+def langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, step_scale: float = 0.1
              ) -> Callable:
   """Plain Langevin dynamics at the last noise level alone (Song & Ermon 2019, eq. 4): len(times) - 1 steps.
 
@@ -60,12 +60,12 @@ def langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Call
     keys = step_keys(need_key(key, "langevin"), len(times) - 1)
     grid, _, std, _ = log_snr_tables(sde, times, x.dtype)
     step = lambda x, key: (_langevin_step(score_fn, x, grid[-1], step_scale * std[-1] ** 2, key), None)
-    return finish(sde, score_fn, scan(step, x, keys, remat=remat, progress=progress), grid[-1])
+    return finish(sde, score_fn, scan(step, x, keys, remat=remat), grid[-1])
   return sample
 
 
 @builder
-def annealed_langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None,
+def annealed_langevin(sde: SDE, times: np.ndarray, *, remat: bool = False,
                       step_scale: float = 0.5, num_corrections: int = 1) -> Callable:
   """Annealed Langevin dynamics (Song & Ermon 2019, alg. 1): num_corrections steps at each noise level, from times[0] down.
 
@@ -94,13 +94,13 @@ def annealed_langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, progr
       return jax.lax.scan(correct, ratio * x, step_keys(key, num_corrections))
 
     ratio = jnp.concatenate([jnp.ones(1, x.dtype), alpha[1:] / alpha[:-1]])
-    x = scan(step, x, (keys, grid, step_scale * std**2, ratio), remat=remat, progress=progress)
+    x = scan(step, x, (keys, grid, step_scale * std**2, ratio), remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
 
 @builder
-def predictor_corrector(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None,
+def predictor_corrector(sde: SDE, times: np.ndarray, *, remat: bool = False,
                         predictor: str = "reverse_diffusion", num_corrections: int = 1, snr: float = 0.16) -> Callable:
   """Predictor-corrector sampling (Song et al. 2021, alg. 1 with algs. 4 and 5): a predictor step, then Langevin steps.
 
@@ -139,6 +139,6 @@ def predictor_corrector(sde: SDE, times: np.ndarray, *, remat: bool = False, pro
       return x, None
 
     kept = (alpha[:-1] / alpha[1:]) ** 2
-    x = scan(step, x, (keys, inputs, grid[1:], kept), remat=remat, progress=progress)
+    x = scan(step, x, (keys, inputs, grid[1:], kept), remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
