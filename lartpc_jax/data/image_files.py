@@ -19,10 +19,12 @@ SUFFIXES = (".npz", ".npy")
 CHECKED_IMAGES = 256  # of a file, whose charge is compared with their momenta
 
 
-def save_images(path: str | os.PathLike, images: np.ndarray, momentum_mev: np.ndarray) -> None:
-  """Writes images [n v p p] in MeV and momenta [n 3] as an npz that `read_images` reads, whole or not at all."""
+def save_images(path: str | os.PathLike, images: np.ndarray, momentum_mev: np.ndarray, *, pdg: np.ndarray | None = None
+                ) -> None:
+  """Writes images [n v p p] in MeV, momenta [n 3] and PDG codes [n] as an npz that `read_images` reads, whole or not at all."""
+  codes = {} if pdg is None else {"pdg": np.asarray(pdg, np.int64)}
   with atomic_write(path, "wb") as file:
-    np.savez_compressed(file, images=np.asarray(images, np.float32), momentum=np.asarray(momentum_mev, np.float32))
+    np.savez_compressed(file, images=np.asarray(images, np.float32), momentum=np.asarray(momentum_mev, np.float32), **codes)
 
 
 def holds_events(path: str | os.PathLike) -> bool:

@@ -84,7 +84,7 @@ def _open_cascade(settings: Settings) -> Model:
   texts = {name: getattr(settings, f"{name}_sampler") for name in cascade_builders.STAGES}
   changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
   samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
-  asked = cascades.parse_condition(settings.cond)
+  asked = condition_lib.parse(cascade.coarse.condition, settings.cond)
   draw = lambda update: cascades.draw_cascade(
       cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
       seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
