@@ -53,7 +53,8 @@ def labelled(tmp_path_factory):
   """The first protons of the package, every other one called a muon: what matters here is the label."""
   events = select_events(open_events("sample"), np.arange(24))
   path = tmp_path_factory.mktemp("events") / "events.npz"
-  save_events(path, events._replace(pdg=np.where(np.arange(24) % 2, PDG_CODES["mu-"], PDG_CODES["proton"])))
+  pdg = np.where(np.arange(24) % 2, PDG_CODES["mu-"], PDG_CODES["proton"])
+  save_events(path, Events(events.momentum_mev, events.offsets, events.voxel, events.edep_mev, events.voxel_mm, pdg=pdg))
   return path
 
 
@@ -76,11 +77,11 @@ def test_an_unknown_particle_is_named(labelled, autoencoder):
 
 @pytest.mark.slow
 def test_protons_and_muons_from_simulation_to_images(autoencoder, tmp_path):
-  for name, kinetic in (("proton", "50,100"), ("mu-", "20,60")):
+  for name, kinetic in (("proton", "50,100"), ("muon", "20,60")):
     settings = simulate.Settings(out=str(tmp_path / f"{name}.npz"), num_events=20, backend="fast", particles=(name,),
                                  kinetic_mev=protocol.ranges(kinetic), chunk_size=20)
     simulate.run(settings, protocol.SILENT)
-  both = joined(*(load_events(tmp_path / f"{name}.npz") for name in ("proton", "mu-")))
+  both = joined(*(load_events(tmp_path / f"{name}.npz") for name in ("proton", "muon")))
   order = np.random.default_rng(0).permutation(len(both))
   save_events(tmp_path / "both.npz", select_events(both, order))
   task = lib.build_task(tiny(tmp_path / "both.npz", autoencoder))

@@ -12,6 +12,7 @@ from lartpc_jax.experiments import cascades, pixels
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.files import atomic_write
+from lartpc_jax.generators import condition as condition_lib
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.plotting.pixel_statistics import statistics_figure
 from lartpc_jax.plotting.pixels import mosaics
