@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.build import data as data_lib, inference as config_inference, tasks as lib
+from lartpc_jax.build import inference as config_inference, tasks as lib
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.generator import make_generate, prior_noise
 from tests.toy_weights import DENOISER, save_toy_weights
@@ -20,7 +20,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_evaluation_images(monkeypatch):
-  monkeypatch.setattr(data_lib, "NUM_EVALUATION_IMAGES", 4)
+  monkeypatch.setattr(lib, "NUM_EVALUATION_IMAGES", 4)
 
 
 def tiny(name, weights=None):

@@ -8,13 +8,12 @@ import pytest
 
 from configs import images64_evaluate
 from lartpc_jax.build import tasks as config_lib
-from lartpc_jax.data.crop_labels import open_labelled_crops
-from lartpc_jax.data.crops import images_mev
 from lartpc_jax.data.image_files import save_images
 from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train.segmentation import Segmenter
 from launch import evaluate as launch
+from tests.toy_sources import sample_crops
 
 
 @contextlib.contextmanager
@@ -79,8 +78,8 @@ def test_every_part_has_rows_for_every_column(report):
 
 
 def test_the_embedding_goes_by_true_labels_where_there_are_any(report):
-  labelled = open_labelled_crops("sample")
-  pixels = [((labelled.label[:40] == i) & (images_mev(labelled.crops)[:40] >= 0.09)).sum((1, 2)) for i in (1, 2)]
+  image, label = (sample_crops()[name][:40] for name in ("image", "label"))
+  pixels = [((label == i) & (image >= 0.09)).sum((1, 2)) for i in (1, 2)]
   assert report.separations.labels == "truth" and report.separations.num_subsets == 1
   np.testing.assert_array_equal(report.separations.is_track, pixels[0] > pixels[1])
 

@@ -18,7 +18,7 @@ from tests.toy_weights import save_toy_weights
 def cheap_evaluation():
   """Four held-out images, and a distance that needs no transport problem."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(data_lib, "NUM_EVALUATION_IMAGES", 4)
+    patch.setattr(config_lib, "NUM_EVALUATION_IMAGES", 4)
     patch.setattr(config_lib, "build_emd_batch", lambda: lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).sum((1, 2)))
     yield
 
@@ -87,8 +87,7 @@ def test_autoencoder_evaluation_equals_the_exported_latent_space(autoencoder, au
   metrics = task.evaluate(state.ema_params, jax.random.key(0))
   config = autoencoder_config()
   spec, frame = config_lib.build_geometry(config)
-  _, held = data_lib.build_batches(**config["data"], spec=spec, frame=frame, seed=config["seed"])
-  images = held["track"]["image"]
+  images = data_lib.build_rotated_data(config["data"], spec=spec, frame=frame, seed=config["seed"]).evaluation(4)["image"]
   space, shape, info = config_lib.build_latent_space(autoencoder_weights)
   z = jax.jit(space.encode)(jnp.asarray(images))
   assert shape == z.shape[1:] == (8, 4, 4) and info["step"] == 40

@@ -152,6 +152,8 @@ def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, thresho
       batch[name] = batch[name][np.arange(len(event)), view]
     if "momentum_mev" in batch:
       batch["momentum_mev"] = np.take_along_axis(np.asarray(batch["momentum_mev"], np.float32), axes[view], axis=1)
+    if "label" in batch:
+      batch["label"] = batch["label"].astype(np.int32)
     if "particle" in batch:
       batch["particle"] = labels_lib.particle_index(batch["particle"], wanted["particle"])
     batch |= labels_lib.measure(batch, measured, threshold_mev=threshold_mev, track=track)

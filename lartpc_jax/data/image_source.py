@@ -105,7 +105,7 @@ def with_classes(images: Images, table: np.ndarray, classes: tuple[str, ...]) ->
 
   def read(numbers, names=()):
     batch = images.read(numbers, names)
-    return batch | ({"label": table[batch["label"]].astype(np.int32)} if "label" in batch else {})
+    return batch | ({"label": table[batch["label"]]} if "label" in batch else {})
   holdout = images.holdout and with_classes(images.holdout, table, classes)
   return images._replace(read=read, classes=classes, holdout=holdout)
 

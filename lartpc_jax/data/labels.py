@@ -57,7 +57,7 @@ def event_labels(events: Events) -> tuple[str, ...]:
     names.append("momentum_mev")
   if events.pdg is not None and np.all(events.pdg != 0):
     names.append("particle")
-  if events.primaries is not None or names[:1] == ["momentum_mev"]:
+  if np.isfinite(kinetic_mev(events)).all():
     names.append("kinetic_mev")
   if events.label is not None:
     names.append("label")
@@ -83,15 +83,17 @@ def particle_index(pdg: np.ndarray, particles: Collection[str]) -> np.ndarray:
 
 
 def kinetic_mev(events: Events) -> np.ndarray:
-  """Kinetic energy [n] float32: of the primaries together where the file names them, else of the single particle.
+  """Kinetic energy [n] float32, NaN if unknown: of the primaries together where the file names them, else of the particle.
 
   Particles of which the file does not say what they are count as protons.
   """
   if events.primaries is not None:
     number, energy = events.primaries[:, 0].astype(np.int64), events.primaries[:, 2]
-    return np.bincount(number, energy, minlength=len(events)).astype(np.float32)
+    known = np.bincount(number, minlength=len(events)) > 0
+    return np.where(known, np.bincount(number, energy, minlength=len(events)), np.nan).astype(np.float32)
   mass_mev = PROTON_MASS_MEV if events.pdg is None else masses_mev(events.pdg, PROTON_MASS_MEV)
-  return kinetic_energy(events.momentum_mev, mass_mev).astype(np.float32)
+  known = np.any(events.momentum_mev != 0, axis=1)
+  return np.where(known, kinetic_energy(events.momentum_mev, mass_mev), np.nan).astype(np.float32)
 
 
 def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
