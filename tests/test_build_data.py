@@ -124,7 +124,8 @@ def test_exact_pictures(toy):
 
 def test_a_quiet_readout_changes_nothing():
   """No recombination, no loss, no diffusion, no noise: the same picture, but for the threshold of 0.005 MeV."""
-  plain, read = (lib.build_data(block("sample", readout=readout), seed=0, spec=SPEC).batch_fn(2) for readout in (None, QUIET))
+  plain, read = (lib.build_data(block("sample", readout=readout), seed=0, spec=SPEC).batch_fn(2)
+                 for readout in ({**QUIET, "on": False}, {**QUIET, "ionisation_ev": None}))
   np.testing.assert_array_equal(plain["momentum_mev"], read["momentum_mev"])
   np.testing.assert_allclose(read["image"], plain["image"], atol=0.006)
   assert np.abs(np.asarray(read["image"]) - np.asarray(plain["image"])).max() > 0
@@ -193,3 +194,15 @@ def test_only_contained_events(toy):
   np.testing.assert_array_equal(lib.first(data.held)["image"],
                                 images_of(kept, np.arange(len(kept))[-8:], views=("xy",), spec=SPEC)[:, 0])
   assert deposited_energy(kept).min() > 0 and len(open_events("sample")) == 500
+
+
+def test_the_estimator_s_config_switches_its_readout(toy):
+  """Off by default; what is not set is nominal."""
+  from configs import protons64_estimator
+  config = protons64_estimator.get_config("tiny").to_dict()
+  build = lambda **changes: lib.build_rotated_data(
+      {**config["data"], "num_holdout": 8, "path": str(toy[0]["npz"]), "readout": {**config["data"]["readout"], **changes}},
+      seed=0, spec=SPEC, views=("xy",)).batch_fn(0)["image"]
+  off, on, quiet = (np.asarray(x) for x in (build(), build(on=True), build(on=True, noise_electrons=0.0)))
+  assert off[off > 0].min() < 0.02 and on[on > 0].min() > 7e3 * 23.6e-6
+  assert 0 < np.abs(on - quiet).max() and on.sum() < 0.7 * off.sum()

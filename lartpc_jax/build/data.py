@@ -29,7 +29,7 @@ class DataSettings(NamedTuple):
   num_evaluation: int = 128         # held-out examples that evaluations look at
   prefetch_batches: int = 2
   contained_only: bool = False      # of rotated events: only those that never leave the window
-  readout: Mapping | None = None    # of rotated events in detector pixels: see `build_readout`
+  readout: Mapping = {"on": False}  # of rotated events in detector pixels: see `build_readout`
   crop_px: int = 0                  # of exact pictures of voxels: see data.batches.voxel_pool
   order: str = ""                   # of images: "epochs" or "replacement" (data.batches); "": as the task has it
   symmetries: bool = True           # of images: turn and flip them at random
@@ -135,7 +135,7 @@ def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: Ima
   if settings.contained_only:
     events = pictures.keep_contained(events, spec)
   train, held = split_by_event(events, num_holdout=settings.num_holdout)
-  respond = None if settings.readout is None else build_readout(settings.readout, voxel_mm=events.voxel_mm)
+  respond = build_readout(settings.readout, voxel_mm=events.voxel_mm)
   if frame is not None and respond is not None:
     raise ValueError("data.readout needs images in detector pixels: in the track frame there is no direction of the drift.")
   draw = functools.partial(pictures.rotated_images, frame=frame) if frame is not None else functools.partial(
@@ -192,20 +192,24 @@ def image_data(settings: DataSettings, images: Images, *, seed: int, wanted: Wan
   return TrainingData(batch_fn, functools.partial(first, held), train, held, settings, "images", images.classes)
 
 
-def build_readout(values: Mapping, *, voxel_mm: float) -> Callable:
+def build_readout(values: Mapping, *, voxel_mm: float) -> Callable | None:
   """Detector response of a config block `data.readout`: (views, spec) -> readout, see `simulation.readout.make_view_readout`.
 
-  Keys: recombination, drift_mm, and any of the fields of `simulation.readout.ReadoutParams` in place of its nominal value
-  (electron_lifetime_us, transverse_diffusion_mm2_us, noise_electrons, threshold_electrons ...).
+  Keys: on (False: None is returned), recombination, drift_mm, and any of the fields of `simulation.readout.ReadoutParams`
+  (electron_lifetime_us, transverse_diffusion_mm2_us, noise_electrons, threshold_electrons ...); those that are None or
+  missing are nominal.
 
   Raises:
     ValueError: naming an unknown key, or a value out of range.
   """
+  values = {key: value for key, value in values.items() if value is not None}
+  if not values.pop("on", True):
+    return None
   chosen = {key: value for key, value in values.items() if key in ReadoutParams._fields}
   rest = {key: value for key, value in values.items() if key not in chosen}
   for key in sorted(set(rest) - {"recombination", "drift_mm"}):
     raise ValueError(f"Unknown config key data.readout.{key} = {rest[key]!r}; allowed: "
-                     f"{sorted({'recombination', 'drift_mm', *ReadoutParams._fields})}.")
+                     f"{sorted({'on', 'recombination', 'drift_mm', *ReadoutParams._fields})}.")
   params = nominal_params()._replace(**chosen)
   return lambda views, spec: make_view_readout(params, views=views, spec=spec, voxel_mm=voxel_mm, **rest)
 
@@ -237,6 +241,7 @@ def _num_symmetries(wanted: Wanted) -> int:
 
 def _check_applies(settings: DataSettings, allowed: Collection[str], kind: str) -> None:
   for name in sorted((OF_ROTATED | OF_VOXELS | OF_IMAGES) - set(allowed)):
-    if getattr(settings, name) != DataSettings._field_defaults[name]:
+    value = getattr(settings, name)
+    if value.get("on", True) if name == "readout" else value != DataSettings._field_defaults[name]:
       raise ValueError(f"data.{name} = {getattr(settings, name)!r} does not apply to {kind}, which data.path = "
                        f"{settings.path!r} names.")
