@@ -19,7 +19,7 @@ DEV := $(VENV)/.installed-dev
 CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py %_tracks.py %_evaluate.py,$(wildcard configs/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow cover lint tiny clean
+.PHONY: help demo test slow cover lint docs tiny clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -42,6 +42,9 @@ lint: $(DEV)  ## ruff, and the import rules
 	$(BIN)/ruff check .
 	PYTHONPATH=. $(BIN)/lint-imports
 
+docs: | $(RUN)  ## writes the tables of measured numbers into README.md and docs/, from docs/results/*.json
+	$(RUN) docs/tables.py
+
 # Compiled without optimisation: a tiny run is nearly all compilation.
 tiny: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
 tiny: $(DEV)  ## trains the tiny variant of every config, twice: the second run must find itself complete
@@ -49,7 +52,7 @@ tiny: $(DEV)  ## trains the tiny variant of every config, twice: the second run 
 	for config in $(CONFIGS); do \
 	  name=$$(basename "$$config" .py); start=$$(date +%s); \
 	  command=($(RUN) -m launch.train --config="$$config:tiny" --workdir="$$runs/$$name"); \
-	  if [[ $$name == *_ldm* ]]; then command+=(--config.autoencoder="$$runs/$${name%%_ldm*}_autoencoder/weights"); fi; \
+	  if [[ $$name == *_ldm* ]]; then command+=(--config.codec.weights="$$runs/$${name%%_ldm*}_autoencoder/weights"); fi; \
 	  echo "== $${command[*]}"; \
 	  "$${command[@]}"; \
 	  "$${command[@]}" 2>&1 | tee "$$runs/again.txt"; \

@@ -1,5 +1,9 @@
 """Blocks shared by the configs, as plain dicts."""
+import dataclasses
+
 from ml_collections import config_dict
+
+from lartpc_jax.inference.settings import FitSettings
 
 
 def variant_of(variants: dict, variant: str) -> dict:
@@ -20,13 +24,16 @@ def events512_image(num_pixels: int = 512) -> dict:
 
 
 def track_frame() -> dict:
-  """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see data/frames.py)."""
+  """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see geometry/frames.py)."""
   return dict(num_along=64, num_across=32, pitch_mm=2.0, sigma_mm=0.8, start_mm=-24.0, threshold_mev=0.001)
 
 
+PROTON_KINETIC_MEV = (50.0, 100.0)  # kinetic energies of edep_protons64
+
+
 def proton_condition() -> dict:
-  """Condition p / (500 MeV/c), kinetic energies as in edep_protons64."""
-  return dict(momentum_scale_mev=500.0, kinetic_range_mev=(50.0, 100.0))
+  """Block `condition` of protons: a momentum in units of 500 MeV/c, 310.3 to 444.6 MeV/c by its kinetic energy."""
+  return dict(momentum_mev=dict(kind="vector", scale=500.0, low=310.0, high=445.0))
 
 
 def intervals(num_steps: int, every: int) -> dict:
@@ -65,3 +72,18 @@ def readout() -> dict:
   return dict(on=False, recombination="box", drift_mm=500.0, electron_lifetime_us=unset(float),
               longitudinal_diffusion_mm2_us=unset(float), transverse_diffusion_mm2_us=unset(float),
               noise_electrons=unset(float), threshold_electrons=unset(float))
+
+
+def descent_sampler(name: str = "dpm_solver_pp_2m", *, num_steps: int) -> dict:
+  """Sampler of the draws that inference compares and differentiates."""
+  return dict(name=name, num_steps=num_steps, sigma_min=0.05, sigma_max=30.0, rho=7.0)
+
+
+def fit_settings(changes: dict) -> dict:
+  """Block `inference`: the defaults of `FitSettings` but for these, block by block."""
+  return _changed(dataclasses.asdict(FitSettings()), changes)
+
+
+def _changed(values: dict, changes: dict) -> dict:
+  return {**values, **{key: _changed(values[key], value) if isinstance(value, dict) else value
+                       for key, value in changes.items()}}

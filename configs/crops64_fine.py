@@ -11,8 +11,8 @@ import ml_collections
 
 from configs import common
 
-CPU = dict(network=dict(width=192, depth=8, num_heads=4), batch_size=64, num_steps=4_500, rate=1e-3, muon_rate=1.5e-3,
-           warmup=60, every=300, path="", num_holdout_events=2_000, num_evaluation=256)
+CPU = dict(network=dict(width=192, depth=6, num_heads=4, embedding_features=64), batch_size=64, num_steps=5_600,
+           rate=1e-3, muon_rate=1.5e-3, warmup=60, every=300, path="", num_holdout_events=2_000, num_evaluation=256)
 VARIANTS = {
     "base": CPU,
     "gpu": {**CPU, "network": dict(width=384, depth=12, num_heads=6, dtype="bfloat16"), "batch_size": 1024,
@@ -24,7 +24,7 @@ VARIANTS = {
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="cascade_stage", stage="fine", seed=0, map_noise=0.15, coarse=""))
+  config = ml_collections.ConfigDict(dict(task="cascade_stage", stage="fine", seed=0, map_noise=(0.07, 0.15), coarse=""))
   config.update(common.crops64_states())
   config.condition = common.crops64_condition("track_share")
   config.data = dict(path=v["path"], num_holdout_events=v["num_holdout_events"], batch_size=v["batch_size"],

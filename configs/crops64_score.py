@@ -11,7 +11,8 @@ published: the NCSN++ of Phys. Rev. D 109, 072011: 62.7 M parameters on pixels, 
 batch 128, EMA 0.9999; for a GPU, not run.
 gpu: 7.0 M parameters (14 MB in float16), gated as well, for launch/train_all_gpu.sh; not run.
 small_grey8, small_sqrt, small_arcsinh: equal networks behind a space-to-depth by 8 and equal budgets, which differ in the
-representation of charge alone: the comparison in README. Their cut of 0.09 MeV is the published one, 4.5 grey levels.
+representation of charge alone: the comparison in docs/results/crops.md. Their cut of 0.09 MeV is the published one, 4.5
+grey levels.
 tiny: for tests, on images of the single protons of the package (data.path="sample").
 """
 import ml_collections
@@ -51,11 +52,12 @@ VARIANTS = {
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="pixel_diffusion", seed=0, threshold_mev=v["threshold_mev"], init_weights=""))
-  config.charge = v["charge"]
+  config = ml_collections.ConfigDict(dict(task="generator", seed=0, init_from="", image=None, frame=None, charge_plane=None,
+                                          kinetic_range_mev=None, condition={}))
+  config.codec = dict(name="pixels", charge=v["charge"], threshold_mev=v["threshold_mev"])
   config.data = dict(path=v["path"], num_holdout_events=v["num_holdout_events"], batch_size=v["batch_size"],
                      num_evaluation=v["num_evaluation"], scale_mev=0.0)  # MeV of a grey level; 0: the file is in MeV
-  config.network = v["network"]
+  config.network = {"name": "ncsnpp", **v["network"]}
   config.prediction = dict(name="edm" if v["loss"] == "edm" else "eps", sigma_data=1.0)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
   config.loss = dict(name=v["loss"], p_mean=v.get("p_mean", 0.0), p_std=1.4, t_min=1e-5)

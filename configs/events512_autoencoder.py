@@ -25,7 +25,7 @@ VARIANTS = {
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="interaction_autoencoder", seed=0))
+  config = ml_collections.ConfigDict(dict(task="autoencoder", seed=0, frame=None))
   config.image = common.events512_image(v["num_pixels"])
   config.charge = dict(name="sqrt", scale_mev=1.0)
   config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],

@@ -1,7 +1,7 @@
 r"""Unconditional latent diffusion of whole interactions, 512x512 pixels as 64x64x4 latents.
 
 python -m launch.train --config=configs/events512_ldm.py --config.data.path=lartpc_events_geant4.npz \
-    --config.autoencoder=runs/events512_ae/weights --workdir=runs/events512_ldm
+    --config.codec.weights=runs/events512_ae/weights --workdir=runs/events512_ldm
 python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
     --out=runs/events512_sample
 
@@ -30,11 +30,13 @@ VARIANTS = {
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="interaction_diffusion", seed=0, autoencoder=""))
+  config = ml_collections.ConfigDict(dict(task="generator", seed=0, init_from="", frame=None, charge_plane=None,
+                                          kinetic_range_mev=None, condition={}))
   config.image = common.events512_image(v["num_pixels"])
+  config.codec = dict(name="autoencoder", weights="")
   config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
                      num_evaluation=v["num_evaluation"])
-  config.network = v["network"]
+  config.network = {"name": "ncsnpp", **v["network"]}
   config.prediction = dict(name="edm", sigma_data=1.0)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
   config.loss = dict(name="edm", p_mean=1.0, p_std=1.5, t_min=1e-5)

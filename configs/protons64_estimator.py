@@ -31,7 +31,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
   config = ml_collections.ConfigDict(dict(task="estimator", seed=0, views=v["views"]))
   config.image = common.protons64_image()
-  config.kinetic_range_mev = common.proton_condition()["kinetic_range_mev"]
+  config.kinetic_range_mev = common.PROTON_KINETIC_MEV
   config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"], readout=common.readout())
   config.network = dict(width=v["width"], num_blocks=v["num_blocks"], num_components=4)
   config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",

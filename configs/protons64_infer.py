@@ -1,4 +1,4 @@
-r"""Momenta of single protons from 64x64 images; no training. `inference` are the fields of inference.infer.Settings.
+r"""Momenta of single protons from 64x64 images; no training. `inference` is inference.settings.FitSettings.
 
 python -m launch.infer --config=configs/protons64_infer.py --input=sample --views=xy,xz --num_events=16 --out=runs/infer
 python -m launch.infer --config=configs/protons64_infer.py:amortised --start=amortised --input=sample --out=runs/amortised
@@ -19,41 +19,38 @@ import ml_collections
 
 from configs import common
 
-BASE = dict(num_candidates=1024, num_screened=32, num_starts=2, first_steps=10, first_draws=2, second_steps=14,
-            second_draws=4, num_averaged=6, num_steps=5, screen_steps=4, vertex_power=3.0, rate=0.06, second_rate=0.04,
-            energy_factor=1.0, charge_weight_px=10.0, prior_weight_px=0.0, charge_tolerance=0.05, coordinates="sphere",
-            optimizer="adam", final_rate_share=0.1, noise="paired", draws="mean", pictures="each",
-            vertex_sigma_mm=0.0, sampler="dpm_solver_pp_2m", distance=dict(name="w1"))
-# The start is near and its energy sharp: few, short steps, and the density a heavy prior (see README).
-PRIOR = dict(second_steps=8, num_averaged=4, second_rate=0.01, energy_factor=0.05, charge_weight_px=0.0, prior_weight_px=3.0)
-# The published rate of 0.1 is taken for distances in image widths of 64 px: in pixels the first steps leave all momenta that
-# the generator knows (see README).
-# 9 steps are 10 evaluations of the network. Of the published 4096 pixels, sums of two pictures light at most 237 (500 sample
-# events): 240 are all that count.
-PUBLISHED = dict(num_candidates=1, num_screened=1, num_starts=1, second_steps=39, second_draws=32, num_averaged=1,
-                 num_steps=9, vertex_power=0.0, rate=0.1 / 64, second_rate=0.1 / 64, charge_weight_px=0.0,
-                 coordinates="free", optimizer="sgd", final_rate_share=0.01, noise="independent", draws="best",
-                 pictures="sum", sampler="ddim", distance=dict(name="sinkhorn", ot_epsilon_px=0.01, num_pixels=240))
+# The start is near and its energy sharp: few, short steps, and the density a heavy prior (see docs/notes.md).
+PRIOR = dict(comparison=dict(charge_weight_px=0.0))
+PRIOR_STAGE = dict(num_steps=8, num_averaged=4, learning_rate=0.01, energy_factor=0.05, prior_weight_px=3.0)
+# The published rate of 0.1 is taken for distances in image widths of 64 px: in pixels the first steps leave
+# all momenta that the generator knows (see docs/notes.md). 9 steps are 10 evaluations of the network. Of the
+# published 4096 pixels, sums of two pictures light at most 237 (500 sample events): 240 are all that count.
+PUBLISHED = dict(
+    screening=dict(num_candidates=1, num_screened=1, num_starts=1),
+    comparison=dict(charge_weight_px=0.0, pictures="sum", draws="best"),
+    second=dict(num_steps=39, num_draws=32, learning_rate=0.1 / 64, final_rate_share=0.01, num_averaged=1, vertex_power=0.0),
+    report=dict(num_draws=32), coordinates="free", optimizer="sgd", noise="independent")
+TINY = dict(
+    screening=dict(num_candidates=16, num_screened=4), first=dict(num_steps=2, num_draws=1),
+    second=dict(num_steps=3, num_draws=2, num_averaged=2), report=dict(num_draws=2))
 VARIANTS = {
-    "base": BASE,
-    "amortised": {**BASE, **PRIOR},
+    "base": {},
+    "amortised": dict(PRIOR, second=PRIOR_STAGE),
     # One view tells the angle to the line of sight by the length alone, which strong vertex weights hide.
-    "one_view": {**BASE, **PRIOR, "vertex_power": 1.5, "second_rate": 0.02, "prior_weight_px": 0.3},
-    "vertex": {**BASE, "vertex_sigma_mm": 3.0},
-    "published": {**BASE, **PUBLISHED},
-    "tiny": dict(BASE, num_candidates=16, num_screened=4, num_starts=2, first_steps=2, first_draws=1, second_steps=3,
-                 second_draws=2, num_averaged=2, num_steps=3, screen_steps=2),
+    "one_view": dict(PRIOR, second=dict(PRIOR_STAGE, vertex_power=1.5, learning_rate=0.02, prior_weight_px=0.3)),
+    "vertex": dict(comparison=dict(vertex_sigma_mm=3.0)),
+    "published": PUBLISHED,
+    "tiny": TINY,
 }
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
-  v = dict(common.variant_of(VARIANTS, variant))
-  sampler = lambda name, num_steps: dict(name=name, num_steps=num_steps, sigma_min=0.05, sigma_max=30.0, rho=7.0)
-  config = ml_collections.ConfigDict(dict(guidance_scale=1.0))
-  config.sampler = sampler(v.pop("sampler"), v.pop("num_steps"))
-  config.screen_sampler = sampler("dpm_solver_pp_2m", v.pop("screen_steps"))
-  config.distance = v.pop("distance")
-  config.inference = dict(
-      learning_rate=v.pop("rate"), second_learning_rate=v.pop("second_rate"), first_vertex_power=0.0, vertex_radius_px=2.0,
-      kinetic_margin_mev=2.0, max_emd_px=3.0, max_spread_mev=25.0, vertex_weight_px=0.1, **v)
+  config = ml_collections.ConfigDict(dict(
+      guidance_scale=1.0, inference=common.fit_settings(common.variant_of(VARIANTS, variant)), distance=dict(name="w1"),
+      sampler=common.descent_sampler(num_steps=5), screen_sampler=common.descent_sampler(num_steps=4)))
+  if variant == "published":
+    config.sampler = common.descent_sampler("ddim", num_steps=9)
+    config.distance = dict(name="sinkhorn", ot_epsilon_px=0.01, num_pixels=240)
+  if variant == "tiny":
+    config.sampler.num_steps, config.screen_sampler.num_steps = 3, 2
   return config

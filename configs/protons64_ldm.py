@@ -1,9 +1,12 @@
 r"""Momentum-conditional latent diffusion of 64x64 proton images.
 
 python -m launch.train --config=configs/protons64_ldm.py --config.data.path=protons_geant4.npz \
-    --config.autoencoder=runs/ae/weights --workdir=runs/ldm
+    --config.codec.weights=runs/ae/weights --workdir=runs/ldm
+python -m launch.train --config=configs/protons64_ldm.py:images --config.data.path=DIRECTORY_OF_BATCHES \
+    --workdir=runs/images
 
-autoencoder="bundled" takes the one that ships with the package; init_from="bundled" goes on from the shipped weights.
+codec.weights is the directory of a trained autoencoder, or the name of weights of the package; init_from=protons64 goes on
+from the shipped weights. images, images_gpu, images_tiny: the general generator, which learns from images and labels alone.
 base: about 45 minutes on two CPU cores, reckoned from 390 images a second; not run whole. The shipped
 weights came in two runs: 12,611 of 16,000
 steps without the plane of `charge_ratio`; then, with a channel added that started at zero, 5,800 steps from there at a
@@ -16,25 +19,41 @@ import ml_collections
 
 from configs import common
 
+SPECIALIST = dict(
+    data=dict(num_holdout=5_000, batch_size=64, contained_only=False), frame=common.track_frame(),
+    network=dict(features=64, multipliers=(1, 2), num_blocks=2, attention_levels=(1,), num_heads=4, num_groups=8,
+                 conditioning="track"),
+    codec="protons64", plane=dict(reference="kinetic", mean=1.0, std=0.1), p_mean=-0.6)
+# Images and labels, nothing else: no turn, no range of protons, no energy from the momentum. Training charges of protons
+# are 75 +- 15 MeV.
+IMAGES = dict(
+    data=dict(num_holdout=5_000, batch_size=64, symmetries=True, scale_mev=0.0), frame=None,
+    network={**SPECIALIST["network"], "conditioning": "features"}, codec="protons64_images",
+    plane=dict(reference="none", mean=75.0, std=15.0), p_mean=-0.4)
 VARIANTS = {
-    "base": dict(features=64, path="", num_holdout=5_000, batch_size=64, num_steps=16_000, every=1_000, rate=1e-3),
-    "gpu": dict(features=96, path="", num_holdout=5_000, batch_size=512, num_steps=20_000, every=2_000, rate=1e-3),
-    "tiny": dict(features=16, path="sample", num_holdout=100, batch_size=8, num_steps=20, every=10, rate=1e-3),
+    "base": dict(SPECIALIST, path="", features=64, num_steps=16_000, every=1_000, rate=1e-3),
+    "gpu": dict(SPECIALIST, path="", features=96, batch_size=512, num_steps=20_000, every=2_000, rate=1e-3),
+    "images": dict(IMAGES, path="", features=64, num_steps=16_000, every=1_000, rate=1e-3),
+    "images_gpu": dict(IMAGES, path="", features=96, batch_size=512, num_steps=20_000, every=2_000, rate=1e-3),
+    "tiny": dict(SPECIALIST, path="sample", features=16, num_holdout=100, batch_size=8, num_steps=20, every=10, rate=1e-3),
+    "images_tiny": dict(IMAGES, path="", features=16, num_holdout=4, batch_size=8, num_steps=20, every=10, rate=1e-3),
 }
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="latent_diffusion", seed=0, autoencoder="bundled", init_from=""))
+  config = ml_collections.ConfigDict(dict(task="generator", seed=0, init_from=""))
   config.image = common.protons64_image()
-  config.frame = common.track_frame()
+  config.frame = v["frame"]
   config.condition = common.proton_condition()
-  config.charge_ratio = dict(mean=1.0, std=0.1)
-  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"], contained_only=False)
-  config.network = dict(features=v["features"], multipliers=(1, 2), num_blocks=2, attention_levels=(1,), num_heads=4,
-                        num_groups=8)
+  config.kinetic_range_mev = common.PROTON_KINETIC_MEV
+  config.codec = dict(name="autoencoder", weights=v["codec"])
+  config.charge_plane = v["plane"]
+  config.data = {"path": v["path"], **v["data"], **{key: v[key] for key in ("num_holdout", "batch_size") if key in v}}
+  config.network = {"name": "latent_unet", **v["network"], "features": v["features"]}
+  config.prediction = dict(name="edm", sigma_data=1.0)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
-  config.loss = dict(p_mean=-0.6, p_std=1.3, cond_dropout=0.1)
+  config.loss = dict(name="edm", p_mean=v["p_mean"], p_std=1.3, cond_dropout=0.1)
   config.sampler = dict(name="dpm_solver_pp_2m", num_steps=8, sigma_min=0.02, sigma_max=80.0, rho=7.0)
   config.optim = dict(learning_rate=v["rate"], warmup_steps=min(500, v["num_steps"] // 4), schedule="wsd",
                       decay_fraction=0.4, b1=0.9, b2=0.99, weight_decay=1e-4, grad_clip_norm=1.0, ema_decay=0.999)

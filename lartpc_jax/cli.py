@@ -2,9 +2,11 @@
 
 jax and the training code are imported inside the functions that need them, so that `--help` starts at once.
 """
-import collections
+import ast
 import contextlib
+import dataclasses
 import gc
+import importlib
 import json
 import os
 import platform
@@ -12,17 +14,16 @@ import re
 import subprocess
 import sys
 import time
+import types
+import typing
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 from absl import app, flags, logging as absl_logging
 
-from lartpc_jax.files import atomic_write
-
-__all__ = ["atomic_write", "check_workdir", "device_summary", "environment_text", "progress_bar", "Progress", "run",
-           "define_event_flags", "define_start_flag", "require_flags", "setup_workdir"]
+from lartpc_jax.experiments.protocol import Bar, Console
+from lartpc_jax.files import atomic_write, hold_lock
 
 PACKAGES = ("lartpc_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ott-jax", "numpy",
             "ml-collections")
@@ -32,31 +33,93 @@ flags.DEFINE_bool("debug", False, "Show the traceback of errors (as does LARTPC_
 flags.disclaim_key_flags()  # those that functions here define belong to the script that calls them
 
 
-def define_event_flags() -> None:
-  """The flags that commands share which infer from a file of events: what, where to, with what.
+def define_config_flag(default: str | None = None, text: str = "The config file, with :variant if wanted") -> None:
+  """--config and --config.KEY of the script that calls; `launch` needs the same default."""
+  from ml_collections import config_flags
+  config_flags.DEFINE_config_file("config", None, text + (f"; default: {default}." if default else "."), lock_config=True)
 
-  They count as flags of the calling script, so its --help lists them.
+
+def settings_class(experiment: str) -> type:
+  """The `Settings` of an experiment, from its class statement and the imports that this uses: the module needs jax."""
+  path = Path(__file__).parent / "experiments" / f"{experiment}.py"
+  body = ast.parse(path.read_text(encoding="utf-8")).body
+  statement = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+  used = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+  imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)
+             and used & {alias.asname or alias.name for alias in node.names}]
+  names = {"__name__": f"lartpc_jax.experiments.{experiment}"}
+  exec(compile(ast.Module([*imports, statement], []), str(path), "exec"), names)
+  return names["Settings"]
+
+
+def define_flags(experiment: str) -> None:
+  """One flag for each field of the experiment's `Settings`; they count as flags of the script that calls."""
+  for field in dataclasses.fields(settings_class(experiment)):
+    about, name, text = field.metadata, field.metadata["flag"] or field.name, field.metadata["text"]
+    optional = isinstance(field.type, types.UnionType)
+    kind = next(t for t in typing.get_args(field.type) if t is not type(None)) if optional else field.type
+    if about["parse"]:
+      flags.DEFINE_string(name, about["shown"], text)
+    elif about["choices"]:
+      flags.DEFINE_enum(name, field.default, about["choices"], text)
+    elif about["repeated"]:
+      flags.DEFINE_multi_string(name, list(field.default), text)
+    elif typing.get_origin(kind) is tuple:
+      flags.DEFINE_list(name, None if field.default is None else list(field.default), text)
+    else:
+      define = {str: flags.DEFINE_string, bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+      define[kind](name, field.default, text, **({"lower_bound": about["lower"]} if kind in (int, float) else {}))
+
+
+def read_flags(experiment: str) -> dict:
+  """Field -> value, as the command line has it.
+
+  Raises:
+    ValueError: naming a flag that is missing, not readable, or does not go with the others.
   """
-  flags.DEFINE_string("input", None, 'File of events or images, or "sample".')
-  flags.DEFINE_list("views", ["xy", "xz"], "Views, in the order of the images.")
-  flags.DEFINE_integer("num_events", None, "Number of events; default: to the end of the file.", lower_bound=1)
-  flags.DEFINE_integer("first_event", 0, "Number of the first event.", lower_bound=0)
-  flags.DEFINE_string("out", None, "Directory of the results.")
-  flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
-  flags.DEFINE_integer("chunk_size", 8, "Events a device works on at once.", lower_bound=1)
-  flags.DEFINE_integer("seed", 0, "Seed of the candidates and the noise.")
-
-
-def define_start_flag() -> None:
-  """--start of the commands that descend to one momentum an event."""
-  flags.DEFINE_enum("start", "random", ["random", "classical", "amortised"], "Where the descent starts.")
-
-
-def require_flags(*names: str) -> None:
-  """Raises ValueError naming the first of these flags that is not given."""
-  for name in names:
-    if not flags.FLAGS[name].value:
+  values, found = flags.FLAGS, {}
+  fields = dataclasses.fields(settings_class(experiment))
+  for field in fields:
+    name, needed = field.metadata["flag"] or field.name, field.metadata["goes_with"]
+    flag = values[name]
+    if field.metadata["required"] and not flag.value:
       raise ValueError(f"Give --{name}; --help says what it may be.")
+    if needed and flag.present and f"{needed.partition('=')[0]}={values[needed.partition('=')[0]].value}" != needed:
+      raise ValueError(f"--{name} goes with --{needed}.")
+    found[field.name] = tuple(flag.value) if isinstance(flag.value, list) else flag.value
+    if field.metadata["parse"] and flag.value is not None:
+      try:
+        found[field.name] = field.metadata["parse"](flag.value)
+      except ValueError as error:
+        raise ValueError(f"Bad --{name}={flag.value}: {error}") from error
+  return found
+
+
+def terminal() -> Console:
+  """The `Console` of a command."""
+  from lartpc_jax.train.interrupt import stop_requests
+  say = lambda text: print(text, flush=True)
+  return Console(progress_bar, say, stop_requests, check_workdir, hold_workdir, environment_text)
+
+
+def launch(experiment: str, *, default_config: str | None = None, **configs: Callable) -> None:
+  """Runs an experiment with the flags that `define_flags` made, and exits.
+
+  Args:
+    experiment: name of its module.
+    default_config: as for `run`.
+    **configs: name -> function of the settings that makes a config, for configs that no flag names.
+  """
+  def main(argv) -> int | None:
+    del argv
+    values = read_flags(experiment)  # before jax is imported, which takes a second
+    module = importlib.import_module(f"lartpc_jax.experiments.{experiment}")
+    settings = module.Settings(**values)
+    made = {name: make(settings).to_dict() for name, make in configs.items()}
+    if "config" in flags.FLAGS:
+      made["config"] = None if flags.FLAGS.config is None else flags.FLAGS.config.to_dict()
+    return module.run(settings, console=terminal(), **made) or 0
+  run(main, default_config=default_config)
 
 
 def run(main: Callable[[list[str]], int | None], *, default_config: str | None = None) -> None:
@@ -111,8 +174,10 @@ def _parse_flags(argv: list[str]) -> list[str]:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raise ValueError(" ".join(dict.fromkeys([lines[0], lines[-1]])) + " (--help lists the flags.)") from error
   except (AttributeError, KeyError) as error:
-    key = str(error.args[0]).strip("'\"")
-    raise ValueError(f"The config has no key {key} (from a --config.KEY).") from error
+    text = str(error.args[0])  # of ml_collections, perhaps the repr of a message of two lines
+    key, meant = re.search(r"\w+", text), re.search(r'Did you mean "(\w+)"', text)
+    raise ValueError(f"The config has no key {key.group() if key else text!r} (from a --config.KEY)"
+                     + (f"; did you mean {meant.group(1)!r}?" if meant else ".")) from error
 
 
 def _debug() -> bool:
@@ -134,30 +199,43 @@ def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
     check_same_config(saved, config, source=str(path))
 
 
-def setup_workdir(workdir: str | os.PathLike | None, config: dict) -> Path:
-  """Makes a work directory with config.json and environment.txt; one with results must have this config.
+@contextlib.contextmanager
+def hold_workdir(workdir: str | os.PathLike | None, config: dict) -> Iterator[Path]:
+  """A work directory with config.json and environment.txt, held against other processes; one with results has this config.
+
+  The lock comes first: a process that is refused has changed nothing.
 
   Args:
     workdir: the directory; parents are made.
     config: plain dict of the run. Keys under "train." may differ from the existing ones (they are updated).
-  Returns:
+  Yields:
     The directory.
   Raises:
     ValueError: as `check_workdir`.
-    OSError: if it cannot be written.
+    OSError: if it cannot be written, or another process holds it.
   """
-  from lartpc_jax.config.compare import plain
-  check_workdir(workdir, config)
+  if not workdir:
+    check_workdir(workdir, config)
   workdir = Path(workdir)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise OSError(f"Cannot write to the work directory {workdir}: {error.strerror or error}.") from error
+  with hold_lock(workdir / "lock", busy=f"Another process is writing {workdir}."):
+    _write_metadata(workdir, config)
+    yield workdir
+
+
+def _write_metadata(workdir: Path, config: dict) -> None:
+  from lartpc_jax.config.compare import plain
+  check_workdir(workdir, config)
+  try:
     with atomic_write(workdir / "config.json") as file:
       file.write(json.dumps(plain(config), indent=2) + "\n")
     with open(workdir / "environment.txt", "a", encoding="utf-8") as file:
       file.write(environment_text() + "\n")
   except OSError as error:
     raise OSError(f"Cannot write to the work directory {workdir}: {error.strerror or error}.") from error
-  return workdir
 
 
 def _has_results(workdir: Path) -> bool:
@@ -168,6 +246,7 @@ def _has_results(workdir: Path) -> bool:
 
 def environment_text() -> str:
   """When, where and with what a command runs: time, command line, commit, versions, devices."""
+  from lartpc_jax.parallel import device_summary
   lines = [time.strftime("%Y-%m-%d %H:%M:%S %z"), "command: " + " ".join(sys.orig_argv),
            f"commit: {_git_commit()}", f"python: {platform.python_version()}",
            f"host: {platform.node()}, {platform.platform()}, {os.cpu_count()} cores"]
@@ -191,22 +270,9 @@ def _git_commit() -> str:
   return commit + (" with uncommitted changes" if changed else "")
 
 
-def device_summary() -> str:
-  """The devices in words, e.g. "4 x NVIDIA H100 (cuda)"."""
-  import jax
-  kinds = collections.Counter(f"{device.device_kind} ({device.platform})" for device in jax.devices())
-  return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
-
-
-class Progress(NamedTuple):
-  """From `progress_bar`."""
-  update: Callable  # (done, **metrics) -> None
-  write: Callable   # (text) -> None, a line that does not break the bar
-
-
 @contextlib.contextmanager
 def progress_bar(total: int, *, initial: int = 0, description: str = "", unit: str = "step", stream=None,
-                 every_seconds: float = 10.0) -> Iterator[Progress]:
+                 every_seconds: float = 10.0) -> Iterator[Bar]:
   """A bar with ETA on a terminal; elsewhere a line for each update with metrics, or every `every_seconds`.
 
   Args:
@@ -238,11 +304,11 @@ def progress_bar(total: int, *, initial: int = 0, description: str = "", unit: s
       shown = "  ".join([f"{100 * done / max(total, 1):.0f}%", *_short(metrics), f"ETA {eta}"])
       write(f"{description + ' ' if description else ''}{unit} {done}/{total}  {shown}")
 
-  yield Progress(update, write)
+  yield Bar(update, write)
 
 
 @contextlib.contextmanager
-def _tqdm_bar(total: int, initial: int, description: str, unit: str, stream) -> Iterator[Progress]:
+def _tqdm_bar(total: int, initial: int, description: str, unit: str, stream) -> Iterator[Bar]:
   from tqdm import tqdm
   with tqdm(total=total, initial=initial, desc=description or None, unit=unit, file=stream,
             dynamic_ncols=True) as bar:
@@ -250,7 +316,7 @@ def _tqdm_bar(total: int, initial: int, description: str, unit: str, stream) -> 
       if metrics:
         bar.set_postfix_str(", ".join(_short(metrics)), refresh=False)
       bar.update(done - bar.n)
-    yield Progress(update, lambda text: bar.write(text, file=stream))
+    yield Bar(update, lambda text: bar.write(text, file=stream))
 
 
 def _short(metrics: dict[str, float]) -> list[str]:

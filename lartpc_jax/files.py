@@ -5,10 +5,13 @@ import fcntl
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+_held: set[tuple[str, int]] = set()  # (lock, thread) held alone: code further down may ask for it again
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
@@ -48,7 +51,8 @@ def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = Tr
 def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> Iterator[None]:
   """Holds the lock file `path`, made if need be, until the block ends or the process dies (flock: also by kill -9).
 
-  A file system without locks gets a warning instead: a run there must not fail for that.
+  A file system without locks gets a warning instead: a run there must not fail for that. A lock that this thread holds
+  alone already is held on: whoever took it first lets it go.
 
   Args:
     path: the lock file; its directory must exist.
@@ -57,6 +61,10 @@ def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> It
   Raises:
     OSError: `busy`, if another process holds it.
   """
+  name = os.path.realpath(path), threading.get_ident()
+  if name in _held:
+    yield
+    return
   with open(path, "w") as file:
     try:
       fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -66,7 +74,12 @@ def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> It
       if error.errno not in NO_LOCKS:
         raise
       logger.warning("%s: this file system has no locks (%s); do not write here from two processes.", path, error.strerror)
-    yield
+    if not shared:
+      _held.add(name)
+    try:
+      yield
+    finally:
+      _held.discard(name)
 
 
 def _umask() -> int:

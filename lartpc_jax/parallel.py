@@ -3,6 +3,7 @@
 Training uses jit with sharded inputs (`make_mesh`, `replicate`, `shard_batch`): the function sees the whole
 batch, the compiler splits the work, and states carry no device axis. `pmap` is for code that wants its share.
 """
+import collections
 import concurrent.futures
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,12 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 AXIS = "data"
+
+
+def device_summary() -> str:
+  """The devices in words, e.g. "4 x NVIDIA H100 (cuda)"."""
+  kinds = collections.Counter(f"{device.device_kind} ({device.platform})" for device in jax.devices())
+  return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -4,44 +4,10 @@ python -m launch.demo
 
 Two views, random starts; as `python -m launch.infer --input=sample --num_events=16 --out=demo`, but always anew.
 """
-import shutil
-import sys
-from pathlib import Path
-
-from absl import flags
-
+from configs import protons64_infer
 from lartpc_jax import cli
 
-flags.DEFINE_string("out", "demo", "Directory of the results; its chunks/ and events/ are replaced.")
-flags.DEFINE_string("weights", None, "Directory of weights; default: those of the package.")
-flags.DEFINE_string("variant", "base", "Variant of configs/protons64_infer.py.")
-flags.DEFINE_integer("num_events", 16, "Events.", lower_bound=1)
-flags.DEFINE_integer("num_pictures", 4, "Events drawn.", lower_bound=0)
-
-
-def clear(out: Path) -> None:
-  """Removes what an earlier demo left, and nothing else."""
-  for path in (*out.glob("chunks/chunk_*.npz"), *out.glob("events/event_*.png")):
-    path.unlink()
-  shutil.rmtree(out / "chunks", ignore_errors=True)
-  (out / "config.json").unlink(missing_ok=True)
-
-
-def main(argv) -> int:
-  del argv
-  from configs import protons64_infer
-  from lartpc_jax.experiments import infer
-  from lartpc_jax.train.interrupt import stop_requests
-  values = flags.FLAGS
-  request = infer.Request("sample", ("xy", "xz"), num_events=values.num_events, weights=values.weights)
-  job = infer.prepare(request, protons64_infer.get_config(values.variant))
-  clear(Path(values.out))
-  out = cli.setup_workdir(values.out, job.identity)
-  print(f"Momenta of {values.num_events} sample protons from two images each, on {cli.device_summary()}", flush=True)
-  with stop_requests() as stop:
-    stopped = infer.execute(job, out, progress=cli.progress_bar, stop=stop, num_pictures=values.num_pictures)
-  return 0 if stopped is None else 128 + stopped
-
+cli.define_flags("demo")
 
 if __name__ == "__main__":
-  sys.exit(cli.run(main))
+  cli.launch("demo", config=lambda settings: protons64_infer.get_config(settings.variant))

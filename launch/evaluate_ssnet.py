@@ -5,63 +5,9 @@ python -m launch.evaluate_ssnet --data=lartpc_crops_geant4.npz --orientations=1,
 Orientations: 1 asks once, 8 takes the mean over rotations and reflections of each crop, at eight times the cost. The crops
 are those of the last events of the file, as many as the weights were kept from.
 """
-import json
-import sys
-import time
-from pathlib import Path
-
-from absl import flags
-
 from lartpc_jax import cli
 
-flags.DEFINE_string("data", None, "File of labelled crops: lartpc_crops_geant4.npz, or sample_crops for those of the package.",
-                    required=True)
-flags.DEFINE_string("weights", None, "Directory of SSNet's weights; default: those of the package.")
-flags.DEFINE_list("orientations", ["1", "8"], "Ways to ask: 1, 8 or both.")
-flags.DEFINE_integer("num_events", None, "Held-out events; default: as the weights say (sample_crops: all).", lower_bound=1)
-flags.DEFINE_string("out", None, "Directory of ssnet.json.", required=True)
-
-
-def table_row(name: str, result: dict, seconds: float) -> str:
-  """One line of the table."""
-  iou = " | ".join(f"{value:.4f}" for value in result["iou"].values())
-  return (f"| {name} | {iou} | {result['pixel_accuracy']:.4f} | {result['image_agreement']['corrected']:.4f} | "
-          f"{result['calibration']['expected_error']:.4f} | {seconds:.0f} |")
-
-
-def main(argv) -> int:
-  del argv
-  from lartpc_jax.build import tasks as config_lib
-  from lartpc_jax.build.data import open_labelled
-  from lartpc_jax.data.batches import first, image_pool
-  from lartpc_jax.data.split import split_by_event
-  from lartpc_jax.train.segmentation import evaluate_segmentation
-  f = flags.FLAGS
-  ways = [int(text) if text.strip().isdigit() else text for text in f.orientations]
-  segmenters = {way: config_lib.build_segmenter(f.weights, orientations=way) for way in ways}
-  info = next(iter(segmenters.values()))[1]
-  held = open_labelled(f.data, five_classes=len(info["classes"]) > 3)
-  if f.num_events or f.data not in ("sample", "sample_crops"):
-    _, held = split_by_event(held, num_holdout=f.num_events or info["num_holdout_events"])
-  crops = first(image_pool(held, {"label": ()}))
-  images = crops["image"]
-  lines = ["| orientations | " + " | ".join(f"IoU {name}" for name in held.classes[1:]) +
-           " | pixel accuracy | images as in truth | calibration error | s |", "| --- " * (len(held.classes) + 4) + "|"]
-  results = {}
-  for way, (segmenter, _) in segmenters.items():
-    with cli.progress_bar(len(images), description=f"orientations {way}", unit="image") as bar:
-      start = time.perf_counter()
-      say = lambda share, bar=bar: bar.update(round(share * len(images)))
-      predict = lambda x, segmenter=segmenter, say=say: segmenter.run(x, say)[0]
-      results[way] = evaluate_segmentation(predict, images, crops["label"], held.classes)
-      lines.append(table_row(str(way), results[way], time.perf_counter() - start))
-  print(f"{len(images)} crops, {next(iter(results.values()))['num_pixels']} pixels with charge")
-  print("\n".join(lines))
-  Path(f.out).mkdir(parents=True, exist_ok=True)
-  with cli.atomic_write(Path(f.out) / "ssnet.json") as file:
-    json.dump(results, file, indent=1)
-  return 0
-
+cli.define_flags("evaluate_ssnet")
 
 if __name__ == "__main__":
-  sys.exit(cli.run(main))
+  cli.launch("evaluate_ssnet")

@@ -10,40 +10,11 @@ with truth, tables by opening angle. p_value_N is that of more than N tracks.
 --null: one run on single tracks of the generator, one on pairs, ...: how often would the
 generator's own events of N tracks gain as much from one track more?
 """
-import sys
-from pathlib import Path
-
-from absl import flags
-from ml_collections import config_flags
-
 from lartpc_jax import cli
 
 CONFIG = "configs/protons64_tracks.py"
-config_flags.DEFINE_config_file("config", None, f"The config file, with :variant if wanted; default: {CONFIG}.",
-                                lock_config=True)
-cli.define_event_flags()
-flags.DEFINE_integer("max_tracks", 2, "Hypotheses of 1 to so many tracks are fitted.")
-flags.DEFINE_list("refine", None, "Numbers of tracks whose hypotheses are refined, empty for none; default: all.")
-flags.DEFINE_list("null", [], "Runs of this command on generated events with 1, 2, ... tracks.")
-flags.DEFINE_float("level", 0.05, "False splits allowed at each step of the count.")
-flags.DEFINE_integer("num_pictures", 8, "Events drawn.", lower_bound=0)
-
-
-def main(argv) -> int:
-  del argv
-  values = flags.FLAGS
-  cli.require_flags("input", "out")
-  from lartpc_jax.experiments import tracks
-  from lartpc_jax.train.interrupt import stop_requests
-  request = tracks.Request(**{name: values[name].value for name in tracks.Request._fields})
-  job = tracks.prepare(request, values.config)
-  out = Path(cli.setup_workdir(values.out, job.identity))
-  print(f"Devices: {cli.device_summary()}", flush=True)
-  with stop_requests() as stop:
-    stopped = tracks.execute(job, out, progress=cli.progress_bar, nulls=values.null, level=values.level, stop=stop,
-                             num_pictures=values.num_pictures)
-  return 0 if stopped is None else 128 + stopped
-
+cli.define_config_flag(CONFIG)
+cli.define_flags("tracks")
 
 if __name__ == "__main__":
-  sys.exit(cli.run(main, default_config=CONFIG))
+  cli.launch("tracks", default_config=CONFIG)

@@ -42,7 +42,7 @@ pack() { tar -C "$out/$1" -cf "$out/weights/$1.tar" $(ls "$out/$1" | grep -E '\.
 if have protons_geant4.npz; then
   protons=$data/protons_geant4.npz
   train configs/protons64_autoencoder.py:gpu "$out/autoencoder" 12 "$protons"
-  train configs/protons64_ldm.py:gpu "$out/diffusion" 34 "$protons" --config.autoencoder="$out/autoencoder/weights"
+  train configs/protons64_ldm.py:gpu "$out/diffusion" 34 "$protons" --config.codec.weights="$out/autoencoder/weights"
   train configs/protons64_estimator.py:gpu "$out/two_views" 6 "$protons"
   train configs/protons64_estimator.py:gpu_one_view "$out/one_view" 5 "$protons"
   cp "$out"/{diffusion,two_views,one_view}/weights/*.{npz,json} "$out/protons64/"
@@ -57,7 +57,7 @@ fi
 if have lartpc_events_geant4.npz; then
   train configs/events512_autoencoder.py:gpu "$out/events512_ae" 5 "$data/lartpc_events_geant4.npz"
   train configs/events512_ldm.py:gpu "$out/events512_ldm" 15 "$data/lartpc_events_geant4.npz" \
-    --config.autoencoder="$out/events512_ae/weights"
+    --config.codec.weights="$out/events512_ae/weights"
   cp -r "$out/events512_ldm/weights" "$out/events512"; pack events512
 fi
 [[ ! -f $out/protons64/diffusion.npz ]] || python -m launch.fidelity --input="$data/protons_geant4.npz" \

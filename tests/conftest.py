@@ -44,8 +44,8 @@ jax.config.update("jax_debug_key_reuse", True)
 
 REPO = Path(__file__).resolve().parent.parent
 # Files and folders of tests that train, fit or solve a transport problem from start to end.
-THIRD_PARTY_TESTS = ("build", "cli", "colabs", "config", "configs", "experiments", "generators_weights", "inference",
-                     "launch", "metrics", "plotting", "readme", "train", "transport")
+THIRD_PARTY_TESTS = ("build", "cli", "colabs", "config", "configs", "docs", "experiments", "generators_weights",
+                     "inference", "launch", "metrics", "plotting", "train", "transport")
 
 
 def pytest_unconfigure():

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.build import inference as config_inference, tasks as lib
+from lartpc_jax.build import inference as config_inference, models, tasks as lib
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.config.blocks import call_with
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.generator import make_generate, prior_noise
 from tests.toy_weights import DENOISER, save_toy_weights
@@ -18,15 +20,12 @@ def weights(tmp_path_factory):
   return save_toy_weights(tmp_path_factory.mktemp("weights"))
 
 
-@pytest.fixture(autouse=True)
-def few_evaluation_images(monkeypatch):
-  monkeypatch.setattr(lib, "NUM_EVALUATION_IMAGES", 4)
-
-
 def tiny(name, weights=None):
   config = importlib.import_module(f"configs.protons64_{name}").get_config("tiny").to_dict()
+  if "data" in config:
+    config["data"]["num_evaluation"] = 4
   if weights is not None:
-    config["autoencoder"] = str(weights)
+    config["codec"]["weights"] = str(weights)
   return config
 
 
@@ -61,16 +60,15 @@ def test_unknown_variant_is_named(name):
 
 
 BAD_AUTOENCODER = [
-    ("task", "gan", r"Unknown config value task = 'gan'; allowed: \['autoencoder', .*'latent_diffusion', .*"
+    ("task", "gan", r"Unknown config value task = 'gan'; allowed: \['autoencoder', .*'generator', .*"
                     r"'ssnet'\]"),
     ("task", ..., "Unknown config value task = None"),
     ("seed", ..., "Missing config key seed"),
     ("extra", 1, r"Unknown config key extra = 1 of task 'autoencoder'; allowed: \['charge'"),
     ("sde", {}, r"Unknown config key sde = {} of task 'autoencoder'"),  # a block of the other task would do nothing
-    ("frame", ..., "The config needs a block 'frame'; it has"),
     ("frame.pitch", 1.0, r"Unknown config key frame.pitch = 1.0; allowed: \['num_across', 'num_along', 'pitch_mm'"),
     ("frame.sigma_mm", 2.0, "frame.sigma_mm = 2.0 and frame.pitch_mm = 2.0 smear more than the image.sigma_mm = 1.35"),
-    ("image", ..., "The config needs a block 'image'; it has"),
+    ("image", ..., "A block `frame` needs a block `image`"),
     ("data", 3, "The config needs a block 'data'"),
     ("image.pitch", 1.0, r"Unknown config key image.pitch = 1.0; allowed: \['num_pixels', 'pitch_mm'"),
     ("charge.name", "log", "Unknown charge transform 'log'; choose from"),
@@ -88,14 +86,19 @@ BAD_DIFFUSION = [
     ("sde.name", "vq", r"Unknown config value sde.name = 'vq'; allowed: \[.*'vp'"),
     ("sde.beta", 1.0, r"Unknown config key sde.beta = 1.0; allowed: \['beta_max', 'beta_min'\]"),
     ("sampler.name", "euler", "Unknown sampler 'euler'; choose from"),
-    ("sampler.steps", 3, r"Unknown config key sampler.steps = 3; allowed: \['name', 'num_steps'"),
+    ("sampler.steps", 3, "Sampler 'dpm_solver_pp_2m' takes no option 'steps'"),
     ("sampler.sigma_max", 1e5, "sigma must lie in"),
     ("network.depth", 3, r"Unknown config key network.depth = 3; allowed: \['attention_levels'"),
-    ("condition.momentum_scale_mev", ..., "Missing config key condition.momentum_scale_mev"),
-    ("condition.mass_mev", 1.0, r"Unknown config key condition.mass_mev = 1.0; allowed: \['kinetic_range_mev'"),
-    ("loss.p_mean", ..., "Missing config key loss.p_mean"),
-    ("autoencoder", "", "The config needs `autoencoder`"),
-    ("frame.start_mm", -20.0, "was trained on .*'start_mm': -24.0.*; the config says .*'start_mm': -20.0"),
+    ("condition.momentum_mev.scale", ..., "Condition variable 'momentum_mev': .*missing .*'scale'"),
+    ("condition.momentum_mev.kind", "matrix", "Unknown kind 'matrix' of condition variable 'momentum_mev'"),
+    ("condition.mass_mev", {"kind": "scalar", "mean": 0.0, "scale": 1.0}, "needs a block `frame` and the condition momentum_mev"),
+    ("frame", None, "was trained on TrackFrame.*; the config says ImageSpec"),
+    ("network.conditioning", "words", "Unknown network.conditioning 'words'; choose from"),
+    ("charge_plane.reference", "weight", r"Unknown config value charge_plane.name = 'weight'; allowed: \['kinetic', 'none'\]"),
+    ("loss.cond_dropout", 1.5, r"loss.cond_dropout must be in \[0, 1\); got 1.5"),
+    ("codec.weights", "", "The config needs codec.weights"),
+    ("codec.weights", "nowhere", "No weights: there is no directory 'nowhere', and the package has .*protons64"),
+    ("frame.start_mm", -20.0, "was trained on .*start_mm=-24.0.*; the config says .*start_mm=-20.0"),
     ("image.pitch_mm", 4.0, "was trained on .*'pitch_mm': 3.0.*; the config says .*'pitch_mm': 4.0"),
 ]
 
@@ -108,7 +111,7 @@ def test_bad_autoencoder_configs_are_named(key, value, message):
 
 @pytest.mark.parametrize("key,value,message", BAD_DIFFUSION)
 def test_bad_diffusion_configs_are_named(weights, key, value, message):
-  with pytest.raises(ValueError, match=message):
+  with pytest.raises((ValueError, FileNotFoundError), match=message):
     lib.build_task(edited(tiny("ldm", weights), key, value))
 
 
@@ -116,32 +119,35 @@ def test_bad_diffusion_configs_are_named(weights, key, value, message):
     ("temperature", 1, r"Unknown config key temperature = 1; allowed: \['distance', 'guidance_scale'"),
     ("guidance_scale", float("nan"), "guidance_scale must be finite; got nan"),
     ("sampler", ..., "The config needs a block 'sampler'"),
-    ("sampler.eta", 0.0, "Unknown config key sampler.eta = 0.0; allowed"),
+    ("sampler.eta", 0.0, "Sampler 'dpm_solver_pp_2m' takes no option 'eta'"),
     ("inference.restarts", 2, "Unknown config key inference.restarts = 2; allowed"),
-    ("inference.num_starts", 0, "inference.num_starts must be at least 1; got 0"),
-    ("inference.num_starts", 99, "inference.num_starts = 99 exceeds inference.num_screened = 4"),
-    ("inference.num_screened", 17, "inference.num_screened = 17 exceeds inference.num_candidates = 16"),
+    ("inference.second.steps", 2, r"Unknown config key inference.second.steps = 2; allowed: \['energy_factor'"),
+    ("inference.second", 2, "Config key inference.second must be a block; got 2"),
+    ("inference.noise", {"a": 1}, "Config key inference.noise must be a value; got {'a': 1}"),
+    ("inference.first.num_draws", 0, "inference.first.num_draws must be at least 1; got 0"),
+    ("inference.screening.num_starts", 99, "screening.num_starts = 99 exceeds inference.screening.num_screened = 4"),
+    ("inference.screening.num_screened", 17, "num_screened = 17 exceeds inference.screening.num_candidates = 16"),
 ])
 def test_bad_inference_configs_are_named(weights, key, value, message):
-  diffusion, _ = lib.build_diffusion(weights)
   with pytest.raises(ValueError, match=message):
-    config_inference.build_infer(edited(tiny("infer"), key, value), diffusion, ("xy",))
+    config_inference.build_infer(edited(tiny("infer"), key, value), build_generator(weights).generator, ("xy",))
 
 
 def test_call_with_names_keys_that_the_caller_supplies_itself():
   with pytest.raises(ValueError, match=r"Unknown config key block.sde = 1; allowed: \['num_steps'\]"):
-    lib.call_with(lambda sde, num_steps=1: None, "block", {"sde": 1}, sde=None)
+    call_with(lambda sde, num_steps=1: None, "block", {"sde": 1}, sde=None)
 
 
 # --- released weights ----------------------------------------------------------------------------------------------
 def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
-  diffusion, info = lib.build_diffusion(weights)
-  spec, _ = lib.build_image_spec(weights)
-  assert diffusion.spec == spec and spec.num_pixels == 64 and info["kinetic_range_mev"] == [50.0, 100.0]
-  assert diffusion.latent_shape == (8, 4, 5) and diffusion.kinetic_range_mev == (50.0, 100.0)
-  sampler = lib.build_sampler(diffusion.sde, num_steps=3)
-  generate = jax.jit(make_generate(diffusion, sampler))
-  noise = prior_noise(diffusion, jax.random.key(0), 2)
+  generator, info, _ = build_generator(weights)
+  spec = generator.spec
+  assert spec.num_pixels == 64 and info["kinetic_range_mev"] == [50.0, 100.0]
+  assert generator.codec.state_shape == (8, 4, 5) and generator.kinetic_range_mev == (50.0, 100.0)
+  sampler = models.build_sampler(generator.denoiser.sde, num_steps=3)
+  of_momentum = lambda generate: jax.jit(lambda noise, momentum_mev: generate(noise, {"momentum_mev": momentum_mev}))
+  generate = of_momentum(make_generate(generator, sampler))
+  noise = prior_noise(generator, jax.random.key(0), 2)
   momentum = jnp.array([[300.0, 100.0, 50.0], [0.0, -350.0, 120.0]])
   images = generate(noise, momentum)
   assert images.shape == (2, 64, 64) and np.isfinite(images).all() and images.max() > 0
@@ -153,7 +159,7 @@ def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
   # turning the momentum in the plane of the image turns the image: exact by a quarter, about the vertex at the centre
   quarter = jnp.stack([-momentum[:, 1], momentum[:, 0], momentum[:, 2]], axis=-1)
   np.testing.assert_allclose(generate(noise, quarter), np.rot90(images, axes=(1, 2)), rtol=1e-3, atol=6e-3)
-  again = jax.jit(make_generate(lib.build_diffusion(weights)[0], sampler))  # another load of the same files
+  again = of_momentum(make_generate(build_generator(weights).generator, sampler))  # another load
   np.testing.assert_array_equal(again(noise, momentum), images)
 
 
@@ -179,16 +185,17 @@ def rewrite(source, target, name, **changes):
 ])
 def test_weights_that_do_not_fit_are_named(weights, tmp_path, name, changes, message):
   with pytest.raises(ValueError, match=message):
-    lib.build_diffusion(rewrite(weights, tmp_path / "bad", name, **changes))
+    build_generator(rewrite(weights, tmp_path / "bad", name, **changes))
 
 
 def test_missing_weights_are_named(tmp_path):
-  with pytest.raises(FileNotFoundError, match="diffusion.json does not exist"):
-    lib.build_diffusion(tmp_path)
+  with pytest.raises(FileNotFoundError, match="generator.json does not exist"):
+    build_generator(tmp_path)
 
 
 def test_training_goes_on_from_released_weights(weights):
-  config = edited(edited(tiny("ldm", weights), "network", DENOISER), "init_from", str(weights))
+  network = {"name": "latent_unet", "conditioning": "track", **DENOISER}
+  config = edited(edited(tiny("ldm", weights), "network", network), "init_from", str(weights))
   params = lib.build_task(config).init(jax.random.key(3))
   released, _ = weight_files.load_weights(weights, "diffusion")
   assert jax.tree.structure(params) == jax.tree.structure(released)

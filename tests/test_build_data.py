@@ -144,12 +144,12 @@ def test_a_readout_loses_and_spreads_charge(toy):
     return np.sum(edep * share(15.0 * edep)) / share(2.1) / edep.sum()  # the mean chord of a voxel of 1 mm is 2/3 mm
   want = [expected(number) for number in np.random.default_rng((0, 0)).integers(0, 492, 8)]
   np.testing.assert_allclose(charge(recombination="box") / plain, want, rtol=0.02)
-  assert 0.3 < min(want) and max(want) < 0.6  # 50 to 100 MeV in 23 to 78 mm
+  assert min(want) > 0.3 and max(want) < 0.6  # 50 to 100 MeV in 23 to 78 mm
   drift_us = 500.0 / 1.596
   np.testing.assert_allclose(charge(electron_lifetime_us=1000.0) / plain, np.exp(-drift_us / 1000.0), rtol=0.05)
   noisy = lib.build_data(block("sample", readout={}), seed=0, spec=SPEC).batch_fn(0)["image"]
   lit = np.asarray(noisy)[np.asarray(noisy) > 0]
-  assert 7e3 * 23.6e-6 < lit.min()  # the threshold of 7,000 electrons, in MeV before recombination
+  assert lit.min() > 7e3 * 23.6e-6  # the threshold of 7,000 electrons, in MeV before recombination
   views = lib.build_rotated_data(block(toy[0]["npz"], readout={}), seed=0, spec=SPEC, views=("xy", "yz"))
   assert views.batch_fn(0)["image"].shape == (8, 2, 64, 64) and views.evaluation(5)["image"].shape == (5, 2, 64, 64)
 
@@ -205,4 +205,4 @@ def test_the_estimator_s_config_switches_its_readout(toy):
       seed=0, spec=SPEC, views=("xy",)).batch_fn(0)["image"]
   off, on, quiet = (np.asarray(x) for x in (build(), build(on=True), build(on=True, noise_electrons=0.0)))
   assert off[off > 0].min() < 0.02 and on[on > 0].min() > 7e3 * 23.6e-6
-  assert 0 < np.abs(on - quiet).max() and on.sum() < 0.7 * off.sum()
+  assert np.abs(on - quiet).max() > 0 and on.sum() < 0.7 * off.sum()

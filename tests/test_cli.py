@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from lartpc_jax import cli
+from lartpc_jax import cli, parallel
 
 CACHE = tempfile.TemporaryDirectory()  # compiled programs: all launches of this file train the same tiny model
 CONFIG = {"network": {"num_channels": 8}, "train": {"num_steps": 5}}
@@ -160,32 +160,51 @@ def test_help_does_not_wait_for_jax(repo):
   assert "--workdir" in done.stdout and "the same command again resumes" in done.stdout
 
 
+def setup(workdir, config):
+  with cli.hold_workdir(workdir, config) as path:
+    return path
+
+
 def test_workdir_is_made_and_checked(tmp_path):
-  workdir = cli.setup_workdir(tmp_path / "a" / "b", CONFIG)
-  cli.setup_workdir(workdir, {"seed": 1})  # no results yet: it may change
-  cli.setup_workdir(workdir, CONFIG)
+  workdir = setup(tmp_path / "a" / "b", CONFIG)
+  setup(workdir, {"seed": 1})  # no results yet: it may change
+  setup(workdir, CONFIG)
   (workdir / "checkpoints" / "3").mkdir(parents=True)
-  cli.setup_workdir(workdir, {**CONFIG, "train": {"num_steps": 9}})
+  setup(workdir, {**CONFIG, "train": {"num_steps": 9}})
   assert json.loads((workdir / "config.json").read_text())["train"]["num_steps"] == 9
   assert (workdir / "environment.txt").read_text().count("command: ") == 4
   with pytest.raises(ValueError, match=r"network\.num_channels: 8 -> 9"):
-    cli.setup_workdir(workdir, {**CONFIG, "network": {"num_channels": 9}})
+    setup(workdir, {**CONFIG, "network": {"num_channels": 9}})
   (workdir / "checkpoints" / "3").rmdir()
   (workdir / "weights").mkdir()
   with pytest.raises(ValueError, match=r"network\.num_channels: 8 -> \(absent\)"):
-    cli.setup_workdir(workdir, {})
+    setup(workdir, {})
   (workdir / "config.json").write_text("{")
   with pytest.raises(ValueError, match="not readable as JSON"):
-    cli.setup_workdir(workdir, CONFIG)
+    setup(workdir, CONFIG)
   with pytest.raises(ValueError, match="--workdir"):
-    cli.setup_workdir("", CONFIG)
+    setup("", CONFIG)
   (tmp_path / "file").write_text("")
   with pytest.raises(OSError, match="Cannot write to the work directory"):
-    cli.setup_workdir(tmp_path / "file" / "run", CONFIG)
+    setup(tmp_path / "file" / "run", CONFIG)
+
+
+@pytest.mark.parametrize("error,message", [
+    (KeyError("'num_strts'\nDid you mean \"num_starts\" instead of \"num_strts\"?"),
+     "The config has no key 'num_strts' (from a --config.KEY); did you mean 'num_starts'?"),
+    (AttributeError("inferenc'\nDid you mean \"inference\" instead of \"inferenc\"?"),
+     "The config has no key 'inferenc' (from a --config.KEY); did you mean 'inference'?"),
+    (KeyError(repr("'x1'\nnothing is like it")), "The config has no key 'x1' (from a --config.KEY).")])
+def test_mistyped_config_keys_are_told_in_words(monkeypatch, error, message):
+  def parse(argv):
+    raise error
+  monkeypatch.setattr(cli.flags, "FLAGS", parse)
+  with pytest.raises(ValueError, match=re.escape(message)):
+    cli._parse_flags(["x"])
 
 
 def test_device_summary():
-  assert re.fullmatch(r"\d+ x cpu \(cpu\)", cli.device_summary())
+  assert re.fullmatch(r"\d+ x cpu \(cpu\)", parallel.device_summary())
 
 
 def test_plain_progress(monkeypatch):

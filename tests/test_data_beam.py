@@ -1,4 +1,5 @@
 """Apache Beam does the same work to the same result; without it, everything says which extra is missing."""
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -10,7 +11,7 @@ from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments import beam, simulate
 
 needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="no apache-beam")
-REQUEST = simulate.Request(out="", num_events=30, shard_events=8, chunk_size=8, kinetic_mev=((50.0, 55.0),), nuclear=False)
+SETTINGS = simulate.Settings(out="", num_events=30, shard_events=8, chunk_size=8, kinetic_mev=((50.0, 55.0),), nuclear=False)
 
 
 @needs_beam
@@ -35,14 +36,14 @@ def test_a_dataset_by_beam_equals_one_without(tmp_path):
 
 @needs_beam
 def test_a_simulation_by_beam_is_the_same_file(tmp_path):
-  straight, by_beam = (REQUEST._replace(out=str(tmp_path / name)) for name in ("a.npz", "b.npz"))
-  simulate.execute(straight, progress=beam._silent)
-  simulate.execute(by_beam._replace(part=(1, 4)), progress=beam._silent)  # something is there already
+  straight, by_beam = (dataclasses.replace(SETTINGS, out=str(tmp_path / name)) for name in ("a.npz", "b.npz"))
+  simulate.execute(straight)
+  simulate.execute(dataclasses.replace(by_beam, part=(1, 4)))  # something is there already
   beam.run_parts(by_beam, 3, [])
   assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
   beam.run_parts(by_beam, 3, [])  # complete
   with pytest.raises(ValueError, match=r"was made with .*seed=0 \(now 1\)"):
-    beam.run_parts(by_beam._replace(seed=1), 3, [])
+    beam.run_parts(dataclasses.replace(by_beam, seed=1), 3, [])
 
 
 def test_without_beam(tmp_path, monkeypatch):
@@ -54,8 +55,8 @@ def test_without_beam(tmp_path, monkeypatch):
     return found(name, *args)
   monkeypatch.setattr(importlib, "import_module", missing)
   with pytest.raises(ValueError, match=r"needs apache_beam, which is not installed.*'lartpc_jax\[beam\]'"):
-    beam.run_parts(REQUEST._replace(out=str(tmp_path / "e.npz")), 2, [])
+    beam.run_parts(dataclasses.replace(SETTINGS, out=str(tmp_path / "e.npz")), 2, [])
   with pytest.raises(ValueError, match="needs apache_beam"):
     builders.build("larcv_png64", tmp_path, tmp_path, beam_options=[])
   with pytest.raises(ValueError, match="num_parts must be at least 1; got 0"):
-    beam.run_parts(REQUEST, 0, [])
+    beam.run_parts(SETTINGS, 0, [])

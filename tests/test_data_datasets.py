@@ -1,5 +1,4 @@
 """Builders and loader: built from source files without TensorFlow, read in an order that the seed fixes, resumed."""
-import json
 import sys
 
 import numpy as np
@@ -34,27 +33,6 @@ def test_larcv_png64(larcv):
   info = builders.tfds.builder_from_directory(str(directory)).info
   assert str(info.version) == "1.0.0" and "072011" in info.citation and "8300355" in info.homepage
   assert "tensorflow" not in sys.modules
-
-
-def test_order_is_fixed_by_the_seed_and_resumes(larcv):
-  source = loader.open_split(larcv[0], "train")
-  make = lambda seed: loader.make_iterator(source, batch_size=8, seed=seed)
-  first = make(0)
-  batches, states = [], []
-  for _ in range(7):  # into the second epoch
-    states.append(json.dumps(first.get_state()))
-    batches.append(next(first)["image"])
-  again = make(0)
-  assert all(np.array_equal(next(again)["image"], batch) for batch in batches)
-  assert not np.array_equal(next(make(1))["image"], batches[0])
-  resumed = make(0)
-  resumed.set_state(json.loads(states[4]))
-  for batch in batches[4:]:
-    np.testing.assert_array_equal(next(resumed)["image"], batch)
-  epochs = [np.concatenate([b["image"] for b in loader.make_iterator(source, batch_size=8, seed=0, num_epochs=1)])]
-  assert len({image.tobytes() for image in epochs[0]}) == 40  # each example once
-  with pytest.raises(ValueError, match="batch_size must lie between 1 and 40.*got 41"):
-    loader.make_iterator(source, batch_size=41, seed=0)
 
 
 def test_protons64(tmp_path):

@@ -166,7 +166,8 @@ def test_offsets_that_are_no_integers_are_refused(tmp_path):
 
 def with_truth(events):
   """Events 0 and 3 have one primary, 1 none, 2 two, 4 one whose direction and energy are unknown."""
-  rows = [[0, 2212, 50, 1, 0, 0], [2, 13, 20, 0, 1, 0], [2, 2212, 60, 0, 0, 1], [3, -211, 80, 0, 0, -1], [4, 22, np.nan, 0, 0, 0]]
+  rows = [[0, 2212, 50, 1, 0, 0], [2, 13, 20, 0, 1, 0], [2, 2212, 60, 0, 0, 1], [3, -211, 80, 0, 0, -1],
+          [4, 22, np.nan, 0, 0, 0]]
   return replace(events, label=np.arange(9, dtype=np.uint8), primaries=np.array(rows, np.float64))
 
 
@@ -189,7 +190,8 @@ def test_labels_codes_and_primaries_are_kept(tmp_path):
 
 @pytest.mark.parametrize("settings,code", [
     ('{"particles": ["muon"], "seed": 0}', 13), ('{"particles": ["proton"]}', 2212), ('{"particles": ["pi-"]}', -211),
-    ('{"particles": ["proton", "mu-"]}', None), ('{"particles": ["axion"]}', None), ('{"seed": 0}', None), ("no json", None)])
+    ('{"particles": ["proton", "mu-"]}', None), ('{"particles": ["axion"]}', None), ('{"seed": 0}', None),
+    ("no json", None)])
 def test_the_settings_of_a_simulation_name_the_particle(tmp_path, settings, code):
   np.savez(tmp_path / "e.npz", **fields_of(make_events()), settings=np.array(settings))
   found = lib.load_events(tmp_path / "e.npz")

@@ -93,7 +93,8 @@ def write_file(path, name):
 @pytest.mark.parametrize("name,message", [
     ("text.txt", "must be an npz or npy"), ("cut.npz", "truncated"), ("cut.npy", "not a readable file of images"),
     ("empty.npy", "not a readable file"), ("other.npz", r"needs `images`.*pictures"),
-    ("small.npy", r"shape \(n, p, p\), \(n, views, p, p\) or.*got \(3, 2, 64, 32\)"), ("one_view.npy", "1 views of each event, but 2"),
+    ("small.npy", r"shape \(n, p, p\), \(n, views, p, p\) or.*got \(3, 2, 64, 32\)"),
+    ("one_view.npy", "1 views of each event, but 2"),
     ("words.npy", "must be numbers"), ("objects.npy", "not a readable"),
     ("momentum.npz", r"momentum must have shape \(3, 3\)"),
     ("flat_momentum.npz", r"momentum must have shape \(3, 3\); got float32 of shape \(3,\)"),
@@ -193,6 +194,6 @@ def test_momenta_in_gev_are_refused(tmp_path):
 
 def test_files_of_other_programs_are_told_how_to_be_converted(repo):
   path = repo / "tests" / "data" / "edepsim.root"
-  with pytest.raises(ValueError, match="It looks like an edep-sim file; convert it first: python -m launch.convert --input=.*"
-                                       "edepsim.root --out=edepsim.npz --format=edepsim_root"):
+  command = "python -m launch.convert --input=.*edepsim.root --out=edepsim.npz --format=edepsim_root"
+  with pytest.raises(ValueError, match=f"It looks like an edep-sim file; convert it first: {command}"):
     images_lib.open_images(path, views=TWO, spec=SPEC)

@@ -10,18 +10,6 @@ from lartpc_jax.geometry.rasterize import PROTONS64
 VIEWS = ("xy", "xz")
 
 
-def test_rotations_take_one_direction_to_the_other():
-  rng = np.random.default_rng(0)
-  start, end = (multi_track.isotropic_directions(rng, 50, 1)[:, 0] for _ in range(2))
-  end[0], end[1] = start[0], -start[1]
-  turn = multi_track.rotations_between(start, end)
-  np.testing.assert_allclose(np.einsum("bij,bj->bi", turn, start), end, atol=1e-9)
-  np.testing.assert_allclose(turn @ np.swapaxes(turn, 1, 2), np.broadcast_to(np.eye(3), turn.shape), atol=1e-9)
-  np.testing.assert_allclose(np.linalg.det(turn), 1.0, atol=1e-9)
-  axis = np.cross(start[2:], end[2:])  # the shortest way leaves the axis where it is
-  np.testing.assert_allclose(np.einsum("bij,bj->bi", turn[2:], axis), axis, atol=1e-9)
-
-
 def test_opening_angles_are_those_asked_for():
   wanted = np.array([0.0, 1.0, 20.0, 90.0, 180.0])
   directions = multi_track.opening_directions(np.random.default_rng(1), wanted)

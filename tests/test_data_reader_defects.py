@@ -63,7 +63,7 @@ def write_root(path, events, wrong_type):
   from lartpc_jax.data.readers import edepsim_root
   with uproot.recreate(path / "a.root") as file:
     columns = {name: np.arange(3.0) for name in (*edepsim_root.BRANCHES, edepsim_root.VECTORS)}
-    file.mktree(edepsim_root.TREE, {name: "f8" for name in columns}).extend(columns)
+    file.mktree(edepsim_root.TREE, dict.fromkeys(columns, "f8")).extend(columns)
 
 
 def write_events(path, events, wrong_type):

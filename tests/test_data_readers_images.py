@@ -6,7 +6,7 @@ import pytest
 
 from lartpc_jax.data import images as images_lib, pictures
 from lartpc_jax.data.convert import convert
-from lartpc_jax.data.open import open_events
+from lartpc_jax.data.open import open_data, open_events
 from lartpc_jax.data.readers import formats
 from lartpc_jax.data.readers.npy import open_npy, read_rows
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -96,6 +96,25 @@ def test_batches_of_any_size_and_layout(tmp_path, side, layout):
   np.save(tmp_path / "batch_mom_1.npy", np.full((2, 3), 300.0))
   with pytest.raises(ValueError, match=f"batch_1.npy: field 'xy' has 32 pixels a side, but .*batch_0.npy has {side}"):
     formats.open_source("batches", tmp_path)
+
+
+def test_events_with_nan_are_left_out_where_that_is_asked_for(sample, tmp_path):
+  images, momentum = sample
+  broken = images.copy()
+  broken[[0, 4, 5], [0, 1, 0], 3, 3] = np.nan
+  directory = write_batches(tmp_path / "in", broken, momentum)
+  with pytest.raises(ValueError, match="batch_2.npy: field 'xy' holds NaN or infinity .--nan=skip leaves such events out"):
+    convert("batches", directory, tmp_path / "a.npz")
+  summary = convert("batches", directory, tmp_path / "a.npz", options={"nan": "skip"})
+  assert summary.num == 4 and "3 events with NaN left out: [0, 4, 5]" in summary.text
+  found, kept = np.load(tmp_path / "a.npz"), [1, 2, 3, 6]
+  np.testing.assert_array_equal(found["images"], images[kept])
+  np.testing.assert_array_equal(found["momentum"], momentum[kept])
+  source = formats.open_source("batches", directory, nan="skip")
+  np.testing.assert_array_equal(source.read(2, 4), images[[3, 6]])
+  directory = write_batches(tmp_path / "all", images * np.nan, momentum)
+  with pytest.raises(ValueError, match="holds NaN or infinity in every event"):
+    formats.open_source("batches", directory, nan="skip")
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (3, 64, 64, 1), (3, 1, 64, 64)])
@@ -257,7 +276,7 @@ def test_wrong_paths_and_options(sample, tmp_path):
     formats.open_source("batches", directory / "batch_xz_2.npy")
   with pytest.raises(FileNotFoundError, match="No input at"):
     formats.open_source("batches", tmp_path / "nothing")
-  with pytest.raises(ValueError, match="Unknown tracks='all'"):
+  with pytest.raises(ValueError, match="tracks must be one of .*got 'all' and 'refuse'"):
     formats.open_source("batches", directory, tracks="all")
   with pytest.raises(ValueError, match="Unknown split 'holdout'"):
     formats.open_source("larcv_npy", directory, split="holdout")
@@ -265,7 +284,7 @@ def test_wrong_paths_and_options(sample, tmp_path):
     formats.open_source("larcv_pngs", directory, scale_mev=-1.0)
   with pytest.raises(ValueError, match="Unknown format 'jpeg'; choose from .*batches"):
     formats.open_source("jpeg", directory)
-  with pytest.raises(ValueError, match=r"takes no option 'split'; it takes \['tracks'\]"):
+  with pytest.raises(ValueError, match=r"takes no option 'split'; it takes \['tracks', 'nan'\]"):
     formats.open_source("batches", directory, split="train")
   with pytest.raises(ValueError, match="converts to .npz or .npy"):
     convert("batches", directory, tmp_path / "a.h5")
@@ -290,3 +309,17 @@ def test_a_missing_package_names_its_extra(sample, tmp_path, monkeypatch):
   (tmp_path / "larcv_64_0.png").write_text("")
   with pytest.raises(ValueError, match=r"needs PIL, which is not installed.*pip install 'lartpc_jax\[io\]'"):
     formats.open_source("larcv_pngs", tmp_path)
+
+
+def test_momenta_of_images_that_are_read_in_place(sample, tmp_path):
+  """(0, 0, 0) means unknown, so such a source has momenta of some events alone; momenta in GeV/c are refused."""
+  images, momentum = sample
+  for name, values in (("zero", np.where(np.arange(7)[:, None] == 3, 0, momentum)), ("gev", momentum / 1e3)):
+    write_batches(tmp_path / name, images, values)
+    np.savez(tmp_path / f"{name}.npz", images=images, momentum=values)
+  for path in (tmp_path / "zero", tmp_path / "zero.npz"):
+    opened = open_data(path)
+    assert "momentum_mev" not in opened.labels and "momentum_mev" in opened.partly
+  for path in (tmp_path / "gev", tmp_path / "gev.npz"):
+    with pytest.raises(ValueError, match="'momentum' must be in MeV/c.*GeV/c"):
+      open_data(path)

@@ -309,7 +309,8 @@ def test_unsplit_segments(repo, monkeypatch):
                                            zip(row, pieces)}, checksum=i == 2))
     offsets = np.cumsum([0, *map(len, entries)])
     branches[edepsim_root.UNSPLIT] = types.SimpleNamespace(
-        num_baskets=1, basket_uncompressed_bytes=lambda i: int(offsets[-1]), basket_entry_start_stop=lambda i: (0, len(entries)),
+        num_baskets=1, basket_uncompressed_bytes=lambda i: int(offsets[-1]),
+        basket_entry_start_stop=lambda i: (0, len(entries)),
         basket=lambda i: types.SimpleNamespace(data=np.concatenate(entries), byte_offsets=offsets))
     return tree, branches
 
@@ -332,11 +333,13 @@ def cut(data, at, *values):
 
 
 @pytest.mark.parametrize("change,message", [
-    (lambda data: data[:-8], "has a byte count of"), (lambda data: cut(data, 4, 0x40), "is streamed member by member, as an"),
+    (lambda data: data[:-8], "has a byte count of"),
+    (lambda data: cut(data, 4, 0x40), "is streamed member by member, as an"),
     (lambda data: cut(data, 16, 9), "is truncated or of another layout|without a byte count"),
     (lambda data: cut(data, 18, 0x00), "without a byte count"),
     (lambda data: cut(data, 20, 0, 20), "too short"), (lambda data: cut(data, 33, 0x10), "holds referenced objects"),
-    (lambda data: cut(data, 37, 99), "segments of another layout"), (lambda data: cut(data, 70, 9), "TLorentzVector of another"),
+    (lambda data: cut(data, 37, 99), "segments of another layout"),
+    (lambda data: cut(data, 70, 9), "TLorentzVector of another"),
     (lambda data: cut(data, 9, 9), "truncated|leaves|byte count")])
 def test_damaged_unsplit_segments_are_not_decoded(change, message):
   data = toy.unsplit_segments({"lar": [HIT]})
@@ -357,20 +360,23 @@ def test_long_names_and_no_detectors():
 LOOKS = {
     "segments.h5": ("segments", "a dumpTree or larnd-sim file"), "p.h5": ("pilarnet", "PILArNet-M"),
     "half.h5": ("pilarnet", "an HDF5 file of ['point'], in part like PILArNet-M"), "numl.h5": (None, "MicroBooNE open data"),
-    "other.h5": (None, "an HDF5 file of ['x']"), "cut.h5": (None, "a damaged HDF5 file"), "e.npz": ("own", "sparse events of this"),
+    "other.h5": (None, "an HDF5 file of ['x']"), "cut.h5": (None, "a damaged HDF5 file"),
+    "e.npz": ("own", "sparse events of this"),
     "batch_0.npy": ("batches", "a file of the group's batches"), "a.npy": ("own", "an npy of images"),
     "larcv_png_64_train_tracks.npy": ("larcv_npy", "a file of larcv_png_64"), "a.gz": (None, "a gzip file: unpack it first"),
     "lfs.h5": (None, "a pointer of Git LFS"), "a.pkl": (None, "a Python pickle"), "a.txt": (None, "a text"),
     "empty": (None, "an empty file"), "noise": (None, "no kind of file that is known"), "cut.npz": (None, "a damaged npz"),
-    "tree.root": ("edepsim_root", "a ROOT file of the trees ['Muons']"), "sparse.root": ("larcv2_root", "a LArCV file without"),
+    "tree.root": ("edepsim_root", "a ROOT file of the trees ['Muons']"),
+    "sparse.root": ("larcv2_root", "a LArCV file without"),
 }
 
 
 def write_looks(path, name, sample):
   import h5py
   import uproot
-  content = {"a.gz": b"\x1f\x8b123", "lfs.h5": b"version https://git-lfs.github.com/spec/v1\n", "a.pkl": b"\x80\x04\x95", "a.txt":
-             b"x,y,z\n1,2,3\n", "empty": b"", "noise": bytes(range(200)), "cut.h5": b"\x89HDF\r\n\x1a\n123", "cut.npz": b"PK\x03\x04123"}
+  content = {"a.gz": b"\x1f\x8b123", "lfs.h5": b"version https://git-lfs.github.com/spec/v1\n", "a.pkl": b"\x80\x04\x95",
+             "a.txt": b"x,y,z\n1,2,3\n", "empty": b"", "noise": bytes(range(200)), "cut.h5": b"\x89HDF\r\n\x1a\n123",
+             "cut.npz": b"PK\x03\x04123"}
   tables = {"p.h5": ("point", "cluster"), "half.h5": ("point",), "numl.h5": ("hit_table/event_id", "event_table/event_id"),
             "other.h5": ("x",)}
   if name in content:
@@ -415,7 +421,19 @@ def test_what_directories_look_like(tmp_path):
 
 def test_another_format_is_named(sample, tmp_path):
   toy.write_segments(tmp_path / "a.h5", *toy.segments_of(*sample))
-  with pytest.raises(ValueError, match="lacks field 'point'.*It looks like a dumpTree or larnd-sim file; try --format=segments"):
+  with pytest.raises(ValueError, match="lacks field 'point'.*like a dumpTree or larnd-sim file; try --format=segments"):
     convert("pilarnet", tmp_path / "a.h5", tmp_path / "a.npz")
   for name in formats.FORMATS:
     assert f"| {name} |" in formats.describe_formats()
+
+
+def test_pilarnet_vertices_in_another_frame_are_left_out(tmp_path):
+  """Those of a detector, as the public mini set has them: with them voxels would lie metres off, in silence."""
+  points, clusters, extra, _ = pilarnet_rows()
+  extra[1:, 2:5] = [-987.16, -424.33, 120.0]
+  toy.write_pilarnet(tmp_path / "a.h5", [(points, clusters, extra)] * 3)
+  source = pilarnet.open_pilarnet(tmp_path / "a.h5")
+  assert all(not len(event.vertices_mm) for event in source.iterate())
+  assert "vertices lie outside the 768 voxels (9 in the first 3 events)" in source.note
+  with pytest.raises(ValueError, match="event 0: the file gives no vertex; choose --origin=entry"):
+    convert("pilarnet", tmp_path / "a.h5", tmp_path / "a.npz")

@@ -34,8 +34,10 @@ EVENTS = {
     "layouts/pil_v3_extra_split.h5": ("pilarnet", {}, 3, 246.407, [2212, 13], [[400, 0, 0], [0, 300, 0]], [[900, 930, 960]]),
     "layouts/pil_v3_sentinel.h5": ("pilarnet", {}, 3, 234.610, [2212, 13], None, []),
 }
-NOTES = {"layouts/concatenated_two_runs.h5": "event numbers repeat: 2 runs", "layouts/larndsim_out_2022_tracks.h5": "x and z as in",
-         "layouts/dumptree_apr2023_vertexID.h5": "told apart by 'vertexID'", "real/larnd_sim_jax_input_0.h5": "no trajectories"}
+NOTES = {"layouts/concatenated_two_runs.h5": "event numbers repeat: 2 runs",
+         "layouts/larndsim_out_2022_tracks.h5": "x and z as in",
+         "layouts/dumptree_apr2023_vertexID.h5": "told apart by 'vertexID'",
+         "real/larnd_sim_jax_input_0.h5": "no trajectories"}
 
 
 @pytest.mark.parametrize("name", EVENTS)

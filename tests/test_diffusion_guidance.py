@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from lartpc_jax.diffusion import guidance
-from lartpc_jax.diffusion.sde import vp_sde
+from lartpc_jax.diffusion.sde import alpha_std, vp_sde
+from lartpc_jax.generators import generator
+from lartpc_jax.generators.codec import Codec
+from lartpc_jax.geometry.frames import TrackFrame
+from lartpc_jax.geometry.rasterize import ImageSpec
+from tests.toy_parts import proton_generator
 from tests.toy_scores import gaussian_score
 
 SDE = vp_sde()
@@ -33,3 +38,19 @@ def test_guidance_sharpens_the_likelihood_of_the_condition():
   precision = -1 / 1.0**2 + 2 / 0.3**2
   mean = 2 / 0.3**2 / precision
   np.testing.assert_allclose(got, -precision * (X - mean), rtol=2e-3, atol=2e-2)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 2.0])
+def test_the_generator_guides_from_no_condition_to_the_momentum(scale):
+  """A network that says 1 of a condition and 0 of none: the scores are alpha c_out / std^2 apart (Karras et al. 2022)."""
+  apply = lambda params, z, c_noise, cond: jnp.ones_like(z) * cond["keep"][:, None, None, None]
+  codec = Codec(None, None, (2, 2, 1))
+  protons = proton_generator(apply, None, SDE, codec, frame=TrackFrame(), spec=ImageSpec())
+  x, t, momentum = jnp.full((3, 2, 2, 1), 0.3), jnp.array([0.2, 0.5, 0.9]), jnp.full((3, 3), 200.0)
+  told = generator.network_cond(protons, {"momentum_mev": momentum})
+  score = lambda scale: np.asarray(generator.state_score(protons.denoiser, told, guidance_scale=scale)(x, t))
+  alpha, std = (np.asarray(a, float)[:, None, None, None] for a in alpha_std(SDE, t))
+  sigma = std / alpha
+  free = (0.3 / alpha / (1.0 + sigma**2) * alpha - 0.3) / std**2
+  told = alpha / std**2 * sigma / np.sqrt(1.0 + sigma**2)
+  np.testing.assert_allclose(score(scale), np.broadcast_to(free + scale * told, x.shape), rtol=1e-4)

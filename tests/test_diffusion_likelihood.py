@@ -44,6 +44,13 @@ def test_exact_divergence_gives_the_density_of_a_gaussian(sde_name):
   np.testing.assert_allclose(got, expected, atol=3 * TOLERANCE)
 
 
+def test_half_precision_gives_the_density_too():
+  sde, times = grid("vp")
+  x = jnp.asarray(np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, 8), jnp.bfloat16)
+  got = jax.jit(lambda x: lib.log_likelihood(sde, times, exact=True)(gaussian_score(sde), x))(x)
+  np.testing.assert_allclose(got, gaussian_logp(np.asarray(x, float), 0.02), atol=3 * TOLERANCE)
+
+
 def test_hutchinson_is_unbiased_and_exact_in_one_dimension():
   sde, times = grid("vp")
   x = np.random.default_rng(1).multivariate_normal(MEAN, COVARIANCE, 4)

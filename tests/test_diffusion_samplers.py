@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp
 
 from lartpc_jax.diffusion import samplers, time_grids
 from lartpc_jax.diffusion.prediction import denoised_from_score
+from lartpc_jax.diffusion.samplers.langevin import annealed_std
 from lartpc_jax.diffusion.sde import SDES, alpha_std, vp_sde
 from tests.toy_scores import MEANS, STDS, WEIGHTS, gaussian_score, mixture_cdf, mixture_draws, mixture_moments, mixture_score
 
@@ -24,6 +25,7 @@ CASES = [
     slow("dpm_solver_pp_2m", "vp_cosine", 32, 0.01, {}),
     slow("dpm_solver_pp_2m", "sub_vp", 32, 0.01, {}),
     ("sde_dpm_solver_pp_2m", "edm", 64, 0.03, {}),
+    ("sde_dpm_solver_pp_2m", "edm", 64, 0.03, {"eta": 0.5}),
     ("heun", "edm", 32, 0.01, {}),
     slow("heun", "ve", 64, 0.02, dict(churn=10.0)),
     ("euler_maruyama", "vp", 1000, 0.03, dict(uniform=True)),
@@ -181,11 +183,13 @@ def test_weak_order_of_the_sde_solvers(name, num_steps):
         "ancestral", "annealed_langevin", "heun", "predictor_corrector", "probability_flow_ode", "sde_dpm_solver_pp_2m"))])
 def test_gradients_through_the_sampler(x64, name):
   """Reverse = forward mode = central differences, in the data mean (what score_fn closes over) and in the noise."""
-  times = time_grids.karras_grid(SDE, 6, sigma_min=0.05)
+  times = time_grids.karras_grid(SDE, 6, sigma_min=0.05, sigma_max=5.0)
   x = jnp.linspace(-1.5, 1.5, 4, dtype=jnp.float64)[:, None]
 
+  knobs = dict(step_scale=1.0, num_corrections=6) if name == "annealed_langevin" else {}
+
   def f(mean, x, remat=False):
-    sample = samplers.make_sampler(name, SDE, times, remat=remat)
+    sample = samplers.make_sampler(name, SDE, times, remat=remat, **knobs)
     shifted = lambda y, t: mixture_score(SDE)(y - alpha_std(SDE, t)[0][:, None] * mean, t)
     return jnp.sum(jnp.sin(sample(shifted, x, jax.random.key(0))))
 
@@ -226,22 +230,84 @@ def test_evaluation_count_is_as_stated():
     return -x
   for name in sorted(samplers.SAMPLERS):
     calls.clear()
-    knobs = {"probability_flow_adaptive": dict(count=True)}.get(name, {})
-    out = samplers.make_sampler(name, SDE, np.linspace(1.0, 0.1, 6), **knobs)(score_fn, jnp.ones((1, 1)), jax.random.key(0))
+    knobs = {"probability_flow_adaptive": dict(count=True), "annealed_langevin": dict(num_corrections=2)}.get(name, {})
+    start = 0.3 if name == "annealed_langevin" else 1.0  # which follows no steeper fall in so few steps
+    sample = samplers.make_sampler(name, SDE, np.linspace(start, 0.1, 6), **knobs)
+    out = sample(score_fn, jnp.ones((1, 1)), jax.random.key(0))
     jax.effects_barrier()
-    expected = int(out[1]) if knobs else samplers.num_evaluations(name, 5)
+    expected = int(out[1]) if "count" in knobs else samplers.num_evaluations(name, 5, **knobs)
     assert len(calls) == expected, name
   assert samplers.num_evaluations("probability_flow_ode", 5, method="rk4") == 21
   assert samplers.num_evaluations("probability_flow_adaptive", 5) is None
   assert samplers.num_steps_for("heun", 20) == 9 and samplers.num_steps_for("ddim", 20) == 19
 
 
-def test_progress_is_called_in_order():
-  seen = []
-  sample = samplers.ddim(SDE, np.linspace(1.0, 0.1, 5), progress=seen.append)
-  jax.jit(lambda x: sample(lambda x, t: -x, x))(jnp.ones((1, 1)))
-  jax.effects_barrier()
-  assert seen == [1, 2, 3, 4]
+@pytest.mark.parametrize("sigma_max", [8.0, 30.0])
+@pytest.mark.parametrize("name", sorted(SDES))
+def test_standard_normal_noise_starts_at_the_first_level_of_the_grid(name, sigma_max):
+  """Data N(0, 0.5^2) come out with 0.5 from wherever the grid starts; noise of t = 1 gave 80 / 30 times as much with edm."""
+  sde = SDES[name]()
+  times = time_grids.karras_grid(sde, 40, sigma_min=0.02, sigma_max=sigma_max)
+  sample = samplers.start_from_noise(sde, times, samplers.dpm_solver_pp_2m(sde, times))
+  noise = jax.random.normal(jax.random.key(0), (NUM, 1))
+  x0 = np.asarray(jax.jit(lambda noise: sample(gaussian_score(sde, 0.0, 0.5), noise))(noise))
+  alpha, std = (float(a[0]) for a in alpha_std(sde, jnp.asarray(times[:1])))
+  start = float(np.sqrt((alpha**2 + std**2) / ((0.5 * alpha) ** 2 + std**2)))  # data of variance 1 are taken for granted
+  np.testing.assert_allclose(x0.std() / np.asarray(noise).std(), 0.5 * start, rtol=0.01)
+  assert start < 1.01
+
+
+def test_variance_preserving_starts_are_the_noise_itself():
+  """Bit for bit: their marginals of normalised data have variance 1 at every level."""
+  for name in ("vp", "vp_cosine"):
+    times = time_grids.karras_grid(SDES[name](), 3, sigma_max=30.0)
+    noise = jax.random.normal(jax.random.key(0), (100, 3))
+    np.testing.assert_array_equal(samplers.start_from_noise(SDES[name](), times, lambda _, x, key: x)(None, noise), noise)
+
+
+@pytest.mark.parametrize("name", sorted(set(samplers.SAMPLERS) - {"probability_flow_adaptive"}))
+def test_with_a_key_each_an_example_does_not_depend_on_its_batch(name):
+  times = time_grids.karras_grid(SDE, 6, sigma_min=0.05, sigma_max=5.0)
+  knobs = dict(step_scale=1.0, num_corrections=6) if name == "annealed_langevin" else {}
+  sample = samplers.make_sampler(name, SDE, times, **knobs)
+  x, keys = jax.random.normal(jax.random.key(0), (4, 3)), lambda: jax.random.split(jax.random.key(1), 4)
+  run = jax.jit(lambda x, keys: sample(gaussian_score(SDE, 0.3, 0.5), x, keys))
+  with jax.debug_key_reuse(False):  # the same keys twice is what is tested
+    whole, parts = run(x, keys()), jnp.concatenate([run(x[i:i + 2], keys()[i:i + 2]) for i in (0, 2)])
+  np.testing.assert_allclose(whole, parts, atol=1e-5)
+  assert len(np.unique(np.round(np.asarray(whole), 4))) == 12  # and no two are alike
+
+
+@pytest.mark.parametrize("name,sde_name,num_steps", [
+    ("dpm_solver_pp_2m", "vp", 200), ("ddim", "vp_cosine", 20), ("ancestral", "ve", 100), ("heun", "edm", 50),
+    ("euler_maruyama", "vp", 300), ("predictor_corrector", "vp", 100), ("probability_flow_ode", "edm", 64)])
+def test_half_precision_draws_the_same_law(name, sde_name, num_steps):
+  """In bfloat16 neighbouring times of these grids are equal; the steps are taken in float32."""
+  sde = SDES[sde_name]()
+  times = time_grids.karras_grid(sde, num_steps, sigma_min=0.02, sigma_max=40.0)
+  sample = samplers.start_from_noise(sde, times, samplers.make_sampler(name, sde, times))
+  noise = jax.random.normal(jax.random.key(0), (1024, 1)).astype(jnp.bfloat16)
+  x0 = jax.jit(lambda noise, key: sample(gaussian_score(sde, 0.0, 0.5), noise, key))(noise, jax.random.key(1))
+  assert x0.dtype == jnp.bfloat16
+  assert abs(float(np.asarray(x0, np.float32).std()) - 0.5) < 0.07
+
+
+@pytest.mark.parametrize("num_steps,knobs", [(19, {}), (200, dict(step_scale=0.1)), (20, dict(num_corrections=3))])
+def test_annealing_that_cannot_follow_its_levels_is_refused(num_steps, knobs):
+  times = time_grids.karras_grid(SDES["edm"](), num_steps, sigma_min=0.02)
+  with pytest.raises(ValueError, match="annealed_langevin does not follow its .* noise levels with step_scale="):
+    samplers.annealed_langevin(SDES["edm"](), times, **knobs)
+
+
+def test_annealing_by_its_defaults_ends_at_the_width_of_the_data():
+  sde = SDES["edm"]()
+  times = time_grids.karras_grid(sde, 150, sigma_min=0.02)
+  sample = samplers.start_from_noise(sde, times, samplers.annealed_langevin(sde, times))
+  noise, key = jax.random.normal(jax.random.key(0), (NUM, 1)), jax.random.key(1)
+  x0 = np.asarray(jax.jit(lambda noise, key: sample(gaussian_score(sde, 0.0, 1.0), noise, key))(noise, key))
+  expected = annealed_std(sde, times, 0.5, 1)
+  assert expected < 1.2
+  np.testing.assert_allclose(x0.std(), expected, rtol=4 / (2 * NUM) ** 0.5)
 
 
 @pytest.mark.parametrize("times", [[1.0], [0.5, 0.5], [0.1, 0.5], [1.0, 0.0], [1.2, 0.1], [[1.0, 0.5]]])
@@ -259,7 +325,7 @@ def test_bad_times_are_named(times):
     ("predictor_corrector", dict(snr=0.0), "snr > 0; got num_corrections=1, snr=0.0"),
     ("probability_flow_ode", dict(method="rk9"), r"Unknown method 'rk9'; choose from \['euler', 'heun', 'rk4'\]"),
     ("probability_flow_adaptive", dict(rtol=0.0), "rtol > 0 and atol > 0; got rtol=0.0"),
-    ("probability_flow_adaptive", dict(remat=True), "takes neither remat nor progress")])
+    ("probability_flow_adaptive", dict(remat=True), "takes no remat")])
 def test_bad_knobs_are_named(name, knobs, match):
   with pytest.raises(ValueError, match=match):
     samplers.SAMPLERS[name](SDE, np.array([1.0, 0.1]), **knobs)

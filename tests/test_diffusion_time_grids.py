@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.diffusion import time_grids
-from lartpc_jax.diffusion.sde import alpha_std, vp_sde
+from lartpc_jax.diffusion import samplers, time_grids
+from lartpc_jax.diffusion.sde import SDES, alpha_std, edm_sde, ve_sde, vp_sde
 
 
 def sigma_of(sde, times):
@@ -53,3 +53,31 @@ def test_bad_karras_grids_are_named(kwargs):
 def test_levels_out_of_reach_of_the_sde_are_named(kwargs):
   with pytest.raises(ValueError, match=r"sigma must lie in \[0.001, 152.*got \["):
     time_grids.karras_grid(vp_sde(), 4, **kwargs)
+
+
+@pytest.mark.parametrize("sde,limits", [
+    (ve_sde(), (0.01, 50.0)), (ve_sde(0.05, 20.0), (0.05, 20.0)), (edm_sde(), (0.01, 80.0)), (edm_sde(30.0), (0.01, 30.0))])
+def test_the_limits_of_the_sde_are_within_its_reach(sde, limits):
+  times = time_grids.karras_grid(sde, 10, sigma_min=limits[0], sigma_max=limits[1])
+  assert times[0] == 1.0 and np.all(np.diff(times) < 0)
+  np.testing.assert_allclose(sigma_of(sde, times)[[0, -1]], limits[::-1], rtol=2e-3)
+
+
+def test_uniform_steps_that_jump_over_the_data_are_refused():
+  """Where sigma is linear in t, 20 steps go from 4 to 0.08 at once."""
+  for num_steps in (5, 20, 100):
+    with pytest.raises(ValueError, match=f"{num_steps} steps equal in time are too coarse for this SDE"):
+      time_grids.uniform_grid(num_steps, sde=edm_sde())
+  for name, num_steps in (("edm", 300), ("vp", 10), ("sub_vp", 10), ("vp_cosine", 10), ("ve", 10), ("vp", 1000)):
+    np.testing.assert_array_equal(time_grids.uniform_grid(num_steps, sde=SDES[name]()), time_grids.uniform_grid(num_steps))
+
+
+def test_the_width_that_first_order_steps_leave_is_that_of_ddim():
+  sde = edm_sde()
+  times = time_grids.uniform_grid(50)
+  score_fn = lambda x, t: -x / (1.0 + alpha_std(sde, t)[1] ** 2)[:, None]
+  start = np.sqrt(1.0 + 80.0**2).astype(np.float32)
+  end = samplers.ddim(sde, times)(score_fn, jnp.full((1, 1), start))
+  last = sigma_of(sde, times)[-1]
+  denoised = 1.0 / np.sqrt(1.0 + last**2)  # of the right width, by the last denoising
+  np.testing.assert_allclose(float(end[0, 0]) / denoised, time_grids.first_order_std(sde, times), rtol=1e-4)

@@ -1,4 +1,5 @@
 """A file is whole or untouched."""
+import concurrent.futures
 import errno
 import fcntl
 
@@ -46,12 +47,22 @@ def test_waits_for_the_disk_if_asked(tmp_path, monkeypatch, durable):
   assert len(waited) == durable and (tmp_path / "a").read_text() == "new"
 
 
+def elsewhere(call):
+  """call() in another thread, as locks see another process."""
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    return pool.submit(call).result()
+
+
 def test_a_lock_has_one_holder_or_many_that_share(tmp_path):
   path = tmp_path / "lock"
   with hold_lock(path, busy="never"):
     for shared in (False, True):
-      with pytest.raises(OSError, match="Somebody writes."), hold_lock(path, busy="Somebody writes.", shared=shared):
-        pass
+      with pytest.raises(OSError, match="Somebody writes."):
+        elsewhere(lambda shared=shared: hold_lock(path, busy="Somebody writes.", shared=shared).__enter__())
+    with hold_lock(path, busy="never"):  # who holds it may ask again, and keeps it when the inner block ends
+      pass
+    with pytest.raises(OSError, match="Somebody writes."):
+      elsewhere(lambda: hold_lock(path, busy="Somebody writes.").__enter__())
   share = hold_lock(path, busy="never", shared=True), hold_lock(path, busy="never", shared=True)
   with share[0], share[1], pytest.raises(OSError, match="busy"), hold_lock(path, busy="busy"):
     pass

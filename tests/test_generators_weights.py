@@ -117,10 +117,10 @@ def test_int8_is_within_half_a_step(tmp_path):
 @pytest.mark.slow
 def test_the_model_of_crops_that_ships_draws_sparse_images():
   """Two draws of five evaluations: finite, mostly empty, with some charge."""
-  from lartpc_jax.build.images import CROPS, build_image_diffusion
+  from lartpc_jax.build.generators import build_generator
   from lartpc_jax.experiments import pixels
-  diffusion, info = build_image_diffusion(CROPS)
-  images, _ = pixels.draw_images(diffusion, 2, seed=0, chunk_size=2, name="dpm_solver_pp_2m", num_evaluations=5,
+  generator, info, _ = build_generator("crops64")
+  images, _ = pixels.draw_images(generator, 2, seed=0, chunk_size=2, name="dpm_solver_pp_2m", num_evaluations=5,
                                  uniform=False)
   assert images.shape == (2, 64, 64) and np.all(np.isfinite(images)) and info["step"] >= 2000
-  assert np.all(images[images > 0] >= info["threshold_mev"]) and 0 < np.mean(images > 0) < 0.3
+  assert np.all(images[images > 0] >= pixels.threshold_of(info)) and 0 < np.mean(images > 0) < 0.3

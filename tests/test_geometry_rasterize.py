@@ -101,31 +101,6 @@ def test_gradient_equals_finite_differences(x64):
   np.testing.assert_allclose(jax.jvp(f, (position, edep), (dx, de))[1], difference, rtol=1e-6)
 
 
-def test_rotations_are_proper_and_uniform():
-  n = 4000
-  r = np.asarray(raster.random_rotations(jax.random.key(0), n), np.float64)
-  np.testing.assert_allclose(r @ r.transpose(0, 2, 1), np.broadcast_to(np.eye(3), r.shape), atol=2e-6)
-  np.testing.assert_allclose(np.linalg.det(r), 1.0, atol=2e-6)
-  # under the Haar measure: E R = 0, E R_ij^2 = 1/3 (entries are uniform on [-1, 1]), E R_ij R_kl = 0 otherwise
-  np.testing.assert_allclose(r.mean(0), 0.0, atol=4 / (3 * n) ** 0.5)
-  second = np.einsum("nij,nkl->ijkl", r, r).reshape(9, 9) / n
-  np.testing.assert_allclose(second, np.eye(9) / 3, atol=4 * (4 / 45 / n) ** 0.5 * 1.3)
-  for entry in r.reshape(n, 9).T:
-    assert stats.kstest(entry, stats.uniform(-1, 2).cdf).pvalue > 1e-4
-  angle = np.arccos(np.clip((np.trace(r, axis1=1, axis2=2) - 1) / 2, -1, 1))  # density (1 - cos a) / pi
-  assert stats.kstest(angle, lambda a: (a - np.sin(a)) / np.pi).pvalue > 1e-4
-
-
-def test_momenta_and_positions_turn_together():
-  rotations = raster.random_rotations(jax.random.key(1), 4)
-  vectors = jax.random.normal(jax.random.key(2), (4, 5, 3))
-  turned = raster.rotate(vectors, rotations)
-  expected = [[r @ v for v in vs] for r, vs in zip(np.asarray(rotations), np.asarray(vectors))]
-  np.testing.assert_allclose(turned, expected, atol=1e-6)
-  np.testing.assert_allclose(raster.rotate(vectors[:, 2], rotations), turned[:, 2], atol=1e-6)
-  np.testing.assert_allclose(jnp.linalg.norm(turned, axis=-1), jnp.linalg.norm(vectors, axis=-1), rtol=1e-5)
-
-
 def test_containment_is_per_view_and_ignores_padding():
   inside, far = [0.0, 23.9, 0.0], [0.0, 0.0, 24.1]  # the window of SPEC reaches to 24 mm
   position = jnp.array([[inside, inside], [inside, far], [inside, far]])

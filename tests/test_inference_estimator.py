@@ -18,7 +18,7 @@ def bent_images(momentum_mev, view, seed=0):
   """Tracks bent within the picture, so that the true direction is not that of the centroid."""
   axes = np.array(VIEWS[view])
   noise = np.random.default_rng(seed).normal(size=(len(momentum_mev), *toy.LATENT_SHAPE)).astype(np.float32)
-  return np.asarray(BENT(noise, jnp.asarray(momentum_mev[:, axes])))
+  return np.asarray(BENT(noise, {"momentum_mev": jnp.asarray(momentum_mev[:, axes])}))
 
 
 def test_hats_interpolate_linearly():

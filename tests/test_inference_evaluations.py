@@ -7,7 +7,8 @@ import pytest
 from configs import protons64_infer
 from lartpc_jax.build import inference as config_lib
 from lartpc_jax.inference.evaluations import PUBLISHED, count_evaluations
-from lartpc_jax.inference.infer import Settings, make_infer
+from lartpc_jax.inference.fit import make_fit
+from lartpc_jax.inference.settings import FitSettings, Report, Screening, Stage
 from tests import toy_generator as toy
 
 
@@ -26,19 +27,19 @@ def test_published_configuration_costs_what_is_published():
 @pytest.mark.parametrize("num_starts", [1, 2])
 def test_as_many_draws_as_are_counted(num_starts):
   """A generator that reports every draw at run time, with one evaluation each."""
-  settings = Settings(num_candidates=4, num_screened=2, num_starts=num_starts, first_steps=3, first_draws=2, second_steps=4,
-                      second_draws=2, num_averaged=1)
+  settings = FitSettings(screening=Screening(num_candidates=4, num_screened=2, num_starts=num_starts),
+                         first=Stage(num_steps=3, num_draws=2, num_averaged=1),
+                         second=Stage(num_steps=4, num_draws=2, num_averaged=1), report=Report(num_draws=3))
   seen, toy_generate = [], toy.make_generate()
 
-  def generate(noise, momentum_mev):
+  def generate(noise, cond):
     jax.debug.callback(lambda x: seen.append(len(x)), jax.lax.stop_gradient(noise))
-    return toy_generate(noise, momentum_mev)
+    return toy_generate(noise, cond)
 
-  infer = make_infer(generate, toy_generate, latent_shape=toy.LATENT_SHAPE, num_pixels=64, views=("xy",), settings=settings,
-                     kinetic_range_mev=toy.KINETIC_RANGE_MEV)
+  fit = make_fit(toy.imager()._replace(generate=generate), ("xy",), settings)
   truth = toy.random_momenta(1)
-  starts = jnp.asarray(np.stack([toy.turn(truth, 0.1 * (i + 1)) for i in range(num_starts)], axis=1))
-  jax.block_until_ready(jax.jit(infer.refine)(toy.straight_images(truth), starts, jax.random.key(0)))
+  starts = jnp.asarray(np.stack([toy.turn(truth, 0.1 * (i + 1)) for i in range(num_starts)], axis=1))[:, :, None]
+  jax.block_until_ready(jax.jit(fit.refine)(toy.straight_images(truth), starts, jax.random.key(0)))
   jax.effects_barrier()
   count = count_evaluations(settings, num_views=1, num_starts=num_starts, a_draw=1, a_candidate=0)
   assert sum(seen) == count.descent + count.report, seen

@@ -8,12 +8,19 @@ import pytest
 
 from lartpc_jax.diffusion import samplers, time_grids
 from lartpc_jax.diffusion.sde import alpha_std, batch_mul, vp_sde
-from lartpc_jax.generators.generator import ChargeRatio, Diffusion, make_generate
-from lartpc_jax.generators.latent import LatentSpace
+from lartpc_jax.generators.codec import Codec
+from lartpc_jax.generators.generator import make_generate
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
-from lartpc_jax.inference.gradients import MODES, default_mode, make_value_and_grad
+from lartpc_jax.inference import chart
+from lartpc_jax.inference.gradients import MODES, default_mode, make_mixed_value_and_grad, make_value_and_grad
+from lartpc_jax.inference.imaging import generate_views, sum_tracks
+from lartpc_jax.inference.objective import make_objective
+from lartpc_jax.inference.settings import Comparison
 from lartpc_jax.networks.api import make_latent_unet
+from lartpc_jax.transport import emd
+from tests import toy_generator as toy
+from tests.toy_parts import proton_generator
 
 STEPS = {"ddim": 12, "dpm_solver_pp_2m": 6}
 
@@ -56,6 +63,20 @@ def test_closed_form(x64):
   expected = np.stack([np.cos(x[:, 0]) * x[:, 1], np.sin(x[:, 0]), tail, -2 * x[:, 3] * tail], axis=1)
   for mode in MODES:
     np.testing.assert_allclose(make_value_and_grad(function, mode=mode)(x, full_basis(x))[1], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_tracks", [1, 3])
+def test_mixed_mode_in_closed_form(num_tracks, x64):
+  """Images linear in the hypothesis, summed over tracks, against a target by squares: 2 A^T (sum of A x - y) for each."""
+  rng, events = np.random.default_rng(0), 2
+  matrix, x, target = (rng.normal(size=size) for size in ((6, 4), (events * num_tracks, 4), (events, 6)))
+  draw = lambda y, noise: (y @ jnp.asarray(matrix).T + noise).reshape(-1, 1, 1, 2, 3)
+  compare = lambda images, y: jnp.sum((images.reshape(len(images), -1) - y)**2, axis=1)
+  value_and_grad = make_mixed_value_and_grad(draw, compare, num_tracks)
+  value, gradient = value_and_grad(jnp.asarray(x), full_basis(jnp.asarray(x)), jnp.asarray(target), 0.5)
+  left = (x @ matrix.T + 0.5).reshape(events, num_tracks, 6).sum(1) - target
+  np.testing.assert_allclose(value, np.sum(left**2, axis=1), rtol=1e-12)
+  np.testing.assert_allclose(gradient, np.repeat(2.0 * left @ matrix, num_tracks, axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -134,12 +155,12 @@ def unet_generate(*, remat=False):
   """Generator of the tiny U-Net, through a smooth decoder, on pixels of 30 cm: a range of a few of them."""
   network, params = random_unet()
   sde = vp_sde()
-  diffusion = Diffusion(network.apply, params, sde, LatentSpace(None, lambda z: jax.nn.softplus(z).sum(axis=-1)),
-                        TrackFrame(4, 4, 300.0, 150.0, -300.0), ImageSpec(4, 300.0, 250.0, 0.0), ChargeRatio(1.0, 0.1),
-                        (4, 4, 3), 1.0, 400.0,
-                        (48.0, 103.0))
+  codec = Codec(None, lambda z, cond: jax.nn.softplus(z).sum(axis=-1), (4, 4, 2))
+  protons = proton_generator(network.apply, params, sde, codec, frame=TrackFrame(4, 4, 300.0, 150.0, -300.0),
+                             spec=ImageSpec(4, 300.0, 250.0, 0.0), scale_mev=400.0, kinetic_mev=(48.0, 103.0))
   times = time_grids.karras_grid(sde, 4, sigma_min=0.05)
-  return make_generate(diffusion, samplers.dpm_solver_pp_2m(sde, times, remat=remat))
+  generate = make_generate(protons, samplers.dpm_solver_pp_2m(sde, times, remat=remat))
+  return lambda noise, momentum_mev: generate(noise, {"momentum_mev": momentum_mev})
 
 
 @pytest.mark.slow  # test_through_a_sampler_with_a_known_score does it without a network
@@ -159,3 +180,25 @@ def test_rematerialisation_of_a_network(x64):
       jax.jit(make_value_and_grad(lambda c, g=unet_generate(remat=remat): g(noise, 400.0 * c).sum(axis=(1, 2)),
                                   mode="reverse"))(condition, full_basis(condition))[1] for remat in (False, True))
   np.testing.assert_allclose(again, plain, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_gradient_of_a_sum_is_that_of_reverse_mode():
+  """Forward through the generator and backward through the distance, against jax.grad of the whole."""
+  views, bounds = ("xy",), toy.KINETIC_RANGE_MEV
+  mirrored = toy.imager(0.02, mirrored=True).generate
+  objective = make_objective(mirrored, emd.make_emd(**emd.DESCENT), views=views, num_pixels=64,
+                             settings=Comparison(charge_weight_px=5.0, charge_tolerance=float("inf")))
+  truth, start = (jnp.asarray(toy.random_momenta(4, seed=s)) for s in (3, 4))
+  noise = 0.5 * jax.random.normal(jax.random.key(0), (2, 1, 1, *toy.LATENT_SHAPE))
+  draw = lambda hypothesis, noise: generate_views(mirrored, noise, chart.to_momentum(hypothesis, bounds), views)
+  targets = jax.jit(objective.prepare)(sum_tracks(toy.straight_images(truth, views)[:, :, None], 2)[:, :, 0])
+  hypothesis = chart.from_momentum(start, bounds)
+  tangents = chart.tangent_basis(hypothesis)
+  value, gradient = jax.jit(make_mixed_value_and_grad(draw, objective.compare, 2))(hypothesis, tangents, targets, noise)
+  whole = lambda x, *args: objective.compare(sum_tracks(draw(x, args[1]), 2), args[0])
+  reverse = jax.jit(make_value_and_grad(whole, mode="reverse"))
+  value_whole, gradient_whole = reverse(hypothesis, tangents, targets, noise)
+  assert value.shape == (2,) and value[0] != value[1]
+  np.testing.assert_allclose(value, value_whole, rtol=1e-5)
+  np.testing.assert_allclose(gradient, gradient_whole, rtol=2e-3, atol=2e-3)

@@ -1,4 +1,5 @@
 """The momentum objective on straight tracks, where the distance is that of the centroids (see tests/toy_generator.py)."""
+import dataclasses
 import functools
 
 import jax
@@ -9,20 +10,24 @@ import pytest
 from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.estimator import make_estimator
 from lartpc_jax.inference.gradients import make_value_and_grad
-from lartpc_jax.inference.objective import antithetic_noise, generate_views, make_objective, vertex_weights
+from lartpc_jax.inference.imaging import generate_views
+from lartpc_jax.inference.objective import make_objective, vertex_weights
+from lartpc_jax.inference.settings import Comparison
 from lartpc_jax.transport import emd
 from tests import toy_generator as toy
 
 VIEWS = ("xy", "xz")
 KINETIC_MEV = 80.0
+PLAIN = Comparison(charge_weight_px=0.0, charge_tolerance=float("inf"), vertex_radius_px=1.0)
 SILENT = {views: jnp.zeros((views, 1, *toy.LATENT_SHAPE)) for views in (1, 2)}
 
 
 @functools.cache
-def objective_of(views=("xy",), scatter_rad=0.0, **kwargs):
+def objective_of(views=("xy",), scatter_rad=0.0, vertex_power=0.0, **kwargs):
   """The objective on the toy generator, compiled; made once, as compiling is what takes the time."""
   objective = make_objective(toy.make_generate(scatter_rad), emd.make_emd(**emd.DESCENT), views=views,
-                             num_pixels=toy.SPEC.num_pixels, **kwargs)
+                             num_pixels=toy.SPEC.num_pixels, vertex_power=vertex_power,
+                             settings=dataclasses.replace(PLAIN, **kwargs))
   return objective._replace(prepare=jax.jit(objective.prepare), evaluate=jax.jit(objective.evaluate))
 
 
@@ -132,9 +137,9 @@ def test_a_bad_tolerance_is_named(tolerance):
 def test_draws_that_lost_their_charge_do_not_count():
   """Draws of a tenth less charge are left out of the mean, gradient included, until they are the majority."""
   toy_generate = toy.make_generate(0.1)
-  lossy = lambda noise, momentum: toy_generate(noise, momentum) * jnp.where(noise[:, 0, 0, 0] > 1.0, 0.9, 1.0)[:, None, None]
-  objective = make_objective(lossy, emd.make_emd(**emd.DESCENT), views=("xy",), num_pixels=64, charge_weight_px=10.0,
-                             charge_tolerance=0.05)
+  lossy = lambda noise, cond: toy_generate(noise, cond) * jnp.where(noise[:, 0, 0, 0] > 1.0, 0.9, 1.0)[:, None, None]
+  objective = make_objective(lossy, emd.make_emd(**emd.DESCENT), views=("xy",), num_pixels=64,
+                             settings=Comparison(charge_weight_px=10.0, charge_tolerance=0.05))
   value_and_grad = jax.jit(jax.value_and_grad(lambda p, *args: objective.evaluate(p, *args)[0]))
   truth = in_plane(np.array([2.0]))
   targets = jax.jit(objective.prepare)(toy.straight_images(truth))
@@ -148,46 +153,6 @@ def test_draws_that_lost_their_charge_do_not_count():
   np.testing.assert_allclose(even, charged, rtol=1e-5)
   lost = of(0, 1, 3, 1, 3, 1)
   assert np.isfinite(lost[0]) and lost[0] > 1.3 * whole[0]
-
-
-def test_several_images_of_a_draw():
-  """A generator that returns each image with its mirror gives twice the draws, neighbours."""
-  single = toy.make_generate(0.1)
-  double = lambda noise, momentum: jnp.stack([single(noise, momentum), single(noise, momentum)[:, ::-1]], axis=1)
-  noise = jax.random.normal(jax.random.key(3), (1, 2, *toy.LATENT_SHAPE))
-  momentum = jnp.asarray(toy.random_momenta(3, seed=6))
-  images, doubled = (generate_views(g, noise, momentum, ("xy",)) for g in (single, double))
-  np.testing.assert_array_equal(doubled[:, :, ::2], images)
-  np.testing.assert_array_equal(doubled[:, :, 1::2], images[:, :, :, ::-1])
-
-
-@pytest.mark.parametrize("num_draws", [1, 2, 3, 8])
-def test_antithetic_noise(num_draws):
-  """Neighbours are opposite pairs, so every even number of first draws sums to zero; views draw for themselves."""
-  noise = np.asarray(antithetic_noise(jax.random.key(1), 2, num_draws, (2, 3, 4)))
-  assert noise.shape == (2, num_draws, 2, 3, 4)
-  pairs = num_draws // 2
-  np.testing.assert_array_equal(noise[:, 0:2 * pairs:2], -noise[:, 1:2 * pairs:2])
-  assert len(np.unique(np.abs(noise))) == 2 * -(-num_draws // 2) * 24
-  many = antithetic_noise(jax.random.key(2), 1, 2000, (5, 5, 1))
-  np.testing.assert_allclose(many.std(), 1.0, atol=4 / np.sqrt(2 * 25_000))  # half of the 50,000 are free
-
-
-def test_views_of_the_generator():
-  """The xz image of a momentum is the xy image of the permuted one; draws and events keep their places."""
-  views, generate = ("xy", "xz", "yz", "u"), toy.make_generate(0.1)
-  momentum = jnp.asarray(toy.random_momenta(2, seed=5))
-  noise = jax.random.normal(jax.random.key(3), (4, 4, *toy.LATENT_SHAPE))
-  images = generate_views(generate, noise, momentum, views)
-  assert images.shape == (2, 4, 4, 64, 64)
-  wires = np.radians(60.0)
-  turned = np.stack([momentum[:, 0], momentum[:, 2] * np.cos(wires) - momentum[:, 1] * np.sin(wires),
-                     momentum[:, 1] * np.cos(wires) + momentum[:, 2] * np.sin(wires)], axis=1)
-  for v, permuted in enumerate((*(momentum[:, np.array(order)] for order in ([0, 1, 2], [0, 2, 1], [1, 2, 0])), turned)):
-    permuted = jnp.asarray(permuted)
-    for k in range(4):
-      expected = generate(jnp.stack([noise[v, k]] * 2), permuted)
-      np.testing.assert_allclose(images[:, v, k], expected, atol=1e-4)
 
 
 def wide_estimator(num_views):
@@ -206,8 +171,8 @@ def test_prior_is_added():
   prior, momentum = wide_estimator(2), jnp.asarray(toy.random_momenta(4, seed=8))
   images = toy.straight_images(momentum, VIEWS)
   plain = objective_of(VIEWS)
-  weighted = make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64, prior=prior,
-                            prior_weight_px=0.3)
+  weighted = make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64, settings=PLAIN,
+                            prior=prior, prior_weight_px=0.3)
   at = jnp.asarray(toy.turn(momentum, 0.15, seed=9))
   known = prior.posterior(images, VIEWS)
   density = prior.log_density(at, known)
@@ -238,11 +203,13 @@ def test_sum_of_the_pictures_and_the_best_draw():
   images = toy.straight_images(toy.turn(momentum, 0.2), VIEWS)
   drawn = generate_views(generate, noise, momentum, VIEWS)
   direct = jax.jit(jax.vmap(jax.vmap(lambda x, y: distance.emd(x, y).value, in_axes=(0, None))))(drawn.sum(1), images.sum(1))
+  build = lambda draws: make_objective(generate, distance, views=VIEWS, num_pixels=64,
+                                       settings=dataclasses.replace(PLAIN, pictures="sum", draws=draws))
   for draws, reduce in (("mean", np.mean), ("best", np.min)):
-    objective = make_objective(generate, distance, views=VIEWS, num_pixels=64, pictures="sum", draws=draws)
+    objective = build(draws)
     value = jax.jit(objective.evaluate)(momentum, objective.prepare(images), noise)
     np.testing.assert_allclose(value, reduce(direct, axis=1), rtol=1e-3)
-  alone = make_objective(generate, distance, views=VIEWS, num_pixels=64, pictures="sum")  # the gradient is the best draw's
+  alone = build("mean")  # the gradient is the best draw's
   best = int(np.argmin(direct[0]))
   assert best != int(np.argmin(direct[1]))  # each event has its own
   slope = lambda f, draws: jax.jit(jax.grad(lambda p, t: f.evaluate(p, t, draws).sum()))(momentum, f.prepare(images))[0]
@@ -263,4 +230,5 @@ def test_the_vertex_moves_the_images_and_costs_its_prior():
 def test_unknown_choices_are_named(choice):
   (name, value), = choice.items()
   with pytest.raises(ValueError, match=f"Unknown {name} '{value}'; choose from"):
-    make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64, **choice)
+    make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64,
+                   settings=dataclasses.replace(PLAIN, **choice))

@@ -35,7 +35,8 @@ def test_the_list_the_format_that_is_not_named_and_the_home_directory(repo, tmp_
     (["--format=pilarnet"], "Give --input"),
     (["--input=tests/data/edepsim.root", "--out=OUT", "--voxel_mm=inf"], "voxel_mm must be positive and finite; got inf"),
     (["--input=tests/data/TG4.cxx", "--out=OUT"], "looks like a text, which is not read here; no format comes near"),
-    (["--format=segments", "--input=tests/data/edepsim.root", "--out=OUT"], "like an edep-sim file; try --format=edepsim_root"), (["--format=jpeg"], "jpeg"),
+    (["--format=segments", "--input=tests/data/edepsim.root", "--out=OUT"],
+     "like an edep-sim file; try --format=edepsim_root"), (["--format=jpeg"], "jpeg"),
     (["--format=pilarnet", "--input=tests/data/edepsim.root", "--out=OUT"], "edepsim.root: is not a readable HDF5 file"),
     (["--format=pilarnet", "--input=x", "--out=OUT", "--split=train"], "--split does not go with --format=pilarnet")])
 def test_mistakes_are_one_message(repo, tmp_path, arguments, message):

@@ -1,19 +1,21 @@
 """The report from end to end on the crops of the package, with planted defects; its files and its errors."""
 import contextlib
+import inspect
 import json
+import sys
 import types
 
 import numpy as np
 import pytest
 
 from configs import images64_evaluate
-from lartpc_jax.build import tasks as config_lib
 from lartpc_jax.data.image_files import save_images
+from lartpc_jax.data.image_source import with_classes
+from lartpc_jax.data.labels import pixel_table
+from lartpc_jax.data.open import open_data
 from lartpc_jax.experiments import evaluate as lib, report as report_lib, rows, samples
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train.segmentation import Segmenter
-from launch import evaluate as launch
-from tests.toy_sources import sample_crops
 
 
 @contextlib.contextmanager
@@ -43,7 +45,7 @@ def cheap():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(lib, "build_segmenter", lambda directory=None, *, orientations=1: (
         Segmenter(run, ("background", "track", "shower")), {}))
-    patch.setattr(config_lib, "build_image_classifier", classifier)
+    patch.setattr(rows, "build_image_classifier", classifier)
     yield
 
 
@@ -78,8 +80,8 @@ def test_every_part_has_rows_for_every_column(report):
 
 
 def test_the_embedding_goes_by_true_labels_where_there_are_any(report):
-  image, label = (sample_crops()[name][:40] for name in ("image", "label"))
-  pixels = [((label == i) & (image >= 0.09)).sum((1, 2)) for i in (1, 2)]
+  found = with_classes(open_data("sample_crops"), *pixel_table(five_classes=False)).read(slice(0, 40), ("label",))
+  pixels = [((found["label"] == i) & (found["image"] >= 0.09)).sum((1, 2, 3)) for i in (1, 2)]
   assert report.separations.labels == "truth" and report.separations.num_subsets == 1
   np.testing.assert_array_equal(report.separations.is_track, pixels[0] > pixels[1])
 
@@ -115,7 +117,7 @@ def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
 
 
 def test_the_files_hold_what_was_found(report, tmp_path):
-  paths = report_lib.write(report, tmp_path / "out")
+  paths = report_lib.write_report(report, tmp_path / "out")
   assert [p.name for p in paths] == ["metrics.json", "report.md", "report.html"]
   data = json.loads(paths[0].read_text())
   assert len(data["rows"]) == len(report.rows) and data["images"]["reference"] == 100
@@ -171,11 +173,56 @@ def test_ranking_puts_the_worst_first():
   assert [(name, rank, above) for name, rank, above, _ in lib.ranking(empty)] == [("a", 1.0, 2), ("b", 2.0, 0)]
 
 
+def test_degenerate_images_cost_their_rows_and_nothing_else(tmp_path):
+  """One-pixel images of one charge: no histogram of a reference has two bins, and the report goes on."""
+  images = np.zeros((120, 1, 64, 64), np.float32)
+  images[np.arange(120), 0, 30 + np.arange(120) % 5, 30] = 2.0
+  np.savez(tmp_path / "dots.npz", images=images)
+  config = tiny(parts=["physics", "gof", "frechet", "memorisation", "embedding"], gof__num_permutations=5,
+                gof__transport_batch=20, gof__sinkhorn_batch=20)
+  found = lib.evaluate(config, real=str(tmp_path / "dots.npz"), generated={"others": "sample_crops[0:60]"}, progress=silent)
+  row = found.rows["physics", "track pixels: chi2/ndf", "corrected"]["others"]
+  assert np.isnan(row.estimate.value) and "no histogram" in row.note
+  assert np.isfinite(found.rows["gof", "energy distance [MeV]", "corrected"]["others"].estimate.value)
+  assert found.rows["memorisation", "duplicates, share", "corrected"]["real vs real"].estimate.value == 1.0
+  assert [p.name for p in report_lib.write(found, tmp_path / "out")][2] == "report.html"
+
+
+def test_a_part_that_fails_is_left_out_and_said(monkeypatch, tmp_path):
+  def fails(**kwargs):
+    raise np.linalg.LinAlgError("singular")
+  fails.__signature__ = inspect.signature(rows.frechet_rows)
+  monkeypatch.setitem(lib.PARTS, "frechet", fails)
+  found = lib.evaluate(tiny(parts=["frechet", "physics"]), real="sample_crops[0:120]", generated={}, progress=silent)
+  assert "frechet of real vs real: singular" in found.missing and {part for part, _, _ in found.rows} == {"physics"}
+  with pytest.raises(ValueError, match="Unknown config key frechet.num = 1; allowed"):
+    lib.evaluate(tiny(frechet=dict(num=1)), real="sample_crops[0:120]", generated={}, progress=silent)
+
+
+def test_the_floor_holds_none_of_the_reference():
+  """With distinct images, a column that shares images with the reference would have distances of 0 to it."""
+  load = lambda **kwargs: lib._load(real="sample_crops[0:300]", generated={}, training=None, planted=("shift",),
+                                    threshold_mev=0.09, level_mev=0.02, seed=0, num_training=0, **kwargs)
+  for loaded in (load(floor=None, num_images=1000), load(floor=None, num_images=60),
+                 load(floor="sample_crops[300:400]", num_images=60)):
+    reference, floor = ({image.tobytes() for image in images.values} for images in (loaded.real, loaded.columns[lib.FLOOR]))
+    assert not reference & floor and len(reference) == len(loaded.real.values)
+    assert np.array_equal(loaded.columns["shifted by 1 px"].values[0, 1:], loaded.columns[lib.FLOOR].values[0, :-1])
+
+
+def test_a_missing_extra_is_named_before_any_work(monkeypatch):
+  monkeypatch.setitem(sys.modules, "sklearn", None)
+  monkeypatch.setattr(lib, "_load", lambda **kwargs: pytest.fail("images were read"))
+  with pytest.raises(ValueError, match=r"The report needs scikit-learn, of the extra \[eval\]: pip install scikit-learn"):
+    lib.evaluate(tiny(), real="sample_crops", generated={}, progress=silent)
+
+
 def test_slices_and_columns():
-  assert samples.parse_slice("a.npz[3:7]") == ("a.npz", slice(3, 7)) and samples.parse_slice("b[:5]")[1] == slice(None, 5)
-  assert launch.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
-  with pytest.raises(ValueError, match="Two columns of --generated are called 'x'"):
-    launch.name_columns(["a/x.npz", "b/x.npz"])
+  assert samples.parse_path("a.npz[3:7]") == ("a.npz", slice(3, 7), None) and samples.parse_path("b[:5]")[1] == slice(None, 5)
+  assert samples.parse_path("a@b/c.npy[3:]@0.02") == ("a@b/c.npy", slice(3, None), "0.02")
+  assert samples.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
+  with pytest.raises(ValueError, match="Two files are called 'x'"):
+    samples.name_columns(["a/x.npz", "b/x.npz"])
 
 
 @pytest.mark.parametrize("changes,kwargs,message", [
@@ -205,6 +252,36 @@ def test_only_the_chosen_events_are_drawn(monkeypatch):
   np.testing.assert_array_equal(some.momentum_mev, more.momentum_mev[20:26])
   with pytest.raises(ValueError, match="holds 500 events, numbers 0 to 499; asked for 10 from number 495"):
     load("sample[495:505]")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_grey_levels_are_told_by_an_option_and_not_by_the_name(tmp_path, kind):
+  """The same bytes under two names are the same images, and without a unit they are refused."""
+  levels = np.zeros((60, 64, 64), kind)
+  levels[:, 20:30, 30] = np.random.default_rng(0).integers(5, 200, (60, 10))
+  paths = [str(tmp_path / name) for name in ("gen_epoch50_tracks.npy", "larcv_png_64_gen_epoch50.npy")]
+  load = lambda path: samples.load_images(path, threshold_mev=0.05, level_mev=0.02).values
+  for path in paths:
+    np.save(path, levels)
+    for chosen in ("", "[0:20]"):
+      with pytest.raises(ValueError, match=r"Say their unit behind the name: .*@levels \(images.level_mev = 0.02 MeV\)"):
+        load(path + chosen)
+  expected = levels * np.float32(0.02)
+  for unit in ("@levels", "@0.02"):
+    for path in paths:
+      np.testing.assert_allclose(load(path + unit), expected, rtol=1e-6)
+  np.testing.assert_allclose(load(paths[0] + "[10:12]@mev"), levels[10:12].astype(np.float32))
+  for bad in ("@adc", "@-1", "@nan"):
+    with pytest.raises(ValueError, match=f"the unit behind @ must be levels .*; got '{bad[1:]}'"):
+      load(paths[0] + bad)
+
+
+def test_a_unit_is_for_files_that_say_none(tmp_path):
+  load = lambda path: samples.load_images(path, threshold_mev=0.05, level_mev=0.02)
+  with pytest.raises(ValueError, match="the file says its unit itself; leave @0.1 away"):
+    load("sample_crops[0:60]@0.1")
+  with pytest.raises(ValueError, match="events are in MeV; leave @levels away"):
+    load("sample[0:60]@levels")
 
 
 def test_images_that_are_not_finite_are_named(tmp_path):

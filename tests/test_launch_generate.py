@@ -9,7 +9,7 @@ from scipy import stats
 
 from configs import protons64_infer
 from lartpc_jax.data.images import open_images
-from lartpc_jax.experiments import generate, infer
+from lartpc_jax.experiments import generate, infer, protocol
 from lartpc_jax.geometry.rasterize import ImageSpec
 from tests.toy_weights import save_toy_weights
 
@@ -48,7 +48,7 @@ def test_drawn_momenta_are_isotropic_and_uniform_in_energy():
 
 def test_one_picture_where_every_momentum_has_one_event(tmp_path):
   momenta = generate.draw_momenta(20, (50.0, 100.0), seed=0)
-  paths = generate.write(tmp_path, np.ones((20, 1, 64, 64), np.float32), momenta, views=("xy",), num=1)
+  paths = generate.write_images(tmp_path, np.ones((20, 1, 64, 64), np.float32), momenta, views=("xy",), num=1)
   assert [p.name for p in paths] == ["images.npz", "images.png"] and all(p.exists() for p in paths)
 
 
@@ -57,17 +57,17 @@ def test_images_go_to_infer(weights, tmp_path):
   said, done = [], []
   momenta = np.array([[256.0, -245.0, 40.0], [0.0, 0.0, 100.0]], np.float32)
   make = lambda chunk_size: generate.generate_events(momenta, tiny(), views=VIEWS, num=3, weights=weights, seed=1,
-                                                     chunk_size=chunk_size, update=done.append, say=said.append)
+                                                     chunk_size=chunk_size, bar=protocol.Bar(done.append, said.append))
   images, momentum = make(2)
   assert images.shape == (6, 2, 64, 64) and done[-1] == 6 and np.all(images >= 0)
   assert len(said) == 1 and "(0, 0, 100) MeV/c is 5.3 MeV, outside 50 to 100 MeV" in said[0]
   np.testing.assert_allclose(images, make(1)[0], atol=1e-4)
-  paths = generate.write(tmp_path, images, momentum, views=VIEWS, num=3)
+  paths = generate.write_images(tmp_path, images, momentum, views=VIEWS, num=3)
   assert [p.name for p in paths] == ["images.npz", "images_00.png", "images_01.png"] and all(p.exists() for p in paths)
   found = open_images(paths[0], views=VIEWS, spec=ImageSpec())
   np.testing.assert_array_equal(found.images, images)
   np.testing.assert_array_equal(found.momentum_mev, np.repeat(momenta, 3, axis=0))
-  job = infer.prepare(infer.Request(str(paths[0]), VIEWS, weights=weights), tiny())
+  job = infer.prepare(infer.Settings(str(paths[0]), VIEWS, weights=weights), tiny())
   assert len(job.events) == 6 and job.data.clean is None
 
 
@@ -82,7 +82,7 @@ def test_the_view_sees_its_own_axes(weights):
 def test_unwritable_directory(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(OSError, match="Cannot write to"):
-    generate.write(tmp_path / "file" / "x", np.ones((1, 1, 64, 64)), np.ones((1, 3)), views=("xy",), num=1)
+    generate.write_images(tmp_path / "file" / "x", np.ones((1, 1, 64, 64)), np.ones((1, 3)), views=("xy",), num=1)
 
 
 def slow(*values):

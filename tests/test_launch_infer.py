@@ -1,6 +1,8 @@
 """launch.infer and launch.demo: one job, compiled once, run in several directories; mistakes; processes."""
+import concurrent.futures
 import contextlib
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -14,9 +16,9 @@ import pytest
 from configs import protons64_infer
 from lartpc_jax import cli
 from lartpc_jax.build import estimator as config_estimator
-from lartpc_jax.experiments import infer, results
-from lartpc_jax.inference import chunks, errors, surface
-from lartpc_jax.inference.infer import Settings
+from lartpc_jax.experiments import chunks, infer, protocol, results
+from lartpc_jax.inference import errors, surface
+from lartpc_jax.inference.settings import FitSettings
 from tests.toy_weights import save_toy_estimator, save_toy_weights
 
 NUM = 7
@@ -29,14 +31,20 @@ def weights(tmp_path_factory):
   return str(save_toy_weights(tmp_path_factory.mktemp("weights")))
 
 
+def elsewhere(call):
+  """call() in another thread, as locks see another process."""
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    return pool.submit(call).result()
+
+
 def tiny():
   return protons64_infer.get_config("tiny").to_dict()
 
 
 @pytest.fixture(scope="module")
 def job(weights):
-  return infer.prepare(infer.Request("sample", ("xy", "xz"), num_events=NUM, first_event=2, weights=weights,
-                                     chunk_size=1), tiny())  # four devices: strides of 4
+  return infer.prepare(infer.Settings("sample", ("xy", "xz"), num_events=NUM, first_event=2, weights=weights,
+                                      chunk_size=1, num_pictures=0), tiny())  # four devices: strides of 4
 
 
 class Bar:
@@ -48,7 +56,7 @@ class Bar:
   @contextlib.contextmanager
   def __call__(self, total, *, initial, **_):
     self.seen.append((initial, total))
-    yield cli.Progress(self.update, print)
+    yield protocol.Bar(self.update, print)
 
   def update(self, done):
     self.seen.append(done)
@@ -56,10 +64,15 @@ class Bar:
       raise KeyboardInterrupt
 
 
+def console(bar, say=print):
+  return protocol.SILENT._replace(progress=bar, say=say)
+
+
 @pytest.fixture(scope="module")
 def unbroken(job, tmp_path_factory):
   out, bar, lines = tmp_path_factory.mktemp("unbroken"), Bar(), []
-  infer.execute(job, cli.setup_workdir(out, job.identity), progress=bar, num_pictures=0, say=lines.append)
+  with cli.hold_workdir(out, job.identity):
+    infer.execute(job, out, console(bar, lines.append))
   return out, bar, "\n".join(lines)
 
 
@@ -76,7 +89,7 @@ def test_tables(unbroken, job):
   assert [r["event"] for r in saved["events"]] == list(range(2, 2 + NUM)) and saved["run"]["views"] == "xy,xz"
   assert {"median_dp_mev", "q68_dp_mev", "q95_dp_mev", "share_above_50_mev_clean"} <= set(saved["summary"]["inferred"])
   hypotheses = list(csv.DictReader((out / "hypotheses.csv").open()))
-  starts = tiny()["inference"]["num_starts"]
+  starts = tiny()["inference"]["screening"]["num_starts"]
   assert len(hypotheses) == NUM * starts and sum(int(row["chosen"]) for row in hypotheses) == NUM
   assert [int(row["event"]) for row in hypotheses[::starts]] == list(range(2, 2 + NUM))
   assert (out / "summary.png").stat().st_size > 10_000
@@ -89,38 +102,41 @@ def test_tables(unbroken, job):
 def test_pictures_of_events(unbroken, job, tmp_path):
   out, lines = tmp_path / "again", []
   shutil.copytree(unbroken[0], out)
-  infer.execute(job, out, progress=Bar(), num_pictures=1, say=lines.append)
+  drawn = job._replace(settings=dataclasses.replace(job.settings, num_pictures=1))
+  infer.execute(drawn, out, console(Bar(), lines.append))
   assert [p.name for p in (out / "events").iterdir()] == ["event_00002.png"] and "event_00002.png" in "\n".join(lines)
   worst = json.loads((out / "results.json").read_text())["failed"][0]  # random weights: there are failures
   assert [p.name for p in (out / "failures").iterdir()] == [f"event_{worst:05d}.png"]
 
 
 def test_interrupted_run_ends_as_an_unbroken_one(job, unbroken, tmp_path):
-  out = cli.setup_workdir(tmp_path, job.identity)
-  with pytest.raises(KeyboardInterrupt):
-    infer.execute(job, out, progress=Bar(stop_at=4), num_pictures=0)
-  assert not (out / "results.csv").exists() and len(chunks.finished_events(out / "chunks")) == 4
+  out = tmp_path
+  with pytest.raises(KeyboardInterrupt), cli.hold_workdir(out, job.identity):
+    infer.execute(job, out, console(Bar(stop_at=4)))
+  assert not (out / "results.csv").exists() and len(chunks.finished_events(out / "chunks", job.identity)) == 4
   bar = Bar()
-  assert infer.execute(job, cli.setup_workdir(tmp_path, job.identity), progress=bar, num_pictures=0) is None
+  with cli.hold_workdir(out, job.identity):
+    assert infer.execute(job, out, console(bar)) is None
   assert bar.seen == [(4, NUM), 7]
   assert (out / "results.csv").read_bytes() == (unbroken[0] / "results.csv").read_bytes()
   before = (out / "results.csv").read_bytes()
-  infer.execute(job, out, progress=bar, num_pictures=0)
+  infer.execute(job, out, console(bar))
   assert bar.seen[2:] == [(NUM, NUM)] and (out / "results.csv").read_bytes() == before
 
 
 def test_a_signal_stops_between_chunks(job, tmp_path):
   lines = []
-  assert infer.execute(job, tmp_path, progress=Bar(), stop=lambda: 15, num_pictures=0, say=lines.append) == 15
-  assert f"Stopped after 4 of {NUM} events" in lines[-1] and len(chunks.finished_events(tmp_path / "chunks")) == 4
+  stopping = lambda: contextlib.nullcontext(lambda: 15)
+  assert infer.execute(job, tmp_path, console(Bar(), lines.append)._replace(stopping=stopping)) == 15
+  assert f"Stopped after 4 of {NUM} events" in lines[-1] and len(chunks.finished_events(tmp_path / "chunks", job.identity)) == 4
 
 
 def test_a_directory_holds_one_identity(job, unbroken):
   for changes, message in ((dict(seed=1), "seed: 0 -> 1"), (dict(views="xy"), "views: 'xy,xz' -> 'xy'"),
                            (dict(input="b.npz, sha256 1"), "input: 'sample, sha256"),
                            (dict(weights={**job.identity["weights"], "diffusion": "0"}), "weights.diffusion")):
-    with pytest.raises(ValueError, match=message):
-      cli.setup_workdir(unbroken[0], {**job.identity, **changes})
+    with pytest.raises(ValueError, match=message), cli.hold_workdir(unbroken[0], {**job.identity, **changes}):
+      pass
 
 
 def bad_images(value):
@@ -136,12 +152,14 @@ def test_bad_pixels_are_named(weights, tmp_path, value, message):
   np.save(tmp_path / "a.npy", bad_images(value))
   for first in (0, 1):  # numbers count from the start of the file
     with pytest.raises(ValueError, match=message):
-      infer.prepare(infer.Request(str(tmp_path / "a.npy"), ("xy", "xz"), weights=weights, first_event=first), tiny())
+      infer.prepare(infer.Settings(str(tmp_path / "a.npy"), ("xy", "xz"), weights=weights, first_event=first), tiny())
 
 
 def with_key(block, key, value):
-  config = tiny()
-  (config[block] if block else config)[key] = value
+  config = own = tiny()
+  for name in block.split(".") if block else ():
+    own = own[name]
+  own[key] = value
   return config
 
 
@@ -150,21 +168,21 @@ def with_key(block, key, value):
     (dict(num_events=501), tiny(), "holds 500 events"), (dict(weights="nowhere"), tiny(), "No weights: nowhere"),
     (dict(start="here"), tiny(), "Unknown --start"),
     ({}, with_key("inference", "steps", 3), r"inference.steps = 3; allowed"),
-    ({}, with_key("inference", "num_starts", 0), "num_starts must be at least 1"),
-    ({}, with_key("inference", "num_starts", 99), "num_starts = 99 exceeds"),
+    ({}, with_key("inference.screening", "num_starts", 0), "num_starts must be at least 1"),
+    ({}, with_key("inference.screening", "num_starts", 99), "num_starts = 99 exceeds"),
     ({}, with_key("sampler", "steps", 3), "sampler.steps = 3"),
     ({}, with_key("sampler", "name", "x"), "Unknown sampler 'x'"),
     ({}, with_key(None, "surplus", 3), "surplus = 3; allowed"), ({}, with_key(None, "guidance_scale", np.nan), "finite"),
-    ({}, with_key("inference", "num_averaged", 99), "num_averaged"),
+    ({}, with_key("inference.second", "num_averaged", 99), "num_averaged"),
     ({}, with_key("inference", "coordinates", "free"), "coordinates 'free' need optimizer 'sgd'; got 'adam'"),
     ({}, with_key("inference", "noise", "white"), "Unknown noise 'white'"),
-    ({}, with_key("inference", "vertex_sigma_mm", -1.0), "inference.vertex_sigma_mm must be at least 0; got -1.0"),
+    ({}, with_key("inference.comparison", "vertex_sigma_mm", -1.0), "vertex_sigma_mm must be at least 0; got -1.0"),
     ({}, with_key("distance", "name", "w3"), "distance.name = 'w3'; allowed"),
     (dict(views=("u", "w"), start="amortised"), tiny(), "2 views along the axes in --weights; got u,w")])
 def test_mistakes_are_named(weights, changes, config, message):
-  request = infer.Request("sample", ("xy", "xz"), num_events=1, weights=weights)._replace(**changes)
+  settings = dataclasses.replace(infer.Settings("sample", num_events=1, weights=weights), **changes)
   with pytest.raises((ValueError, OSError), match=message):
-    infer.prepare(request, config)
+    infer.prepare(settings, config)
 
 
 def test_truncated_weights_are_named(weights, tmp_path):
@@ -172,25 +190,24 @@ def test_truncated_weights_are_named(weights, tmp_path):
     content = path.read_bytes()
     (tmp_path / path.name).write_bytes(content[:len(content) // 2] if path.name == "diffusion.npz" else content)
   with pytest.raises(ValueError, match="diffusion.npz.*truncated"):
-    infer.prepare(infer.Request("sample", ("xy",), num_events=1, weights=str(tmp_path)), tiny())
+    infer.prepare(infer.Settings("sample", ("xy",), num_events=1, weights=str(tmp_path)), tiny())
 
 
 @pytest.mark.parametrize("variant", [v if v in ("base", "amortised") else pytest.param(v, marks=pytest.mark.slow)
                                      for v in protons64_infer.VARIANTS])
 def test_variants_build(weights, variant):
   """Every one makes an inference of the two views, where it needs no estimator, which these weights lack."""
-  prior = protons64_infer.VARIANTS[variant]["prior_weight_px"]
-  prepare = lambda: infer.prepare(infer.Request("sample", ("xy", "xz"), num_events=1, weights=weights),
-                                  protons64_infer.get_config(variant).to_dict())
-  if not prior:
-    assert prepare().identity["distance"] == protons64_infer.VARIANTS[variant]["distance"]
+  config = protons64_infer.get_config(variant).to_dict()
+  prepare = lambda: infer.prepare(infer.Settings("sample", ("xy", "xz"), num_events=1, weights=weights), config)
+  if not config["inference"]["second"]["prior_weight_px"]:
+    assert prepare().identity["distance"] == config["distance"]
   else:
     with pytest.raises(ValueError, match="prior_weight_px must be at least 0, and 0 without an estimator"):
       prepare()
 
 
 def test_config_has_the_fields_and_defaults_of_settings():
-  assert protons64_infer.get_config().inference.to_dict() == Settings()._asdict()
+  assert protons64_infer.get_config().inference.to_dict() == dataclasses.asdict(FitSettings())
 
 
 def one_view_results(true_mev, momentum_mev, **changes):
@@ -222,9 +239,9 @@ def test_warnings_and_missing_truth(tmp_path):
   momentum = np.array([[0.0, 0.0, 310.4], [350.0, 0.0, 0.0], [500.0, 0.0, 0.0], [np.nan, 0.0, 0.0]])
   table = one_view_results(None, momentum, converged=np.array([True, False, True, False]))
   assert table.unconverged == [1, 3] and table.at_edge == [0, 2, 3]
-  text = results.report(table)
+  text = results.summary_text(table)
   assert "2 events did not converge: 1, 3." in text and "outside, the 50 to 100 MeV" in text and "true_" not in text
-  results.write(tmp_path, table, {})
+  results.write_results(tmp_path, table, {})
   saved = json.loads((tmp_path / "results.json").read_text())
   assert saved["events"][3]["px_mev"] is None and "true_px_mev" not in saved["events"][0]
   assert saved["summary"]["seconds_per_event"] == 2.0
@@ -264,23 +281,43 @@ def test_plane_of_directions():
 def test_two_runs_in_one_directory_are_refused(tmp_path):
   def compute(events):
     with pytest.raises(OSError, match="Another process is writing"):
-      chunks.run_chunks(compute, events, directory=tmp_path / "chunks", stride=1)
+      elsewhere(lambda: chunks.run_chunks(compute, events, directory=tmp_path / "chunks", stride=1, identity={}))
     return {"square": events**2}
-  chunks.run_chunks(compute, np.arange(2), directory=tmp_path / "chunks", stride=1)
-  assert sorted(chunks.finished_events(tmp_path / "chunks")) == [0, 1]
+  chunks.run_chunks(compute, np.arange(2), directory=tmp_path / "chunks", stride=1, identity={})
+  assert sorted(chunks.finished_events(tmp_path / "chunks", {})) == [0, 1]
+
+
+def test_a_run_that_is_refused_changes_nothing(tmp_path):
+  """--seed=1 while --seed=0 runs; then --seed=1 again, which must not take the other's results for its own."""
+  compute = lambda events: {"square": events**2}
+  with cli.hold_workdir(tmp_path, {"seed": 0}) as out:
+    chunks.run_chunks(compute, np.arange(1), directory=out / "chunks", stride=1, identity={"seed": 0})
+    before = (out / "config.json").read_text()
+    with pytest.raises(OSError, match="Another process is writing"):
+      elsewhere(lambda: cli.hold_workdir(tmp_path, {"seed": 1}).__enter__())
+    assert (out / "config.json").read_text() == before
+  with pytest.raises(ValueError, match="seed: 0 -> 1"), cli.hold_workdir(tmp_path, {"seed": 1}):
+    pass
+  (out / "config.json").unlink()  # whatever stands beside them, chunks say whose they are
+  for ask in (lambda identity: chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity=identity),
+              lambda identity: chunks.load_fields(out / "chunks", np.arange(1), ["square"], identity=identity)):
+    with pytest.raises(ValueError, match=r"chunk_0000000_0000000.npz is of another run .*seed: 0 -> 1"):
+      ask({"seed": 1})
+  assert chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity={"seed": 0}) is None
 
 
 def test_chunk_files(tmp_path):
   compute = lambda events: {"square": events**2}
   tmp_path = tmp_path / "chunks"
-  assert chunks.run_chunks(compute, np.arange(3), directory=tmp_path, stride=2) is None
-  chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4)  # other stride, other events
-  assert chunks.load_fields(tmp_path, np.array([5, 0]), ["square"])["square"].tolist() == [25, 0]
+  same = dict(identity={"seed": 3})
+  assert chunks.run_chunks(compute, np.arange(3), directory=tmp_path, stride=2, **same) is None
+  chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4, **same)  # other stride, other events
+  assert chunks.load_fields(tmp_path, np.array([5, 0]), ["square"], **same)["square"].tolist() == [25, 0]
   with pytest.raises(ValueError, match=r"no result of events \[6\]"):
-    chunks.load_fields(tmp_path, np.arange(7), ["square"])
+    chunks.load_fields(tmp_path, np.arange(7), ["square"], **same)
   (tmp_path / "chunk_0000009_0000009.npz").write_bytes(b"half")
   with pytest.raises(ValueError, match="chunk_0000009.*remove it"):
-    chunks.finished_events(tmp_path)
+    chunks.finished_events(tmp_path, **same)
 
 
 def launch(repo, script, *arguments):
@@ -308,15 +345,17 @@ def test_amortised_estimates_are_in_the_table(weights, tmp_path):
   """With weights of an estimator in the directory its momenta are there beside the classical ones, whatever the start."""
   shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
   save_toy_estimator(tmp_path, num_views=1)
-  request = infer.Request("sample", ("xy",), num_events=5, weights=str(tmp_path))
-  random, amortised = (infer.prepare(request._replace(start=start), tiny()) for start in ("random", "amortised"))
+  settings = infer.Settings("sample", ("xy",), num_events=5, weights=str(tmp_path))
+  random, amortised = (infer.prepare(dataclasses.replace(settings, start=start), tiny())
+                       for start in ("random", "amortised"))
   assert list(random.baselines) == ["classical", "amortised"] and "estimator" in random.identity["weights"]
   np.testing.assert_array_equal(random.baselines["amortised"], amortised.baselines["amortised"])
   estimator, _ = config_estimator.build_estimator(1, tmp_path)
   np.testing.assert_allclose(random.baselines["amortised"],  # in chunks of another size
                              infer.estimate_momenta(estimator, random.data.images, ("xy",), chunk=2), atol=1e-2)
   with pytest.raises(ValueError, match="--start=amortised needs weights of an estimator of 2 views along the axes"):
-    infer.prepare(request._replace(start="amortised", views=("xy", "xz")), tiny())
+    infer.prepare(dataclasses.replace(settings, start="amortised", views=("xy", "xz")),
+                  tiny())
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 """launch.multi_track and launch.tracks: events made of sample events, what nulls must be, tables, and a small run."""
+import dataclasses
 import json
 
 import numpy as np
@@ -23,11 +24,11 @@ def write_null(path, objective, true_number, **changes):
 
 def test_pairs_of_sample_events(tmp_path):
   """Angles evenly over the range, momenta of the files' lengths, no event twice in a pair, the same seed the same file."""
-  request = multi_track.Request("sample", tracks=2, num=8, out=str(tmp_path / "pairs.npz"), opening_degrees=["0", "180"])
-  found = multi_track.make(request)
+  settings = multi_track.Settings("sample", tracks=2, num=8, out=str(tmp_path / "pairs.npz"), opening_degrees=("0", "180"))
+  found = multi_track.make(settings)
   np.testing.assert_allclose(data.opening_angles(found.momenta_mev), 180 * (np.arange(8) + 0.5) / 8, atol=0.1)
   assert found.images.shape == (8, 2, 64, 64) and np.all(found.images.sum((2, 3)) > 80.0)
-  again = multi_track.make(request._replace(out=str(tmp_path / "again.npz")))
+  again = multi_track.make(dataclasses.replace(settings, out=str(tmp_path / "again.npz")))
   np.testing.assert_array_equal(again.images, found.images)
   numbers = multi_track._spread(np.random.default_rng(0), 5, 7, 2)
   assert numbers.shape == (7, 2) and np.all(numbers[:, 0] != numbers[:, 1]) and np.bincount(numbers.reshape(-1)).max() <= 4
@@ -35,14 +36,14 @@ def test_pairs_of_sample_events(tmp_path):
 
 @pytest.mark.parametrize("changes, message", [
     (dict(out="pairs.npy"), "--out must be a file .npz; got 'pairs.npy'"),
-    (dict(opening_degrees=["0", "200"]), "minimum,maximum within 0,180; got 0,200 and 2 tracks"),
-    (dict(opening_degrees=["0"]), "minimum,maximum within 0,180; got 0 and 2 tracks"),
-    (dict(tracks=3, opening_degrees=["0", "90"]), "needs --tracks=2"),
+    (dict(opening_degrees=("0", "200")), "minimum,maximum within 0,180; got 0,200 and 2 tracks"),
+    (dict(opening_degrees=("0",)), "minimum,maximum within 0,180; got 0 and 2 tracks"),
+    (dict(tracks=3, opening_degrees=("0", "90")), "needs --tracks=2"),
     (dict(first_event=499), "sample holds 500 events: not 2 from number 499")])
 def test_mistakes_in_what_to_make(changes, message):
-  request = multi_track.Request("sample", tracks=2, num=4, out="pairs.npz")._replace(**changes)
+  settings = dataclasses.replace(multi_track.Settings("sample", tracks=2, num=4, out="pairs.npz"), **changes)
   with pytest.raises(ValueError, match=message):
-    multi_track.make(request)
+    multi_track.make(settings)
 
 
 def test_nulls_are_checked(tmp_path):
@@ -64,13 +65,13 @@ def test_nulls_are_checked(tmp_path):
 
 
 @pytest.mark.parametrize("kwargs, message", [
-    (dict(nulls=["a", "b"]), "--null: 2 runs need hypotheses of 3 tracks; --max_tracks is 2"),
+    (dict(null=("a", "b")), "--null: 2 runs need hypotheses of 3 tracks; --max_tracks is 2"),
     (dict(level=1.5), "--level must lie between 0 and 1; got 1.5")])
 def test_mistakes_in_the_count_come_before_the_work(kwargs, message, tmp_path):
   job = tracks.Job(*[None] * len(tracks.Job._fields))._replace(
-      request=tracks.Request("sample", ("xy",)), identity=IDENTITY)
+      settings=tracks.Settings("sample", ("xy",), **kwargs), identity=IDENTITY)
   with pytest.raises(ValueError, match=message):
-    tracks.execute(job, tmp_path, progress=cli.progress_bar, **kwargs)
+    tracks.execute(job, tmp_path)
 
 
 def test_tables_by_angle():
@@ -99,10 +100,10 @@ def test_near_pairs_alone_have_no_sum():
 
 
 @pytest.mark.parametrize("changes, message", [
-    (dict(max_tracks=5), "--max_tracks must be 1 to 4; got 5"), (dict(refine=["3"]), "from 1 to --max_tracks=2; got 3")])
+    (dict(max_tracks=5), "--max_tracks must be 1 to 4; got 5"), (dict(refine=("3",)), "from 1 to --max_tracks=2; got 3")])
 def test_mistakes_in_what_to_fit(changes, message):
   with pytest.raises(ValueError, match=message):
-    tracks.prepare(tracks.Request("sample", ("xy", "xz"), num_events=1)._replace(**changes),
+    tracks.prepare(tracks.Settings("sample", num_events=1, **changes),
                    protons64_tracks.get_config("tiny").to_dict())
 
 
@@ -110,17 +111,17 @@ def test_mistakes_in_what_to_fit(changes, message):
 def test_from_events_to_counts(tmp_path):
   """Null, then pairs, with the tiny config: files, truth in the tables, and nothing computed twice."""
   config = protons64_tracks.get_config("tiny").to_dict()
-  def run(name, said, nulls=(), **kwargs):
-    job = tracks.prepare(tracks.Request(str(tmp_path / f"{name}.npz"), ("xy", "xz"), chunk_size=2, **kwargs), config)
-    out = cli.setup_workdir(tmp_path / name, job.identity)
-    assert tracks.execute(job, tmp_path / name, progress=cli.progress_bar, nulls=nulls, say=said.append) is None
+  def run(name, said, **kwargs):
+    job = tracks.prepare(tracks.Settings(str(tmp_path / f"{name}.npz"), chunk_size=2, **kwargs), config)
+    with cli.hold_workdir(tmp_path / name, job.identity) as out:
+      assert tracks.execute(job, out, cli.terminal()._replace(say=said.append)) is None
     return out
-  multi_track.make(multi_track.Request("generator", tracks=1, num=4, out=str(tmp_path / "null.npz")))
-  multi_track.make(multi_track.Request("sample", tracks=2, num=4, out=str(tmp_path / "pairs.npz"),
-                                       opening_degrees=[0, 180]))
+  multi_track.make(multi_track.Settings("generator", tracks=1, num=4, out=str(tmp_path / "null.npz")))
+  multi_track.make(multi_track.Settings("sample", tracks=2, num=4, out=str(tmp_path / "pairs.npz"),
+                                       opening_degrees=("0", "180")))
   said = []
-  run("null", said, refine=[])
-  run("pairs", said, nulls=[str(tmp_path / "null")], refine=["2"])
+  run("null", said, refine=())
+  run("pairs", said, null=(str(tmp_path / "null"),), refine=("2",))
   content = json.loads((tmp_path / "pairs" / "results.json").read_text())
   assert content["by_angle"][-1]["num"] == 4 and set(content["counted_2"]) <= {"1", "2"}
   header = (tmp_path / "pairs" / "results.csv").read_text().splitlines()[0]

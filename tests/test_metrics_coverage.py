@@ -45,6 +45,16 @@ def test_a_wrong_posterior_shows(wrong):
     np.testing.assert_allclose(coverage.pulls(samples, truth).std(), 1 / wrong["scale"], rtol=0.08)
 
 
+def test_ties_have_any_of_their_ranks():
+  """Whole numbers from one law: broken one way, ties alone give p = 0."""
+  draw = np.random.default_rng(0)
+  samples, truth = draw.integers(0, 6, (99, N)), draw.integers(0, 6, N)
+  assert coverage.rank_uniformity(samples, truth).chi2.p_value > 0.01
+  assert coverage.rank_uniformity(np.zeros((99, N)), np.zeros(N)).chi2.p_value > 0.01
+  # log densities of a uniform law are all equal: half of the samples stand before the truth
+  np.testing.assert_array_equal(coverage.credible_level(np.zeros(5), np.zeros((10, 5))), 0.5)
+
+
 def test_ranks_need_events_and_credibilities_sense():
   with pytest.raises(ValueError, match="99 events are too few for 20 bins; need 100"):
     coverage.rank_uniformity(np.zeros((10, 99)), np.zeros(99))

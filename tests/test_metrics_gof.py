@@ -6,8 +6,15 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 
 from lartpc_jax.metrics import gof
-from lartpc_jax.metrics.estimate import Estimate, jackknife_error, permutation_p_value, share_estimate, significance
-from lartpc_jax.transport import emd
+from lartpc_jax.metrics.estimate import (
+  Estimate,
+  jackknife_error,
+  mean_estimate,
+  permutation_p_value,
+  share_estimate,
+  significance,
+)
+from lartpc_jax.transport.divergence import sinkhorn_divergence
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +127,7 @@ def test_sinkhorn_divergence_against_a_transcription(samples, p, epsilon):
   x, y = samples[0][:40].astype(float), samples[1][:40].astype(float)
   cost = lambda a, b: cdist(a, b) if p == 1 else 0.5 * cdist(a, b)**2
   want = log_sinkhorn(cost(x, y), epsilon) - 0.5 * (log_sinkhorn(cost(x, x), epsilon) + log_sinkhorn(cost(y, y), epsilon))
-  divergence = lambda *costs: emd.sinkhorn_divergence(*costs, epsilon=epsilon, threshold=1e-4)
+  divergence = lambda *costs: sinkhorn_divergence(*costs, epsilon=epsilon, threshold=1e-4)
   got, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=40)
   assert error < 3e-4
   np.testing.assert_allclose(got.value, want, rtol=5e-3)
@@ -157,7 +164,7 @@ def test_excess_over_the_floor():
     (lambda: gof.mmd(np.zeros((4, 4)), 2, kernel="cosine"), r"Unknown kernel 'cosine'; choose from \['gauss', 'laplace'\]"),
     (lambda: gof.sinkhorn(np.zeros((4, 2)), np.zeros((4, 2)), lambda *c: (0.0, 0.0), p=3), "needs p = 1 or 2; got 3"),
     (lambda: gof.occupancy_test(np.zeros((3, 4)), np.zeros((2, 4))), "needs images with charge"),
-    (lambda: emd.sinkhorn_divergence(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2)), epsilon=0.0),
+    (lambda: sinkhorn_divergence(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2)), epsilon=0.0),
      "needs epsilon > 0; got 0.0"),
 ])
 def test_bad_arguments_are_named(call, message):
@@ -167,6 +174,9 @@ def test_bad_arguments_are_named(call, message):
 
 def test_estimates():
   assert permutation_p_value(3.0, np.array([1.0, 2.0, 3.0])) == 0.5
+  assert np.isnan(permutation_p_value(float("nan"), np.zeros(199)))  # not the smallest of all p-values
+  assert permutation_p_value(3.0, np.array([1.0, 2.0, np.nan])) == 0.5
+  assert np.isnan(share_estimate(np.zeros(0, bool)).value) and np.isnan(mean_estimate(np.zeros(0)).value)
   rng = np.random.default_rng(7)
   x = rng.normal(size=20)
   left_out = np.array([np.delete(x, i).mean() for i in range(20)])

@@ -7,7 +7,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from lartpc_jax.metrics import embedding, memorisation, neighbours
-from lartpc_jax.transport import emd
+from lartpc_jax.transport.exact import exact_emd
 
 
 def lines(num, seed, size=16, width=0):
@@ -26,7 +26,7 @@ def lines(num, seed, size=16, width=0):
 
 def test_lower_bounds_are_below_the_exact_distance_and_not_far():
   index = neighbours.build_index(lines(30, 0))
-  exact = np.array([[emd.exact_emd(a, b) for b in index.images] for a in index.images[:6]])
+  exact = np.array([[exact_emd(a, b) for b in index.images] for a in index.images[:6]])
   bound = np.array([neighbours.lower_bounds(code, index.codes, index.num_directions) for code in index.codes[:6]])
   assert (bound <= exact + 1e-4).all()
   far = exact > 2.0
@@ -45,7 +45,7 @@ def test_nearest_in_emd_are_those_of_brute_force():
   index, queries = neighbours.build_index(lines(60, 1)), neighbours.build_index(lines(4, 2))
   done = []
   found = neighbours.nearest_emd(index, queries, num_neighbours=3, progress=done.append)
-  exact = np.array([[emd.exact_emd(a, b) for b in index.images] for a in queries.images])
+  exact = np.array([[exact_emd(a, b) for b in index.images] for a in queries.images])
   np.testing.assert_allclose(found.distance, np.sort(exact, axis=1)[:, :3], atol=1e-6)
   np.testing.assert_array_equal(found.index[:, 0], exact.argmin(1))
   assert (found.num_exact < 40).all() and done == [1, 2, 3, 4]
@@ -71,7 +71,7 @@ def test_nearest_in_l2_are_those_of_scikit_learn():
 
 def test_pairwise_emd_is_exact_and_pooling_changes_it_little():
   images = lines(8, 4)
-  exact = np.array([[0.0 if a is b else emd.exact_emd(a, b) for b in images] for a in images])
+  exact = np.array([[0.0 if a is b else exact_emd(a, b) for b in images] for a in images])
   np.testing.assert_allclose(neighbours.pairwise_emd(images), exact, atol=1e-6)
   assert np.abs(neighbours.pairwise_emd(images, pool=2) - exact).max() < 1.5
 
@@ -157,6 +157,50 @@ def test_coverage_against_a_transcription():
   np.testing.assert_allclose([e.value for e in found], prdc(real, fake, 5), atol=1e-12)
   dropped = memorisation.coverage(real, fake[fake[:, 0] > 0.3], num_neighbours=5)
   assert dropped.recall.value < found.recall.value - 0.1 and dropped.coverage.value < found.coverage.value - 0.1
+
+
+def test_repeated_images_do_not_hide_copies_or_duplicates():
+  same = np.repeat(lines(1, 0).reshape(1, -1), 100, axis=0)
+  assert memorisation.duplicate_rate(same).value == 1.0  # a generator that has collapsed to one image
+  rng = np.random.default_rng(0)
+  assert memorisation.duplicate_rate(same * (1.0 + 1e-5 * rng.normal(size=same.shape))).value == 1.0
+  training, others = (lines(60, seed).reshape(60, -1) for seed in (5, 6))
+  twice = np.concatenate([training, training])
+  assert memorisation.copy_rate(neighbours.nearest_l2(training, twice, num_neighbours=2)[0]).value == 1.0
+  once = neighbours.distinct(twice)
+  np.testing.assert_array_equal(once, training)
+  blurred = training + 0.05 * rng.normal(size=training.shape).astype(np.float32)
+  copies = memorisation.copy_rate(neighbours.nearest_l2(blurred, once, num_neighbours=2)[0])
+  assert copies.value > 0.9 > 0.1 > memorisation.copy_rate(neighbours.nearest_l2(others, once, num_neighbours=2)[0]).value
+  assert memorisation.copy_rate(neighbours.nearest_l2(training, training[:1], num_neighbours=2)[0]).value == 1.0  # no second
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_coverage_of_repeated_and_of_offset_features(offset):
+  """50 rows six times against themselves: all distances to the 5th neighbour are 0; Naeem et al. 2020 give 1, 1, 6/5, 1."""
+  rows = np.tile(np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32) + np.float32(offset), (6, 1))
+  found = memorisation.coverage(rows, rows, num_neighbours=5)
+  np.testing.assert_allclose([e.value for e in found], [1.0, 1.0, 1.2, 1.0], rtol=1e-12)
+
+
+def test_nearest_in_l2_far_from_the_origin():
+  rng = np.random.default_rng(3)
+  x, y = rng.normal(size=(30, 6)) + 1e5, rng.normal(size=(90, 6)) + 1e5
+  distance, index = neighbours.nearest_l2(x, y, num_neighbours=4)
+  want = NearestNeighbors(n_neighbors=4, algorithm="brute").fit(y - 1e5).kneighbors(x - 1e5)
+  np.testing.assert_allclose(distance, want[0], rtol=1e-4)
+  np.testing.assert_array_equal(index, want[1])
+  own, _ = neighbours.nearest_l2(y[:5], y[:5], num_neighbours=4, leave_out_self=True)  # fewer than there are spare ones
+  np.testing.assert_allclose(own, np.sort(cdist(y[:5], y[:5]), axis=1)[:, 1:], rtol=1e-4)
+
+
+def test_images_without_charge_and_pools_that_do_not_fit_are_named_before_the_transport():
+  images = lines(3, 0)
+  images[2] = 0.0
+  with pytest.raises(ValueError, match="pairwise_emd needs charge in every image; image 2 has none"):
+    neighbours.pairwise_emd(images)
+  with pytest.raises(ValueError, match="a pool that divides the sides of the images, 16 and 16; got 3"):
+    neighbours.pairwise_emd(images[:2], pool=3)
 
 
 def test_separation_is_that_of_scikit_learn():

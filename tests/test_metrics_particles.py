@@ -153,10 +153,15 @@ def test_chi2_of_one_population_follows_its_distribution_for_unequal_samples():
   assert histograms.two_sample_chi2(rng.normal(size=3000), rng.normal(0.3, 1.0, 1000), bins).p_value < 1e-6
 
 
-@pytest.mark.parametrize("edges", [[0.0, 1.0], [0.0, 2.0, 1.0]])
-def test_bad_edges_are_named(edges):
-  with pytest.raises(ValueError, match="rising bin edges, three at least"):
-    histograms.two_sample_chi2(np.ones(30), np.ones(30), np.array(edges))
+def test_bad_edges_are_named():
+  with pytest.raises(ValueError, match="rising bin edges"):
+    histograms.two_sample_chi2(np.ones(30), np.ones(30), np.array([0.0, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("values", [np.ones(60), np.zeros(0)])
+def test_values_that_are_all_alike_have_no_chi2(values):
+  found = histograms.reduced_chi2(values, np.arange(60.0), histograms.quantile_bins(values, 20))
+  assert np.isnan([found.value, found.error, found.p_value]).all()
 
 
 def test_kolmogorov_smirnov_is_that_of_scipy():
@@ -176,6 +181,16 @@ def test_auc_and_its_error():
   np.testing.assert_allclose(c2st.delong_auc(score, label).value, roc_auc_score(label, score))
   draws = [c2st.delong_auc(rng.normal(size=300) + label, label) for _ in range(200)]
   np.testing.assert_allclose(np.mean([e.error for e in draws]), np.std([e.value for e in draws]), rtol=0.2)
+
+
+def test_scores_that_are_not_known_have_no_p_value():
+  rng = np.random.default_rng(5)
+  unknown = c2st.cross_validated_test(*rng.normal(size=(2, 40, 1)), lambda x, y, test, fold: np.full(len(test), np.nan))
+  assert np.isnan(unknown.auc.value) and np.isnan(unknown.auc.p_value)
+  assert np.isnan(unknown.calibration.expected_error) and unknown.calibration.count.sum() == 0
+  assert np.isnan(c2st.delong_auc(np.ones(3), np.ones(3, bool)).value)
+  even = c2st.cross_validated_test(*rng.normal(size=(2, 40, 1)), lambda x, y, test, fold: np.full(len(test), 0.5))
+  assert even.auc.value == 0.5 and even.auc.p_value == 1.0
 
 
 def test_cross_validation_is_fair_under_the_null_and_finds_the_bayes_area():

@@ -51,15 +51,6 @@ def test_geant4_follows_pstar():
   assert abs(row.charge_median[0] - 1.0) < 0.01
 
 
-def test_rotation_takes_one_direction_to_the_other():
-  rng = np.random.default_rng(0)
-  n = rng.normal(size=(20, 3))
-  n /= np.linalg.norm(n, axis=1, keepdims=True)
-  rotation = closure.rotation_to(n, np.array([0.0, 3.0, 4.0]), rng.uniform(0, 6, 20))
-  np.testing.assert_allclose(np.einsum("bij,bj->bi", rotation, n), np.tile([0, 0.6, 0.8], (20, 1)), atol=1e-12)
-  np.testing.assert_allclose(rotation @ rotation.transpose(0, 2, 1), np.tile(np.eye(3), (20, 1, 1)), atol=1e-12)
-
-
 def test_closure_sees_a_planted_charge_scale():
   events = open_events("sample")
   images = {}

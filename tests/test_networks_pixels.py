@@ -25,7 +25,7 @@ def count(network, shape):
 
 def test_the_published_network_has_its_published_size():
   """62.7 million parameters (Phys. Rev. D 109, 072011)."""
-  network = config_models.build_pixel_network(crops64_score.get_config("published").network.to_dict())
+  network = config_models.build_denoising_network(crops64_score.get_config("published").network.to_dict())
   assert round(count(network, (64, 64, 1)) / 1e6, 1) == 62.7
 
 

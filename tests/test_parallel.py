@@ -4,13 +4,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.sharding import PartitionSpec
 
 from lartpc_jax import parallel
-from lartpc_jax.train.state import init_train_state
-from lartpc_jax.train.step import make_train_step
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 4, reason="needs four devices")
 
@@ -55,22 +52,6 @@ def test_sharded_jit_equals_one_device(problem):
   expected, expected_loss = jax.jit(train_step)(params, batch)
   np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
   np.testing.assert_allclose(new["kernel"], expected["kernel"], rtol=1e-5, atol=1e-6)
-
-
-def test_the_real_train_step_under_pmap():
-  tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
-  x = jax.random.normal(jax.random.key(3), (8, 4))
-  loss = lambda params, batch, key: (jnp.mean((batch @ params["w"] - 1.0)**2), {})
-  with jax.numpy_dtype_promotion("standard"):  # optax promotes
-    state = init_train_state({"w": jnp.ones((4, 2))}, tx)
-    plain = jax.jit(make_train_step(loss, tx, ema_decay=0.9))
-    mapped = parallel.pmap(make_train_step(loss, tx, ema_decay=0.9, axis_name="data"), in_axes=(None, 0, None),
-                           out_axes=None)
-    a = b = state
-    for _ in range(2):
-      a, metrics_a = plain(a, x, jax.random.key(0))
-      b, metrics_b = mapped(b, x, jax.random.key(0))
-  jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-5, atol=1e-6), (a, metrics_a), (b, metrics_b))
 
 
 def test_pmap_sees_a_share_and_a_device_number():

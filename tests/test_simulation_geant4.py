@@ -3,6 +3,7 @@
 Marked tests run on the few data files of pure argon among the shared data and need geant4_pybind.
 """
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -16,11 +17,11 @@ import numpy as np
 import pytest
 
 from lartpc_jax.data.events import deposited_energy, load_events
-from lartpc_jax.experiments import shards as shards_lib, simulate
+from lartpc_jax.experiments import protocol, shards as shards_lib, simulate
 from lartpc_jax.simulation import geant4, geant4_run as lib, geant4_voxels
 from lartpc_jax.simulation.geant4_pool import Shard
 
-PROTONS = simulate.Request(out="", num_events=40, backend="geant4", seed=3, physics="em", shard_events=10, workers=1)
+PROTONS = simulate.Settings(out="", num_events=40, backend="geant4", seed=3, physics="em", shard_events=10, workers=1)
 SETTINGS = geant4.Settings(seed=3, physics="em")
 MASS = {2212: 938.27209, 13: 105.6583755, 11: 0.51099895}
 
@@ -35,7 +36,7 @@ def argon(shared_data):
 
 
 class Bar:
-  """Like cli.Progress, and remembers."""
+  """Like protocol.Bar, and remembers."""
 
   def __init__(self, said):
     self.done, self.write = [], said.append
@@ -48,11 +49,12 @@ class Bar:
     self.done.append(done)
 
 
-def run(request, out, argon, stop=lambda: None):
+def run(settings, out, argon, stop=lambda: None):
   """(path, what was said, the bar) of launch.simulate's work."""
   said = []
   bar = Bar(said)
-  simulate.execute(request._replace(out=str(out), geant4_data=str(argon)), progress=bar, stop=stop, say=said.append)
+  console = protocol.SILENT._replace(progress=bar, say=said.append, stopping=lambda: contextlib.nullcontext(stop))
+  simulate.execute(dataclasses.replace(settings, out=str(out), geant4_data=str(argon)), console)
   return out, said, bar
 
 
@@ -191,12 +193,12 @@ def test_shards_that_always_crash_are_named_and_the_others_kept(argon, tmp_path)
 
 @pytest.mark.geant4
 def test_parts_and_a_stop_do_not_change_the_events(argon, protons, tmp_path):
-  """Shards of another size, made by two runs and joined; a request to stop comes before the first event is done."""
-  request, out = PROTONS._replace(shard_events=7, num_events=20, workers=2), tmp_path / "e.npz"
-  _, said, _ = run(request._replace(part=(0, 2)), out, argon, stop=lambda: 15)
+  """Shards of another size, made by two runs and joined; a settings to stop comes before the first event is done."""
+  settings, out = dataclasses.replace(PROTONS, shard_events=7, num_events=20, workers=2), tmp_path / "e.npz"
+  _, said, _ = run(dataclasses.replace(settings, part=(0, 2)), out, argon, stop=lambda: 15)
   assert "The same command resumes" in said[-1] and not out.exists()
   for part in (1, 0):
-    _, said, bar = run(request._replace(part=(part, 2)), out, argon)
+    _, said, bar = run(dataclasses.replace(settings, part=(part, 2)), out, argon)
   assert "Part 0 of 2 is complete: 13 events" in said[-1] and bar.done[-1:] in ([], [13])  # [] if the stop came too late
   simulate.merge(out)
   with np.load(out) as some, np.load(protons[0]) as every:
@@ -208,16 +210,17 @@ def test_parts_and_a_stop_do_not_change_the_events(argon, protons, tmp_path):
 
 @pytest.mark.geant4
 def test_seeds_differ(argon, protons, tmp_path):
-  out, *_ = run(PROTONS._replace(seed=4, num_events=5), tmp_path / "e.npz", argon)
+  out, *_ = run(dataclasses.replace(PROTONS, seed=4, num_events=5), tmp_path / "e.npz", argon)
   assert not np.isin(load_events(out).momentum_mev, load_events(protons[0]).momentum_mev).any()
 
 
 @pytest.mark.geant4
 def test_several_particles_from_one_vertex(argon, tmp_path):
   """Energy balance: showers deposit T; a positive muon leaves at most 52.8 MeV of Michel positron and its annihilation."""
-  request = PROTONS._replace(num_events=8, seed=1, particles=("e-", "gamma", "mu+", "pi+"), voxel_mm=3.0, shard_events=4,
+  settings = dataclasses.replace(PROTONS, num_events=8, seed=1, particles=("e-", "gamma", "mu+", "pi+"),
+                                 voxel_mm=3.0, shard_events=4,
                              kinetic_mev=((100.0, 150.0), (100.0, 150.0), (50.0, 100.0), (30.0, 60.0)), workers=2)
-  events = load_events(run(request, tmp_path / "e.npz", argon)[0])
+  events = load_events(run(settings, tmp_path / "e.npz", argon)[0])
   with np.load(tmp_path / "e.npz") as npz:
     primaries, vlabel = npz["primaries"], npz["vlabel"]
   assert primaries[:, 1].tolist() == [11, 22, -13, 211] * 8 and events.voxel_mm == 3.0
@@ -236,10 +239,11 @@ def test_several_particles_from_one_vertex(argon, tmp_path):
 
 @pytest.mark.geant4
 def test_random_multiplicity_and_settings_that_reach_geant4(argon, tmp_path, monkeypatch):
-  request = PROTONS._replace(num_events=30, particles=("proton", "e-"), kinetic_mev=((20.0, 30.0),), multiplicity=(1, 3))
+  settings = dataclasses.replace(PROTONS, num_events=30, particles=("proton", "e-"), kinetic_mev=((20.0, 30.0),),
+                                 multiplicity=(1, 3))
   kept = tmp_path / "log.txt"
   monkeypatch.setattr(shards_lib.shutil, "rmtree", lambda folder: os.rename(folder / "log.txt", kept))
-  out, *_ = run(request, tmp_path / "e.npz", argon)
+  out, *_ = run(settings, tmp_path / "e.npz", argon)
   with np.load(out) as npz:
     counts = np.bincount(npz["primaries"][:, 0].astype(int), minlength=30)
     assert set(counts) == {1, 2, 3} and set(npz["primaries"][:, 1]) == {11, 2212}
@@ -256,8 +260,8 @@ def test_finished_files_and_changed_settings(argon, protons, tmp_path):
   out, said, bar = run(PROTONS, protons[0], argon)
   assert "already complete" in said[0] and bar.done == [] and out.read_bytes() == before
   with pytest.raises(ValueError, match=r"was made with seed=3 \(now 5\)"):
-    run(PROTONS._replace(seed=5), out, argon)
-  plan = simulate.make_plan(PROTONS._replace(out=str(tmp_path / "e.npz"), geant4_data=str(argon)))
+    run(dataclasses.replace(PROTONS, seed=5), out, argon)
+  plan = simulate.make_plan(dataclasses.replace(PROTONS, out=str(tmp_path / "e.npz"), geant4_data=str(argon)))
   shards_lib.prepare_shards(plan._replace(settings={**plan.settings, "step_mm": 1.0}))
   with pytest.raises(ValueError, match=r"e.npz.shards was made with step_mm=1.0 \(now 0.3\)"):
     run(PROTONS, tmp_path / "e.npz", argon)

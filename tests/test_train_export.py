@@ -5,14 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build import models, tasks as config_lib
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.build.segmentation import build_segmenter
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.train import export as lib, loop, optimizer
 from lartpc_jax.train.settings import settings
 from tests import toy_config, toy_train
 
-LOADERS = {"protons64_autoencoder": "build_latent_space", "protons64_ldm": "build_diffusion",
-           "crops64_score": "build_pixel_diffusion", "crops64_ssnet": "build_segmenter"}
+LOADERS = {"protons64_autoencoder": lambda directory: models.load_autoencoder(directory).info,
+           "protons64_ldm": lambda directory: build_generator(directory).info,
+           "crops64_score": lambda directory: build_generator(directory).info,
+           "crops64_ssnet": lambda directory: build_segmenter(directory)[1]}
 
 
 def toy(num_steps=8):
@@ -92,7 +96,7 @@ def test_every_task(name, tmp_path):
     config["autoencoder"] = "bundled"
   workdir = run(config, tmp_path / "run", config_lib.build_task(config))
   assert lib.export_checkpoint(config_lib.build_task, workdir, tmp_path / "out", step=1) == 1
-  *_, info = getattr(config_lib, LOADERS[name])(tmp_path / "out")
+  info = LOADERS[name](tmp_path / "out")
   assert info["step"] == 1
   stored = next(p.stem for p in (workdir / "weights").glob("*.npz") if (p.stem, name) != ("autoencoder", "protons64_ldm"))
   last, first = (weight_files.load_weights(d, stored)[1]["sha256"] for d in (workdir / "weights", tmp_path / "out"))

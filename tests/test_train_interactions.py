@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from configs import events512_autoencoder, events512_ldm
-from lartpc_jax.build import images as config_images, models as config_models, tasks as lib
+from lartpc_jax.build import data as data_lib, models as config_models, tasks as lib
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.open import open_events
 from lartpc_jax.data.pictures import voxel_images
 from lartpc_jax.experiments.pixels import load_real
 from lartpc_jax.generators import weights as weight_files
-from lartpc_jax.generators.pixel_generator import make_draw
+from lartpc_jax.generators.generator import make_draw, replace_params
 from lartpc_jax.geometry.rasterize import ImageSpec
 from tests.brief_training import train_briefly
 from tests.toy_weights import random_params
@@ -28,7 +29,7 @@ def tiny_autoencoder():
 
 def tiny_ldm(weights):
   config = events512_ldm.get_config("tiny").to_dict()
-  config["image"]["num_pixels"], config["autoencoder"] = 64, str(weights)
+  config["image"]["num_pixels"], config["codec"]["weights"] = 64, str(weights)
   config["sampler"]["num_steps"] = 2
   return config
 
@@ -79,30 +80,30 @@ def test_training_lowers_the_loss(name, request):
 @pytest.mark.slow
 def test_exported_weights_draw_the_same_images_whole_and_in_tiles(trained):
   _, _, after, directory = trained
-  diffusion, info = config_images.build_image_diffusion(directory)
-  assert info["step"] == 20 and info["num_holdout"] == 100 and diffusion.state_shape == (8, 8, 4)
-  sampler = config_models.build_pixel_sampler(diffusion.sde, name="ddim", num_evaluations=4)
-  draw = lambda diffusion: np.asarray(jax.jit(make_draw(diffusion, sampler, 2))(jax.random.key(0)))
-  images = draw(diffusion)
+  generator, info, _ = build_generator(directory)
+  assert info["step"] == 20 and info["data"]["num_holdout"] == 100 and generator.codec.state_shape == (8, 8, 4)
+  sampler = config_models.build_sampler(generator.denoiser.sde, name="ddim", num_evaluations=4)
+  draw = lambda generator: np.asarray(jax.jit(lambda key: make_draw(generator, sampler)(key, 2))(jax.random.key(0)))
+  images = draw(generator)
   assert images.shape == (2, 64, 64) and np.all((images == 0) | (images >= 0.1))
-  np.testing.assert_allclose(draw(diffusion._replace(params=after)), images, atol=0.1)  # stored as float16
-  tiled, _ = config_images.build_image_diffusion(directory, tile=4)
+  np.testing.assert_allclose(draw(replace_params(generator, after)), images, atol=0.1)  # stored as float16
+  tiled = build_generator(directory, tile=4).generator
   np.testing.assert_allclose(draw(tiled), images, atol=1e-3)
 
 
 @pytest.mark.slow
 def test_latents_of_whole_images_are_normalised(trained):
   """The scale is that of whole images, which are emptier than the crops that the autoencoder saw."""
-  diffusion, info = config_images.build_interaction_diffusion(trained[3])
+  generator, info, _ = build_generator(trained[3])
   events = open_events("sample")
-  whole = voxel_images(events, np.arange(config_images.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
-  z = np.asarray(diffusion.space.encode(jnp.asarray(whole)))
+  whole = voxel_images(events, np.arange(data_lib.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
+  z = np.asarray(generator.codec.encode(jnp.asarray(whole)))
   np.testing.assert_allclose(np.median(z.reshape(-1, z.shape[-1]), axis=0), 0.0, atol=0.02)  # an empty pixel
   np.testing.assert_allclose((z**2).mean((0, 1, 2)), 1.0, rtol=0.02)
 
 
 def test_real_images_are_the_held_out_ones():
-  info = {"image": ImageSpec(64, 3.0, 0.0, 0.1)._asdict(), "num_holdout": 6, "threshold_mev": 0.1}
+  info = {"image": ImageSpec(64, 3.0, 0.0, 0.1)._asdict(), "data": {"num_holdout": 6}}
   real = load_real("sample", info, 1_000_000)
   events = open_events("sample")
   assert real.holdout.shape == real.training.shape == (6, 64, 64)
@@ -112,11 +113,11 @@ def test_real_images_are_the_held_out_ones():
 
 
 @pytest.mark.parametrize("key,value,match", [
-    ("image.num_pixels", 60, "network.stem = 8 must divide data.crop_px = 32 and image.num_pixels = 60"),
+    ("image.num_pixels", 60, r"network.stem = 8 must divide .* \(32, 32\) in training and \(60, 60\) by the config"),
     ("image.sigma_mm", 1.0, "image.sigma_mm must be 0; got 1.0"),
     ("data.crop_px", 72, "data.crop_px must lie between 0 .none. and image.num_pixels = 64; got 72"),
     ("data.window", 3, r"Unknown config key data.window = 3; allowed: \['batch_size'"),
-    ("frame", {}, "Unknown config key frame = {} of task 'interaction_autoencoder'")])
+    ("sde", {}, "Unknown config key sde = {} of task 'autoencoder'")])
 def test_bad_autoencoder_configs_are_named(key, value, match):
   config = tiny_autoencoder()
   *blocks, name = key.split(".")
@@ -127,17 +128,17 @@ def test_bad_autoencoder_configs_are_named(key, value, match):
 
 def test_bad_diffusion_configs_are_named(tmp_path):
   config = tiny_ldm(save_toy_autoencoder(tmp_path / "autoencoder"))
-  with pytest.raises(ValueError, match="The config needs `autoencoder`"):
-    lib.build_task({**config, "autoencoder": ""})
+  with pytest.raises(ValueError, match="The config needs codec.weights"):
+    lib.build_task({**config, "codec": {"name": "autoencoder", "weights": ""}})
   with pytest.raises(ValueError, match=r"was trained on ImageSpec\(.*threshold_mev=0.1\); the config says .*=0.2"):
     lib.build_task({**config, "image": {**config["image"], "threshold_mev": 0.2}})
   for prediction, got in (({"name": "v"}, "'v' and 1.0"), ({"name": "edm", "sigma_data": 0.5}, "'edm' and 0.5")):
     with pytest.raises(ValueError, match=f"network.gated_skip needs prediction.name = 'edm' and .* = 1; got {got}"):
       lib.build_task({**config, "prediction": prediction})
-  with pytest.raises(FileNotFoundError, match="pixels.json does not exist"):
-    config_images.build_image_diffusion(tmp_path)
+  with pytest.raises(FileNotFoundError, match="generator.json does not exist"):
+    build_generator(tmp_path)
   with pytest.raises(ValueError, match="tile = 4 is for latent models"):
-    config_images.build_image_diffusion(tmp_path, tile=4)
+    build_generator("crops64", tile=4)
 
 
 @pytest.mark.slow
@@ -151,4 +152,4 @@ def test_evaluation_pictures_and_launch_sample(trained, tmp_path):
   assert result.returncode == 0, result.stderr[-2000:]
   assert np.load(tmp_path / "images.npz")["images"].shape == (4, 1, 64, 64)
   assert "| held-out | 100 |" in (tmp_path / "sample.md").read_text()
-  assert json.loads((directory / "interactions.json").read_text())["num_holdout"] == 100
+  assert json.loads((directory / "generator.json").read_text())["data"]["num_holdout"] == 100

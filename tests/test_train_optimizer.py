@@ -1,4 +1,5 @@
 """Schedules against closed forms; AdamW against its equations in numpy."""
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,3 +70,51 @@ def test_bad_values_are_named(key, value):
   with pytest.raises(ValueError, match=key) as error:
     optimizer.make_optimizer(**{**SETTINGS, key: value})
   assert str(value) in str(error.value)
+
+
+def newton_schulz(matrix, steps=5):
+  """Jordan et al. 2024: five steps of an odd polynomial that drives singular values towards 1."""
+  a, b, c = 3.4445, -4.7750, 2.0315
+  x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+  x = x / (np.linalg.norm(x) + 1e-8)
+  for _ in range(steps):
+    square = x @ x.T
+    x = a * x + (b * square + c * square @ square) @ x
+  return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+def test_muon_equals_its_equations_in_numpy_and_leaves_the_rest_to_adam():
+  random = np.random.default_rng(0)
+  draw = lambda *shape: random.normal(size=shape)
+  params = {"block_0": {"qkv": {"kernel": draw(4, 3, 6), "bias": draw(3, 6)}, "out": {"kernel": draw(8, 4)}},
+            "head": {"kernel": draw(4, 2)}}
+  settings = dict(learning_rate=1e-2, warmup_steps=0, num_steps=10, schedule="constant", b1=0.9, b2=0.98, grad_clip_norm=None)
+  tx = optimizer.make_optimizer(**settings, muon=dict(pattern="block_0/.*kernel", learning_rate=0.02, weight_decay=0.1))
+  adam = optimizer.make_optimizer(**settings)
+  as_jax = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
+  state, adam_state = tx.init(as_jax(params)), adam.init(as_jax(params))
+  moment = {"qkv": np.zeros((4, 3, 6)), "out": np.zeros((8, 4))}
+  for step in range(1, 4):
+    grads = jax.tree.map(lambda x: draw(*x.shape), params)
+    updates, state = tx.update(as_jax(grads), state, as_jax(params))
+    wanted, adam_state = adam.update(as_jax(grads), adam_state, as_jax(params))
+    for name in moment:
+      g, w = grads["block_0"][name]["kernel"], params["block_0"][name]["kernel"]
+      moment[name] = 0.95 * moment[name] + 0.05 * g
+      nesterov = 0.95 * moment[name] / (1 - 0.95**(step + 1)) + 0.05 * g / (1 - 0.95**step)
+      parts = np.moveaxis(nesterov, 1, 0) if name == "qkv" else nesterov[None]  # three matrices, one after another
+      direction = np.stack([0.2 * max(part.shape)**0.5 * newton_schulz(part) for part in parts])
+      direction = np.moveaxis(direction, 0, 1) if name == "qkv" else direction[0]
+      np.testing.assert_allclose(updates["block_0"][name]["kernel"], -0.02 * (direction + 0.1 * w), rtol=2e-3, atol=2e-5)
+    np.testing.assert_allclose(updates["head"]["kernel"], wanted["head"]["kernel"], rtol=1e-6)
+    np.testing.assert_allclose(updates["block_0"]["qkv"]["bias"], wanted["block_0"]["qkv"]["bias"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("muon,message", [
+    (dict(pattern="nothing", learning_rate=0.1), "optim.muon.pattern = 'nothing' matches no matrix"),
+    (dict(pattern="w", learning_rate=0.1, weight_decay=-1.0), "optim.muon.weight_decay must be >= 0; got -1.0"),
+    (dict(pattern="w"), "Missing config key optim.muon.learning_rate"),
+    (dict(pattern="w", learning_rate=0.1, beta=0.9), "Unknown config key optim.muon.beta")])
+def test_bad_settings_of_muon_are_named(muon, message):
+  with pytest.raises(ValueError, match=message):
+    optimizer.make_optimizer(**SETTINGS, muon=muon).init({"w": jnp.zeros((2, 2)), "v": jnp.zeros(2)})

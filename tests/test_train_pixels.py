@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from configs import crops64_score
-from lartpc_jax.build import images as config_images, models as config_models, tasks as lib
+from lartpc_jax.build import models as config_models, tasks as lib
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.experiments import pixels as runs
-from lartpc_jax.generators.pixel_generator import image_denoiser, make_draw
+from lartpc_jax.generators.generator import denoise_fn, make_draw, replace_params
 from tests.brief_training import train_briefly
 from tests.toy_weights import random_params
 
@@ -36,16 +37,16 @@ def test_a_run_may_start_from_weights(tmp_path):
   task = lib.build_task(tiny())
   params = random_params(lambda: task.init(jax.random.key(0)), np.random.default_rng(0))
   task.export(params, tmp_path, {"step": 7, "config": None})
-  config = tiny() | {"init_weights": str(tmp_path)}
+  config = tiny() | {"init_from": str(tmp_path)}
   first = lib.build_task(config).init(jax.random.key(1))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), first, params)  # stored as float16
-  wider = tiny() | {"init_weights": str(tmp_path)}
+  wider = tiny() | {"init_from": str(tmp_path)}
   wider["network"] = {**wider["network"], "features": 16}
-  with pytest.raises(ValueError, match="init_weights = .* has network .*'features': 8"):
+  with pytest.raises(ValueError, match="init_from = .* has network .*'features': 8"):
     lib.build_task(wider)
-  path = tmp_path / "pixels.json"
+  path = tmp_path / "generator.json"
   path.write_text(path.read_text().replace('"scale": {', '"scale": {"shift": 1.0, "scale": 1.0}, "old": {', 1))
-  with pytest.raises(ValueError, match="was trained on other data: its scale is"):
+  with pytest.raises(ValueError, match="was trained on other states: its codec.scale is"):
     lib.build_task(config)
 
 
@@ -70,25 +71,24 @@ def test_evaluation_and_pictures(trained):
 @pytest.mark.slow
 def test_exported_weights_draw_the_same_images(trained):
   task, _, after, directory = trained
-  diffusion, info = config_images.build_pixel_diffusion(directory)
-  assert info["step"] == 30 and info["num_holdout_events"] == 16
+  generator, info, _ = build_generator(directory)
+  assert info["step"] == 30 and info["data"]["num_holdout"] == 16
   images = np.abs(np.random.default_rng(0).normal(size=(2, 64, 64))).astype(np.float32)
-  state = diffusion.space.encode(jnp.asarray(images))
-  np.testing.assert_allclose(diffusion.space.decode(state), np.where(images >= 0.1, images, 0.0), atol=1e-4)
-  sampler = config_models.build_pixel_sampler(diffusion.sde, name="ancestral", num_evaluations=4)
-  live = make_draw(diffusion._replace(params=after), sampler, 2)
-  stored = make_draw(diffusion, sampler, 2)
-  a, b = jax.jit(live)(jax.random.key(0)), jax.jit(stored)(jax.random.key(0))
+  state = generator.codec.encode(jnp.asarray(images))
+  np.testing.assert_allclose(generator.codec.decode(state), np.where(images >= 0.1, images, 0.0), atol=1e-4)
+  sampler = config_models.build_sampler(generator.denoiser.sde, name="ancestral", num_evaluations=4)
+  a, b = (jax.jit(lambda key, g=g: make_draw(g, sampler)(key, 2))(jax.random.key(0))
+          for g in (replace_params(generator, after), generator))
   assert a.shape == (2, 64, 64) and np.all((a == 0) | (a >= 0.1))
   np.testing.assert_allclose(a, b, atol=0.05)  # stored as float16
 
 
 @pytest.mark.slow
 def test_one_by_one_steps_equal_the_whole_program(trained):
-  diffusion, _ = config_images.build_pixel_diffusion(trained[3])
+  generator = build_generator(trained[3]).generator
   knobs = dict(name="heun", num_evaluations=7, seed=5, chunk_size=2)
-  whole, seconds = runs.draw_images(diffusion, 3, **knobs)
-  steps, _ = runs.draw_images(runs.compile_network(diffusion, 2), 3, one_by_one=True, **knobs)
+  whole, seconds = runs.draw_images(generator, 3, **knobs)
+  steps, _ = runs.draw_images(runs.compile_network(generator, 2), 3, one_by_one=True, **knobs)
   assert whole.shape == (3, 64, 64) and seconds > 0
   np.testing.assert_allclose(steps, whole, atol=1e-3)
 
@@ -105,10 +105,9 @@ def test_other_objectives_build_and_are_finite(name, prediction):
 
 @pytest.mark.slow
 def test_a_fresh_edm_network_denoises_by_its_skip(trained):
-  diffusion, _ = config_images.build_pixel_diffusion(trained[3])
-  fresh = diffusion._replace(params=trained[1])
+  fresh = build_generator(trained[3]).generator.denoiser._replace(params=trained[1])
   x = jnp.ones((1, 64, 64, 1))
-  np.testing.assert_allclose(image_denoiser(fresh)(x, jnp.array([2.0])), 0.2 * x, rtol=1e-5)  # 1 / (1 + 4)
+  np.testing.assert_allclose(denoise_fn(fresh)(x, jnp.array([2.0])), 0.2 * x, rtol=1e-5)  # 1 / (1 + 4)
 
 
 @pytest.mark.parametrize("key,value,match", [
@@ -116,7 +115,8 @@ def test_a_fresh_edm_network_denoises_by_its_skip(trained):
     ("prediction.name", "none", r"Unknown config value prediction.name = 'none'; allowed: \['edm'"),
     ("prediction.name", "eps", "loss.name = 'edm' needs prediction.name = 'edm'; got 'eps'"),
     ("network.depth", 3, r"Unknown config key network.depth = 3; allowed: \['attention_sizes'"),
-    ("data.path", "", "data.path is not set")])
+    ("data.path", "", "data.path is not set"),
+    ("condition.energy_mev", {"kind": "scalar", "mean": 0.0, "scale": 1.0}, "The label 'energy_mev' is not known of")])
 def test_bad_config_values_are_named(key, value, match):
   config = tiny()
   block, name = key.split(".")
@@ -126,13 +126,13 @@ def test_bad_config_values_are_named(key, value, match):
 
 
 def test_bad_sampler_options_are_named():
-  sde = lib.build_sde({"name": "vp"})
+  sde = config_models.build_sde({"name": "vp"})
   with pytest.raises(ValueError, match="Sampler 'ddim' takes no option 'snr'"):
-    config_models.build_pixel_sampler(sde, name="ddim", snr=0.1)
+    config_models.build_sampler(sde, name="ddim", snr=0.1)
   with pytest.raises(ValueError, match="Unknown sampler 'none'"):
-    config_models.build_pixel_sampler(sde, name="none")
+    config_models.build_sampler(sde, name="none")
   with pytest.raises(ValueError, match="2 evaluations are no step of sampler 'heun'"):
-    config_models.build_pixel_sampler(sde, name="heun", num_evaluations=2)
+    config_models.build_sampler(sde, name="heun", num_evaluations=2)
 
 
 @pytest.mark.slow

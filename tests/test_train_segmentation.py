@@ -10,6 +10,7 @@ import pytest
 
 from configs import crops64_ssnet
 from lartpc_jax.build import data as data_lib, tasks as config_lib
+from lartpc_jax.build.segmentation import SSNET, build_image_classifier, build_segmenter
 from lartpc_jax.data.labels import CLASSES
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.metrics import c2st
@@ -54,7 +55,7 @@ def test_evaluation_picture_and_export_agree(trained, tmp_path):
   assert {"eval/iou_track", "eval/iou_shower", "eval/image_agreement"} <= set(metrics)
   assert len(task.draw(state.ema_params, jax.random.key(3)).axes) >= 24
   task.export(state.ema_params, tmp_path, {"step": 25, "config": None})
-  segmenter, info = config_lib.build_segmenter(tmp_path)
+  segmenter, info = build_segmenter(tmp_path)
   assert segmenter.classes == ("background", "track", "shower") and info["step"] == 25
   np.testing.assert_allclose(info["evaluation"]["iou"]["shower"], metrics["eval/iou_shower"], atol=0.02)
   confusion = np.array(info["evaluation"]["confusion"])
@@ -71,7 +72,7 @@ def test_evaluation_picture_and_export_agree(trained, tmp_path):
 
 def test_the_weights_that_ship_tell_tracks_from_showers():
   """On the sample crops, which are held out: the numbers beside the weights are no accident."""
-  segmenter, info = config_lib.build_segmenter()
+  segmenter, info = build_segmenter()
   images, label = (sample_crops()[name][:96] for name in ("image", "label"))
   result = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], images, label, CLASSES)
   for name, value in info["evaluation"]["iou"].items():
@@ -83,7 +84,7 @@ def test_the_weights_that_ship_tell_tracks_from_showers():
 def test_eight_orientations_are_their_mean_and_see_no_orientation():
   """Each by hand; and a turned image gets the turned answer, which a network alone does not give."""
   images = sample_crops()["image"][:3]
-  (one, _), (eight, _) = config_lib.build_segmenter(), config_lib.build_segmenter(orientations=8)
+  (one, _), (eight, _) = build_segmenter(), build_segmenter(orientations=8)
   mirror = lambda x: x[:, ::-1]
   answers = [back(one.run(np.ascontiguousarray(there(images)), lambda share: None)[0]) for there, back in [
       *((lambda x, k=k: np.rot90(x, k, (1, 2)), lambda x, k=k: np.rot90(x, -k, (1, 2))) for k in range(4)),
@@ -95,7 +96,7 @@ def test_eight_orientations_are_their_mean_and_see_no_orientation():
   np.testing.assert_allclose(np.swapaxes(turned, 1, 2), probability, atol=2e-6)
   assert np.abs(answers[0] - answers[4]).max() > 0.01
   with pytest.raises(ValueError, match="orientations must be 1 or 8; got 3"):
-    config_lib.build_segmenter(orientations=3)
+    build_segmenter(orientations=3)
 
 
 @pytest.mark.slow
@@ -109,12 +110,12 @@ def test_the_command_that_judges_ssnet(repo, tmp_path):
 
 def test_weights_and_configs_that_do_not_fit_are_named(tmp_path):
   with pytest.raises(FileNotFoundError, match="ssnet.json does not exist"):
-    config_lib.build_segmenter(tmp_path)
+    build_segmenter(tmp_path)
   config = tiny()
   config["network"]["widht"] = 3
   with pytest.raises(ValueError, match="Unknown config key network.widht = 3"):
     config_lib.build_task(config)
-  assert weight_files.bundled_directory(config_lib.SSNET).is_dir()
+  assert weight_files.bundled_directory(SSNET).is_dir()
 
 
 @pytest.mark.slow
@@ -124,7 +125,7 @@ def test_image_classifier_finds_a_planted_difference_and_nothing_else():
   images = np.zeros((1500, 16, 16), np.float32)
   for image in images:
     image[rng.integers(2, 14), rng.integers(0, 4):rng.integers(8, 16)] = rng.uniform(0.8, 1.2)
-  fit = config_lib.build_image_classifier(num_epochs=30, batch_size=20)
+  fit = build_image_classifier(num_epochs=30, batch_size=20)
   real, same, scaled = images[:500], images[500:1000], 1.5 * images[1000:]
   assert c2st.cross_validated_test(real, scaled, fit, num_folds=2).auc.value > 0.8
   null = c2st.cross_validated_test(real, same, fit, num_folds=2).auc

@@ -35,6 +35,28 @@ def test_average_warms_up():
   np.testing.assert_allclose(decays, [0.1, 0.5, 0.91, 0.999], rtol=1e-6)
 
 
+def test_a_power_average_has_the_moments_of_a_power_of_time():
+  """Weights of steps t of n grow as (t / n)^power: mean age and spread as of that density (Karras et al. 2024, eq. 123)."""
+  power, num = 6.94, 4000
+  weights = np.zeros(num)
+  for n in range(num):
+    decay = float(ema_decay_at(jnp.int32(n), 0.0, power))
+    weights *= decay
+    weights[n] = 1.0 - decay
+  time = (np.arange(num) + 1.0) / num
+  mean = (power + 1.0) / (power + 2.0)
+  spread = (power + 1.0)**0.5 / (power + 2.0) / (power + 3.0)**0.5
+  np.testing.assert_allclose(weights.sum(), 1.0, atol=1e-4)
+  np.testing.assert_allclose(weights @ time, mean, rtol=2e-3)
+  np.testing.assert_allclose((weights @ (time - weights @ time)**2)**0.5, spread, rtol=1e-2)
+  np.testing.assert_allclose(spread, 0.1, rtol=1e-2)  # their name for 6.94
+
+
+def test_a_negative_power_is_named():
+  with pytest.raises(ValueError, match="ema_power must be at least 0; got -1"):
+    make_train_step(quadratic, optax.sgd(0.1), ema_decay=0.5, ema_power=-1.0)
+
+
 def test_noise_depends_on_the_step_and_the_root_key_only():
   noisy = lambda params, batch, key: (params["w"].sum() * 0.0 + jax.random.normal(key), {})
   tx = optax.sgd(0.0)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from lartpc_jax.build import inference as config
-from lartpc_jax.transport import emd
 from lartpc_jax.transport.distances import DISTANCES
+from lartpc_jax.transport.exact import exact_emd
 from tests.test_transport_emd import small_pair, track_pairs
 
 CONVERGED = dict(ot_epsilon_px=0.5, num_iterations=300, num_pixels=40)
@@ -21,7 +21,7 @@ def direct(name, a, b):
   if name == "l2":
     return 5.0 * np.linalg.norm(a / a.sum() - b / b.sum()) / np.linalg.norm(b / b.sum())
   if name in ("w1", "w2"):
-    return emd.exact_emd(a, b, power=int(name[1]))
+    return exact_emd(a, b, power=int(name[1]))
   if name == "sinkhorn":
     def entropic(x, px, y, py):  # transport cost and eps KL(plan | product)
       plan = ot.sinkhorn(px, py, cost(x, y), 0.5, method="sinkhorn_log", numItermax=20_000, stopThr=1e-7)

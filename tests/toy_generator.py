@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.geometry.rasterize import ImageSpec, rasterize, to_view
+from lartpc_jax.inference.imaging import Imager
 from lartpc_jax.units import PROTON_MASS_MEV, kinetic_from_momentum
 
 LATENT_SHAPE = (1, 1, 2)
@@ -23,10 +24,10 @@ _NUM_DEPOSITS = 64
 
 @functools.cache  # so that it compiles once a shape
 def make_generate(scatter_rad: float = 0.0, spec: ImageSpec = SPEC):
-  """Builds generate(noise [b 1 1 2], momentum_mev [b 3]) -> images [b n n] in MeV; smooth in both.
+  """Builds generate(noise [b 1 1 2], {"momentum_mev": [b 3]}, pose=None) -> images [b n n] in MeV; smooth in all.
 
   The noise moves the point at depth s by scatter_rad * noise * s^2 / R in the image, so the direction at the vertex stays
-  and the end is off by the angle scatter_rad * noise. A third argument vertex_mm [b 3] moves the whole track.
+  and the end is off by the angle scatter_rad * noise. A pose [b 3] in mm moves the whole track.
   """
   edge = np.linspace(0.0, 1.0, _NUM_DEPOSITS + 1)
   depth = (0.5 * (edge[1:] + edge[:-1])).astype(np.float32)
@@ -41,14 +42,25 @@ def make_generate(scatter_rad: float = 0.0, spec: ImageSpec = SPEC):
     bent = position_mm + jnp.pad(bend, ((0, 0), (0, 1)))
     return rasterize(bent if vertex_mm is None else bent + vertex_mm[None], kinetic_mev * jnp.asarray(share), spec)
 
-  return jax.jit(lambda noise, momentum_mev, vertex_mm=None: jax.vmap(draw)(noise, momentum_mev, vertex_mm))
+  return jax.jit(lambda noise, cond, pose=None: jax.vmap(draw)(noise, cond["momentum_mev"], pose))
+
+
+def imager(scatter_rad: float = 0.0, *, mirrored: bool = False) -> Imager:
+  """The generator as inference sees it; `mirrored` gives two images a draw, as the trained one has it (here alike)."""
+  single = make_generate(scatter_rad)
+
+  def double(noise, cond):
+    images = single(noise, cond)
+    return jnp.stack([images, images], axis=1)
+
+  return Imager(double if mirrored else single, single, LATENT_SHAPE, SPEC.num_pixels, KINETIC_RANGE_MEV)
 
 
 def straight_images(momentum_mev, views=("xy",), spec: ImageSpec = SPEC):
   """Images [b v n n] of straight tracks in each of the views."""
   momentum_mev = jnp.asarray(momentum_mev, jnp.float32)
   generate, noise = make_generate(spec=spec), jnp.zeros((len(momentum_mev), *LATENT_SHAPE))
-  return jnp.stack([generate(noise, to_view(momentum_mev, view)) for view in views], axis=1)
+  return jnp.stack([generate(noise, {"momentum_mev": to_view(momentum_mev, view)}) for view in views], axis=1)
 
 
 def magnitude_of(kinetic_mev):

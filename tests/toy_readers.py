@@ -116,7 +116,8 @@ def write_jaxtpc(path, events, vertex_mm):
   with h5py.File(path, "w") as file:
     data = {name: file.create_dataset(name, (len(events),), h5py.vlen_dtype(dtype)) for name, dtype in (
         ("pstep/lar_vol", STEP), ("primary/geant4", PRIMARY), ("vertex/geant4", POSITION))}
-    file["event/geant4"] = table(np.dtype([("run_id", "i4"), ("event_id", "i4")]), len(events), event_id=7 + np.arange(len(events)))
+    numbers = np.dtype([("run_id", "i4"), ("event_id", "i4")])
+    file["event/geant4"] = table(numbers, len(events), event_id=7 + np.arange(len(events)))
     for i in range(len(events)):
       rows = slice(events.offsets[i], events.offsets[i + 1])
       x, y, z = ((events.voxel[rows] + 0.5) * events.voxel_mm + vertex_mm[i]).T
@@ -160,8 +161,8 @@ def unsplit_segments(detectors, *, checksum=False):
   """Bytes of a map of detectors to hit segments, streamed object by object: (start, stop, edep, time, contributors) each."""
   counted = lambda body: struct.pack(">I", 0x40000000 | len(body)) + body
   tobject = struct.pack(">HII", 1, 0, 0x02000000)
-  lorentz = lambda xyz, t: counted(struct.pack(">H", 4) + tobject + counted(struct.pack(">H", 3) + tobject
-                                                                            + struct.pack(">3d", *xyz)) + struct.pack(">d", t))
+  vector = lambda xyz: counted(struct.pack(">H", 3) + tobject + struct.pack(">3d", *xyz))
+  lorentz = lambda xyz, t: counted(struct.pack(">H", 4) + tobject + vector(xyz) + struct.pack(">d", t))
   body = struct.pack(">HI", 9, len(detectors))
   for name, hits in detectors.items():
     text = name.encode()

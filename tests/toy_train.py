@@ -52,9 +52,9 @@ def make_task(num_channels: int = 8, batch_fn=make_batch, loss_fn=loss_fn) -> Ta
 
 def build_task(config) -> Task:
   def slow_batch(step):
-    time.sleep(config.sleep_seconds)
+    time.sleep(config["sleep_seconds"])
     return make_batch(step)
-  return make_task(config.network.num_channels, slow_batch)
+  return make_task(config["network"]["num_channels"], slow_batch)
 
 
 if __name__ == "__main__":
@@ -62,4 +62,4 @@ if __name__ == "__main__":
   module.build_task = build_task
   sys.modules["lartpc_jax.build.tasks"] = module
   from launch import train
-  train.cli.run(train.main)
+  train.cli.launch("train")

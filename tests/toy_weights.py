@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
+from lartpc_jax.build import estimator as config_estimator, models
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -24,7 +24,8 @@ def save_toy_weights(directory, *, seed: int = 0):
   """Writes autoencoder and diffusion weights of random values; returns the directory."""
   draw = np.random.default_rng(seed)
   key = jax.random.key(0)
-  autoencoder, denoiser = config_lib.build_autoencoder(AUTOENCODER), config_lib.build_denoiser(DENOISER)
+  autoencoder = models.build_autoencoder(AUTOENCODER)
+  denoiser = models.build_denoising_network({"name": "latent_unet", **DENOISER})
   randomly = lambda init: random_params(init, draw)
   weight_files.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, TrackFrame().shape)), {
       "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(),

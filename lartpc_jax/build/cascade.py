@@ -6,12 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from lartpc_jax.build.data import build_crop_data
-from lartpc_jax.build.models import build_pixel_sampler, build_sde, build_sparse_network, check_fit, load_checked
+from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, section
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
-from lartpc_jax.generators.cascade import Cascade, Stage
+from lartpc_jax.generators.cascade import Cascade, Stage, noisy_map
 from lartpc_jax.networks.api import DenoiserNetwork
 from lartpc_jax.train.sparse_diffusion import stage_task
 from lartpc_jax.train.task import Task
@@ -28,7 +29,7 @@ class ConditionalCrops(NamedTuple):
   table: dict          # of training crops: name -> [r]
 
 
-def crop_condition(image_mev: jax.Array, track_share: jax.Array, threshold_mev: float) -> dict:
+def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"], threshold_mev: float) -> dict:
   """What a crop is like, by the names of condition variables: all that a config may declare."""
   lit = image_mev >= threshold_mev
   return {"track_share": track_share,
@@ -41,7 +42,7 @@ def build_conditional_crops(values: dict, *, threshold_mev: float, seed: int) ->
   data = build_crop_data(values, seed=seed, wanted={"track_share": ()}, threshold_mev=threshold_mev)
   num = data.train.num
   rows = data.train.read(np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
-  table = crop_condition(rows["image"], rows["track_share"], threshold_mev)
+  table = crop_condition(jnp.asarray(rows["image"]), jnp.asarray(rows["track_share"]), threshold_mev)
   return ConditionalCrops(data.batch_fn, data.evaluation(data.settings.num_evaluation), jax.tree.map(np.asarray, table))
 
 
@@ -58,7 +59,8 @@ def _network_of(stage: str, values: dict, condition: condition_lib.Condition, st
   """Raw network of a stage; that of the fine one is told the map."""
   coarse = stage == "coarse"
   map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
-  return build_sparse_network({"space": "map" if coarse else "pixels", **values}, map_shape=map_shape,
+  values = {"name": "sparse_transformer", "space": "map" if coarse else "pixels", **values}
+  return build_denoising_network(values, map_shape=map_shape,
                               num_features=condition_lib.num_features(condition))
 
 
@@ -68,6 +70,9 @@ def _stage_task(config: dict) -> Task:
     raise ValueError(f"Unknown config value stage = {stage!r}; allowed: {list(STAGES)}.")
   blocks = call_with(sparse_state.BlockScale, "blocks", section(config, "blocks"))
   crops = build_conditional_crops(section(config, "data"), seed=config["seed"], threshold_mev=gap.threshold_mev)
+  noise = tuple(config.get("map_noise", ())) if stage == "fine" else ()
+  if stage == "fine" and not (len(noise) == 2 and min(noise) >= 0.0):
+    raise ValueError(f"The fine stage needs map_noise, two numbers of at least 0; got {list(noise)}.")
   condition = condition_lib.make_condition(section(config, "condition"))
   _check_condition(condition, crops.table)
   side = crops.holdout["image"].shape[1]
@@ -81,14 +86,14 @@ def _stage_task(config: dict) -> Task:
     coarse = sparse_state.block_map(state, gap, blocks)
     if stage == "coarse":
       return coarse, cond
-    return state, {**cond, "map": coarse + config["map_noise"] * jax.random.normal(key, coarse.shape)}
+    return state, {**cond, "map": noisy_map(coarse, noise, key)}
 
   saved = {name: section(config, name) for name in ("network", "state", "blocks", "condition", "sde", "sampler")}
 
   def export(params, directory, done):
     weight_files.save_weights(directory, stage, params, {
         **saved, "shape": state_shape, "step": done["step"], "threshold_mev": gap.threshold_mev,
-        "map_noise": config["map_noise"], "num_holdout_events": config["data"]["num_holdout_events"]})
+        "map_noise": noise, "num_holdout_events": config["data"]["num_holdout_events"]})
     weight_files.save_weights(directory, TABLE, crops.table, {"rows": len(crops.table["track_share"])}, dtype="float32")
     if config.get("coarse"):
       weight_files.copy_weights(config["coarse"], directory, "coarse")
@@ -105,6 +110,11 @@ def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
   return Stage(network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape, condition), info
 
 
+def is_cascade(directory: str | Path) -> bool:
+  """Whether there are weights of a fine stage in `directory`."""
+  return (Path(directory) / "fine.json").exists()
+
+
 def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
   """The trained cascade in `directory`, and {"coarse": JSON, "fine": JSON} beside the weights.
 
@@ -119,7 +129,7 @@ def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
       raise ValueError(f"The stages in {directory} differ in {block}: {coarse_info[block]} and {info[block]}.")
   table, _ = weight_files.load_weights(directory, TABLE)
   return Cascade(coarse, fine, call_with(sparse_state.GapScale, "state", info["state"]),
-                 call_with(sparse_state.BlockScale, "blocks", info["blocks"]), info["map_noise"],
+                 call_with(sparse_state.BlockScale, "blocks", info["blocks"]), tuple(info["map_noise"]),
                  jax.tree.map(jnp.asarray, table)), {"coarse": coarse_info, "fine": info}
 
 
@@ -128,7 +138,7 @@ def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Cal
 
   `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and fine=dict(...).
   """
-  return tuple(call_with(build_pixel_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
+  return tuple(call_with(build_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
                          sde=getattr(cascade, name).sde) for name in STAGES)
 
 

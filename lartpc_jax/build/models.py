@@ -1,6 +1,6 @@
-"""Builders of single models from config blocks and from released weights: SDEs, samplers, networks, latent spaces.
+"""Builders of single models from config blocks and from released weights: SDEs, samplers, networks, codecs of autoencoders.
 
-For `config` and `config_images`, which put them together.
+For the other modules of `build`, which put them together.
 """
 import inspect
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from lartpc_jax.config.blocks import call_with, pick, section
 from lartpc_jax.diffusion import samplers, time_grids
 from lartpc_jax.diffusion.sde import SDE, SDES
 from lartpc_jax.generators import weights as weight_files
-from lartpc_jax.generators.latent import LatentScale, LatentSpace, make_latent_space
+from lartpc_jax.generators.codec import Codec, LatentScale, autoencoder_codec
 from lartpc_jax.geometry.charge import ChargeTransform, make_charge_transform
 from lartpc_jax.geometry.frames import TrackFrame, remaining_sigma_mm
 from lartpc_jax.geometry.rasterize import ImageSpec
@@ -29,30 +29,37 @@ def build_sde(values: dict) -> SDE:
   return call_with(function, "sde", rest)
 
 
-def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 8, sigma_min: float = 0.02,
-                  sigma_max: float = 80.0, rho: float = 7.0, remat: bool = False) -> Callable:
-  """Sampler of a config block `sampler`, on a Karras grid."""
-  times = time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
-  return samplers.make_sampler(name, sde, times, remat=remat)
+def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 8, num_evaluations: int | None = None,
+                  uniform: bool = False, t_min: float = 1e-3, sigma_min: float = 0.02, sigma_max: float = 80.0,
+                  rho: float = 7.0, **knobs) -> Callable:
+  """Sampler of a config block `sampler`: sample(score_fn, noise, key=None) -> x0, from standard normal noise.
 
+  See `diffusion.samplers`; the noise is scaled to the first level of the grid, whatever the SDE.
 
-def build_pixel_sampler(sde: SDE, *, name: str, num_evaluations: int = 20, uniform: bool = False, t_min: float = 1e-3,
-                        sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0, progress: Callable | None = None,
-                        **knobs) -> Callable:
-  """The sampler `name` with at most num_evaluations network evaluations; `knobs` are those of the sampler.
-
-  Its times are those of a Karras grid, or uniform from 1 to t_min. An adaptive sampler takes what it needs.
-  Raises ValueError naming an unknown sampler or knob, or too few evaluations.
+  Args:
+    sde: of the generator.
+    name: of the sampler.
+    num_steps: steps of the sampler; an adaptive one takes what it needs.
+    num_evaluations: in place of num_steps, as many steps as so many evaluations of the network allow.
+    uniform: times uniform from 1 to t_min in place of a Karras grid from sigma_max to sigma_min.
+    t_min: last time, `uniform` only.
+    sigma_min: last noise level.
+    sigma_max: first noise level.
+    rho: of the grid (Karras et al. 2022, eq. 5).
+    **knobs: those of the sampler.
+  Raises:
+    ValueError: naming an unknown sampler or knob, or too few evaluations.
   """
   allowed = inspect.signature(samplers.SAMPLERS[name]).parameters if name in samplers.SAMPLERS else knobs
   for key in sorted(set(knobs) - set(allowed)):
     raise ValueError(f"Sampler {name!r} takes no option {key!r}; it takes {sorted(set(allowed) - {'sde', 'times'})}.")
-  counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
-  known = samplers.num_evaluations(name, 1, **counted)
-  num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
-  times = (time_grids.uniform_grid(num_steps, t_min=t_min) if uniform else
+  if num_evaluations is not None:
+    counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
+    known = samplers.num_evaluations(name, 1, **counted)
+    num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
+  times = (time_grids.uniform_grid(num_steps, t_min=t_min, sde=sde) if uniform else
            time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho))
-  return samplers.make_sampler(name, sde, times, **knobs, **({} if progress is None else {"progress": progress}))
+  return samplers.start_from_noise(sde, times, samplers.make_sampler(name, sde, times, **knobs))
 
 
 def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:
@@ -62,25 +69,20 @@ def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:
   return networks.make_autoencoder(**values)
 
 
-def build_denoiser(values: dict) -> networks.DenoiserNetwork:
-  """Latent denoiser of a config block `network`. Raises ValueError naming an unknown key."""
-  from lartpc_jax.networks.unet import LatentUNet
-  check_fields(LatentUNet, values)
-  return networks.make_latent_unet(**values)
+def build_denoising_network(values: Mapping, *, num_features: int = 0, map_shape: tuple[int, int, int] | None = None
+                            ) -> networks.DenoiserNetwork:
+  """Network of a config block `network`: a name of `networks.api.DENOISERS` and fields of its module.
 
-
-def build_pixel_network(values: dict) -> networks.DenoiserNetwork:
-  """Pixel U-Net of a config block `network`. Raises ValueError naming an unknown key."""
-  from lartpc_jax.networks.ncsnpp import NCSNpp
-  check_fields(NCSNpp, values)
-  return networks.make_ncsnpp(**values)
-
-
-def build_sparse_network(values: dict, **shapes) -> networks.DenoiserNetwork:
-  """Transformer of a config block `network`; `shapes` as in `networks.make_sparse_transformer`, which raises as well."""
-  from lartpc_jax.networks.sparse_transformer import SparseTransformer
-  check_fields(SparseTransformer, values)
-  return networks.make_sparse_transformer(**values, **shapes)
+  Args:
+    values: the block.
+    num_features: length of the condition's features, for networks that take such.
+    map_shape: of the block map that the network is told; None if it is told none.
+  Raises:
+    ValueError: naming an unknown name or key, or what does not fit.
+  """
+  (module, make), fields = pick(networks.DENOISERS, "network", dict(values))
+  check_fields(module, fields)
+  return make(num_features=num_features, map_shape=map_shape, **fields)
 
 
 def check_fields(module, values: dict) -> None:
@@ -91,23 +93,25 @@ def check_fields(module, values: dict) -> None:
       raise ValueError(f"Unknown config key network.{key} = {value!r}; allowed: {allowed}.")
 
 
-def build_geometry(config: Mapping) -> tuple[ImageSpec, TrackFrame]:
-  """Detector images and track frame of the config blocks `image` and `frame`.
+def build_geometry(config: Mapping) -> tuple[ImageSpec | None, TrackFrame | None]:
+  """Detector images and track frame of the blocks `image` and `frame`; either may be None (or missing).
 
   Raises:
     ValueError: naming a missing or unknown key, or a track frame that smears more than the detector.
   """
-  spec = call_with(ImageSpec, "image", section(config, "image"))
-  frame = call_with(TrackFrame, "frame", section(config, "frame"))
-  remaining_sigma_mm(frame, spec)
+  spec, frame = (call_with(kind, name, section(config, name)) if config.get(name) else None
+                 for kind, name in ((ImageSpec, "image"), (TrackFrame, "frame")))
+  if frame is not None:
+    if spec is None:
+      raise ValueError("A block `frame` needs a block `image`, the detector that the pictures are turned into.")
+    remaining_sigma_mm(frame, spec)
   return spec, frame
 
 
 def build_window(info: Mapping) -> ImageSpec | TrackFrame:
   """Geometry of the images that an autoencoder was trained on: the track frame, or detector pixels where `frame` is None."""
-  if info["frame"] is None:
-    return call_with(ImageSpec, "image", section(info, "image"))
-  return build_geometry(info)[1]
+  spec, frame = build_geometry(info)
+  return spec if frame is None else frame
 
 
 def load_checked(directory: str | Path, name: str, keys: tuple[str, ...]) -> tuple[Params, dict]:
@@ -147,18 +151,17 @@ def load_autoencoder(directory: str | Path) -> TrainedAutoencoder:
   return TrainedAutoencoder(network, params, call_with(make_charge_transform, "charge", info["charge"]), window, info)
 
 
-def latent_space_of(trained: TrainedAutoencoder, latent: Mapping) -> LatentSpace:
-  """Its latent space, normalised with the `shift` and `scale` of a JSON."""
+def autoencoder_codec_of(trained: TrainedAutoencoder, latent: Mapping, shape: tuple[int, int]) -> Codec:
+  """Its codec for images of `shape`, normalised with the `shift` and `scale` of a JSON."""
   scale = LatentScale(*(jnp.asarray(latent[name], jnp.float32) for name in ("shift", "scale")))
-  return make_latent_space(trained.network.encode, trained.network.decode, trained.params, scale,
+  return autoencoder_codec(trained.network.encode, trained.network.decode, trained.params, scale, shape=shape,
                            transform=trained.transform, threshold_mev=trained.window.threshold_mev)
 
 
-def build_latent_space(directory: str | Path) -> tuple[LatentSpace, tuple[int, int, int], dict]:
-  """Latent space of released autoencoder weights, its shape (h, w, c), and the JSON beside them."""
+def build_autoencoder_codec(directory: str | Path) -> tuple[Codec, TrainedAutoencoder]:
+  """Codec of released autoencoder weights for the images of its training, and those weights."""
   trained = load_autoencoder(directory)
-  space = latent_space_of(trained, trained.info["latent"])
-  return space, jax.eval_shape(space.encode, jnp.zeros((1, *trained.window.shape))).shape[1:], trained.info
+  return autoencoder_codec_of(trained, trained.info["latent"], trained.window.shape), trained
 
 
 def build_emd_batch() -> Callable:

@@ -53,6 +53,8 @@ def keywords_for(function: Callable, block: str, values: dict, *, supplied: Coll
   parameters = {name: p for name, p in inspect.signature(function).parameters.items()
                 if p.kind is p.KEYWORD_ONLY and name not in supplied}
   for key, value in values.items():
+    if isinstance(value, float) and value != value:
+      raise ValueError(f"The config value {block}.{key} is NaN; give a number.")
     if key not in parameters:
       raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
   for name, parameter in parameters.items():

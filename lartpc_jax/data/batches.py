@@ -17,6 +17,7 @@ from lartpc_jax.data.pictures import lit_pixels
 from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec, view_axes
+from lartpc_jax.keys import root_key
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def make_batches(pool: Pool, *, batch_size: int, seed: int, order: str = "replac
   if batch_size < 1:
     raise ValueError(f"data.batch_size must be at least 1; got {batch_size}.")
   numbers_of = _epochs(pool.num, batch_size, seed) if order == "epochs" else None
-  key = jax.random.key(seed)
+  key = root_key(seed)
 
   def batch_fn(step: int) -> dict:
     rng = np.random.default_rng((seed, step))

@@ -101,7 +101,8 @@ def _convert_images(source: ImageSource, name: str, out: Path, num: int | None, 
         np.save(stack.enter_context(atomic_write(paths[-1], "wb")), np.asarray(source.unit), allow_pickle=False)
       for path, (make, shape, dtype) in zip(paths, arrays.values(), strict=False):
         write_rows(stack.enter_context(atomic_write(path, "wb")), make(), shape, dtype)
-  text = f"{num} events of {source.num_views} view{'s' * (source.num_views > 1)}; fields {', '.join(arrays)}; values in {source.unit}"
+  text = (f"{num} events of {source.num_views} view{'s' * (source.num_views > 1)}; fields {', '.join(arrays)}; "
+          f"values in {source.unit}")
   return Summary(paths, num, text + (f"; {source.note}" if source.note else ""))
 
 

@@ -1,4 +1,4 @@
-"""Sparse events: energy deposits in voxels around a vertex, the momentum of the particle that made them, and further truth."""
+"""Sparse events: energy deposits in voxels around a vertex, the momentum of the particle that made them, further truth."""
 import json
 import os
 from typing import NamedTuple
@@ -142,16 +142,18 @@ def check_momentum_unit(charge_mev: np.ndarray, momentum: np.ndarray, source: st
                      f"{np.median(charge_mev):.3g} MeV are deposited, so it seems to be in GeV/c.")
 
 
-def describe_others(events: Events) -> str:
-  """What the momenta belong to, in words, if the file says that it is not a proton each; "" otherwise.
+def describe_others(events: Events, chosen: np.ndarray | slice = slice(None)) -> str:
+  """What the momenta of the chosen events belong to, in words, if the file says that it is not a proton each; else "".
 
   The models of the package are of single protons: others may go through them, but not unremarked.
   """
   parts = []
   if events.primaries is not None:
-    several = int(np.sum(np.bincount(events.primaries[:, 0].astype(np.int64), minlength=len(events)) > 1))
-    parts += [f"{several} of several particles"] if several else []
-  return ", ".join([*parts, *([describe_codes(events.pdg)] if events.pdg is not None and describe_codes(events.pdg) else [])])
+    several = int(np.sum(np.bincount(events.primaries[:, 0].astype(np.int64), minlength=len(events))[chosen] > 1))
+    parts.append(f"{several} of several particles" if several else "")
+  if events.pdg is not None:
+    parts.append(describe_codes(events.pdg[chosen]))
+  return ", ".join(part for part in parts if part)
 
 
 def describe_codes(pdg: np.ndarray) -> str:
@@ -185,8 +187,8 @@ def select_events(events: Events, indices: np.ndarray) -> Events:
   label = None if events.label is None else events.label[rows]
   pdg = None if events.pdg is None else events.pdg[indices]
   primaries = None if events.primaries is None else _select_primaries(events, indices)
-  return Events(events.momentum_mev[indices], offsets, events.voxel[rows], events.edep_mev[rows], events.voxel_mm, label, pdg,
-                primaries)
+  return Events(events.momentum_mev[indices], offsets, events.voxel[rows], events.edep_mev[rows], events.voxel_mm, label,
+                pdg, primaries)
 
 
 def _select_primaries(events: Events, indices: np.ndarray) -> np.ndarray:

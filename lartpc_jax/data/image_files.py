@@ -107,9 +107,15 @@ def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> 
   momentum_mev = momentum_mev.astype(np.float32)
   if not np.isfinite(momentum_mev).all():
     raise ValueError(f"{path}: momentum holds NaN or infinity.")
-  size = np.linalg.norm(momentum_mev[:CHECKED_IMAGES], axis=1)
-  known = np.flatnonzero(size)
-  if len(known) and image_unit(path) in (None, MEV):
-    check_momentum_unit(np.nansum(images[known, 0], axis=(1, 2), dtype=np.float64), size[known], str(path))
+  if image_unit(path) in (None, MEV):
+    check_image_momenta(images[:CHECKED_IMAGES, 0], momentum_mev[:CHECKED_IMAGES], str(path))
   return momentum_mev
+
+
+def check_image_momenta(images: np.ndarray, momentum_mev: np.ndarray, source: str) -> None:
+  """Raises ValueError if the momenta [n 3] of images [n p p] in MeV seem to be in GeV/c; see `events.check_momenta`."""
+  size = np.linalg.norm(momentum_mev, axis=1)
+  known = np.flatnonzero(size)
+  if len(known):
+    check_momentum_unit(np.nansum(images[known], axis=(1, 2), dtype=np.float64), size[known], source)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.data.events import Events
+from lartpc_jax.data.image_files import CHECKED_IMAGES, check_image_momenta
 from lartpc_jax.data.labels import PIXEL_CLASSES, event_labels, kinetic_mev
 from lartpc_jax.data.pictures import images_of
 from lartpc_jax.data.readers.api import ImageSource
@@ -62,6 +63,9 @@ def of_source(source: ImageSource, kind: str, *, scale_mev: float = 1.0) -> Imag
   scale, fields = np.float32(scale_mev), {"momentum": "momentum_mev", "pdg": "particle", "label": "track_share"}
   extra = {name: source.extra[field] for field, name in fields.items() if field in source.extra}
   known = known_labels({name: read(0, source.num) for name, read in extra.items()})
+  if "momentum_mev" in extra:
+    some = min(source.num, CHECKED_IMAGES)
+    check_image_momenta(source.read(0, some)[:, 0] * scale, extra["momentum_mev"](0, some), kind)
 
   def rows(read, numbers):
     if isinstance(numbers, slice):

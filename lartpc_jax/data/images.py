@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.data.events import Events, deposited_energy, describe_codes, describe_others, pad_events, select_events
+from lartpc_jax.data.events import Events, deposited_energy, describe_codes, describe_others, pad_events
 from lartpc_jax.data.image_source import Images
 from lartpc_jax.data.open import open_data
 from lartpc_jax.data.pictures import images_of
@@ -53,7 +53,7 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   Raises:
     FileNotFoundError: if there is no such file.
     ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, fewer events, another unit
-      than MeV, or momenta in GeV/c. Pixel values are not looked at; see `inference.infer.check_target_images`.
+      than MeV, or momenta in GeV/c. Pixel values are not looked at; see `inference.checks.check_target_images`.
   """
   opened = open_data(path)
   chosen = choose_rows(opened.num if isinstance(opened, Images) else len(opened), first, num, path)
@@ -80,7 +80,7 @@ def _of_images(images: Images, chosen: slice, path, views: tuple[str, ...], spec
 def _of_events(events: Events, chosen: np.ndarray, path, views: tuple[str, ...], spec: raster.ImageSpec) -> ImageSet:
   images = images_of(events, chosen, views=views, spec=spec)
   momentum_mev = events.momentum_mev[chosen]
-  if others := describe_others(select_events(events, chosen)):
+  if others := describe_others(events, chosen):
     logger.warning(OTHERS, path, len(chosen), others)
   if known_momenta(momentum_mev) is None:
     return ImageSet(images, None, None, len(events))

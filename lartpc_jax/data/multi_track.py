@@ -14,6 +14,7 @@ import numpy as np
 from lartpc_jax.data.events import Events, pad_events
 from lartpc_jax.files import atomic_write
 from lartpc_jax.geometry import rasterize as raster
+from lartpc_jax.geometry.rotations import rotations_between
 
 CHUNK = 64
 
@@ -35,18 +36,6 @@ def opening_directions(rng: np.random.Generator, opening_degrees: np.ndarray) ->
 def isotropic_directions(rng: np.random.Generator, num: int, num_tracks: int) -> np.ndarray:
   """Unit vectors [n t 3], independent and isotropic."""
   return _unit(rng.normal(size=(num, num_tracks, 3)))
-
-
-def rotations_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-  """Rotation matrices [n 3 3] that take unit vectors [n 3] to others by the shortest way (Rodrigues' formula)."""
-  axis, cosine = np.cross(start, end), np.sum(start * end, axis=1)
-  cross = np.swapaxes(np.cross(axis[:, None, :], np.eye(3)[None]), 1, 2)  # cross @ v = axis x v
-  opposite = cosine < -1.0 + 1e-9
-  turned = np.eye(3) + cross + cross @ cross / np.where(opposite, 1.0, 1.0 + cosine)[:, None, None]
-  # half a turn about any axis across
-  across = _unit(np.cross(start, np.where(np.abs(start[:, :1]) < 0.9, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])))
-  half_turn = 2.0 * across[:, :, None] * across[:, None, :] - np.eye(3)
-  return np.where(opposite[:, None, None], half_turn, turned)
 
 
 def combine_events(events: Events, indices: np.ndarray, directions: np.ndarray, *, views: tuple[str, ...],

@@ -37,6 +37,10 @@ HOLDOUT_SPLITS = ("validation", "test")        # of a dataset; without one the l
 CROP_FIELDS = ("image", "event", "unit_mev")
 
 
+class UnitError(ValueError):
+  """Images are in no known unit, and nobody said what a value is in MeV."""
+
+
 def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Images:
   """Sparse events or images in MeV, whatever the path names.
 
@@ -98,7 +102,7 @@ def scale_of(path: str | os.PathLike, unit: str, scale_mev: float) -> float:
   if unit == MEV:
     return 1.0
   if not scale_mev:
-    raise ValueError(f"{path}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one {unit}, or convert them "
+    raise UnitError(f"{path}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one {unit}, or convert them "
                      "with --scale_mev. Thresholds and charge.scale_mev are MeV then.")
   return float(scale_mev)
 

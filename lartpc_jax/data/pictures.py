@@ -9,6 +9,7 @@ from lartpc_jax.data.events import Events, pad_events, select_events
 from lartpc_jax.data.readers.api import LABELS
 from lartpc_jax.geometry import rasterize as raster
 from lartpc_jax.geometry.frames import TrackFrame, to_track_frame, track_images
+from lartpc_jax.geometry.rotations import random_rotations, rotate
 
 NUM_CLASSES = 5  # of pixels: the first of LABELS. Low-energy scatters of PILArNet count as showers
 CLASS_OF = np.array([LABELS["shower"] if name == "low_energy" else label for name, label in LABELS.items()])
@@ -29,8 +30,8 @@ def keep_contained(events: Events, spec: raster.ImageSpec) -> Events:
 @functools.partial(jax.jit, static_argnames="frame")
 def rotated_images(key, position_mm, edep_mev, momentum_mev, *, frame: TrackFrame):
   """Track-frame images [b h w] and momenta [b 3] of events turned by random rotations: the medium is isotropic."""
-  rotations = raster.random_rotations(key, momentum_mev.shape[0])
-  position_mm, momentum_mev = to_track_frame(raster.rotate(position_mm, rotations), raster.rotate(momentum_mev, rotations))
+  rotations = random_rotations(key, momentum_mev.shape[0])
+  position_mm, momentum_mev = to_track_frame(rotate(position_mm, rotations), rotate(momentum_mev, rotations))
   return track_images(position_mm, edep_mev, frame), momentum_mev
 
 
@@ -42,8 +43,8 @@ def rotated_views(key, position_mm, edep_mev, momentum_mev, *, views: tuple[str,
   `readout`: (key, position_mm [b v 3], edep_mev [b v]) -> such images, in place of smearing and threshold alone; see
   `simulation.readout.make_view_readout`.
   """
-  rotations = raster.random_rotations(key, momentum_mev.shape[0])
-  position_mm, momentum_mev = raster.rotate(position_mm, rotations), raster.rotate(momentum_mev, rotations)
+  rotations = random_rotations(key, momentum_mev.shape[0])
+  position_mm, momentum_mev = rotate(position_mm, rotations), rotate(momentum_mev, rotations)
   if readout is not None:
     return readout(jax.random.fold_in(key, 1), position_mm, edep_mev), momentum_mev
   return raster.rasterize_views(position_mm, edep_mev, views, spec), momentum_mev

@@ -39,7 +39,7 @@ def choose_origin(origin: str, vertices_mm: np.ndarray, start_mm: np.ndarray, st
     raise ValueError(f"{source}: has no energy, so no {origin}.")
   if origin == "entry":
     energetic = np.flatnonzero(edep_mev > 0)
-    first = energetic[0 if time is None else np.argmin(time[energetic])]
+    first = energetic[0 if time is None else np.argmin(np.nan_to_num(time[energetic], nan=np.inf))]
     return np.asarray(start_mm[first], np.float64)
   if origin == "centroid":
     return (edep_mev[:, None] * 0.5 * (start_mm + stop_mm)).sum(axis=0) / edep_mev.sum()

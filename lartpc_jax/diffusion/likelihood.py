@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from lartpc_jax.diffusion.ode import METHODS, runge_kutta_step, solve_adaptive
 from lartpc_jax.diffusion.sde import SDE, probability_flow
-from lartpc_jax.diffusion.time_grids import check_times
+from lartpc_jax.diffusion.time_grids import at_least_float32, check_times
 
 
 def exact_divergence(velocity: Callable) -> Callable:
@@ -65,6 +65,7 @@ def log_likelihood(sde: SDE, times: np.ndarray, *, num_probes: int = 1, exact: b
     raise ValueError(f"Unknown method {method!r}; choose from {sorted(METHODS)}.")
 
   def logp(score_fn, x, key=None):
+    x = at_least_float32(x)
     flow, grid = probability_flow(sde, score_fn), jnp.asarray(times[::-1], x.dtype)
     if exact:
       divergence_fn = exact_divergence(flow)

@@ -20,8 +20,9 @@ class SDE(NamedTuple):
   drift: Callable           # (x, t) -> [b ...]
   diffusion: Callable       # t -> [b]
   marginal_prob: Callable   # (x0, t) -> mean [b ...], std [b]
-  prior_sampling: Callable  # (key, shape) -> [b ...]
+  prior_sampling: Callable  # (key, shape) -> [b ...], at t = 1
   prior_logp: Callable      # z -> [b], nats
+  unit_std: Callable        # t -> [b], standard deviation of x_t for data of variance 1: sqrt(alpha^2 + std^2)
 
 
 def batch_mul(a: Float[Array, " b"], x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
@@ -71,6 +72,7 @@ def _vp(beta: Callable, log_alpha: Callable) -> SDE:
       drift=lambda x, t: batch_mul(-0.5 * beta(t), x),
       diffusion=lambda t: jnp.sqrt(beta(t)),
       marginal_prob=lambda x0, t: (batch_mul(jnp.exp(log_alpha(t)), x0), std(t)),
+      unit_std=jnp.ones_like,  # it preserves variance: exactly 1
       **_standard_normal_prior())
 
 
@@ -102,6 +104,7 @@ def sub_vp_sde(beta_min: float = 0.1, beta_max: float = 20.0) -> SDE:
       drift=lambda x, t: batch_mul(-0.5 * beta(t), x),
       diffusion=lambda t: jnp.sqrt(-beta(t) * jnp.expm1(4.0 * log_alpha(t))),
       marginal_prob=lambda x0, t: (batch_mul(jnp.exp(log_alpha(t)), x0), -jnp.expm1(2.0 * log_alpha(t))),
+      unit_std=lambda t: jnp.hypot(jnp.exp(log_alpha(t)), jnp.expm1(2.0 * log_alpha(t))),
       **_standard_normal_prior())
 
 
@@ -118,6 +121,7 @@ def ve_sde(sigma_min: float = 0.01, sigma_max: float = 50.0) -> SDE:
       drift=lambda x, t: jnp.zeros_like(x),
       diffusion=lambda t: sigma(t) * float(np.sqrt(2.0 * log_ratio)),
       marginal_prob=lambda x0, t: (x0, sigma(t)),
+      unit_std=lambda t: jnp.hypot(jnp.ones_like(t), sigma(t)),
       **_wide_normal_prior(sigma_max))
 
 
@@ -132,6 +136,7 @@ def edm_sde(sigma_max: float = 80.0) -> SDE:
       drift=lambda x, t: jnp.zeros_like(x),
       diffusion=lambda t: sigma_max * jnp.sqrt(2.0 * t),
       marginal_prob=lambda x0, t: (x0, sigma_max * t),
+      unit_std=lambda t: jnp.hypot(jnp.ones_like(t), sigma_max * t),
       **_wide_normal_prior(sigma_max))
 
 

@@ -3,37 +3,26 @@
 The workers need this package and the folder of the file (a shared file system). A part that fails is tried again by the
 runner; whatever happens, the same command goes on with what is missing.
 """
-import contextlib
+import dataclasses
 from collections.abc import Sequence
 
 from lartpc_jax.data.readers.api import load_extra
 from lartpc_jax.experiments import shards, simulate
-from lartpc_jax.experiments.backends import Request
+from lartpc_jax.experiments.protocol import SILENT
 
 
-@contextlib.contextmanager
-def _silent(total: int, **kwargs):
-  del total, kwargs
-  yield _Silent
+def make_part(settings: simulate.Settings) -> tuple[int, int]:
+  """What a worker does: makes the part that the settings name, and returns its index and the number of its events."""
+  simulate.execute(settings)
+  plan = simulate.make_plan(settings)
+  return settings.part[0], sum(shard.count for shard in shards.part_of(plan.shards, settings.part))
 
 
-class _Silent:
-  update = staticmethod(lambda done: None)
-  write = staticmethod(lambda text: None)
-
-
-def make_part(request: Request) -> tuple[int, int]:
-  """What a worker does: makes the request's part, and returns its index and the number of its events."""
-  simulate.execute(request, progress=_silent, say=_Silent.write)
-  plan = simulate.make_plan(request)
-  return request.part[0], sum(shard.count for shard in shards.part_of(plan.shards, request.part))
-
-
-def run_parts(request: Request, num_parts: int, options: Sequence[str]) -> None:
-  """Simulates all parts of a request and joins them.
+def run_parts(settings: simulate.Settings, num_parts: int, options: Sequence[str]) -> None:
+  """Simulates all parts of a file and joins them.
 
   Args:
-    request: without a part.
+    settings: without a part.
     num_parts: pieces of work; more than there are workers evens out their loads.
     options: of the pipeline, such as ["--runner=FlinkRunner", ...]; none runs it here (DirectRunner).
   Raises:
@@ -44,13 +33,13 @@ def run_parts(request: Request, num_parts: int, options: Sequence[str]) -> None:
     raise ValueError(f"num_parts must be at least 1; got {num_parts}.")
   beam = load_extra("apache_beam", "beam")
   from apache_beam.options.pipeline_options import PipelineOptions
-  simulate.check_request(request)
-  plan = simulate.make_plan(request)
+  simulate.check_simulation(settings)
+  plan = simulate.make_plan(settings)
   if plan.path.exists():
-    simulate.execute(request, progress=_silent)  # says that it is complete, or that it is another
+    simulate.execute(settings, SILENT._replace(say=print))  # says that it is complete, or that it is another
     return
-  parts = [request._replace(part=(i, num_parts)) for i in range(min(num_parts, len(plan.shards)))]
-  parts = [part._replace(part=(part.part[0], len(parts))) for part in parts]
+  parts = [dataclasses.replace(settings, part=(i, num_parts)) for i in range(min(num_parts, len(plan.shards)))]
+  parts = [dataclasses.replace(part, part=(part.part[0], len(parts))) for part in parts]
   with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
     pipeline | beam.Create(parts) | beam.Reshuffle() | beam.Map(make_part)  # noqa: B018
-  simulate.merge(plan.path, compress=request.compress)
+  simulate.merge(plan.path, compress=settings.compress)

@@ -1,6 +1,10 @@
-"""Calibration of the amortised posterior on events whose truth is known."""
-import json
-from collections.abc import Callable
+"""Calibration of the posterior of momenta on events whose truth is known.
+
+Draws come from the amortised posterior (of the network's density, of Laplace's Gaussian, by NUTS), or are weighed with the
+Earth Mover's Distance of generated images, at a temperature that the first events fit ("tempered", resumable).
+"""
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,53 +12,91 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build import estimator as config_estimator, tasks as config_lib
+import lartpc_jax
+from lartpc_jax.build import estimator as config_estimator, inference as config_inference
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.images import ImageSet, check_views
-from lartpc_jax.experiments.pictures import save_figure
-from lartpc_jax.experiments.targets import open_targets
-from lartpc_jax.files import atomic_write
+from lartpc_jax.experiments import chunks
+from lartpc_jax.experiments.calibration import Calibrated, calibration_table, judge, write_calibration
+from lartpc_jax.experiments.protocol import SILENT, Console, exit_code, setting
+from lartpc_jax.experiments.targets import describe_input, open_targets
+from lartpc_jax.extras import require_extra
 from lartpc_jax.geometry.rasterize import ImageSpec
-from lartpc_jax.inference import posterior as posterior_lib
-from lartpc_jax.inference.errors import error_summary, hidden_direction
+from lartpc_jax.inference import posterior as posterior_lib, tempered
 from lartpc_jax.inference.estimator import to_coordinates
+from lartpc_jax.inference.imaging import antithetic_noise
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import coverage
-from lartpc_jax.plotting.coverage import calibration_figure
 
-CREDIBILITIES = (0.68, 0.95)
-CHUNK = 128
-
-
-class Calibrated(NamedTuple):
-  """What the posterior says of n events whose truth is known, and how that holds."""
-  num_events: int
-  errors: dict                 # of the point estimate, see `errors.error_summary`
-  coverage: dict               # credibility -> Estimate
-  ranks: dict                  # component -> coverage.Uniformity
-  pull_width: dict             # component -> standard deviation of the pulls between their 2.5 and 97.5 % quantiles
-  level: np.ndarray            # [n]
-  signs: float | None          # one view: mean share of samples with the sign that is rarer, of events with two modes
-  num_failed: int              # events without a posterior (Laplace: no maximum), which count as not covered
-  divergent: float             # share of the steps of NUTS that diverged; 0 for the other methods
-  temperature_px: float | None = None  # the tempered distance: temperature that was fitted on other events
-  effective: float | None = None       # and the median effective number of its draws
+NUM_SAMPLES, NUM_WEIGHTED = 500, 64  # draws an event, and weighted ones
+CHUNK = 128          # events a program draws for at once
+WEIGHTED_CHUNK = 8   # events whose images are drawn at once
+NUM_DRAWS = 2        # generated images of each weighted draw, in each view; the same noise for all
+RESAMPLED = 500
 
 
-def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, num_events: int | None = None,
-              first_event: int = 0, num_samples: int = 500, seed: int = 0, method: str = "amortised",
-              progress: Callable = lambda share: None) -> Calibrated:
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of which events, and by which method."""
+  input: str = setting("sample", 'File of events with truth, or "sample"; as for launch.infer.')
+  views: tuple[str, ...] = setting(("xy", "xz"), "One view or two.")
+  num_events: int | None = setting(None, "Number of events; default: to the end of the file.", lower=1)
+  first_event: int = setting(0, "Number of the first event.", lower=0)
+  method: str = setting(
+      "amortised", "Draw from the network's density, from Laplace's Gaussian at its maximum, by NUTS (extra [sampling]), or "
+      "weigh draws with the distance of generated images, at a temperature fitted on the first events.",
+      choices=("amortised", "laplace", "nuts", "tempered"))
+  num_samples: int | None = setting(None, "Posterior samples an event; default: 500, 64 for tempered.", lower=20)
+  fit_events: int = setting(100, "Events that fit the temperature and are not judged; tempered only.", lower=20)
+  power: float = setting(0.5, "Power of the amortised density; tempered only.")
+  weights: str | None = setting(None, "Directory of weights; default: those of the package.")
+  out: str | None = setting(None, "Directory of the results.", required=True)
+  seed: int = setting(0, "Seed of the samples.")
+
+
+class Job(NamedTuple):
+  """A checked calibration by weighted draws: n events, and what draws for them."""
+  views: tuple[str, ...]
+  data: ImageSet
+  identity: dict     # everything the draws depend on, as plain data
+  compute: Callable  # event numbers [c], c <= WEIGHTED_CHUNK -> dict of arrays [c ...], see `chunks.run_chunks`
+  fit_events: int
+  seed: int
+
+
+def run(settings: Settings, config: Mapping, console: Console) -> int | None:
+  """Calibrates, prints the table and writes it. The config is of the sampler and the distance, for tempered only."""
+  if settings.method == "tempered":
+    job = prepare(settings, config)
+    with console.workdir(settings.out, job.identity) as out:
+      found = execute(job, out, console)
+    if isinstance(found, int):
+      console.say("Stopped; what is finished is saved. The same command goes on.")
+      return exit_code(found)
+  else:
+    with console.progress(100, description="calibrate", unit="%") as bar:
+      found = calibrate(settings, lambda share: bar.update(int(100 * share)))
+  console.say(calibration_table(found))
+  console.say("Wrote " + ", ".join(str(path) for path in write_calibration(found, Path(settings.out))))
+  return None
+
+
+def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Calibrated:
   """Coverage, ranks and pulls of the amortised posterior on a file of events, drawn from by one of `posterior.METHODS`.
 
   Raises:
     OSError, ValueError: naming the file or value that is wrong; the events need a known momentum.
   """
-  views = check_views(views)
+  views, method, num_samples = check_views(settings.views), settings.method, settings.num_samples or NUM_SAMPLES
   if method not in posterior_lib.METHODS:
     raise ValueError(f"Unknown method {method!r}; choose from {posterior_lib.METHODS}.")
+  if method == "nuts":
+    require_extra("sampling", "--method=nuts")
   if num_samples < 20:
     raise ValueError(f"num_samples must be at least 20; got {num_samples}.")
-  estimator, info = config_estimator.build_estimator(len(views), weights)
-  spec, _ = config_lib.build_image_spec(weights)
-  data = open_truth(path, views, spec, first_event, num_events)
+  estimator, info = config_estimator.build_estimator(len(views), settings.weights)
+  spec = ImageSpec(**info["image"])
+  data = _open_truth(settings, views, spec)
   images = data.images
 
   target = posterior_lib.make_log_density(estimator)
@@ -76,7 +118,7 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   parts = []
   for start in range(0, len(images), CHUNK):
     chosen = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)  # the last chunk repeats the last event
-    key = jax.random.fold_in(jax.random.key(seed), start)
+    key = jax.random.fold_in(root_key(settings.seed), start)
     found = one_chunk(key, images[chosen], jnp.asarray(data.momentum_mev[chosen]))
     keep = min(CHUNK, len(images) - start)
     parts.append([np.moveaxis(np.asarray(x), 1 if i in (1, 3) else 0, 0)[:keep] for i, x in enumerate(found)])
@@ -88,75 +130,93 @@ def calibrate(path: str, views: tuple[str, ...], *, weights: str | None = None, 
   return judge(data, views, estimate, samples, level, found)._replace(divergent=float(divergent.mean()))
 
 
-def judge(data: ImageSet, views: tuple[str, ...], estimate: np.ndarray, samples: np.ndarray, level: np.ndarray,
-          found: np.ndarray) -> Calibrated:
-  """Coverage, ranks and pulls of n events.
-
-  Args:
-    data: the events, with truth.
-    views: names.
-    estimate: momenta [n 3], MeV/c.
-    samples: momenta [s n 3] of the posteriors.
-    level: [n], see `coverage.credible_level`.
-    found: [n] bool, events with a posterior.
-  """
-  samples, true_mev = samples[:, found], data.momentum_mev[found]
-  components = dict(zip(("px", "py", "pz"), (samples[..., i] for i in range(3)), strict=True))
-  truth = dict(zip(components, true_mev.T, strict=True))
-  components["|p|"], truth["|p|"] = np.linalg.norm(samples, axis=-1), np.linalg.norm(true_mev, axis=1)
-  bins = min(20, int(found.sum()) // 5)
-  width = lambda x: float(np.diff(np.quantile(x, [0.16, 0.84]))[0] / 2)
-  return Calibrated(
-      len(estimate), error_summary(estimate, data.momentum_mev, views, data.clean),
-      {c: coverage.coverage(level, c) for c in CREDIBILITIES},
-      {name: coverage.rank_uniformity(x, truth[name], num_bins=bins) for name, x in components.items()},
-      {name: width(coverage.pulls(x, truth[name])) for name, x in components.items()}, level,
-      _sign_balance(samples, views), int((~found).sum()), 0.0)
-
-
-def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
-  hidden = hidden_direction(views)
-  if hidden is None:
-    return None
-  positive = (samples @ hidden > 0).mean(0)
-  return float(np.minimum(positive, 1.0 - positive).mean())
-
-
-def open_truth(path: str, views: tuple[str, ...], spec: ImageSpec, first_event: int, num_events: int | None) -> ImageSet:
+def _open_truth(settings: Settings, views: tuple[str, ...], spec: ImageSpec) -> ImageSet:
   """Events whose momenta are known. Raises ValueError naming the file if they are not."""
-  data = open_targets(path, views=views, spec=spec, first=first_event, num=num_events)
+  data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
   if data.momentum_mev is None:
-    raise ValueError(f"{path}: the true momenta are not known; calibration needs them.")
+    raise ValueError(f"{settings.input}: the true momenta are not known; calibration needs them.")
   return data
 
 
-def table(found: Calibrated) -> str:
-  """What the terminal shows, as Markdown."""
-  lines = [f"{found.num_events} events; median |dp| of the point estimate {found.errors['median_dp_mev']:.1f} MeV/c", "",
-           "| credibility | covered |", "| --- | --- |"]
-  lines += [f"| {100 * c:g} % | {100 * e.value:.1f} +- {100 * e.error:.1f} % |" for c, e in found.coverage.items()]
-  lines += ["", "| component | ranks: chi2/ndf | p | half the central 68 % of the pulls |", "| --- | --- | --- | --- |"]
-  lines += [f"| {name} | {u.chi2.value:.2f} | {u.chi2.p_value:.3f} | {found.pull_width[name]:.2f} |"
-            for name, u in found.ranks.items()]
-  if found.temperature_px is not None:
-    lines += ["", f"Temperature {found.temperature_px:.3g} px, fitted on other events; effective draws an event, median: "
-              f"{found.effective:.0f}"]
-  if found.num_failed:
-    lines += ["", f"WARNING: {found.num_failed} events have no posterior; they count as not covered, and not in the ranks."]
-  if found.divergent:
-    lines += ["", f"WARNING: {100 * found.divergent:.2g} % of the steps of NUTS diverged."]
-  if found.signs is not None:
-    lines += ["", "Share of samples with the rarer sign of the hidden component, mean: "
-              f"{found.signs:.2f} (0.5: two equal modes)"]
-  return "\n".join(lines)
+def prepare(settings: Settings, config: Mapping) -> Job:
+  """A job of the tempered method, which fits the temperature on the first events and judges the posterior on the others.
+
+  Args:
+    settings: what to calibrate.
+    config: of the inference: its sampler and its distance; a prior in it is left out.
+  Raises:
+    OSError, ValueError: naming the file or value that is wrong.
+  """
+  views, fit_events = check_views(settings.views), settings.fit_events
+  num_samples = settings.num_samples or NUM_WEIGHTED
+  config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+  last = {**config["inference"]["second"], "prior_weight_px": 0.0}
+  config["inference"] = {**config["inference"], "second": last}
+  estimator, estimator_info = config_estimator.build_estimator(len(views), settings.weights)
+  generator, _, digests = build_generator(settings.weights)
+  data = _open_truth(settings, views, generator.spec)
+  n = len(data.images)
+  if not 20 <= fit_events <= n - 20:
+    raise ValueError(f"fit_events must leave 20 of the {n} events on either side; got {fit_events}.")
+  objective = config_inference.build_objective(config, generator, views)
+  draw = tempered.make_draws(estimator, objective.evaluate, power=settings.power, num_samples=num_samples)
+  key_noise, key_draws = jax.random.split(root_key(settings.seed))
+  noise = antithetic_noise(key_noise, len(views), NUM_DRAWS, generator.codec.state_shape)
+
+  @jax.jit
+  def one_chunk(key, images, truth_mev):
+    known = estimator.posterior(images, views)
+    return draw(key, known, truth_mev, objective.prepare(images), noise), known.observed.basis[:, 2]
+
+  def compute(events: np.ndarray) -> dict[str, np.ndarray]:
+    chosen = np.minimum(events[0] + np.arange(WEIGHTED_CHUNK), n - 1)  # the last chunk repeats the last event
+    drawn, pole = one_chunk(jax.random.fold_in(key_draws, int(events[0])), data.images[chosen],
+                            jnp.asarray(data.momentum_mev[chosen]))
+    by_event = {name: x if x.ndim == 1 else jnp.swapaxes(x, 0, 1) for name, x in drawn._asdict().items()}
+    return {name: np.asarray(x)[:len(events)] for name, x in {**by_event, "pole": pole}.items()}
+
+  identity = {"input": describe_input(settings.input), "views": ",".join(views), "first_event": settings.first_event,
+              "num_events": n, "fit_events": fit_events, "power": settings.power, "num_samples": num_samples,
+              "num_draws": NUM_DRAWS, "seed": settings.seed, "version": lartpc_jax.__version__, **config,
+              "weights": {**digests, "estimator": estimator_info["sha256"]}}
+  return Job(views, data, identity, compute, fit_events, settings.seed)
 
 
-def write(found: Calibrated, out: Path) -> list[Path]:
-  """Writes calibration.json and calibration.png into `out`; each whole or not at all."""
-  out.mkdir(parents=True, exist_ok=True)
-  content = found._asdict() | {
-      "coverage": {str(c): e._asdict() for c, e in found.coverage.items()}, "level": found.level.tolist(),
-      "ranks": {name: {"count": u.count.tolist(), **u.chi2._asdict()} for name, u in found.ranks.items()}}
-  with atomic_write(out / "calibration.json") as file:
-    json.dump(content, file, indent=1)
-  return [out / "calibration.json", save_figure(calibration_figure(found.ranks, found.level), out / "calibration.png")]
+def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
+  """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same call goes on.
+
+  Args:
+    job: from `prepare`.
+    out: the run's directory, which holds draws of this identity only.
+    console: what it reports to; asked after each chunk whether to stop.
+  """
+  events = np.arange(len(job.data.images))
+  done = len(chunks.finished_events(out / "chunks", job.identity))
+  with console.progress(len(events), initial=done, description="draws", unit="event") as bar, console.stopping() as stop:
+    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=WEIGHTED_CHUNK, stop=stop, identity=job.identity,
+                                update=bar.update)
+  if stopped is not None:
+    return stopped
+  found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"], identity=job.identity)
+  pole = found.pop("pole")
+  draws = tempered.Draws(**{name: x if x.ndim == 1 else x.swapaxes(0, 1) for name, x in found.items()})
+  part = lambda where: tempered.Draws(*(x[where] if x.ndim == 1 else x[:, where] for x in draws))
+  temperature = tempered.fit_temperature(part(slice(job.fit_events)))
+
+  rest = part(slice(job.fit_events, None))
+  judged = job.data._replace(**{name: value[job.fit_events:] for name, value in job.data._asdict().items()
+                                if isinstance(value, np.ndarray) and len(value) == len(events)})
+  level, effective = tempered.credible_levels(rest, temperature), tempered.effective_samples(rest, temperature)
+  known = np.isfinite(level)
+  result = judge(judged, job.views, _mean(rest, temperature, pole[job.fit_events:], len(job.views)),
+                 tempered.resample(rest, temperature, num=RESAMPLED, seed=job.seed), np.where(known, level, 1.0), known)
+  return result._replace(temperature_px=temperature, effective=float(np.median(effective[known])))
+
+
+def _mean(draws: tempered.Draws, temperature_px: float, pole: np.ndarray, num_views: int) -> np.ndarray:
+  """Weighted mean momentum [n 3]; with one view of the draws mirrored to one side of the picture."""
+  momentum = np.asarray(draws.momentum_mev)
+  if num_views == 1:
+    along = np.einsum("sni,ni->sn", momentum, pole)
+    momentum = momentum - np.minimum(2.0 * along, 0.0)[..., None] * pole
+  return np.sum(tempered.weights(draws, temperature_px)[..., None] * momentum, axis=0)

@@ -1,13 +1,17 @@
 """The whole report: every part for every sample, real against real first."""
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build.tasks import build_segmenter, call_with, section
+from lartpc_jax.build.segmentation import build_segmenter
+from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
-from lartpc_jax.experiments.samples import Images, Sample, examine, load_images
+from lartpc_jax.experiments.protocol import Console, setting
+from lartpc_jax.experiments.samples import Sample, SampleImages, examine, load_images, name_columns
+from lartpc_jax.extras import require_extra
 from lartpc_jax.metrics import defects, embedding, neighbours
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
 from lartpc_jax.metrics.gof import excess, squared_distances
@@ -17,9 +21,23 @@ PARTS = {"physics": parts.physics, "gof": parts.goodness_of_fit, "frechet": part
          "memorisation": parts.memory, "momentum": parts.momentum}
 WEIGHTS = {"examine": 20, "physics": 1, "gof": 30, "frechet": 12, "c2st": 30, "memorisation": 8, "momentum": 2, "index": 8,
            "embedding": 40}  # seconds at 5,000 images, roughly: for the progress bar
+WITH_PROGRESS = ("c2st", "memorisation")
 FLOORED = ("W1 [MeV]",)     # distances whose value between finite samples of one distribution is far from 0
 CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embedding",
                "ssnet"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to compare."""
+  real: str | None = setting(None, "Real images that the generators were not trained on.", required=True)
+  floor: str | None = setting(None, "Real images of the first column; default: the second half of --real.")
+  generated: tuple[str, ...] = setting((), "Files of generated images, one a column; NAME=FILE gives the column a name.")
+  train: str | None = setting(None, "Images that the generators were trained on, for memorisation.")
+  planted: tuple[str, ...] = setting((), "Defects to plant in real images, each a column: shift, charge, duplicates, blur, "
+                                     "dead, memorised; or all.")
+  ssnet: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
+  out: str | None = setting(None, "Directory of the report.", required=True)
 
 
 class Separations(NamedTuple):
@@ -47,6 +65,20 @@ class Report(NamedTuple):
   sources: dict[str, str] = {}                    # reference and column -> where its images come from
 
 
+def run(settings: Settings, config: Mapping, console: Console) -> None:
+  """Compares, prints the table and writes the report."""
+  from lartpc_jax.experiments import report  # which imports this module
+  planted = settings.planted
+  if planted == ("all",):
+    planted = tuple(name for name in defects.NAMES if name != "memorised" or settings.train)
+  result = evaluate(config, real=settings.real, generated=name_columns(settings.generated), floor=settings.floor,
+                    training=settings.train, planted=planted, ssnet=settings.ssnet,
+                    progress=lambda total: console.progress(total, description="evaluate", unit="part"))
+  console.say(report.markdown(result))
+  paths = report.write_report(result, settings.out)
+  console.say("Wrote " + ", ".join(str(path) for path in paths))
+
+
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,
              training: str | None = None, planted: tuple[str, ...] = (), ssnet: str | None = None, progress: Callable
              ) -> Report:
@@ -64,6 +96,7 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   Raises:
     ValueError: naming a bad key, part, defect or file, or if there are too few images.
   """
+  require_extra("eval", "The report")
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   for key in sorted(set(config) - CONFIG_KEYS):
     raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(CONFIG_KEYS)}.")
@@ -78,6 +111,10 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   names = list(images.columns)
   cost = WEIGHTS["examine"] * (1 + len(names)) + len(names) * sum(WEIGHTS[name] for name in run)
   cost += WEIGHTS["embedding"] * ("embedding" in chosen) + WEIGHTS["index"] * (images.training is not None)
+  settings = {part: _settings(config, part) for part in run}  # mistakes in the config are named before the work
+  if "embedding" in chosen:
+    check_keywords(_embed, "embedding", section(config, "embedding"), dict.fromkeys(
+        ("reference", "truth", "missing", "progress")))
   segmenter, _ = call_with(build_segmenter, "ssnet", section(config, "ssnet") if "ssnet" in config else {}, directory=ssnet)
   seconds, cpu_seconds, rows, extras, shown = {}, {}, {}, {}, {}
   with progress(cost) as bar:
@@ -98,18 +135,24 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
         if part == "momentum" and sample.momentum_mev is None:
           missing.append(f"momentum closure of {name}: its file tells no momenta")
           continue
-        settings = section(config, part) if part in config else {}
-        supplied = {"progress": clock.share} if part in ("c2st", "memorisation") else {}
         with clock(part, f"{part}: {name}"):
-          supplied.update(reference=reference, sample=sample, tools=tools, extra=extras[name])
-          for row in call_with(PARTS[part], part, settings, **supplied):
+          try:
+            found = PARTS[part](**settings[part], **{key: clock.share for key in ("progress",) if part in WITH_PROGRESS},
+                                reference=reference, sample=sample, tools=tools, extra=extras[name])
+          except parts.UNMEASURABLE as error:  # the samples do not allow it: the rest of the report does not hang on that
+            missing.append(f"{part} of {name}: {error}")
+            continue
+          for row in found:
             rows.setdefault((row.part, row.name, row.definition), {})[name] = row
       shown[name] = sample.images[:8]
     separations = None
     if "embedding" in chosen:
       with clock("embedding", "t-SNE"):
-        separations = call_with(_embed, "embedding", section(config, "embedding"), reference=reference,
-                                truth=images.real.is_track, missing=missing, progress=clock.share)
+        try:
+          separations = _embed(**section(config, "embedding"), reference=reference, truth=images.real.is_track,
+                               missing=missing, progress=clock.share)
+        except parts.UNMEASURABLE as error:
+          missing.append(f"embedding: {error}")
   _add_excess(rows, names)
   nearest = {name: tools.cache[("emd", name)] for name in names if ("emd", name) in tools.cache}
   found = {name: (images.columns[name].values[:len(near.index)], near, images.training[near.index])
@@ -122,9 +165,17 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
                 {**sources, **generated})
 
 
+def _settings(config: Mapping, part: str) -> dict:
+  """The block of a part. Raises ValueError naming a key that it does not take, or one that it lacks."""
+  supplied = dict.fromkeys(("reference", "sample", "tools", "extra", *(("progress",) if part in WITH_PROGRESS else ())))
+  settings = section(config, part) if part in config else {}
+  check_keywords(PARTS[part], part, settings, supplied)
+  return settings
+
+
 class _Loaded(NamedTuple):
-  real: Images
-  columns: dict[str, Images]
+  real: SampleImages
+  columns: dict[str, SampleImages]
   training: np.ndarray | None
 
 
@@ -136,7 +187,7 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
   if half < 50:
     raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are needed, and 100 "
                      "without --floor, half for the floor.")
-  take = lambda data, start, size: Images(*(None if x is None else x[start:start + size] for x in data))
+  take = lambda data, start, size: SampleImages(*(None if x is None else x[start:start + size] for x in data))
   size = min(num_images, half)
   columns = {FLOOR: take(load(floor), 0, size) if floor else take(everything, half, size)}
   for name, path in generated.items():
@@ -154,7 +205,7 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
                        ("." if trained is not None else " (memorised: with --train)."))
     values = table[name](columns[FLOOR].values, seed)
     charged = values.sum((1, 2)) > 0
-    columns[defects.NAMES[name]] = Images(values[charged], None)
+    columns[defects.NAMES[name]] = SampleImages(values[charged], None)
   return _Loaded(take(everything, 0, size), columns, trained)
 
 

@@ -1,24 +1,60 @@
-"""Images of given momenta: what launch.generate does."""
-from collections.abc import Callable, Mapping, Sequence
+"""Images of protons with given momenta, in a file that inference reads, and pictures of them."""
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax import parallel
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build.generators import build_generate, build_generator
 from lartpc_jax.data.image_files import save_images
 from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.protocol import NO_BAR, Bar, Console, setting
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.images import image_rows, momentum_titles
 from lartpc_jax.units import kinetic_energy, momentum_from_kinetic
 
 MAX_COLUMNS = 16
 MAX_PICTURES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to draw."""
+  momentum: str | None = setting(None, "px,py,pz in MeV/c; several with ; between them.")
+  kinetic_mev: tuple[str, ...] | None = setting(
+      None, "In place of --momentum: minimum,maximum; --num isotropic momenta of kinetic energies uniform in between, with "
+      "one event each.")
+  num: int = setting(16, "Images of each momentum.", lower=1)
+  views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
+  out: str | None = setting(None, "Directory of the images.", required=True)
+  weights: str | None = setting(None, "Directory of weights; default: those of the package.")
+  guidance_scale: float | None = setting(None, "Classifier-free guidance, 1 is none; default: that of the config.")
+  chunk_size: int = setting(32, "Images a device draws at once.", lower=1)
+  seed: int = setting(0, "Seed of the noise, and of momenta that are drawn.")
+
+
+def run(settings: Settings, config: Mapping, console: Console) -> None:
+  """Draws and writes the images."""
+  if bool(settings.momentum) == bool(settings.kinetic_mev):
+    raise ValueError("Give --momentum or --kinetic_mev, one of the two; --help says what they may be.")
+  if settings.guidance_scale is not None:
+    config = {**config, "guidance_scale": settings.guidance_scale}
+  if settings.kinetic_mev:
+    momenta, num = draw_momenta(settings.num, settings.kinetic_mev, settings.seed), 1
+  else:
+    momenta, num = parse_momenta(settings.momentum), settings.num
+  with console.progress(len(momenta) * num, description="generate", unit="event") as bar:
+    images, momentum_mev = generate_events(
+        momenta, config, views=settings.views, num=num, weights=settings.weights, seed=settings.seed,
+        chunk_size=settings.chunk_size, bar=bar)
+  paths = write_images(settings.out, images, momentum_mev, views=settings.views, num=num)
+  console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
 def parse_momenta(text: str) -> np.ndarray:
@@ -55,8 +91,8 @@ def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.
 
 
 def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[str, ...], num: int,
-                    weights: str | None = None, seed: int = 0, chunk_size: int = 32,
-                    update: Callable = lambda done: None, say: Callable = print) -> tuple[np.ndarray, np.ndarray]:
+                    weights: str | None = None, seed: int = 0, chunk_size: int = 32, bar: Bar = NO_BAR
+                    ) -> tuple[np.ndarray, np.ndarray]:
   """`num` events of each momentum: images [m*num v p p] in MeV and their momenta [m*num 3].
 
   Args:
@@ -67,33 +103,34 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
     weights: directory; None for those of the package.
     seed: of the noise.
     chunk_size: images a device draws at once.
-    update: called with the number of finished events.
-    say: prints a warning.
+    bar: hears the number of finished events, and warnings.
   Raises:
     OSError, ValueError: naming the file, view or key that is wrong.
   """
   views = check_views(views)
-  diffusion, _ = config_lib.build_diffusion(weights)
-  generate = config_lib.build_generate(config, diffusion)
-  low, high = diffusion.kinetic_range_mev
+  generator = build_generator(weights).generator
+  generate = build_generate(config, generator)
+  low, high = generator.kinetic_range_mev
   for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev), strict=True):
-    if outside_range(momentum[None], diffusion.kinetic_range_mev)[0]:
-      say(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is {kinetic:.1f} MeV, outside "
-          f"{low:g} to {high:g} MeV, on which the generator was trained.")
+    if outside_range(momentum[None], generator.kinetic_range_mev)[0]:
+      bar.write(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is {kinetic:.1f} MeV, "
+                "outside "
+                f"{low:g} to {high:g} MeV, on which the generator was trained.")
   momentum_mev = np.repeat(momenta_mev, num, axis=0)
   # event by event, its views in order
   seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views], axis=1).reshape(-1, 3)
-  noise = np.asarray(prior_noise(diffusion, jax.random.key(seed), len(seen)))
-  mapped = parallel.make_device_map(lambda pair: generate(*pair), chunk_size=chunk_size)
-  images = mapped((noise, seen), progress=lambda done: update(done // len(views)))
+  noise = np.asarray(prior_noise(generator, root_key(seed), len(seen)))
+  mapped = parallel.make_device_map(lambda pair: generate(pair[0], {"momentum_mev": pair[1]}), chunk_size=chunk_size)
+  images = mapped((noise, seen), progress=lambda done: bar.update(done // len(views)))
   images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
   empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())
   if empty:
-    say(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not take them.")
+    bar.write(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not take "
+              "them.")
   return images, momentum_mev
 
 
-def write(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
+def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
           ) -> list[Path]:
   """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths.
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lartpc_jax.experiments import chunks
 from lartpc_jax.files import atomic_write
-from lartpc_jax.inference import chunks
 from lartpc_jax.inference.errors import fold, line_of_sight_angle, momentum_error
 from lartpc_jax.inference.surface import from_plane, to_plane
 from lartpc_jax.plotting.inference import Surface, event_figure, summary_figure
@@ -24,7 +24,7 @@ def save_figure(figure, path: str | os.PathLike, *, dpi: int = 110) -> Path:
   return path
 
 
-def draw(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int, failed: list[int] = ()
+def draw_pictures(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int, failed: list[int] = ()
          ) -> list[Path]:
   """Draws summary.png, the first `num_pictures` events of a `runs.infer.Job` and as many failures; what is there stays.
 
@@ -63,7 +63,8 @@ def _summary(job, momentum_mev):
 
 def _event(job, directory: Path, index: int):
   event, targets = job.events[index], job.data.images[index]
-  saved = chunks.load_fields(directory, job.events[[index]], ["momentum_mev", "trajectory", "values", "images"])
+  saved = chunks.load_fields(directory, job.events[[index]], ["momentum_mev", "trajectory", "values", "images"],
+                             identity=job.identity)
   saved = {name: array[0] for name, array in saved.items()}
   marks = {"start": saved["trajectory"][0], **{name: p[index] for name, p in job.baselines.items()},
            "inferred": saved["momentum_mev"]}

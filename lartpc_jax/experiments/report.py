@@ -2,16 +2,15 @@
 import base64
 import html
 import io
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 
 from lartpc_jax.experiments.evaluate import FLOOR, Report, ranking
-from lartpc_jax.files import atomic_write
 from lartpc_jax.metrics.estimate import significance
 from lartpc_jax.plotting import evaluation as figures
+from lartpc_jax.tables import markdown_table, write_json, write_text
 
 STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}table{border-collapse:collapse;
 font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
@@ -64,20 +63,20 @@ def _sigma(found: dict, column: str) -> float:
 
 def markdown(report: Report) -> str:
   """The tables."""
-  head = lambda names: ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-  lines = [HEAD, "", *head(["metric", "definition", *(f"{c} ({report.counts[c]})" for c in report.columns)])]
-  for (_, name, definition), found in report.rows.items():
-    lines.append(f"| {name} | {definition} | " + " | ".join(cell(found.get(column)) for column in report.columns) + " |")
+  head = ["metric", "definition", *(f"{c} ({report.counts[c]})" for c in report.columns)]
+  lines = [HEAD, "", markdown_table(head, [
+      (name, definition, *(cell(found.get(column)) for column in report.columns))
+      for (_, name, definition), found in report.rows.items()])]
   if len(report.columns) > 1:
     lines += ["", "Ranking, worst first, over the corrected metrics:", "",
-              *head(["sample", "mean rank", "metrics 3 sigma above the floor", "seen best by"])]
-    lines += [f"| {name} | {rank:.2f} | {above} | {best} |" for name, rank, above, best in ranking(report)]
+              markdown_table(["sample", "mean rank", "metrics 3 sigma above the floor", "seen best by"],
+                             [(name, f"{rank:.2f}", above, best) for name, rank, above, best in ranking(report)])]
   if report.separations is not None:
     s = report.separations
     lines += ["", f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} images):", "",
-              *head(["distance", "k-NN accuracy", "silhouette"])]
-    lines += [f"| {name} | {s.knn_accuracy.value:.3f} +- {s.knn_accuracy.error:.3f} | {s.silhouette.value:.3f} +- "
-              f"{s.silhouette.error:.3f} |" for name, s in report.separations.numbers.items()]
+              markdown_table(["distance", "k-NN accuracy", "silhouette"], [
+                  (name, *(f"{x.value:.3f} +- {x.error:.3f}" for x in (s.knn_accuracy, s.silhouette)))
+                  for name, s in report.separations.numbers.items()])]
   lines += ["", "Left out:", ""] + [f"- {text}" for text in report.missing or ["nothing"]]
   lines += ["", *(f"{name}: {path}" + "  " for name, path in report.sources.items()), "", _times(report)]
   return "\n".join(lines) + "\n"
@@ -89,7 +88,7 @@ def _times(report: Report) -> str:
   return f"{total}; wall (CPU) seconds of all columns together: {parts}."
 
 
-def draw(report: Report) -> dict[str, object]:
+def report_figures(report: Report) -> dict[str, object]:
   """Title -> Figure."""
   found = {"Images": figures.mosaic(report.samples)}
   directed = [(name, row) for (_, name, definition), row in report.rows.items()
@@ -100,12 +99,14 @@ def draw(report: Report) -> dict[str, object]:
   first = report.extras[FLOOR].histograms
   if first:
     found["Physics"] = figures.histogram_grid({
-        name: (edges, {"reference": values, **{c: report.extras[c].histograms[name][2] for c in report.columns}})
+        name: (edges, {"reference": values, **{c: report.extras[c].histograms[name][2] for c in report.columns
+                                               if name in report.extras[c].histograms}})
         for name, (edges, values, _) in first.items()})
   classifiers = report.extras[FLOOR].calibrations
   if classifiers:
     found["Classifiers"] = figures.reliability_grid({
-        name: {c: report.extras[c].calibrations[name] for c in report.columns} for name in classifiers})
+        name: {c: report.extras[c].calibrations[name] for c in report.columns if name in report.extras[c].calibrations}
+        for name in classifiers})
   if report.separations is not None:
     s = report.separations
     titles = {name: f"{name}: k-NN {x.knn_accuracy.value:.2f}, silhouette {x.silhouette.value:.2f}"
@@ -138,7 +139,7 @@ def page(report: Report) -> str:
     text += [f"<tr><td>{escape(name)}<td>{rank:.2f}<td>{above}<td>{escape(best)}"
              for name, rank, above, best in ranking(report)]
     text.append("</table>")
-  for title, figure in draw(report).items():
+  for title, figure in report_figures(report).items():
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     text.append(f"<h2>{escape(title)}</h2><img alt=\"{escape(title)}\" src=\"data:image/png;base64,"
@@ -146,13 +147,9 @@ def page(report: Report) -> str:
   return "\n".join(text) + "\n"
 
 
-def write(report: Report, out: str | Path) -> list[Path]:
+def write_report(report: Report, out: str | Path) -> list[Path]:
   """Writes metrics.json, report.md and report.html into `out`; returns their paths."""
   out = Path(out)
   out.mkdir(parents=True, exist_ok=True)
-  contents = {"metrics.json": json.dumps(as_json(report), indent=1) + "\n", "report.md": markdown(report),
-              "report.html": page(report)}
-  for name, text in contents.items():
-    with atomic_write(out / name) as file:
-      file.write(text)
-  return [out / name for name in contents]
+  return [write_json(out / "metrics.json", as_json(report)), write_text(out / "report.md", markdown(report)),
+          write_text(out / "report.html", page(report))]

@@ -1,13 +1,12 @@
 """Results of a run as a table: rows, quantiles, warnings, CSV, JSON and what the terminal shows."""
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.files import atomic_write
 from lartpc_jax.inference.errors import EDGE, LARGE_ERROR_MEV, error_summary, hidden_name, momentum_error, outside_range
+from lartpc_jax.tables import write_csv, write_json
 
 AXES = "xyz"
 MAX_ROWS_SHOWN = 32
@@ -30,7 +29,7 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
   """Table of a run.
 
   Args:
-    fields: momentum_mev [n 3], emd_start and emd_end [n v], converged [n], seconds [n], cold [n]; see `inference.chunks`.
+    fields: momentum_mev [n 3], emd_start and emd_end [n v], converged [n], seconds [n], cold [n]; see `experiments.chunks`.
     events: numbers [n].
     views: names.
     true_mev: [n 3] or None.
@@ -76,19 +75,14 @@ def _seconds(fields: dict) -> float:
   return float(fields["seconds"][warm if np.any(warm) else slice(None)].mean())
 
 
-def write(out: str | os.PathLike, table: Results, metadata: dict) -> None:
+def write_results(out: str | os.PathLike, table: Results, metadata: dict) -> None:
   """Writes results.csv and results.json into `out`, each whole or not at all. NaN is null in JSON."""
   columns = {name: column.tolist() for name, column in table.columns.items()}
-  with atomic_write(Path(out) / "results.csv") as file:
-    file.write(",".join(columns) + "\n")
-    for row in zip(*columns.values(), strict=True):
-      file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
+  write_csv(Path(out) / "results.csv", columns)
   rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-  content = {**metadata, "summary": table.summary, "unconverged": table.unconverged, "at_edge_of_range": table.at_edge,
-             "failed": table.failed, "events": rows}
-  with atomic_write(Path(out) / "results.json") as file:
-    json.dump(_finite(content), file, indent=1, allow_nan=False)
-    file.write("\n")
+  write_json(Path(out) / "results.json", {
+      **metadata, "summary": table.summary, "unconverged": table.unconverged, "at_edge_of_range": table.at_edge,
+      "failed": table.failed, "events": rows})
 
 
 def write_hypotheses(out: str | os.PathLike, fields: dict, events: np.ndarray) -> Path:
@@ -106,25 +100,15 @@ def write_hypotheses(out: str | os.PathLike, fields: dict, events: np.ndarray) -
   from_chosen = np.linalg.norm(start - fields["trajectory"][:, :1], axis=-1)
   chosen = np.argmin(np.where(np.isnan(from_chosen), np.inf, from_chosen), axis=1)
   distance = np.linalg.norm(end - fields["momentum_mev"][:, None], axis=-1)
-  names = [f"{when}_p{axis}_mev" for when in ("start", "end") for axis in AXES]
-  path = Path(out) / "hypotheses.csv"
-  with atomic_write(path) as file:
-    file.write(",".join(["event", "hypothesis", "chosen", *names, "distance_to_result_mev"]) + "\n")
-    for i, j in np.ndindex(*start.shape[:2]):
-      numbers = [*start[i, j], *end[i, j], distance[i, j]]
-      file.write(",".join([str(events[i]), str(j), str(int(chosen[i] == j)), *(f"{x:.4f}" for x in numbers)]) + "\n")
-  return path
+  starts = np.arange(start.shape[1])
+  columns = {"event": np.repeat(events, len(starts)), "hypothesis": np.tile(starts, len(start)),
+             "chosen": (chosen[:, None] == starts).astype(int).ravel()}
+  columns |= {f"{when}_p{axis}_mev": p[..., i].ravel() for when, p in (("start", start), ("end", end))
+              for i, axis in enumerate(AXES)}
+  return write_csv(Path(out) / "hypotheses.csv", columns | {"distance_to_result_mev": distance.ravel()})
 
 
-def _finite(value):
-  if isinstance(value, dict):
-    return {key: _finite(x) for key, x in value.items()}
-  if isinstance(value, list | tuple):
-    return [_finite(x) for x in value]
-  return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def report(table: Results) -> str:
+def summary_text(table: Results) -> str:
   """What the terminal shows: the events if there are few, the summary, the warnings."""
   parts = [event_table(table)] if len(table.columns["event"]) <= MAX_ROWS_SHOWN else []
   return "\n\n".join([*parts, summary_table(table), *warnings(table)])

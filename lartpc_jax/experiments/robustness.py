@@ -1,25 +1,37 @@
 """How the inference bears faults of the detector and events that the generator seldom draws: a table of degradation."""
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build.tasks import build_image_spec
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data import detector_faults as faults, pictures
 from lartpc_jax.data.events import deposited_energy
 from lartpc_jax.data.image_files import save_images
 from lartpc_jax.data.images import INTERACTION_TOLERANCE, check_views, clean_events
 from lartpc_jax.data.open import open_events
-from lartpc_jax.experiments import infer
-from lartpc_jax.files import atomic_write
-from lartpc_jax.inference import chunks
+from lartpc_jax.experiments import chunks, infer
+from lartpc_jax.experiments.protocol import STARTS, Console, DescentSettings, exit_code, setting, settings_as
 from lartpc_jax.inference.errors import LARGE_ERROR_MEV, momentum_error
+from lartpc_jax.tables import markdown_table, write_text
 from lartpc_jax.units import kinetic_energy
 
 TEXTS = {"clean": "clean events", "nuclear": "nuclear interaction",
          "noise": "noise, {0.noise:.0%} of the brightest pixel", "charge": "charge {0.charge:.0%} too large",
          "dead_wires": "{0.dead_wires:.0%} dead wires", "vertex": "vertex off by {0.vertex_px:g} pixel"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(DescentSettings):
+  """What to infer in every condition."""
+  input: str = setting("sample", 'File of sparse events, or "sample".')
+  num_events: int = setting(32, "Events a row.", lower=1)
+  vertex_start: str = setting("classical", "The same where the vertex is fitted.", choices=STARTS)
+  vertex_variant: str = setting("vertex", "Variant of configs/protons64_infer.py that fits the vertex.")
+  fit: bool = setting(True, "Descend; otherwise the classical and the amortised estimates alone.")
+  seed: int = setting(0, "Seed of faults, candidates and noise.")
 
 
 class Sets(NamedTuple):
@@ -53,30 +65,22 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
   return Sets(np.stack([found[name] for name in TEXTS]), np.stack([events.momentum_mev[chosen[name]] for name in TEXTS]))
 
 
-def run(request: infer.Request, out: Path, config, vertex_config, *, vertex_start: str, setup: Callable,
-        progress: Callable, stop: Callable = lambda: None, fit: bool = True, say: Callable = print) -> int | None:
+def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Console) -> int:
   """Infers every condition, and "clean" and "vertex" with the vertex fitted; writes robustness.md. Resumable.
 
   Args:
-    request: names sparse events, of which the first num_events that fit serve in each condition.
-    out: directory.
+    settings: the first num_events that fit serve in each condition.
     config: of the inference of all conditions.
     vertex_config: of the one that fits the vertex.
-    vertex_start: where that one starts.
-    setup: (directory, identity) -> a work directory of one identity, as `cli.setup_workdir`.
-    progress: as in `infer.execute`.
-    stop: the same.
-    fit: False leaves the estimates that need no descent.
-    say: prints a text.
-  Returns:
-    None, or the signal that stopped it.
+    console: what it reports to; asked after each chunk whether to stop.
   """
-  views, num = check_views(request.views), request.num_events
-  spec, _ = build_image_spec(request.weights)
-  sets = make_sets(request.input, views=views, spec=spec, num=num, first_event=request.first_event, seed=request.seed)
+  views, num, fit, out = check_views(settings.views), settings.num_events, settings.fit, Path(settings.out)
+  spec = build_generator(settings.weights).generator.spec
+  sets = make_sets(settings.input, views=views, spec=spec, num=num, first_event=settings.first_event, seed=settings.seed)
   conditions = list(TEXTS)
   lines = []
-  runs = [("", conditions, config, request.start), (", vertex fitted", ["clean", "vertex"], vertex_config, vertex_start)]
+  runs = [("", conditions, config, settings.start),
+          (", vertex fitted", ["clean", "vertex"], vertex_config, settings.vertex_start)]
   for label, chosen, block, begin in runs[:1 + fit]:
     index = [conditions.index(name) for name in chosen]
     directory = out / ("fitted_vertex" if label else "known_vertex" if fit else "baselines")
@@ -84,41 +88,41 @@ def run(request: infer.Request, out: Path, config, vertex_config, *, vertex_star
     file = directory / "images.npz"
     # always anew, or those of other flags would be taken for these; the same flags write the same bytes, so a run goes on
     save_images(file, sets.images[index].reshape(-1, *sets.images.shape[2:]), sets.momentum_mev[index].reshape(-1, 3))
-    job = infer.prepare(request._replace(input=str(file), first_event=0, num_events=None, start=begin), block)
+    job = infer.prepare(settings_as(infer.Settings, settings, input=str(file), first_event=0, num_events=None, start=begin,
+                                    num_pictures=0), block)
     estimates, fields = dict(job.baselines), {}
     if fit:
-      stopped = infer.execute(job, setup(directory, job.identity), progress=progress, stop=stop, num_pictures=0,
-                              say=lambda text: None)
+      with console.workdir(directory, job.identity):
+        stopped = infer.execute(job, directory, console._replace(say=lambda text: None))
       if stopped is not None:
-        say(f"Stopped; the same command goes on in {directory}.")
-        return stopped
-      fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"])
+        console.say(f"Stopped; the same command goes on in {directory}.")
+        return exit_code(stopped)
+      fields = chunks.load_fields(directory / "chunks", job.events, ["momentum_mev", "converged", "emd_end"],
+                                  identity=job.identity)
       estimates = {"inferred": fields["momentum_mev"], **estimates}
     for i, name in enumerate(chosen):
       rows = slice(i * num, (i + 1) * num)
       errors = {who: momentum_error(p[rows], job.data.momentum_mev[rows], views) for who, p in estimates.items()}
       lines.append(row(TEXTS[name].format(faults.Faults()) + label, errors, {k: x[rows] for k, x in fields.items()}))
-  text = "\n".join([*head(list(estimates)), *lines]) + "\n"
-  with atomic_write(out / "robustness.md") as file:
-    file.write(text)
-  say(f"{num} events a row, views {','.join(views)}, start {request.start}; |dp| in MeV/c\n\n{text}\n"
-      f"Wrote {out / 'robustness.md'}")
-  return None
+  text = markdown_table(head(list(estimates)), lines) + "\n"
+  write_text(out / "robustness.md", text)
+  console.say(f"{num} events a row, views {','.join(views)}, start {settings.start}; |dp| in MeV/c\n\n{text}\n"
+              f"Wrote {out / 'robustness.md'}")
+  return 0
 
 
 def head(names: list[str]) -> list[str]:
-  """The two first lines of the table, for estimators of these names."""
+  """The cells above the table, for estimators of these names."""
   cells = ["condition", *(f"{name}: median, 95 %, above 50 (%)" for name in names)]
-  cells += ["flagged, %", "above 50 of the not flagged, %", "EMD at the end, px"] if "inferred" in names else []
-  return ["| " + " | ".join(cells) + " |", "|" + " --- |" * len(cells)]
+  return cells + (["flagged, %", "above 50 of the not flagged, %", "EMD at the end, px"] if "inferred" in names else [])
 
 
-def row(label: str, errors: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> str:
-  """One line of the table, from |dp| [n] of each estimator, and `converged` [n] and `emd_end` [n v] of a fit."""
+def row(label: str, errors: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> list[str]:
+  """Cells of one line, from |dp| [n] of each estimator, and `converged` [n] and `emd_end` [n v] of a fit."""
   wrong = lambda error: f"{100 * np.mean(~(error <= LARGE_ERROR_MEV)):.1f}" if len(error) else "-"
   cells = [label, *(f"{np.median(e):.1f}, {np.quantile(e, 0.95):.1f}, {wrong(e)}" for e in errors.values())]
   if fields:
     converged = fields["converged"].astype(bool)
     cells += [f"{100 * np.mean(~converged):.1f}", wrong(errors["inferred"][converged])]
     cells.append(f"{np.median(fields['emd_end']):.2f}")
-  return "| " + " | ".join(cells) + " |"
+  return cells

@@ -1,14 +1,17 @@
 """The metrics of a report as rows: one sample against the reference, part by part."""
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.build.segmentation import build_image_classifier
 from lartpc_jax.experiments.samples import Sample
 from lartpc_jax.metrics import c2st, frechet, gof, histograms, memorisation, momentum as closure, neighbours, particles
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, share_estimate
-from lartpc_jax.transport import emd
+from lartpc_jax.transport.divergence import sinkhorn_divergence
+
+UNMEASURABLE = (ValueError, ArithmeticError, np.linalg.LinAlgError)  # what degenerate samples raise
 
 
 class Row(NamedTuple):
@@ -19,6 +22,14 @@ class Row(NamedTuple):
   worse: int           # 1: larger is worse, -1: smaller is worse, 0: neither (information)
   estimate: Estimate
   note: str = ""
+
+
+def measured(part: str, name: str, definition: str, worse: int, measure: Callable, note: str = "") -> Row:
+  """The row of `measure() -> Estimate`; NaN and the reason as its note where the samples do not allow it."""
+  try:
+    return Row(part, name, definition, worse, measure(), note)
+  except UNMEASURABLE as error:
+    return Row(part, name, definition, worse, Estimate(float("nan")), f"not measured: {error}")
 
 
 class Extra(NamedTuple):
@@ -56,9 +67,13 @@ def physics(reference: Sample, sample: Sample, tools: Tools, extra: Extra) -> li
         bins = max(int((np.histogram(values, edges)[0] > 0).sum()), 1)
         rows.append(Row("physics", f"{name}: chi2", definition, 1, Estimate(value, float(np.sqrt(2.0 * bins)))))
         continue
-      extra.histograms[name] = (edges, values, fake[name])
+      entries = f"{len(values)} and {len(fake[name])} entries"
+      if len(edges) < 3:
+        entries += ", all of the reference alike: no histogram"
+      else:
+        extra.histograms[name] = (edges, values, fake[name])
       rows.append(Row("physics", f"{name}: chi2/ndf", definition, 1, histograms.reduced_chi2(values, fake[name], edges),
-                      f"{len(values)} and {len(fake[name])} entries"))
+                      entries))
       rows.append(Row("physics", f"{name}: KS", definition, 1, histograms.kolmogorov_smirnov(values, fake[name])))
   found = sample.particles["corrected"]
   rows.append(Row("physics", "track images, share", "corrected", 0, share_estimate(found.is_track)))
@@ -78,26 +93,31 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
     tools.cache["within"] = gof.distances_within(x)
   pooled = gof.pooled_distances(x, y, within_x=tools.cache["within"])
   test = dict(num_permutations=num_permutations)
-  rows = [Row("gof", "MMD^2, Gaussians", "corrected", 1, gof.mmd(pooled, len(x), kernel="gauss", **test)),
-          Row("gof", "MMD^2, Laplacian", "corrected", 1, gof.mmd(pooled, len(x), kernel="laplace", **test)),
-          Row("gof", "MMD^2, six Gaussians", "published", 1,
-              gof.published_mmd(x, y, level=tools.level_mev, **test)),
-          Row("gof", "energy distance [MeV]", "corrected", 1, gof.energy_distance(pooled, len(x), **test))]
+  row = functools.partial(measured, "gof")
+  rows = [row("MMD^2, Gaussians", "corrected", 1, lambda: gof.mmd(pooled, len(x), kernel="gauss", **test)),
+          row("MMD^2, Laplacian", "corrected", 1, lambda: gof.mmd(pooled, len(x), kernel="laplace", **test)),
+          row("MMD^2, six Gaussians", "published", 1, lambda: gof.published_mmd(x, y, level=tools.level_mev, **test)),
+          row("energy distance [MeV]", "corrected", 1, lambda: gof.energy_distance(pooled, len(x), **test))]
   scale = gof.median_distance(pooled)
-  del pooled
-  rows.append(Row("gof", "sliced W1 [MeV]", "corrected", 1, gof.sliced_wasserstein(x, y, num_projections=num_projections)))
-  rows.append(Row("gof", "occupancy of pixels: chi2/pixel", "corrected", 1, gof.occupancy_test(x, y, **test)))
-  note = f"batches of {min(transport_batch, len(x), len(y))}"
-  rows.append(Row("gof", "W1 [MeV]", "published", 1,
-                  gof.wasserstein(x, y, batch_size=transport_batch, max_batches=transport_batches), note))
+  pooled = None  # before the transports need memory
+  rows.append(row("sliced W1 [MeV]", "corrected", 1, lambda: gof.sliced_wasserstein(x, y, num_projections=num_projections)))
+  rows.append(row("occupancy of pixels: chi2/pixel", "corrected", 1, lambda: gof.occupancy_test(x, y, **test)))
+  rows.append(row("W1 [MeV]", "published", 1,
+                  lambda: gof.wasserstein(x, y, batch_size=transport_batch, max_batches=transport_batches),
+                  f"batches of {min(transport_batch, len(x), len(y))}"))
   settings = [("corrected", 2, 0.5 * (sinkhorn_epsilon * scale)**2, {})]
   if published_sinkhorn:
     settings.append(("published", 1, 0.1 * tools.level_mev, dict(double=True, threshold=1e-8, max_iterations=20_000)))
   for definition, p, epsilon, how in settings:
-    divergence = lambda *costs, epsilon=epsilon, how=how: emd.sinkhorn_divergence(*costs, epsilon=epsilon, **how)
-    estimate, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=sinkhorn_batch, max_batches=sinkhorn_batches)
-    rows.append(Row("gof", f"Sinkhorn divergence, p={p}", definition, 1, estimate,
-                    f"eps {epsilon:.3g}, batches of {sinkhorn_batch}, marginal error {error:.1g}"))
+    divergence = lambda *costs, epsilon=epsilon, how=how: sinkhorn_divergence(*costs, epsilon=epsilon, **how)
+    errors = []
+
+    def sinkhorn(divergence=divergence, p=p, epsilon=epsilon, errors=errors):
+      estimate, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=sinkhorn_batch, max_batches=sinkhorn_batches)
+      errors.append(f"eps {epsilon:.3g}, batches of {sinkhorn_batch}, marginal error {error:.1g}")
+      return estimate
+    found = row(f"Sinkhorn divergence, p={p}", definition, 1, sinkhorn)
+    rows.append(found._replace(note=errors[0]) if errors else found)
   return rows
 
 
@@ -105,14 +125,15 @@ def frechet_rows(reference: Sample, sample: Sample, tools: Tools, extra: Extra, 
   """SSNet-FID as published and pooled and extrapolated, KPD."""
   stages = [s.stage.reshape(len(s.stage), -1)[:num_published] for s in (reference, sample)]
   pooled = [s.stage.mean((1, 2)) for s in (reference, sample)]
-  rows = [Row("frechet", "SSNet-FID", "published", 1, Estimate(frechet.frechet_distance(*stages)),
+  row = functools.partial(measured, "frechet")
+  rows = [row("SSNet-FID", "published", 1, lambda: Estimate(frechet.frechet_distance(*stages)),
               f"{stages[0].shape[1]} dimensions, {len(stages[0])} and {len(stages[1])} images")]
   dimension = pooled[0].shape[1]
   enough = min(len(p) for p in pooled) >= 3 * dimension
-  rows.append(Row("frechet", "SSNet-FID, infinite N", "corrected", 1,
-                  frechet.extrapolated_frechet(*pooled) if enough else Estimate(float("nan")),
+  rows.append(row("SSNet-FID, infinite N", "corrected", 1,
+                  lambda: frechet.extrapolated_frechet(*pooled) if enough else Estimate(float("nan")),
                   f"{dimension} dimensions" + ("" if enough else f": needs {3 * dimension} images")))
-  rows.append(Row("frechet", "KPD", "corrected", 1, frechet.kernel_distance(*pooled)))
+  rows.append(row("KPD", "corrected", 1, lambda: frechet.kernel_distance(*pooled)))
   return rows
 
 
@@ -122,7 +143,7 @@ def classifiers(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *
   boosting = c2st.cross_validated_test(reference.features, sample.features, c2st.gradient_boosting(),
                                        num_folds=boosting_folds)
   progress(0.1)
-  fit = config_lib.build_image_classifier(num_epochs=cnn_epochs, augment=augment,
+  fit = build_image_classifier(num_epochs=cnn_epochs, augment=augment,
                                           progress=lambda done: progress(0.1 + 0.9 * done / (cnn_epochs * cnn_folds)))
   cnn = c2st.cross_validated_test(reference.images[:cnn_images], sample.images[:cnn_images], fit, num_folds=cnn_folds)
   rows = []
@@ -144,12 +165,15 @@ def memory(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num
   if tools.training is None:
     return rows
   training, queries = flat(tools.training), flat(sample.images)
-  nearest, _ = neighbours.nearest_l2(queries, training, num_neighbours=2)
+  if "distinct" not in tools.cache:
+    tools.cache["distinct"] = neighbours.distinct(training)
+  nearest, _ = neighbours.nearest_l2(queries, tools.cache["distinct"], num_neighbours=2)
   size = min(len(training), len(reference.images))
   chosen = np.random.default_rng(0).permutation(len(training))[:size]
   pool = np.concatenate([training[chosen], flat(reference.images)[:size]])
   closeness = memorisation.closer_to_training(*neighbours.nearest_l2(queries, pool, num_neighbours=20), size, size)
-  rows += [Row("memorisation", "copies of training images, share", "corrected", 1, memorisation.copy_rate(nearest)),
+  rows += [Row("memorisation", "copies of training images, share", "corrected", 1,
+               memorisation.copy_rate(nearest, np.linalg.norm(queries, axis=1))),
            Row("memorisation", "closer to training than to held-out, share", "corrected", 1,
                closeness.share, f"{size} images each"),
            Row("memorisation", "distance ratio, training / (training + held-out)", "corrected", -1, closeness.ratio,

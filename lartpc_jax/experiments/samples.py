@@ -1,6 +1,6 @@
 """Samples that a report compares: images from a file, and what SSNet and the physics say of them."""
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from lartpc_jax.data.events import Events
 from lartpc_jax.data.image_source import with_classes
 from lartpc_jax.data.images import choose_rows, open_images
 from lartpc_jax.data.labels import CLASSES, pixel_table
-from lartpc_jax.data.open import open_data
+from lartpc_jax.data.open import UnitError, open_data
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.metrics import particles, segmentation
 
 
-class Images(NamedTuple):
+class SampleImages(NamedTuple):
   """n images on the host."""
   values: np.ndarray                # [n h w] float32 MeV, zero below the threshold
   momentum_mev: np.ndarray | None   # [n 3], if the file tells
@@ -33,29 +33,83 @@ class Sample(NamedTuple):
   feature_names: list[str]
 
 
-def parse_slice(path: str) -> tuple[str, slice]:
-  """"file.npz[100:200]" -> ("file.npz", slice(100, 200)); without brackets everything."""
-  match = re.fullmatch(r"(.*)\[(\d*):(\d*)\]", path)
-  if not match:
-    return path, slice(None)
-  low, high = (int(x) if x else None for x in match.group(2, 3))
-  return match.group(1), slice(low, high)
+LEVELS = "levels"  # the unit of 8-bit images
 
 
-def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: bool = False) -> Images:
+def parse_path(path: str) -> tuple[str, slice, str | None]:
+  """"file.npy[100:200]@levels" -> ("file.npy", slice(100, 200), "levels"); without brackets everything, without @ None."""
+  file, chosen, unit = re.fullmatch(r"(.*?)(\[\d*:\d*\])?(?:@([\w.+-]+))?", path).groups()
+  low, high = (int(x) if x else None for x in (chosen or "[:]")[1:-1].split(":"))
+  return file, slice(low, high), unit
+
+
+def _mev(unit: str, level_mev: float, path: str) -> float:
+  """MeV of one unit of the values."""
+  named = {LEVELS: level_mev, "mev": 1.0}
+  try:
+    scale = named[unit.lower()] if unit.lower() in named else float(unit)
+  except ValueError:
+    scale = float("nan")
+  if not 0.0 < scale < float("inf"):
+    raise ValueError(f"{path}: the unit behind @ must be {LEVELS} (images.level_mev = {level_mev:g} MeV), mev, or the MeV of "
+                     f"value 1, such as @0.05; got {unit!r}.")
+  return scale
+
+
+def _open(path: str, level_mev: float):
+  """What a path names, and which of it; the unit of its values is told, by the file or behind @, or refused."""
+  file, chosen, unit = parse_path(path)
+  say = (f"Say their unit behind the name: {path}@{LEVELS} (images.level_mev = {level_mev:g} MeV), {path}@mev, or "
+         f"{path}@0.05 for the MeV of value 1.")
+  try:
+    opened = open_data(file, scale_mev=0.0 if unit is None else _mev(unit, level_mev, path))
+  except UnitError as error:
+    raise ValueError(f"{path}: holds images in no known unit. {say}") from error
+  if isinstance(opened, Events):
+    if unit is not None:
+      raise ValueError(f"{path}: events are in MeV; leave @{unit} away.")
+    return opened, file, chosen
+  some = opened.read(slice(0, min(opened.num, 64)), ())["image"]
+  if unit is None and Path(file).suffix == ".npy" and some.max(initial=0.0) > 1.0 and np.array_equal(some, np.round(some)):
+    raise ValueError(f"{path}: holds whole numbers, which look like grey levels and not like MeV. {say}")
+  if unit is not None and _says_itself(file, some):
+    raise ValueError(f"{path}: the file says its unit itself; leave @{unit} away.")
+  return opened, file, chosen
+
+
+def _says_itself(file: str, some: np.ndarray) -> bool:
+  """Whether the values do not follow what they are said to be: 0.5 or 1 MeV of value 1 give the same images."""
+  other = open_data(file, scale_mev=0.5).read(slice(0, len(some)), ())["image"]
+  return some.any() and np.array_equal(other, open_data(file, scale_mev=1.0).read(slice(0, len(some)), ())["image"])
+
+
+def name_columns(paths: Sequence[str]) -> dict[str, str]:
+  """"name=path" or "path" -> {name: path}; a path is named by its stem."""
+  columns = {}
+  for text in paths:
+    name, found, path = text.partition("=")
+    name, path = (name, path) if found else (Path(text).stem, text)
+    if name in columns:
+      raise ValueError(f"Two files are called {name!r}; give them names: a=FILE,b=FILE.")
+    columns[name] = path
+  return columns
+
+
+def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: bool = False) -> SampleImages:
   """Images of a file or directory; see `data.open`.
 
   Args:
-    path: see `data.open`; `[first:last]` behind it chooses images.
+    path: see `data.open`; `[first:last]` behind it chooses images, and `@levels`, `@mev` or `@0.05` (MeV) behind that says
+      what value 1 is, of files that do not say so themselves. The name of a file says nothing.
     threshold_mev: pixels below are set to zero.
-    level_mev: MeV of one grey level, for 8-bit files.
+    level_mev: MeV of one grey level, for `@levels`.
     truth: whether to look for labels of the pixels.
   Raises:
-    FileNotFoundError, ValueError: naming the file, if it cannot be read, or holds no image with charge.
+    FileNotFoundError, ValueError: naming the file, if it cannot be read, its unit is not told, or it holds no image with
+      charge.
   """
-  file, chosen = parse_slice(path)
-  grey = Path(file).is_dir() or Path(file).name.startswith("larcv_png_64")
-  opened, first = open_data(file, scale_mev=level_mev if grey else 0.0), chosen.start or 0
+  opened, file, chosen = _open(path, level_mev)
+  first = chosen.start or 0
   num, label = None if chosen.stop is None else chosen.stop - first, None
   if isinstance(opened, Events):
     data = open_images(file, views=("xy",), spec=ImageSpec(), first=first, num=num)  # only those are drawn
@@ -79,7 +133,7 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: boo
   if label is not None:
     counts = [((label == i) & (values > 0)).sum((1, 2)) for i in range(len(CLASSES))]
     is_track = segmentation.is_track(np.stack(counts, axis=1))[charged]
-  return Images(values[charged], None if momentum_mev is None else momentum_mev[charged], is_track)
+  return SampleImages(values[charged], None if momentum_mev is None else momentum_mev[charged], is_track)
 
 
 def examine(name: str, images: np.ndarray, momentum_mev: np.ndarray | None, segmenter, *,

@@ -1,4 +1,5 @@
-"""Pictures of score matching and diffusion from closed forms and tiny trained scores: what launch.score_toy draws."""
+"""Pictures of score matching and diffusion from closed forms and tiny trained scores: see launch.score_toy."""
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,12 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.data.open import open_pictures
 from lartpc_jax.diffusion import samplers, time_grids, toy
 from lartpc_jax.diffusion.ode import runge_kutta_step
 from lartpc_jax.diffusion.samplers.stochastic import PREDICTORS
 from lartpc_jax.diffusion.sde import SDE, edm_sde, probability_flow, vp_sde
 from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.protocol import Console, setting
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting import scores as figures
+from lartpc_jax.tables import markdown_table
 from lartpc_jax.train.toy import fit_toy_score
 
 SHOWN_TIMES = (0.0, 0.1, 0.25, 0.5, 1.0)
@@ -20,7 +25,20 @@ NUM_POINTS = 800
 LEVELS = tuple(np.geomspace(2.5, 0.05, 10).round(4).tolist())  # of annealed Langevin dynamics and denoising score matching
 SHOWN_LEVELS = (0.05, 0.3, 1.0)
 PICTURE_DPI = 68
-PICTURES = ("forward", "reverse", "scores", "learned", "langevin", "forward_images")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to draw."""
+  out: str | None = setting(None, "Directory of the pictures.", required=True)
+  data: str = setting("sample", "Crops for forward_images.png, see lartpc_jax.data.open.")
+  num_images: int = setting(1, "Images in it.", lower=1)
+  pictures: tuple[str, ...] = setting(
+      ("forward", "reverse", "scores", "learned", "langevin", "forward_images"), "Which ones.")
+  seed: int = setting(0, "Seed.")
+
+
+PICTURES = Settings.pictures
 
 
 class Errors(NamedTuple):
@@ -28,6 +46,18 @@ class Errors(NamedTuple):
   name: str
   near: float
   square: float
+
+
+def run(settings: Settings, console: Console) -> None:
+  """Draws, and prints how far learned scores and Langevin dynamics are off."""
+  images = open_pictures(settings.data).read(np.arange(settings.num_images))["image"][:, 0]
+  paths, errors, shares = draw_all(Path(settings.out), images, seed=settings.seed, names=settings.pictures)
+  if errors:
+    console.say(markdown_table(("learned score", "cosine with the true one, at the data", "over the square"),
+                               [(row.name, f"{row.near:.3f}", f"{row.square:.3f}") for row in errors]))
+  if shares:
+    console.say("Share of points in the blob (0.3 of the data): " + ", ".join(f"{k} {v:.2f}" for k, v in shares.items()))
+  console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
 def forward_figure(key, mixture: toy.Mixture, sde: SDE):
@@ -153,7 +183,7 @@ def draw_all(out: Path, images_mev: np.ndarray, *, seed: int, names: Sequence[st
   if unknown or not names:
     raise ValueError(f"Unknown pictures {unknown}; choose from {list(PICTURES)}.")
   sde, mixture = vp_sde(), toy.track_and_shower()
-  keys = jax.random.split(jax.random.key(seed), 5)
+  keys = jax.random.split(root_key(seed), 5)
   drawn, errors, shares = {}, [], {}
   if {"scores", "learned"} & set(names):
     drawn["scores"], drawn["learned"], errors = score_figures(keys[2], mixture)

@@ -18,7 +18,9 @@ import numpy as np
 
 from lartpc_jax.data.events import FIELDS, Events
 from lartpc_jax.data.streams import read_header, write_header
+from lartpc_jax.experiments.chunks import run_pieces
 from lartpc_jax.files import atomic_write, hold_lock
+from lartpc_jax.tables import write_json
 
 EXTRA_FIELDS = ("vlabel", "primaries")  # a file has them if its shards do; rows are laid end to end
 
@@ -80,7 +82,7 @@ def file_settings(path: str | Path) -> dict | None:
     raise ValueError(f"{path}: not a readable event file ({error}).") from error
 
 
-def check_settings(settings: dict, existing: dict | None, source: str) -> None:
+def check_same_settings(settings: dict, existing: dict | None, source: str) -> None:
   """Raises ValueError naming what differs unless `source` was made with `settings`."""
   if existing is None:
     raise ValueError(f"{source} exists and does not say how it was made; choose another --out.")
@@ -100,12 +102,15 @@ def prepare_shards(plan: Plan) -> None:
   """
   note = plan.folder / "settings.json"
   if note.exists():
-    check_settings(plan.settings, _read_note(note), str(plan.folder))
+    check_same_settings(plan.settings, _read_note(note), str(plan.folder))
     return
+  _make_folder(plan)
+  write_json(note, plan.settings)
+
+
+def _make_folder(plan: Plan) -> None:
   try:
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(note) as file:
-      json.dump(plan.settings, file, indent=2)
   except OSError as error:
     raise OSError(f"Cannot write to {plan.folder}: {error.strerror or error}.") from error
 
@@ -136,11 +141,12 @@ def _read_note(note: Path) -> dict:
 
 @contextlib.contextmanager
 def locked(plan: Plan, part: tuple[int, int] | None = None) -> Iterator[None]:
-  """Holds the folder of shards: alone, or a part of it beside holders of other parts.
+  """Makes the folder of shards and holds it: alone, or a part of it beside holders of other parts.
 
   Raises:
-    OSError: if another process has it.
+    OSError: if another process has it, or it cannot be written.
   """
+  _make_folder(plan)
   busy = f"Another process is writing {plan.path}."
   with contextlib.ExitStack() as stack:
     stack.enter_context(hold_lock(plan.folder / "lock", busy=busy, shared=part is not None))
@@ -160,22 +166,9 @@ def make_shards(simulate: Callable, plan: Plan, missing: Sequence[Shard], *, sto
     stop: asked after each shard; anything but None ends the run there and is returned.
     update: called with the number of finished events.
   """
-  done = 0
-  with concurrent.futures.ThreadPoolExecutor(1) as writer:
-    written = None
-    for shard in missing:
-      events = simulate(*shard, lambda count, done=done: update(done + count))
-      if written is not None:
-        written.result()
-      written = writer.submit(save_shard, plan, shard, events)
-      done += shard.count
-      update(done)
-      if (stopped := stop()) is not None and shard != missing[-1]:
-        written.result()
-        return stopped
-    if written is not None:
-      written.result()
-  return None
+  return run_pieces(missing, lambda shard, report: simulate(*shard, report),
+                    lambda shard, events: save_shard(plan, shard, events), size=lambda shard: shard.count, stop=stop,
+                    update=update)
 
 
 def save_shard(plan: Plan, shard: Shard, events: Events) -> None:
@@ -284,7 +277,7 @@ def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
     wrong = [name for name in ("voxel", "edep") if counts[name] != offsets[-1]]
     if wrong or counts["momentum"] != len(offsets) - 1 or np.any(np.diff(offsets) < 0):
       raise ValueError(f"its offsets do not fit {wrong or 'the events'}")
-  check_settings(plan.settings, settings, str(path))
+  check_same_settings(plan.settings, settings, str(path))
   if len(offsets) - 1 != shard.count:
     raise ValueError(f"{path} has {len(offsets) - 1} events instead of {shard.count}; remove it and run again.")
   return counts, {name: (shape[1:], dtype) for name, (shape, dtype) in headers.items()}, voxel_mm

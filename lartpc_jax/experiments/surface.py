@@ -1,4 +1,5 @@
 """The objective over two components of the momentum, the third fixed or profiled: what launch.surface does."""
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,40 +8,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build import inference as config_inference, tasks as config_lib
+from lartpc_jax.build import inference as config_inference
+from lartpc_jax.build.generators import build_generate, build_generator
 from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.generate import parse_momenta
 from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.targets import open_targets
 from lartpc_jax.files import atomic_write
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
-from lartpc_jax.inference.objective import antithetic_noise
+from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.inference.surface import component_grid, make_first_order, make_surface, trusted_step
+from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.surface import surface_figure
 
 AXES = "xyz"
 STEPS_MEV = np.array([2.0, 5.0, 10.0, 20.0, 40.0, 80.0], np.float32)
 
 
-class Request(NamedTuple):
-  """What to draw; the flags of launch.surface."""
-  views: Sequence[str]
-  axes: Sequence[str]              # two of px, py, pz
-  momentum: str | None = None      # the target is generated with it ...
-  input: str | None = None         # ... or is an event of a file
-  event: int = 0
-  third: Sequence[str | float] | None = None  # one value fixes the third component, minimum,maximum,number profile it
-  start: str | None = None         # momentum whose descent is drawn
-  half_width_mev: float = 250.0
-  points: int = 25
-  draws: int = 2
-  weights: str | None = None
-  seed: int = 0
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to draw."""
+  momentum: str | None = setting(None, "px,py,pz in MeV/c of a generated target.")
+  input: str | None = setting(None, 'File of events or images, or "sample".')
+  event: int = setting(0, "Number of the event in --input.", lower=0)
+  views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
+  axes: tuple[str, ...] = setting(("px", "py"), "The two components.")
+  third: tuple[str, ...] | None = setting(None, "The third component, MeV/c: one value, or minimum,maximum,number.")
+  start: str | None = setting(None, "px,py,pz in MeV/c from which a descent is drawn.")
+  half_width_mev: float = setting(250.0, "Half the side of the map, MeV/c.", lower=1.0)
+  points: int = setting(25, "Points a side.", lower=3)
+  draws: int = setting(2, "Network draws a view; each gives two images.", lower=1)
+  weights: str | None = setting(None, "Directory of weights; default: those of the package.")
+  out: str | None = setting(None, "Directory of the results.", required=True)
+  seed: int = setting(0, "Seed of the target and the noise.")
 
 
-class Surface(NamedTuple):
+class SurfaceMap(NamedTuple):
   """Objective in px over two components in MeV/c."""
   first: np.ndarray        # [c]
   second: np.ndarray       # [r]
@@ -51,29 +57,37 @@ class Surface(NamedTuple):
   trajectory: np.ndarray | None  # [s 3]
 
 
-def compute(request: Request, config: Mapping, *, progress: Callable = lambda done: None, say: Callable = print) -> Surface:
+def run(settings: Settings, config: Mapping, console: Console) -> None:
+  """Computes and draws the surface."""
+  with console.progress(100, description="surface", unit="%") as bar:
+    found = compute(settings, config, progress=lambda share: bar.update(int(100 * share)), say=bar.write)
+  console.say("Wrote " + ", ".join(str(path) for path in write_surface(settings.out, settings, found)))
+
+
+def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda done: None, say: Callable = print
+            ) -> SurfaceMap:
   """Computes the surface of an inference config's last stage.
 
   Raises:
     OSError, ValueError: naming the file, flag or key that is wrong.
   """
-  views, axes = check_views(request.views), _axes(request.axes)
+  views, axes = check_views(settings.views), _axes(settings.axes)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  diffusion, _ = config_lib.build_diffusion(request.weights)
-  key_target, key_noise, key_descent = jax.random.split(jax.random.key(request.seed), 3)
-  image, truth = _target(request, views, config, diffusion, key_target)
-  start = None if request.start is None else parse_momenta(request.start)[0]
+  generator = build_generator(settings.weights).generator
+  key_target, key_noise, key_descent = jax.random.split(root_key(settings.seed), 3)
+  image, truth = _target(settings, views, config, generator, key_target)
+  start = None if settings.start is None else parse_momenta(settings.start)[0]
   for name, p in (("truth", truth), ("start", start)):
-    if p is not None and outside_range(p[None], diffusion.kinetic_range_mev)[0]:
-      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the {diffusion.kinetic_range_mev} MeV "
+    if p is not None and outside_range(p[None], generator.kinetic_range_mev)[0]:
+      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the {generator.kinetic_range_mev} MeV "
           "that the generator was trained on.")
   middle = np.zeros(3) if truth is None else truth
-  others = _others(request, float(middle[({0, 1, 2} - set(axes)).pop()]))
-  offsets = np.linspace(-request.half_width_mev, request.half_width_mev, request.points)
+  others = _others(settings, float(middle[({0, 1, 2} - set(axes)).pop()]))
+  offsets = np.linspace(-settings.half_width_mev, settings.half_width_mev, settings.points)
   first, second = (offsets + (middle[a] if truth is not None else 0.0) for a in axes)
   grid = component_grid(first, second, axes=axes, others_mev=others)
-  objective = config_inference.build_objective(config, diffusion, views)
-  noise = antithetic_noise(key_noise, len(views), request.draws, diffusion.latent_shape)
+  objective = config_inference.build_objective(config, generator, views)
+  noise = antithetic_noise(key_noise, len(views), settings.draws, generator.codec.state_shape)
   surface, first_order = jax.jit(make_surface(objective)), jax.jit(make_first_order(objective))
   layers = []
   for k in range(grid.shape[2]):
@@ -86,21 +100,21 @@ def compute(request: Request, config: Mapping, *, progress: Callable = lambda do
   progress(1.0)
   trajectory = None
   if start is not None:
-    infer = config_inference.build_infer(config, diffusion, views)
-    twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 3))  # one start alone would skip the first stage
+    infer = config_inference.build_infer(config, generator, views)
+    twice = jnp.broadcast_to(jnp.asarray(start), (1, 2, 1, 3))  # one start alone would skip the first stage
     found = jax.jit(infer.refine)(image[None], twice, key_descent)
-    trajectory = np.asarray(found.trajectory)[:, 0]
-  return Surface(first, second, np.take_along_axis(layers, best, axis=-1)[..., 0],
+    trajectory = np.asarray(found.trajectory)[0, :, 0]
+  return SurfaceMap(first, second, np.take_along_axis(layers, best, axis=-1)[..., 0],
                  trusted_step(value, gradient, walked, STEPS_MEV), np.asarray(image), truth, trajectory)
 
 
-def write(out: str | Path, request: Request, found: Surface) -> list[Path]:
+def write_surface(out: str | Path, settings: Settings, found: SurfaceMap) -> list[Path]:
   """Writes surface.npz and surface.png; returns the paths."""
   out = Path(out)
   out.mkdir(parents=True, exist_ok=True)
   with atomic_write(out / "surface.npz", "wb") as file:
     np.savez_compressed(file, **{name: array for name, array in found._asdict().items() if array is not None})
-  axes = _axes(request.axes)
+  axes = _axes(settings.axes)
   points = {} if found.truth is None else {"truth": found.truth}
   if found.trajectory is not None:
     points |= {"start": found.trajectory[0], "inferred": found.trajectory[-1]}
@@ -118,31 +132,30 @@ def _axes(names: Sequence[str]) -> tuple[int, int]:
   return tuple(allowed.index(name) for name in names)
 
 
-def _others(request: Request, middle: float) -> np.ndarray:
+def _others(settings: Settings, middle: float) -> np.ndarray:
   """Values of the third component: that of the truth, the one given, or a range."""
-  if request.third is None:
+  if settings.third is None:
     return np.array([middle])
   try:
-    values = [float(x) for x in request.third]
+    values = [float(x) for x in settings.third]
   except ValueError:
     values = []
   if len(values) == 1:
     return np.array(values)
   if len(values) != 3 or values[0] >= values[1] or values[2] < 2 or values[2] != int(values[2]):
     raise ValueError("--third must be one value in MeV/c, which fixes the third component, or minimum,maximum,number, "
-                     f"over which it is profiled; got {','.join(map(str, request.third))!r}.")
+                     f"over which it is profiled; got {','.join(map(str, settings.third))!r}.")
   return np.linspace(values[0], values[1], int(values[2]))
 
 
-def _target(request: Request, views, config, diffusion, key):
+def _target(settings: Settings, views, config, generator, key):
   """Image [v n n] and its momentum [3], None if not known."""
-  if (request.momentum is None) == (request.input is None):
+  if (settings.momentum is None) == (settings.input is None):
     raise ValueError("Give --momentum or --input, one of the two; --help says what they may be.")
-  if request.momentum is not None:
-    truth = parse_momenta(request.momentum)[0]
-    generate = config_lib.build_generate(config, diffusion)
+  if settings.momentum is not None:
+    truth = parse_momenta(settings.momentum)[0]
+    generate = build_generate(config, generator)
     seen = jnp.stack([to_view(jnp.asarray(truth), view) for view in views])
-    return jax.jit(generate)(prior_noise(diffusion, key, len(views)), seen), truth
-  spec, _ = config_lib.build_image_spec(request.weights)
-  data = open_targets(request.input, views=views, spec=spec, first=request.event, num=1)
+    return jax.jit(generate)(prior_noise(generator, key, len(views)), {"momentum_mev": seen}), truth
+  data = open_targets(settings.input, views=views, spec=generator.spec, first=settings.event, num=1)
   return jnp.asarray(data.images[0]), None if data.momentum_mev is None else data.momentum_mev[0]

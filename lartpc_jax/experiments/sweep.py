@@ -1,17 +1,32 @@
 """Inference with every combination of some config values, and one table: what launch.sweep does."""
+import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lartpc_jax.experiments import infer
-from lartpc_jax.files import atomic_write
+from lartpc_jax.experiments.protocol import Console, DescentSettings, exit_code, setting, settings_as
+from lartpc_jax.tables import markdown_table, write_json, write_text
 
 COLUMNS = {"median_dp_mev": "median error, MeV/c", "q95_dp_mev": "95 % quantile", "share_above_50_mev": "above 50 MeV/c"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings(DescentSettings):
+  """What to infer, and the values to try."""
+  changes: tuple[str, ...] = setting((), "Config key and its values: key=value,value. May be given several times.",
+                                     flag="set", required=True, repeated=True)
+
+
+def run(settings: Settings, config: Mapping, console: Console) -> int:
+  """Sweeps over the values of --set into directories of --out."""
+  wanted = settings_as(infer.Settings, settings, num_pictures=0)
+  return exit_code(run_sweep(wanted, config, parse_settings(settings.changes), console))
+
+
 def parse_settings(texts: Sequence[str]) -> dict[str, list]:
-  """Config key -> values, of "inference.second_steps=8,14" and so on; values are JSON or plain text.
+  """Config key -> values, of "inference.second.num_steps=8,14" and so on; values are JSON or plain text.
 
   Raises:
     ValueError: naming a text that is no such thing, or a key that comes twice.
@@ -20,7 +35,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, list]:
   for text in texts:
     key, equals, values = text.partition("=")
     if not equals or not key or not values or key in found:
-      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second_steps=8,14, each key once.")
+      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second.num_steps=8,14, each key once.")
     found[key] = [_value(x) for x in values.split(",")]
   return found
 
@@ -51,56 +66,48 @@ def changed(config: Mapping, key: str, value) -> dict:
   return {**config, head: value}
 
 
-def run_sweep(request: infer.Request, config: Mapping, settings: dict[str, list], out: Path, *, setup: Callable,
-              progress: Callable, stop: Callable = lambda: None, say: Callable = print) -> int | None:
+def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list], console: Console) -> int | None:
   """Runs launch.infer's work for each combination in a directory of its own; writes sweep.json and sweep.md.
 
   Args:
-    request: what to infer, the same for all.
+    settings: what to infer, the same for all; `out` gets one directory a combination, and the table.
     config: an inference config as nested dicts.
-    settings: from `parse_settings`.
-    out: gets one directory a combination, and the table.
-    setup: (directory, identity) -> directory, like `cli.setup_workdir`.
-    progress: context manager like `cli.progress_bar`.
-    stop: asked after each chunk for a signal number.
-    say: prints a line.
+    values: from `parse_settings`.
+    console: what it reports to; asked after each chunk whether to stop.
   Returns:
     None, or the signal that stopped it: the same call goes on.
   Raises:
-    OSError, ValueError: as `runs.infer.prepare`; all combinations are checked before the first is run.
+    OSError, ValueError: as `infer.prepare`; all combinations are checked before the first is run.
   """
-  jobs = {}
-  for values in itertools.product(*settings.values()):
-    combination, own = dict(zip(settings, values, strict=True)), config
+  jobs, out = {}, Path(settings.out)
+  for chosen in itertools.product(*values.values()):
+    combination, own = dict(zip(values, chosen, strict=True)), config
     for key, value in combination.items():
       own = changed(own, key, value)
-    name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in combination.items())
-    jobs[name] = combination, infer.prepare(request, own)
+    name = ",".join(f"{key.partition('.')[2] or key}={value}" for key, value in combination.items())
+    jobs[name] = combination, infer.prepare(settings, own)
   rows = []
   for number, (name, (combination, job)) in enumerate(jobs.items(), start=1):
-    say(f"{number} of {len(jobs)}: {name}")
-    directory = setup(out / name, job.identity)
-    stopped = infer.execute(job, Path(directory), progress=progress, stop=stop, num_pictures=0, say=lambda text: None)
+    console.say(f"{number} of {len(jobs)}: {name}")
+    with console.workdir(out / name, job.identity) as directory:
+      stopped = infer.execute(job, directory, console._replace(say=lambda text: None))
     if stopped is not None:
       return stopped
-    summary = json.loads((Path(directory) / "results.json").read_text(encoding="utf-8"))["summary"]
+    summary = json.loads((directory / "results.json").read_text(encoding="utf-8"))["summary"]
     rows.append({**combination, "summary": summary})
-  text = table(list(settings), rows)
-  with atomic_write(out / "sweep.json") as file:
-    json.dump(rows, file, indent=1)
-  with atomic_write(out / "sweep.md") as file:
-    file.write(text + "\n")
-  say(text)
+  text = sweep_table(list(values), rows)
+  write_json(out / "sweep.json", rows)
+  write_text(out / "sweep.md", text)
+  console.say(text)
   return None
 
 
-def table(keys: list[str], rows: list[dict]) -> str:
+def sweep_table(keys: list[str], rows: list[dict]) -> str:
   """Markdown, the best median first."""
   known = all("inferred" in row["summary"] for row in rows)
-  lines = ["| " + " | ".join([*keys, *(COLUMNS.values() if known else []), "converged", "s an event"]) + " |"]
-  lines.append("| --- " * (lines[0].count("|") - 1) + "|")
   if known:
     rows = sorted(rows, key=lambda row: row["summary"]["inferred"]["median_dp_mev"])
+  lines = []
   for row in rows:
     summary = row["summary"]
     cells = [str(row[key]) for key in keys]
@@ -108,6 +115,5 @@ def table(keys: list[str], rows: list[dict]) -> str:
       errors = summary["inferred"]
       cells += [f"{errors['median_dp_mev']:.1f}", f"{errors['q95_dp_mev']:.1f}",
                 f"{100 * errors['share_above_50_mev']:.1f} %"]
-    cells += [f"{summary['num_converged']} of {summary['num_events']}", f"{summary['seconds_per_event']:.2f}"]
-    lines.append("| " + " | ".join(cells) + " |")
-  return "\n".join(lines)
+    lines.append([*cells, f"{summary['num_converged']} of {summary['num_events']}", f"{summary['seconds_per_event']:.2f}"])
+  return markdown_table([*keys, *(COLUMNS.values() if known else []), "converged", "s an event"], lines)

@@ -2,6 +2,7 @@
 
 `prepare` finds mistakes and writes nothing; `execute` computes what is missing in the run's directory and reports.
 """
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,37 +13,40 @@ import numpy as np
 
 import lartpc_jax
 from lartpc_jax import parallel
-from lartpc_jax.build import inference as config_inference, tasks as config_lib
+from lartpc_jax.build import inference as config_inference
+from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.data.open import SAMPLE
+from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.pictures import save_figure
+from lartpc_jax.experiments.protocol import SILENT, Console, EventSettings, exit_code, setting
 from lartpc_jax.experiments.targets import describe_input, open_targets
 from lartpc_jax.files import atomic_write
-from lartpc_jax.inference import chunks, counting
-from lartpc_jax.inference.tracks import MAX_TRACKS
+from lartpc_jax.inference import counting
+from lartpc_jax.inference.settings import MAX_TRACKS
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import counted_tracks
 from lartpc_jax.plotting.tracks import angle_figure, hypotheses_figure
+from lartpc_jax.tables import markdown_table, write_csv, write_json
 
 NULL_FILE = "tracks.npz"  # in the directory of a run
 
 
-class Request(NamedTuple):
-  """What to fit; the flags of launch.tracks."""
-  input: str
-  views: tuple[str, ...]
-  max_tracks: int = 2
-  refine: Sequence[str] | None = None  # numbers of tracks whose hypotheses are refined; None: all
-  num_events: int | None = None   # None: to the end of the file
-  first_event: int = 0
-  weights: str | None = None      # None: those of the package
-  chunk_size: int = 8             # events a device works on at once
-  seed: int = 0
+@dataclasses.dataclass(frozen=True)
+class Settings(EventSettings):
+  """What to fit, and what tells how many tracks there are."""
+  max_tracks: int = setting(2, "Hypotheses of 1 to so many tracks are fitted.")
+  refine: tuple[str, ...] | None = setting(None, "Numbers of tracks whose hypotheses are refined, empty for none; default: "
+                                           "all.")
+  null: tuple[str, ...] = setting((), "Runs of this command on generated events with 1, 2, ... tracks.")
+  level: float = setting(0.05, "False splits allowed at each step of the count.")
+  num_pictures: int = setting(8, "Events drawn.", lower=0)
 
 
 class Job(NamedTuple):
-  """A checked request, ready to run."""
-  request: Request
+  """Checked settings, ready to run."""
+  settings: Settings
   views: tuple[str, ...]
   data: ImageSet
   truth_mev: np.ndarray | None   # [n t 3], NaN beyond the tracks of an event
@@ -52,108 +56,111 @@ class Job(NamedTuple):
   stride: int
 
 
-def prepare(request: Request, config: Mapping) -> Job:
-  """Reads and checks everything that `request` and the config name.
+def prepare(settings: Settings, config: Mapping) -> Job:
+  """Reads and checks everything that the settings and the config name.
 
   Raises:
     OSError, ValueError: naming the file, flag or key that is wrong.
   """
-  views = check_views(request.views)
-  if not 1 <= request.max_tracks <= MAX_TRACKS:
-    raise ValueError(f"--max_tracks must be 1 to {MAX_TRACKS}; got {request.max_tracks}.")
-  refined = _refined(request)
+  views = check_views(settings.views)
+  if not 1 <= settings.max_tracks <= MAX_TRACKS:
+    raise ValueError(f"--max_tracks must be 1 to {MAX_TRACKS}; got {settings.max_tracks}.")
+  refined = _refined(settings)
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  diffusion, info = config_lib.build_diffusion(request.weights)
-  spec, autoencoder = config_lib.build_image_spec(request.weights)
-  data = open_targets(request.input, views=views, spec=spec, first=request.first_event, num=request.num_events)
-  events = request.first_event + np.arange(len(data.images))
-  truth = None if request.input == SAMPLE else multi_track.read_momenta(request.input, data.num_in_file)
+  generator, _, digests = build_generator(settings.weights)
+  spec = generator.spec
+  data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
+  events = settings.first_event + np.arange(len(data.images))
+  truth = None if settings.input == SAMPLE else multi_track.read_momenta(settings.input, data.num_in_file)
   if truth is not None:
     truth = truth[events]
   elif data.momentum_mev is not None:
     truth = data.momentum_mev[:, None]
-  identity = {"input": describe_input(request.input), "views": ",".join(views), "max_tracks": request.max_tracks,
+  identity = {"input": describe_input(settings.input), "views": ",".join(views), "max_tracks": settings.max_tracks,
               "refine": refined,
-              "seed": request.seed, "version": lartpc_jax.__version__, **config,
-              "weights": {"autoencoder": autoencoder["sha256"], "diffusion": info["sha256"]}}
-  fits = [config_inference.build_tracks_fit(config, diffusion, views, num) for num in range(1, request.max_tracks + 1)]
-  compute = _make_compute(fits, refined, data.images, request)
-  return Job(request, views, data, truth, events, identity, compute, request.chunk_size * len(jax.devices()))
+              "seed": settings.seed, "version": lartpc_jax.__version__, **config,
+              "weights": {**digests}}
+  fits = [config_inference.build_tracks_fit(config, generator, views, num) for num in range(1, settings.max_tracks + 1)]
+  compute = _make_compute(fits, refined, data.images, settings)
+  return Job(settings, views, data, truth, events, identity, compute, settings.chunk_size * len(jax.devices()))
 
 
-def _refined(request: Request) -> list[int]:
-  allowed = list(range(1, request.max_tracks + 1))
-  if request.refine is None:
+def _refined(settings: Settings) -> list[int]:
+  allowed = list(range(1, settings.max_tracks + 1))
+  if settings.refine is None:
     return allowed
-  if not set(request.refine) <= set(map(str, allowed)):
-    raise ValueError(f"--refine must be numbers of tracks from 1 to --max_tracks={request.max_tracks}; got "
-                     f"{','.join(request.refine)}.")
-  return sorted(map(int, set(request.refine)))
+  if not set(settings.refine) <= set(map(str, allowed)):
+    raise ValueError(f"--refine must be numbers of tracks from 1 to --max_tracks={settings.max_tracks}; got "
+                     f"{','.join(settings.refine)}.")
+  return sorted(map(int, set(settings.refine)))
 
 
-def _make_compute(fits: list, refined: list[int], images: np.ndarray, request: Request) -> Callable:
-  key_candidates, key_refine = jax.random.split(jax.random.key(request.seed))
-  by_event = lambda out: out._replace(trajectory=out.trajectory.swapaxes(0, 1), values=out.values.T)
-  screens = [parallel.make_device_map(fit.screen, chunk_size=request.chunk_size) for fit in fits]
-  refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: by_event(fit.refine(*pair, key)),
-                                         chunk_size=request.chunk_size) for n in refined}
+def _make_compute(fits: list, refined: list[int], images: np.ndarray, settings: Settings) -> Callable:
+  key_candidates, key_refine = jax.random.split(root_key(settings.seed))
+  screens = [parallel.make_device_map(fit.screen, chunk_size=settings.chunk_size) for fit in fits]
+  refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: fit.refine(*pair, key),
+                                         chunk_size=settings.chunk_size) for n in refined}
   candidates = []  # drawn when the first chunk needs them; of single tracks, so the same for all hypotheses
 
   def compute(events: np.ndarray) -> dict[str, np.ndarray]:
     candidates[:] = candidates or [jax.jit(fits[0].draw_candidates)(jax.random.clone(key_candidates))]
-    chosen, found = images[events - request.first_event], {}
+    chosen, found = images[events - settings.first_event], {}
     for number, screen in enumerate(screens, start=1):
       screened = screen(chosen, candidates[0])
       found |= {f"screened_{number}": screened.objective[:, 0], f"start_mev_{number}": screened.momentum_mev[:, 0]}
       if number in refined:
         out = refines[number]((chosen, screened.momentum_mev), jax.random.clone(key_refine))
-        found |= {f"{name}_{number}": array for name, array in out._asdict().items()}
+        found |= {f"{name}_{number}": array for name, array in out._asdict().items() if array is not None}
     return found
   return compute
 
 
-def execute(job: Job, out: Path, *, progress: Callable, nulls: Sequence[str] = (), level: float = 0.05,
-            stop: Callable = lambda: None, num_pictures: int = 8, say: Callable = print) -> int | None:
+def run(settings: Settings, config: Mapping, console: Console) -> int:
+  """Fits and counts tracks in the events of a file, into a work directory."""
+  job = prepare(settings, config)
+  with console.workdir(settings.out, job.identity) as out:
+    console.say(f"Devices: {parallel.device_summary()}")
+    return exit_code(execute(job, out, console))
+
+
+def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   """Computes the events that `out` lacks, then writes tracks.npz, results.csv, results.json and pictures.
 
   Args:
     job: from `prepare`.
     out: the run's directory.
-    progress: context manager like `cli.progress_bar`.
-    nulls: directories of runs on events drawn by the generator with 1, 2, ... tracks; without, nothing is counted.
-    level: false splits allowed at each step.
-    stop: asked after each chunk for a signal number; None goes on.
-    num_pictures: events drawn.
-    say: prints a line.
+    console: what it reports to; asked after each chunk whether to stop.
   Returns:
     None, or the signal that stopped it before its end: the same call goes on.
   Raises:
     ValueError: before anything is computed, naming a null that does not fit, one too many, or a level outside (0, 1).
   """
-  if len(nulls) >= job.request.max_tracks and nulls:
+  nulls, level, say = job.settings.null, job.settings.level, console.say
+  if len(nulls) >= job.settings.max_tracks and nulls:
     raise ValueError(f"--null: {len(nulls)} runs need hypotheses of {len(nulls) + 1} tracks; --max_tracks is "
-                     f"{job.request.max_tracks}.")
+                     f"{job.settings.max_tracks}.")
   if not 0.0 < level < 1.0:
     raise ValueError(f"--level must lie between 0 and 1; got {level}.")
   null_gains = [read_null(path, job, number) for number, path in enumerate(nulls, start=1)]
   num = len(job.events)
-  there = chunks.finished_events(out / "chunks")
-  with progress(num, initial=sum(int(e) in there for e in job.events), description="tracks", unit="event") as bar:
+  there = chunks.finished_events(out / "chunks", job.identity)
+  done = sum(int(e) in there for e in job.events)
+  with console.progress(num, initial=done, description="tracks", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, job.events, directory=out / "chunks", stride=job.stride, stop=stop,
-                                update=bar.update)
+                                update=bar.update, identity=job.identity)
   if stopped is not None:
     say("Stopped; what is finished is saved. The same command goes on.")
     return stopped
-  numbers = range(1, job.request.max_tracks + 1)
-  names = [f"screened_{n}" for n in numbers] + [
-      f"{name}_{n}" for n in job.identity["refine"] for name in ("momentum_mev", "objective", "emd", "converged", "images")]
-  fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"])
+  numbers = range(1, job.settings.max_tracks + 1)
+  refined = ("momentum_mev", "objective", "emd_end", "converged", "images")
+  names = [f"screened_{n}" for n in numbers] + [f"{name}_{n}" for n in job.identity["refine"] for name in refined]
+  fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"], identity=job.identity)
   objective = np.stack([fields[f"screened_{n}"] for n in numbers], axis=1)
   counted = counting.count_tracks(objective, null_gains, level=level) if null_gains else None
   performance = _performance(job, fields, counted)
   _write(job, out, fields, objective, counted, performance)
   say(_report(fields, counted, performance, numbers=numbers, level=level))
-  paths = _draw(job, out, fields, counted, performance, num_pictures)
+  paths = _draw(job, out, fields, counted, performance)
   say("Wrote " + ", ".join(str(path) for path in [out / "results.csv", out / "results.json", *paths]))
   return None
 
@@ -205,18 +212,14 @@ def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: co
     if n not in job.identity["refine"]:
       continue
     columns[f"objective_{n}"] = fields[f"objective_{n}"]
-    columns[f"emd_{n}"] = fields[f"emd_{n}"].mean(1)
+    columns[f"emd_{n}"] = fields[f"emd_end_{n}"].mean(1)
     columns[f"converged_{n}"] = fields[f"converged_{n}"].astype(int)
     columns |= {f"p{axis}_{n}_{t + 1}_mev": fields[f"momentum_mev_{n}"][:, t, i]
                 for t in range(n) for i, axis in enumerate("xyz")}
-  with atomic_write(out / "results.csv") as file:
-    file.write(",".join(columns) + "\n")
-    for row in zip(*(c.tolist() for c in columns.values()), strict=True):
-      file.write(",".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in row) + "\n")
+  write_csv(out / "results.csv", columns)
   summary = {"run": job.identity, "seconds_per_event": float(np.median(fields["seconds"])),
              **performance}
-  with atomic_write(out / "results.json") as file:
-    json.dump(summary, file, indent=1)
+  write_json(out / "results.json", summary)
 
 
 def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> dict:
@@ -242,9 +245,8 @@ def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> di
 def _report(fields: dict, counted: counting.Counted | None, performance: dict, *, numbers: Sequence[int], level: float
             ) -> str:
   median = lambda name: f"{np.median(fields[name]):.2f}" if name in fields else "-"
-  lines = ["| tracks | objective of the library's best, median px | refined | EMD a view |", "| --- | --- | --- | --- |"]
-  lines += [f"| {n} | {median(f'screened_{n}')} | {median(f'objective_{n}')} | {median(f'emd_{n}')} |"
-            for n in numbers]
+  lines = [markdown_table(("tracks", "objective of the library's best, median px", "refined", "EMD a view"), [
+      (n, median(f"screened_{n}"), median(f"objective_{n}"), median(f"emd_end_{n}")) for n in numbers])]
   if counted is not None:
     lines += ["", f"Counted at {100 * level:g} % false splits a step: "
               + ", ".join(f"{c} with {n}" for n, c in zip(*np.unique(counted.number, return_counts=True), strict=True))]
@@ -256,10 +258,9 @@ def _report(fields: dict, counted: counting.Counted | None, performance: dict, *
   return "\n".join(lines)
 
 
-def _draw(job: Job, out: Path, fields: dict, counted: counting.Counted | None, performance: dict, num_pictures: int
-          ) -> list[Path]:
+def _draw(job: Job, out: Path, fields: dict, counted: counting.Counted | None, performance: dict) -> list[Path]:
   paths = []
-  for i in range(min(num_pictures, len(job.events))):
+  for i in range(min(job.settings.num_pictures, len(job.events))):
     images = {f"{n} track{'s' * (n > 1)}, objective {fields[f'objective_{n}'][i]:.2f} px": fields[f"images_{n}"][i]
               for n in job.identity["refine"]}
     title = f"event {job.events[i]}"

@@ -33,8 +33,14 @@ class Cascade(NamedTuple):
   fine: Stage
   gap: GapScale
   blocks: BlockScale
-  map_noise: float           # standard deviation of what was added to maps when the fine stage was trained
+  map_noise: tuple[float, float]  # standard deviations of what the fine stage has on its maps, in units of `blocks`
   table: dict[str, Array]    # name -> [r]: conditions of training images
+
+
+def noisy_map(maps: Float[Array, "... h w 2"], noise: tuple[float, float], key: Array) -> Float[Array, "... h w 2"]:
+  """Maps with normal noise, so that the fine stage forgives the coarse one small errors (Ho et al. 2022, cascades)."""
+  normal = jax.random.normal(key, maps.shape, maps.dtype)
+  return maps + normal * jnp.asarray(noise, maps.dtype).reshape(*(1,) * (maps.ndim - 1), 2)
 
 
 def image_keys(key: Array, num: int, first: int = 0) -> Array:
@@ -70,7 +76,7 @@ def draw_stage(stage: Stage, sampler: Callable, keys: Array, cond: dict, *, guid
     conditional = lambda x, t: score_fn(x, t, cond, 1.0)
     guided = conditional if guidance_scale == 1.0 else classifier_free(
         conditional, lambda x, t: score_fn(x, t, cond, 0.0), guidance_scale=guidance_scale)
-    return sampler(guided, stage.sde.prior_sampling(key_prior, (1, *stage.state_shape)).astype(jnp.float32), key_steps)[0]
+    return sampler(guided, jax.random.normal(key_prior, (1, *stage.state_shape)), key_steps)[0]
   return jax.vmap(one)(keys, cond)
 
 
@@ -86,8 +92,8 @@ def draw_pixels(cascade: Cascade, sampler: Callable, keys: Array, cond: dict, ma
                 guidance_scale: float = 1.0) -> Float[Array, "b n m"]:
   """Images in MeV of the fine stage, for physical conditions and maps."""
   split = jax.vmap(jax.random.split)(keys)
-  noise = jax.vmap(lambda key: jax.random.normal(key, maps.shape[1:], maps.dtype))(split[:, 0])
-  told = {"features": embed(cascade.fine.condition, cond), "map": maps + cascade.map_noise * noise}
+  told = {"features": embed(cascade.fine.condition, cond),
+          "map": jax.vmap(lambda maps, key: noisy_map(maps, cascade.map_noise, key))(maps, split[:, 0])}
   state = draw_stage(cascade.fine, sampler, split[:, 1], told, guidance_scale=guidance_scale)
   return image_from_gap_state(state, cascade.gap)
 

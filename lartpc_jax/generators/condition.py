@@ -3,7 +3,7 @@
 A condition is declared once, by name (`{"momentum_mev": vector(500.0), "track_share": scalar(0.5, 0.5, low=0, high=1)}`).
 Everywhere else it is a dict of physical values, `cond["momentum_mev"]` [b 3] in MeV/c, and only `embed` scales them.
 """
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -125,27 +125,54 @@ def check(condition: Condition, cond: Mapping) -> dict[str, np.ndarray]:
 
 def num_features(condition: Condition) -> int:
   """Length of what `embed` returns for one example."""
-  return sum(len(variable.classes) or variable.size * (1 + 2 * len(FREQUENCIES))
-             for variable in condition.variables.values())
+  return sum(_num_features(variable) for variable in condition.variables.values())
+
+
+def _num_features(variable: Variable) -> int:
+  if variable.kind == "label":
+    return len(variable.classes)
+  waves = 1 + 2 * len(FREQUENCIES)
+  return waves * (variable.size + 1) + variable.size if variable.kind == "vector" else waves
 
 
 def embed(condition: Condition, cond: Mapping) -> Float[Array, "b f"]:
   """Fixed features of a condition: of numbers the scaled value, sines and cosines of it; of a label one-hot.
 
+  Of a vector those of its components and of its norm, and its direction.
+
   Args:
     condition: the variables.
     cond: physical values by name; others than the declared ones are ignored.
   Returns:
-    [b f], in the order of declaration. Differentiable in everything but labels.
+    [b f], in the order of declaration. Differentiable in everything but labels and vectors of no length.
   """
   parts = []
   for name, variable in condition.variables.items():
     values = jnp.asarray(cond[name])
     if variable.kind == "label":
-      parts.append((values[:, None] == jnp.arange(len(variable.classes), dtype=values.dtype)[None]).astype(jnp.float32))
-      continue
-    values = jnp.log(values) if variable.log else values
-    scaled = ((values - variable.mean) / variable.scale).reshape(len(values), variable.size)
-    angles = (scaled[:, :, None] * jnp.array(FREQUENCIES, scaled.dtype)[None, None]).reshape(len(values), -1)
-    parts.append(jnp.concatenate([scaled, jnp.sin(angles), jnp.cos(angles)], axis=-1))
+      classes = jnp.arange(len(variable.classes), dtype=values.dtype)
+      parts.append((values[:, None] == classes[None]).astype(jnp.float32))
+    elif variable.kind == "vector":
+      norm = jnp.linalg.norm(values, axis=-1, keepdims=True)
+      scaled = jnp.concatenate([values, norm], axis=-1) / variable.scale
+      parts += [_waves(scaled), values / jnp.maximum(norm, 1e-6 * variable.scale)]
+    else:
+      values = jnp.log(values) if variable.log else values
+      parts.append(_waves(((values - variable.mean) / variable.scale)[:, None]))
   return jnp.concatenate(parts, axis=-1)
+
+
+def _waves(scaled: Float[Array, "b n"]) -> Float[Array, "b f"]:
+  angles = (scaled[:, :, None] * jnp.array(FREQUENCIES, scaled.dtype)[None, None]).reshape(len(scaled), -1)
+  return jnp.concatenate([scaled, jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def feature_inputs(condition: Condition) -> Callable:
+  """cond -> what a network with features is told: {"features": [b f]}, or {} without variables."""
+  return lambda cond: {"features": embed(condition, cond)} if condition.variables else {}
+
+
+def track_inputs(condition: Condition) -> Callable:
+  """cond of the track frame (`generators.frame.track_frame`) -> what `networks.unet.LatentUNet` is told of a track."""
+  scale = condition.variables["momentum_mev"].scale
+  return lambda cond: {"momentum": cond["momentum_mev"] / scale, "end": cond["end"]}

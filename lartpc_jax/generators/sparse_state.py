@@ -47,10 +47,11 @@ def gap_state(image_mev: Float[Array, "b n m"], gap: GapScale) -> Float[Array, "
 def image_from_gap_state(state: Float[Array, "b n m 1"], gap: GapScale) -> Float[Array, "b n m"]:
   """Image in MeV; the inverse of `gap_state` for images without pixels in (0, threshold_mev).
 
-  Half way into the gap decides between empty and lit; what lies above that and below the threshold is clipped up to it.
+  Half way into the gap decides between empty and lit. What lies above that and below the threshold is reflected at it: a
+  spectrum with a sharp edge that was smeared keeps its density there, while clipping would heap pixels up at the edge.
   """
   y = state[..., 0] * gap.scale
-  charge = gap.charge_scale_mev * jnp.sinh(jnp.maximum(y, gap.faintest) - gap.gap)
+  charge = gap.charge_scale_mev * jnp.sinh(gap.faintest + jnp.abs(y - gap.faintest) - gap.gap)
   return jnp.where(y > 0.5 * gap.faintest, charge, 0.0)
 
 

@@ -22,6 +22,27 @@ def bundled_directory(name: str = BUNDLED) -> Path:
   return Path(str(resources.files("lartpc_jax") / "assets" / name))
 
 
+def bundled_names() -> list[str]:
+  """Names of the weights that ship with the package."""
+  return sorted(path.name for path in bundled_directory("").iterdir() if path.is_dir() and any(path.glob("*.json")))
+
+
+def find_weights(weights: str | os.PathLike | None) -> Path:
+  """Directory of weights given as a directory or as the name of bundled ones (None or "bundled": protons64).
+
+  Raises:
+    FileNotFoundError: naming the directory that does not exist, and the bundled names.
+  """
+  if weights is None or weights == "bundled":
+    return bundled_directory()
+  if str(weights) in bundled_names():
+    return bundled_directory(str(weights))
+  if not Path(weights).expanduser().is_dir():
+    raise FileNotFoundError(f"No weights: there is no directory {os.fspath(weights)!r}, and the package has "
+                            f"{', '.join(bundled_names())}.")
+  return Path(weights).expanduser()
+
+
 def flatten(params: Params) -> dict[str, np.ndarray]:
   """Nested dict -> {"a/b/kernel": array}."""
   leaves = jax.tree_util.tree_flatten_with_path(params)[0]

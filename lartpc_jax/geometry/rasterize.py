@@ -29,7 +29,7 @@ class Window(Protocol):
 
 
 class ImageSpec(NamedTuple):
-  """Geometry of the images. Defaults are those of edep_protons64 (see README, "Data")."""
+  """Geometry of the images. Defaults are those of edep_protons64 (see docs/data.md)."""
   num_pixels: int = 64
   pitch_mm: float = 3.0
   sigma_mm: float = 1.35
@@ -124,21 +124,6 @@ def rasterize_views(position_mm: Float[Array, "b v 3"], edep_mev: Float[Array, "
   """Images of a batch of events in each of the k `views`."""
   draw = jax.vmap(lambda x, e: rasterize(x, e, spec))
   return jnp.stack([draw(to_view(position_mm, view), edep_mev) for view in views], axis=1)
-
-
-def random_rotations(key: Array, num: int) -> Float[Array, "b 3 3"]:
-  """Rotation matrices uniform on SO(3), from normalised Gaussian quaternions (Shoemake 1992, Graphics Gems III)."""
-  q = jax.random.normal(key, (num, 4))
-  w, x, y, z = jnp.moveaxis(q / jnp.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
-  rows = [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-          [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-          [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]]
-  return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def rotate(vectors: Float[Array, "b *v 3"], rotations: Float[Array, "b 3 3"]) -> Float[Array, "b *v 3"]:
-  """Applies one rotation an event to its vectors (momentum [b 3] or deposit positions [b v 3])."""
-  return jnp.einsum("bij,b...j->b...i", rotations, vectors)
 
 
 def is_contained(position_mm: Float[Array, "b v 3"], edep_mev: Float[Array, "b v"], views: tuple[str, ...],

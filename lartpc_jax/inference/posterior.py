@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lartpc_jax.extras import require_extra
 from lartpc_jax.inference import estimator as estimator_lib
 from lartpc_jax.inference.estimator import Estimator, Mixture, Posterior
 
@@ -120,10 +121,8 @@ def nuts(key: Array, estimator: Estimator, log_density: Callable, known: Posteri
   Raises:
     ValueError: naming the extra, without blackjax.
   """
-  try:
-    import blackjax
-  except ImportError as error:
-    raise ValueError("NUTS needs blackjax: pip install 'lartpc_jax[sampling]'.") from error
+  require_extra("sampling", "NUTS")
+  import blackjax
   one = lambda tree: jax.tree.map(lambda x: x[None], tree)
 
   def chain(key, known, *args):

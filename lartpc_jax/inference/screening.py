@@ -1,4 +1,4 @@
-"""Random starting points, screened in two passes: all on coarse images, the best of them on full ones. One draw each."""
+"""Random starting points, one draw each, screened twice: all on coarse images, the best on full ones."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,9 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lartpc_jax.inference import chart
-from lartpc_jax.inference.objective import antithetic_noise, generate_views
-from lartpc_jax.transport.emd import EMD
+from lartpc_jax.inference.imaging import Imager, antithetic_noise, generate_views
+from lartpc_jax.inference.settings import Screening
+from lartpc_jax.inference.track_sets import is_repeated, screen_sets
+from lartpc_jax.transport.emd import EMD, make_emd
 
+METHODS = ("distance", "squares")
+POOL = 4                  # pixels pooled in each direction for the coarse pass
+COARSE = dict(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16)  # of `make_emd`, for pooled images
 CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
 
 
@@ -20,71 +25,91 @@ class Candidates(NamedTuple):
   pooled: Float[Array, "m v p p"]  # the same, coarse
 
 
-def pool(images: Float[Array, "*b n n"], factor: int) -> Float[Array, "*b p p"]:
+class Screened(NamedTuple):
+  """The best sets of t candidates for each of b events, the best first."""
+  momentum_mev: Float[Array, "b h t 3"]  # MeV/c
+  objective: Float[Array, "b h"]         # px, unweighted distance and charge term, summed over views
+
+
+def pool(images: Float[Array, "*b n n"], factor: int = POOL) -> Float[Array, "*b p p"]:
   """Sums charge over factor x factor pixels."""
   *batch, n, _ = images.shape
   return images.reshape(*batch, n // factor, factor, n // factor, factor).sum((-3, -1))
 
 
-def draw_candidates(key: Array, generate: Callable, *, num: int, views: tuple[str, ...],
-                    kinetic_range_mev: tuple[float, float], latent_shape: tuple[int, int, int], factor: int) -> Candidates:
+def draw_candidates(key: Array, imager: Imager, *, num: int, views: tuple[str, ...],
+                    kinetic_range_mev: tuple[float, float]) -> Candidates:
   """`num` random hypotheses with one image a view, all of the same draw.
 
   Args:
     key: of hypotheses and draw.
-    generate: (noise [n h w c], momentum_mev [n 3]) -> images [n n n] in MeV.
+    imager: the generator.
     num: m.
     views: names of the views.
     kinetic_range_mev: of the chart.
-    latent_shape: (h, w, c) of the noise.
-    factor: of `pool`.
   """
   key_hypothesis, key_noise = jax.random.split(key)
   hypothesis = chart.random_hypotheses(key_hypothesis, num)
-  noise = antithetic_noise(key_noise, len(views), 1, latent_shape)
-  draw = lambda h: generate_views(generate, noise, chart.to_momentum(h[None], kinetic_range_mev), views)[0, :, 0]
+  noise = antithetic_noise(key_noise, len(views), 1, imager.latent_shape)
+  momentum = lambda h: chart.to_momentum(h[None], kinetic_range_mev)
+  draw = lambda h: generate_views(imager.generate_fast, noise, momentum(h), views)[0, :, 0]
   images = jax.lax.map(draw, hypothesis, batch_size=min(CANDIDATES_AT_ONCE, num))
-  return Candidates(hypothesis, images, pool(images, factor))
+  return Candidates(hypothesis, images, pool(images))
 
 
-def make_screen(distance: EMD, compare_full: Callable, *, factor: int, charge_weight_px: float, num_screened: int,
-                num_starts: int) -> Callable:
-  """Builds screen(images [b v n n], targets, candidates) -> indices [b h] of the best candidates for each event.
+def make_screen(compare_full: Callable, settings: Screening, *, kinetic_range_mev: tuple[float, float],
+                charge_weight_px: float, num_tracks: int = 1) -> Callable:
+  """Builds screen(images [b v n n], targets, candidates) -> Screened.
 
   Args:
-    distance: for pooled images.
-    compare_full: `Objective.compare`, for full ones.
-    factor: pixels pooled in each direction.
+    compare_full: `Objective.compare`, for full images; prepares `targets`.
+    settings: how many of them, and by what pooled images are compared.
+    kinetic_range_mev: of the chart.
     charge_weight_px: of the objective.
-    num_screened: candidates that the coarse pass leaves to the full one.
-    num_starts: h.
+    num_tracks: candidates that add up to an image.
+  Raises:
+    ValueError: naming a method that is unknown or knows single tracks only.
   """
-  coarse = _make_coarse(distance, factor=factor, charge_weight_px=charge_weight_px)
+  if settings.method not in METHODS:
+    raise ValueError(f"Unknown screening method {settings.method!r}; choose from {METHODS}.")
+  if settings.method == "distance" and num_tracks > 1:
+    raise ValueError(f"Sets of {num_tracks} tracks need the screening method 'squares'; got 'distance'.")
+  num = settings.num_screened
+  coarse = _make_coarse(make_emd(**COARSE), charge_weight_px=charge_weight_px)
 
-  def screen(images, targets, candidates: Candidates):
+  def coarse_best(image, candidates):  # [s t]
+    if settings.method == "distance":
+      return jax.lax.top_k(-coarse(image, candidates), num)[1][:, None]
+    pooled = candidates.pooled.reshape(len(candidates.pooled), -1)
+    return screen_sets(pool(image).reshape(-1), pooled, num_tracks, beam=settings.beam, keep=num)
+
+  def screen(images: Float[Array, "b v n n"], targets, candidates: Candidates) -> Screened:
     def one(inputs):
       image, target = inputs
-      _, kept = jax.lax.top_k(-coarse(image, candidates), num_screened)
-      drawn = candidates.images[kept][:, :, None]
-      values = compare_full(drawn, jax.tree.map(lambda x: jnp.repeat(x[None], num_screened, axis=0), target))
-      _, best = jax.lax.top_k(-jnp.where(jnp.isnan(values), jnp.inf, values), num_starts)
-      return kept[best]
-    return jax.lax.map(one, (images, targets))
+      sets = coarse_best(image, candidates)
+      drawn = candidates.images[sets].sum(1)[:, :, None]
+      values = compare_full(drawn, jax.tree.map(lambda x: jnp.repeat(x[None], num, axis=0), target))
+      values = jnp.where(jnp.isnan(values) | is_repeated(sets), jnp.inf, values)
+      best = jax.lax.top_k(-values, settings.num_starts)[1]
+      return sets[best], values[best]
+    sets, values = jax.lax.map(one, (images, targets))
+    momentum = chart.to_momentum(candidates.hypothesis[sets.reshape(-1)], kinetic_range_mev)
+    return Screened(momentum.reshape(*sets.shape, 3), values)
   return screen
 
 
-def _make_coarse(distance: EMD, *, factor: int, charge_weight_px: float) -> Callable:
-  """Builds coarse(target [v n n], candidates) -> objective [m] of pooled images, in pooled pixels, summed over views.
+def _make_coarse(distance: EMD, *, charge_weight_px: float) -> Callable:
+  """Builds coarse(target [v n n], candidates) -> objective [m] of pooled images, all views, pooled pixels.
 
-  The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full objective. An
-  empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.
+  The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full
+  objective. An empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.
   """
   def compare(image, charge, prepared, target_charge):
     ratio = jnp.abs(charge - target_charge) / target_charge
-    return distance.emd_to_target(image, prepared).value + charge_weight_px / factor * ratio
+    return distance.emd_to_target(image, prepared).value + charge_weight_px / POOL * ratio
 
   def screen_one(target: Float[Array, "v n n"], candidates: Candidates) -> Float[Array, " m"]:
-    pooled = pool(target, factor)
+    pooled = pool(target)
     prepared = jax.vmap(distance.prepare_target)(pooled)
     charge = pooled.sum((1, 2))
     over_views = jax.vmap(compare)

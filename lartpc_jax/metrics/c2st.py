@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from lartpc_jax.metrics.calibration import Calibration, calibration
-from lartpc_jax.metrics.estimate import Estimate
+from lartpc_jax.metrics.estimate import NAN, Estimate
 
 
 class ClassifierTest(NamedTuple):
@@ -20,13 +20,15 @@ class ClassifierTest(NamedTuple):
 
 
 def delong_auc(probability: np.ndarray, generated: np.ndarray) -> Estimate:
-  """Area under the ROC curve and its error (DeLong et al. 1988), ties counted half.
+  """Area under the ROC curve and its error (DeLong et al. 1988), ties counted half; NaN if a score is, or a class is empty.
 
   Args:
     probability: score [n], larger for generated.
     generated: bool [n].
   """
   positive, negative = probability[generated], probability[~generated]
+  if np.isnan(probability).any() or not (len(positive) and len(negative)):
+    return Estimate(NAN)
   below = lambda values, among: 0.5 * (np.searchsorted(np.sort(among), values, "left")
                                        + np.searchsorted(np.sort(among), values, "right")) / len(among)
   of_positive, of_negative = below(positive, negative), 1.0 - below(negative, positive)
@@ -60,7 +62,10 @@ def cross_validated_test(real: np.ndarray, generated: np.ndarray, fit_predict: C
     areas.append(delong_auc(probability[test], is_generated[test]))
   value = float(np.mean([a.value for a in areas]))
   error = float(np.sqrt(np.sum([a.error**2 for a in areas])) / num_folds)
-  p_value = float(stats.norm.sf((value - 0.5) / error)) if error > 0 else float(value <= 0.5)
+  if error > 0:
+    p_value = float(stats.norm.sf((value - 0.5) / error))
+  else:  # all folds agree in every rank
+    p_value = NAN if np.isnan(value) else float(value <= 0.5)
   return ClassifierTest(Estimate(value, error, p_value), calibration(probability, is_generated), probability)
 
 

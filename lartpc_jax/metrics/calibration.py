@@ -14,7 +14,14 @@ class Calibration(NamedTuple):
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray, *, num_bins: int = 10) -> Calibration:
-  """Reliability of probabilities [m] in [0, 1] for statements that were `right` [m] or not."""
+  """Reliability of probabilities [m] in [0, 1] for statements that were `right` [m] or not; NaN is in no bin.
+
+  The expected error is NaN if a probability is.
+  """
+  known = ~np.isnan(np.asarray(confidence, float))
+  if not known.all():
+    found = calibration(np.asarray(confidence)[known], np.asarray(right)[known], num_bins=num_bins)
+    return found._replace(expected_error=float("nan"))
   edges = np.linspace(0.0, 1.0, num_bins + 1)
   bins = np.clip(np.digitize(confidence, edges) - 1, 0, num_bins - 1)
   count = np.bincount(bins, minlength=num_bins)

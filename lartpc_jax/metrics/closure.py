@@ -7,6 +7,7 @@ import numpy as np
 
 from lartpc_jax.data.events import Events, pad_events
 from lartpc_jax.geometry import rasterize as raster
+from lartpc_jax.geometry.rotations import rotations_between
 from lartpc_jax.metrics import proton
 from lartpc_jax.units import kinetic_energy
 
@@ -25,19 +26,6 @@ class Closure(NamedTuple):
   dedx: np.ndarray            # [2 bins] mean MeV/mm, events within 5 % of full charge only; NaN out of plane
 
 
-def rotation_to(direction_from: np.ndarray, direction_to: np.ndarray, roll: np.ndarray) -> np.ndarray:
-  """Rotations [b 3 3] that take unit vectors `direction_from` [b 3] to `direction_to` [3], turned by `roll` [b] about it."""
-  def frame(n):
-    helper = np.where(np.abs(n[:, :1]) < 0.9, np.array([[1.0, 0, 0]]), np.array([[0, 1.0, 0]]))
-    u = np.cross(n, helper)
-    u /= np.linalg.norm(u, axis=1, keepdims=True)
-    return np.stack([u, np.cross(n, u), n], axis=-1)
-  c, s, o, i = np.cos(roll), np.sin(roll), np.zeros_like(roll), np.ones_like(roll)
-  spin = np.stack([np.stack([c, -s, o], -1), np.stack([s, c, o], -1), np.stack([o, o, i], -1)], axis=-2)
-  to = np.broadcast_to(np.asarray(direction_to, float) / np.linalg.norm(direction_to), direction_from.shape)
-  return frame(to) @ spin @ frame(direction_from).transpose(0, 2, 1)
-
-
 def matched_images(events: Events, kinetic_mev: float, direction: np.ndarray, *, window_mev: float, max_events: int,
                    seed: int, spec: raster.ImageSpec) -> tuple[np.ndarray, np.ndarray]:
   """Images [b n n] of simulated events of about this energy turned to this direction, and their momenta [b 3].
@@ -52,7 +40,8 @@ def matched_images(events: Events, kinetic_mev: float, direction: np.ndarray, *,
   batch = pad_events(events, chosen)
   magnitude = np.linalg.norm(batch.momentum_mev, axis=1, keepdims=True)
   roll = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, len(chosen))
-  rotations = rotation_to(batch.momentum_mev / magnitude, direction, roll).astype(np.float32)
+  direction = np.asarray(direction, float) / np.linalg.norm(direction)
+  rotations = rotations_between(batch.momentum_mev / magnitude, direction, roll).astype(np.float32)
   position = np.einsum("bij,bvj->bvi", rotations, batch.position_mm)
   images = np.asarray(raster.rasterize_views(jnp.asarray(position), jnp.asarray(batch.edep_mev), ("xy",), spec))[:, 0]
   return images, np.einsum("bij,bj->bi", rotations, batch.momentum_mev)

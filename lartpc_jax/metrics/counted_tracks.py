@@ -2,8 +2,10 @@
 import numpy as np
 
 from lartpc_jax.metrics.estimate import share_estimate
+from lartpc_jax.tables import markdown_table
 
 ANGLE_EDGES_DEGREES = (0, 10, 20, 40, 60, 90, 120, 150, 170, 180)
+HEAD = ("opening angle, degrees", "pairs", "counted as two or more", "median error, MeV/c", "95 % quantile")
 FROM_DEGREES = 20.0  # pairs with a smaller angle are one track to the eye
 
 
@@ -47,7 +49,7 @@ def bins_only(entries: list[dict]) -> list[dict]:
 
 
 def tables(performance: dict) -> list[str]:
-  """Lines of Markdown for what `runs.tracks` finds; empty without truth."""
+  """Lines of Markdown for what `experiments.tracks` finds; empty without truth."""
   lines = []
   for key, value in performance.items():
     kind, _, number = key.partition("_")
@@ -58,10 +60,10 @@ def tables(performance: dict) -> list[str]:
       lines.append(f"Events of {number} tracks are counted as: " + ", ".join(
           f"{n} in {100 * share:.1f} +- {100 * error:.1f} %" for n, (share, error) in value.items()))
   if "by_angle" in performance:
-    lines += ["", "| opening angle, degrees | pairs | counted as two or more | median error, MeV/c | 95 % quantile |",
-              "| --- " * 5 + "|"]
+    rows = []
     for e in performance["by_angle"]:
       counted = f"{100 * e['efficiency']:.1f} +- {100 * e['efficiency_error']:.1f} %" if "efficiency" in e else "-"
       errors = [f"{e[q]:.1f}" if q in e else "-" for q in ("q50_dp_mev", "q95_dp_mev")]
-      lines.append(f"| {e['low']:g} to {e['high']:g} | {e['num']} | {counted} | {errors[0]} | {errors[1]} |")
+      rows.append((f"{e['low']:g} to {e['high']:g}", e["num"], counted, *errors))
+    lines += ["", *markdown_table(HEAD, rows).splitlines()]
   return [*lines, ""] if lines else []

@@ -17,13 +17,15 @@ class Uniformity(NamedTuple):
 def credible_level(true_log_density: np.ndarray, sample_log_density: np.ndarray) -> np.ndarray:
   """Smallest highest-density region [n] that holds the truth, as the share of samples with a higher density.
 
-  Uniform in [0, 1] over events whose truths are draws of their posteriors (Hyndman 1996; Zhao et al. 2021).
+  Uniform in [0, 1] over events whose truths are draws of their posteriors (Hyndman 1996; Zhao et al. 2021). Samples as
+  dense as the truth count half.
 
   Args:
     true_log_density: [n] of the true values.
     sample_log_density: [s n] of samples.
   """
-  return np.mean(np.asarray(sample_log_density) > np.asarray(true_log_density)[None], axis=0)
+  samples, truth = np.asarray(sample_log_density), np.asarray(true_log_density)[None]
+  return np.mean(samples > truth, axis=0) + 0.5 * np.mean(samples == truth, axis=0)
 
 
 def coverage(level: np.ndarray, credibility: float) -> Estimate:
@@ -36,6 +38,8 @@ def coverage(level: np.ndarray, credibility: float) -> Estimate:
 def rank_uniformity(samples: np.ndarray, truth: np.ndarray, *, num_bins: int = 20) -> Uniformity:
   """Histogram of the ranks of true values [n] among samples [s n], and how far from flat it is (Talts et al. 2018, SBC).
 
+  A truth that equals samples has any of their ranks with equal probability.
+
   Raises:
     ValueError: for fewer than 5 entries expected in a bin, where chi-squared is not.
   """
@@ -44,8 +48,9 @@ def rank_uniformity(samples: np.ndarray, truth: np.ndarray, *, num_bins: int = 2
     raise ValueError(f"{n} events are too few for {num_bins} bins; need {5 * num_bins}.")
   rank = np.sum(samples < truth[None], axis=0)
   edges = np.linspace(0.0, 1.0, num_bins + 1)
-  # a rank takes one of num + 1 values; spread it evenly within its place, so that bins need not divide their number
-  spread = (rank + np.random.default_rng(0).uniform(size=n)) / (num + 1)
+  places = 1 + np.sum(samples == truth[None], axis=0)
+  # a rank takes one of num + 1 values; spread it evenly within its places, so that bins need not divide their number
+  spread = (rank + places * np.random.default_rng(0).uniform(size=n)) / (num + 1)
   count = np.histogram(spread, edges)[0]
   chi2, p_value = stats.chisquare(count)
   degrees = num_bins - 1

@@ -14,15 +14,22 @@ class Estimate(NamedTuple):
 
 
 def mean_estimate(values: np.ndarray) -> Estimate:
-  """Mean of independent values [n] and its standard error."""
+  """Mean of independent values [n] and its standard error; NaN of none."""
   values = np.asarray(values, float)
+  if not len(values):
+    return Estimate(NAN)
   error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else NAN
   return Estimate(float(values.mean()), float(error))
 
 
 def share_estimate(hits: np.ndarray) -> Estimate:
-  """Share of True in `hits` [n]; the error is binomial for (hits + 1/2) of (n + 1), so not 0 at a share of 0."""
+  """Share of True in `hits` [n]; the error is binomial for (hits + 1/2) of (n + 1), so not 0 at a share of 0.
+
+  NaN of none.
+  """
   n, count = len(hits), float(np.sum(hits))
+  if not n:
+    return Estimate(NAN)
   smoothed = (count + 0.5) / (n + 1.0)
   return Estimate(count / n, float(np.sqrt(smoothed * (1.0 - smoothed) / n)))
 
@@ -35,9 +42,12 @@ def jackknife_error(left_out: np.ndarray) -> float:
 
 
 def permutation_p_value(observed: float, permuted: np.ndarray) -> float:
-  """Share of permutations at least as large, the observed one counted: (1 + #) / (1 + B) (Phipson & Smyth 2010, eq. 3)."""
+  """Share of permutations at least as large, the observed one counted: (1 + #) / (1 + B) (Phipson & Smyth 2010, eq. 3).
+
+  NaN for an observed NaN; a permutation that gives NaN counts as large.
+  """
   permuted = np.asarray(permuted)
-  return float((1 + np.sum(permuted >= observed)) / (1 + len(permuted)))
+  return float((1 + np.sum(~(permuted < observed))) / (1 + len(permuted))) if np.isfinite(observed) else NAN
 
 
 def significance(estimate: Estimate, floor: Estimate) -> float:

@@ -273,7 +273,7 @@ def sinkhorn(x: np.ndarray, y: np.ndarray, divergence: Callable, *, p: int = 2, 
   """Debiased Sinkhorn divergence with cost |x - y|^p / p, mean over disjoint batches, and the worst marginal error.
 
   Args:
-    divergence: (cost_xy, cost_xx, cost_yy) -> (value, L1 marginal error): `emd.sinkhorn_divergence` with its epsilon.
+    divergence: (cost_xy, cost_xx, cost_yy) -> (value, L1 marginal error): `transport.divergence.sinkhorn_divergence` with its epsilon.
     p: 1 or 2.
   Raises:
     ValueError: for another p.

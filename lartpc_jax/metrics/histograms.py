@@ -51,12 +51,16 @@ def two_sample_chi2(a: np.ndarray, b: np.ndarray, edges: np.ndarray) -> Chi2:
   287, eq. 3; Num. Recipes, 14.3). Bins with fewer than ten entries of either sample are joined with their right
   neighbours; values outside the edges count in the outer bins. Entries must be independent.
 
+  Fewer than three edges are fewer than two bins, as `quantile_bins` gives of values that are all alike.
+
   Raises:
-    ValueError: for edges that do not rise, or fewer than three.
+    ValueError: for edges that do not rise.
   """
   edges = np.asarray(edges, float)
-  if edges.ndim != 1 or len(edges) < 3 or not np.all(np.diff(edges) > 0):
-    raise ValueError(f"two_sample_chi2 needs rising bin edges, three at least; got {edges}.")
+  if edges.ndim != 1 or not np.all(np.diff(edges) > 0):
+    raise ValueError(f"two_sample_chi2 needs rising bin edges; got {edges}.")
+  if len(edges) < 3:
+    return Chi2(float("nan"), 0, float("nan"))
   counts = [np.histogram(np.clip(x, edges[0], np.nextafter(edges[-1], -np.inf)), edges)[0] for x in (a, b)]
   joined, held = [], np.zeros(2)
   for pair in zip(*counts, strict=True):
@@ -74,7 +78,7 @@ def two_sample_chi2(a: np.ndarray, b: np.ndarray, edges: np.ndarray) -> Chi2:
 
 
 def reduced_chi2(real: np.ndarray, generated: np.ndarray, edges: np.ndarray) -> Estimate:
-  """chi2 / ndf; its error under agreement is sqrt(2 / ndf)."""
+  """chi2 / ndf; its error under agreement is sqrt(2 / ndf); NaN where no two bins hold enough of both."""
   chi2 = two_sample_chi2(real, generated, edges)
   if not chi2.ndf:
     return Estimate(float("nan"))
@@ -94,5 +98,7 @@ def kolmogorov_smirnov(real: np.ndarray, generated: np.ndarray) -> Estimate:
 
 
 def quantile_bins(sample: np.ndarray, num_bins: int) -> np.ndarray:
-  """Edges [num_bins + 1 at most] with about equal counts of `sample`, fewer where values repeat."""
+  """Edges [num_bins + 1 at most] with about equal counts of `sample`, fewer where values repeat, none without values."""
+  if not len(sample):
+    return np.zeros(0)
   return np.unique(np.quantile(np.asarray(sample, float), np.linspace(0.0, 1.0, num_bins + 1)))

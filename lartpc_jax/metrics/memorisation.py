@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lartpc_jax.metrics.estimate import Estimate, permutation_p_value, share_estimate
-from lartpc_jax.metrics.neighbours import nearest_l2
+from lartpc_jax.metrics.neighbours import nearest_l2, radii_and_distances
 
 COPY_RATIO = 1.0 / 3.0  # Yoon et al. 2023: a copy is three times closer to its nearest image than to the second
+SAME = 1e-3  # of an image's norm: what is nearer is the same image, whatever the second is
 
 
 class Coverage(NamedTuple):
@@ -63,27 +64,35 @@ def closer_to_training(distance: np.ndarray, index: np.ndarray, num_training: in
                    Estimate(found[1], float(ratios.std()), permutation_p_value(-found[1], -ratios)))
 
 
-def copy_rate(two_nearest: np.ndarray) -> Estimate:
-  """Share of images whose nearest neighbour is three times closer than the second, from distances [n 2]."""
-  return share_estimate(two_nearest[:, 0] < COPY_RATIO * two_nearest[:, 1])
+def copy_rate(two_nearest: np.ndarray, norm: np.ndarray | None = None) -> Estimate:
+  """Share of images whose nearest neighbour is three times closer than the second, from distances [n 2], or the same image.
+
+  Where the images to copy from stand there more than once, the second is as near as the first: equal ones count (with
+  `norm`, also those nearer than SAME of it), and for the others give the distances to distinct images.
+
+  Args:
+    two_nearest: to the nearest and, if there is one, the second.
+    norm: Euclidean norms [n] of the images; None counts exact copies alone.
+  """
+  same = two_nearest[:, 0] <= (0.0 if norm is None else SAME * norm)
+  second = two_nearest[:, 1:].min(axis=1, initial=np.inf)
+  return share_estimate(same | (two_nearest[:, 0] < COPY_RATIO * second))
 
 
 def duplicate_rate(flat: np.ndarray) -> Estimate:
   """`copy_rate` of images [n d] among themselves: a generator that repeats itself."""
   two_nearest, _ = nearest_l2(flat, flat, num_neighbours=2, leave_out_self=True)
-  return copy_rate(two_nearest)
+  return copy_rate(two_nearest, np.linalg.norm(flat, axis=1))
 
 
 def coverage(real: np.ndarray, generated: np.ndarray, *, num_neighbours: int = 5, chunk: int = 1024) -> Coverage:
   """The four of `Coverage` from features [n d] and [m d], with balls that reach to the k-th neighbour."""
-  radius = lambda x: nearest_l2(x, x, num_neighbours=num_neighbours, leave_out_self=True)[0][:, -1]
-  real_radius, generated_radius = radius(real), radius(generated)
+  # radii and distances by one rule: where images repeat, a radius is 0 and so must be the distances that it meets
+  real_radius, distances = radii_and_distances(real, generated, num_neighbours=num_neighbours, chunk=chunk)
+  generated_radius, _ = radii_and_distances(generated, real, num_neighbours=num_neighbours, chunk=chunk)
   in_real = np.zeros(len(generated))       # number of real balls around each generated one
   covered, recalled = np.zeros(len(real), bool), np.zeros(len(real), bool)
-  for start in range(0, len(real), chunk):
-    rows = slice(start, start + chunk)
-    distance = np.sqrt(np.maximum(
-        np.sum(real[rows]**2, 1)[:, None] + np.sum(generated**2, 1)[None] - 2.0 * real[rows] @ generated.T, 0.0))
+  for rows, distance in distances:
     inside = distance <= real_radius[rows, None]
     in_real += inside.sum(0)
     covered[rows] = inside.any(1)

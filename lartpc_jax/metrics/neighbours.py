@@ -5,12 +5,15 @@ distance). Projected distribution functions, averaged over steps of a grid, are 
 for all images, and the bound is an L1 distance. Exact distances (POT) are solved in the order of the bounds until the bound
 of the next exceeds the k-th best: the k nearest are exact, not approximate.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from lartpc_jax.metrics.gof import squared_distances
+
+SPARE = 8  # candidates beyond the k nearest, whose order the rounding of squares may have changed
 
 
 class EmdIndex(NamedTuple):
@@ -117,20 +120,43 @@ def nearest_l2(queries: np.ndarray, images: np.ndarray, *, num_neighbours: int =
     leave_out_self: the queries are the images, and a row is no neighbour of itself.
   """
   found, where = [], []
-  images = np.asarray(images, np.float32)
+  images = np.asarray(images)
+  middle = np.mean(images, axis=0, dtype=np.float64)  # far from the origin squares would lose the differences
+  middle = middle.astype(images.dtype if images.dtype.kind == "f" else np.float64)
+  images = (images - middle).astype(np.float32, copy=False)
   for start in range(0, len(queries), chunk):
-    part = queries[start:start + chunk].astype(np.float32)
+    part = np.asarray(queries[start:start + chunk] - middle, np.float32)
     squared = squared_distances(part, images)
     if leave_out_self:
       squared[np.arange(len(part)), start + np.arange(len(part))] = np.inf
-    k = min(num_neighbours, squared.shape[1])
-    index = np.argpartition(squared, k - 1, axis=1)[:, :k]
+    k, candidates = (min(count, squared.shape[1]) for count in (num_neighbours, num_neighbours + SPARE))
+    index = np.argpartition(squared, candidates - 1, axis=1)[:, :candidates]
     # again from differences: a copy must come out at 0, not at the rounding of large squares
     exact = np.sqrt(np.sum((part[:, None].astype(float) - images[index])**2, axis=-1))
-    order = np.argsort(exact, axis=1)
+    if leave_out_self:
+      exact[index == start + np.arange(len(part))[:, None]] = np.inf
+    order = np.argsort(exact, axis=1, kind="stable")[:, :k]
     found.append(np.take_along_axis(exact, order, 1))
     where.append(np.take_along_axis(index, order, 1))
   return np.concatenate(found), np.concatenate(where)
+
+
+def radii_and_distances(x: np.ndarray, y: np.ndarray, *, num_neighbours: int, chunk: int = 1024
+                        ) -> tuple[np.ndarray, Iterator[tuple[slice, np.ndarray]]]:
+  """Distances [n] of rows of x [n d] to the k-th nearest other row, and (rows, distances [r m] to y [m d]) chunk by chunk.
+
+  All from differences in float64, so that equal rows are at 0 and equal distances compare equal.
+  """
+  x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+  rows = [slice(start, start + chunk) for start in range(0, len(x), chunk)]
+  k = min(num_neighbours, len(x) - 1)  # the row itself is among its own, at 0
+  radius = np.concatenate([np.partition(cdist(x[part], x), k, axis=1)[:, k] for part in rows])
+  return radius, ((part, cdist(x[part], y)) for part in rows)
+
+
+def distinct(flat: np.ndarray) -> np.ndarray:
+  """The rows of images [n d] without repetitions, in their order."""
+  return flat[sorted({row.tobytes(): i for i, row in reversed([*enumerate(flat)])}.values())]
 
 
 def pairwise_emd(images: np.ndarray, *, pool: int = 1, centred: bool = False, progress: Callable | None = None
@@ -141,8 +167,15 @@ def pairwise_emd(images: np.ndarray, *, pool: int = 1, centred: bool = False, pr
     pool: sums pool x pool pixels first, a fraction of the time; distances change by less than a pixel of the pooled image.
     centred: moves each image's centroid to one place first, so that shapes are compared, not where they lie.
     progress: called with the number of rows done.
+  Raises:
+    ValueError: naming an image without charge, or if pool does not divide its sides.
   """
   n, h, w = images.shape
+  if h % pool or w % pool:
+    raise ValueError(f"pairwise_emd needs a pool that divides the sides of the images, {h} and {w}; got {pool}.")
+  empty = np.flatnonzero(~(images > 0).any((1, 2)))
+  if len(empty):
+    raise ValueError(f"pairwise_emd needs charge in every image; image {empty[0]} has none ({len(empty)} such images).")
   small = images.reshape(n, h // pool, pool, w // pool, pool).sum((2, 4))
   points = [_points(image) for image in small]
   if centred:

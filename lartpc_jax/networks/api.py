@@ -12,7 +12,7 @@ from lartpc_jax.networks.ncsn import NCSN
 from lartpc_jax.networks.ncsnpp import EMBEDDINGS, NCSNpp
 from lartpc_jax.networks.sparse_transformer import SPACES, SparseTransformer
 from lartpc_jax.networks.ssnet import SSNet
-from lartpc_jax.networks.unet import LatentUNet
+from lartpc_jax.networks.unet import CONDITIONINGS, LatentUNet
 
 
 class AutoencoderNetwork(NamedTuple):
@@ -58,14 +58,34 @@ def make_autoencoder(**kwargs) -> AutoencoderNetwork:
       decoder_reach=2 * module.num_decoder_blocks + 2)  # 3x3 convolutions: two a block, one before and one after
 
 
-def make_latent_unet(**kwargs) -> DenoiserNetwork:
-  """Momentum-conditional U-Net on latents; keywords of `networks.unet.LatentUNet`."""
-  kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
-  module = LatentUNet(**kwargs)
+def _as_fields(kwargs: dict) -> dict:
+  return {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
+
+
+def _no_map(map_shape) -> None:
+  if map_shape is not None:
+    raise ValueError("This network takes no block map; only network.name = 'sparse_transformer' does.")
+
+
+def make_latent_unet(*, num_features: int = 0, map_shape: None = None, **kwargs) -> DenoiserNetwork:
+  """Conditional U-Net on latents; keywords of `networks.unet.LatentUNet`.
+
+  Args:
+    num_features: length of cond["features"], with conditioning="features".
+    map_shape: None.
+    **kwargs: fields of the module.
+  Raises:
+    ValueError: naming an unknown conditioning, or for a block map.
+  """
+  module = LatentUNet(**_as_fields(kwargs))
+  _no_map(map_shape)
+  if module.conditioning not in CONDITIONINGS:
+    raise ValueError(f"Unknown network.conditioning {module.conditioning!r}; choose from {list(CONDITIONINGS)}.")
 
   def init(key: jax.Array, shape: tuple[int, int, int]):
-    cond = {"momentum": jnp.ones((1, 3)), "end": jnp.ones(1), "keep": jnp.ones(1)}
-    return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), cond)["params"]
+    told = ({"features": jnp.ones((1, num_features))} if module.conditioning == "features" else
+            {"momentum": jnp.ones((1, 3)), "end": jnp.ones(1)})
+    return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), {**told, "keep": jnp.ones(1)})["params"]
 
   return DenoiserNetwork(init, lambda params, z, c_noise, cond: module.apply({"params": params}, z, c_noise, cond))
 
@@ -93,13 +113,15 @@ def make_mixture_density(**kwargs) -> EstimatorNetwork:
                           apply=lambda params, features: module.apply({"params": params}, features))
 
 
-def make_ncsnpp(**kwargs) -> DenoiserNetwork:
+def make_ncsnpp(*, num_features: int = 0, map_shape: None = None, **kwargs) -> DenoiserNetwork:
   """Unconditional U-Net on pixels; keywords of `networks.ncsnpp.NCSNpp`. `apply` ignores cond.
 
-  Raises ValueError naming an unknown time embedding.
+  Raises ValueError naming an unknown time embedding, or if it is asked to be told something.
   """
-  kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
-  module = NCSNpp(**kwargs)
+  module = NCSNpp(**_as_fields(kwargs))
+  _no_map(map_shape)
+  if num_features:
+    raise ValueError("network.name = 'ncsnpp' takes no condition; 'latent_unet' and 'sparse_transformer' do.")
   if module.embedding not in EMBEDDINGS:
     raise ValueError(f"Unknown network.embedding {module.embedding!r}; choose from {list(EMBEDDINGS)}.")
   init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1))["params"]
@@ -136,3 +158,8 @@ def make_ncsn(*, features: int = 128, num_levels: int = 10) -> DenoiserNetwork:
   module = NCSN(features, num_levels)
   init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32))["params"]
   return DenoiserNetwork(init, lambda params, x, level, cond=None: module.apply({"params": params}, x, level))
+
+
+# name in a config block `network` -> (module, whose fields are the keys of the block; maker)
+DENOISERS = {"latent_unet": (LatentUNet, make_latent_unet), "ncsnpp": (NCSNpp, make_ncsnpp),
+             "sparse_transformer": (SparseTransformer, make_sparse_transformer)}

@@ -24,16 +24,18 @@ def momentum_features(momentum: jax.Array) -> jax.Array:
   return jnp.concatenate([momentum[:, :1], magnitude, along, along**2, fourier(along, 3), fourier(magnitude, 4)], axis=-1)
 
 
-def pixel_coordinates(end: jax.Array, height: int, width: int) -> jax.Array:
-  """Channels [b h w f]: where each pixel lies in the window and with respect to the expected end [b] of the track.
+def pixel_coordinates(height: int, width: int, end: jax.Array | None = None) -> jax.Array:
+  """Channels [b h w f] (b = 1 without `end`): where each pixel lies in the window, and from the expected end of a track.
 
-  CoordConv (Liu et al. 2018). All in units of the half window, axis 0 along the track.
+  CoordConv (Liu et al. 2018). All in units of the half window, axis 0 along the track; end [b] is on that axis.
   """
   centres = lambda n: ((np.arange(n) + 0.5) / (0.5 * n) - 1.0).astype(np.float32)
   x, y = (jnp.asarray(c)[None] for c in np.meshgrid(centres(height), centres(width), indexing="ij"))
-  to_end = x - end[:, None, None]
   fixed = jnp.stack([x, y], axis=-1)
   fixed = jnp.concatenate([fixed, fourier(fixed, 3)], axis=-1)
+  if end is None:
+    return fixed
+  to_end = x - end[:, None, None]
   moving = jnp.concatenate([to_end[..., None], fourier(to_end[..., None], 5)], axis=-1)
   return jnp.concatenate([jnp.broadcast_to(fixed, (len(end), *fixed.shape[1:])), moving], axis=-1)
 
@@ -54,12 +56,16 @@ class PixelCondition(nn.Module):
     return nn.silu(nn.Dense(self.features)(h))
 
 
+CONDITIONINGS = ("track", "features")
+
+
 class LatentUNet(nn.Module):
   """(z [b h w c], c_noise [b], cond) -> [b h w c].
 
-  cond: None, or dict(momentum [b 3] in the track frame, end [b]: where the track is expected to stop on axis 0, as a
-  share of the half window, keep [b] (optional)): keep = 0 drops the condition of that example, which is what
-  classifier-free guidance trains with (Ho & Salimans 2022, alg. 1). It enters by FiLM and by `PixelCondition`.
+  cond: None, or a dict with keep [b] (optional): keep = 0 drops the condition of that example, which is what
+  classifier-free guidance trains with (Ho & Salimans 2022, alg. 1). It enters by FiLM and by `PixelCondition`. With
+  conditioning = "track" the dict has momentum [b 3] in the track frame and end [b], where the track is expected to stop
+  on axis 0, as a share of the half window; with "features" it has features [b f], see `generators.condition.embed`.
   """
   features: int = 64
   multipliers: tuple[int, ...] = (1, 2)
@@ -67,6 +73,7 @@ class LatentUNet(nn.Module):
   attention_levels: tuple[int, ...] = (0, 1)
   num_heads: int = 4
   num_groups: int = 8
+  conditioning: str = "track"
 
   @nn.compact
   def __call__(self, z, c_noise, cond=None):
@@ -75,14 +82,16 @@ class LatentUNet(nn.Module):
     embedding = nn.Dense(emb_size)(fourier(c_noise[:, None], 6))
     null = self.param("null_condition", nn.initializers.normal(1.0), (emb_size,))
     one = jnp.ones(z.shape[0], z.dtype)
-    cond = {"momentum": jnp.ones((z.shape[0], 3), z.dtype), "end": one, "keep": 0.0 * one} if cond is None else cond
-    momentum, end, keep = cond["momentum"], cond["end"], cond.get("keep", one)
-    known = nn.Dense(emb_size)(nn.silu(nn.Dense(emb_size)(momentum_features(momentum))))
+    if cond is None:
+      cond = {"momentum": jnp.ones((z.shape[0], 3), z.dtype), "end": one, "keep": 0.0 * one}
+    track, keep = self.conditioning == "track", cond.get("keep", one)
+    features, end = (momentum_features(cond["momentum"]), cond["end"]) if track else (cond["features"], None)
+    known = nn.Dense(emb_size)(nn.silu(nn.Dense(emb_size)(features)))
     embedding += keep[:, None] * known + (1.0 - keep[:, None]) * null[None]
     embedding = nn.Dense(emb_size)(nn.silu(nn.Dense(emb_size)(nn.silu(embedding))))
     mask = keep[:, None, None, None]
     codes = [mask * PixelCondition(2 * self.features)(
-                 pixel_coordinates(end, z.shape[1] // 2**level, z.shape[2] // 2**level), known)
+                 pixel_coordinates(z.shape[1] // 2**level, z.shape[2] // 2**level, end), known)
              for level in range(len(self.multipliers))]
 
     block = lambda width: ResidualBlock(width, self.num_groups)

@@ -16,9 +16,11 @@ def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict],
   figure = Figure(figsize=(13, 3.8), layout="constrained")
   for axis, (name, label) in zip(figure.subplots(1, 3), LABELS.items(), strict=True):
     values = getattr(real, name)
-    low, high = np.quantile(values, (0.0, 0.995))
-    edges = np.geomspace(max(low, 1e-3), high, num_bins + 1) if name == "spectrum" else np.linspace(low, high, num_bins + 1)
-    density = lambda x, edges=edges: np.histogram(x, edges)[0] / len(x) / np.diff(edges)
+    low, high = np.quantile(values, (0.0, 0.995)) if len(values) else (0.0, 1.0)
+    low = max(low, 1e-3) if name == "spectrum" else low
+    high = high if high > low else low + 1.0  # all alike
+    edges = np.geomspace(low, high, num_bins + 1) if name == "spectrum" else np.linspace(low, high, num_bins + 1)
+    density = lambda x, edges=edges: np.histogram(x, edges)[0] / max(len(x), 1) / np.diff(edges)
     axis.stairs(density(values), edges, fill=True, color="0.8", label="real")
     for sample, statistics in generated.items():
       axis.stairs(density(getattr(statistics, name)), edges,

@@ -83,11 +83,3 @@ def deflection_per_noise(exponential: Float[Array, "*n"], step: StepScattering) 
   survival = jnp.exp(-e) + step.cut
   tail = jnp.maximum(1.0 / survival - 1.0 - e - 0.5 * e**2, 0.0) / (2.0 * e)
   return jnp.sqrt(step.chi_c2 * (0.5 * step.core + tail))
-
-
-def highland_angle(kinetic_mev: Values, thickness_mm: Values, particle: Particle, material: Material = LIQUID_ARGON
-                   ) -> Values:
-  """Projected rms angle of the central 98 % after a thin slab, rad: 13.6 MeV / (p v) sqrt(x) (1 + 0.038 ln(x / beta^2))."""
-  kin = kinematics(kinetic_mev, particle)
-  x = thickness_mm / material.radiation_length_mm
-  return 13.6 / (kin.momentum_mev * np.sqrt(kin.beta2)) * np.sqrt(x) * (1.0 + 0.038 * np.log(x / kin.beta2))

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion import losses
-from lartpc_jax.generators.latent import LatentScale, make_latent_space, measure_latent_scale
+from lartpc_jax.generators.codec import LatentScale, autoencoder_codec, measure_latent_scale
 from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.networks.api import AutoencoderNetwork
+from lartpc_jax.train.held_out import compare_charge
 from lartpc_jax.train.task import Task
 
 
@@ -42,19 +43,20 @@ def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform,
   @jax.jit
   def reconstruct(params):
     one = jnp.ones(1)
-    space = make_latent_space(network.encode, network.decode, params, LatentScale(0 * one, one),
+    codec = autoencoder_codec(network.encode, network.decode, params, LatentScale(0 * one, one), shape=shape,
                               transform=transform, threshold_mev=threshold_mev)
-    latent = space.encode(holdout)
-    return latent, space.decode(latent)
+    latent = codec.encode(holdout)
+    return latent, codec.decode(latent)
 
   def evaluate(params, key):
     del key
     _, images = reconstruct(params)
-    charge = np.asarray(images.sum((1, 2)) / holdout.sum((1, 2)))
-    lost = charge == 0.0  # no distance is defined to an image without charge
-    metrics = {"eval/lost": float(lost.mean()), "eval/charge_bias": float(charge.mean() - 1.0),
+    charge, distances = compare_charge(images, holdout, emd)
+    if not len(charge):
+      return {}
+    metrics = {"eval/lost": float(np.mean(charge == 0.0)), "eval/charge_bias": float(charge.mean() - 1.0),
                "eval/charge_std": float(charge.std())}
-    return metrics | ({} if lost.all() else {"eval/emd": float(np.median(np.asarray(emd(images, holdout))[~lost]))})
+    return metrics | ({"eval/emd": float(np.median(distances))} if len(distances) else {})
 
   def draw(params, key):
     del key

@@ -8,6 +8,7 @@ import optax
 
 from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.charge import ChargeTransform
+from lartpc_jax.keys import root_key
 from lartpc_jax.networks.api import ClassifierNetwork
 
 
@@ -43,7 +44,7 @@ def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, n
 
     predict = jax.jit(lambda params, images: jax.nn.sigmoid(apply(params, images)))
     draw = np.random.default_rng((seed, fold))
-    params = network.init(jax.random.key(seed + fold), x.shape[1:])
+    params = network.init(root_key(seed + fold), x.shape[1:])
     state = tx.init(params)
     for _ in range(num_epochs):
       order = draw.permutation(len(x))

@@ -18,6 +18,7 @@ import optax
 
 from lartpc_jax import parallel
 from lartpc_jax.files import hold_lock
+from lartpc_jax.keys import root_key
 from lartpc_jax.train.checkpoint import Checkpoints, open_checkpoints, restore_latest
 from lartpc_jax.train.interrupt import stop_requests
 from lartpc_jax.train.metric_log import MetricLog, open_metric_log
@@ -61,7 +62,7 @@ class _Memory(NamedTuple):
 
 def run_keys(seed: int) -> RunKeys:
   """Independent keys for initialisation, training noise, evaluation and pictures."""
-  return RunKeys(*jax.random.split(jax.random.key(seed), len(RunKeys._fields)))
+  return RunKeys(*jax.random.split(root_key(seed), len(RunKeys._fields)))
 
 
 def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, workdir: str | Path, seed: int,

@@ -2,12 +2,12 @@
 import contextlib
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from lartpc_jax.files import atomic_write
+from lartpc_jax.tables import json_value
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ def open_metric_log(workdir: Path, *, start_step: int) -> Iterator[MetricLog]:
 
 def _line(row: dict) -> str:
   """One JSON line; NaN and infinities, which JSON lacks, become null."""
-  finite = lambda value: None if isinstance(value, float) and not math.isfinite(value) else value
-  return json.dumps({name: finite(value) for name, value in row.items()}) + "\n"
+  return json.dumps(json_value(row), allow_nan=False) + "\n"
 
 
 def _open_tensorboard(directory: Path, start_step: int):

@@ -26,8 +26,8 @@ def make_schedule(learning_rate: float, *, schedule: str, warmup_steps: int, num
   """
   if schedule not in SCHEDULES:
     raise ValueError(f"Unknown optim.schedule {schedule!r}; choose from {sorted(SCHEDULES)}.")
-  if not learning_rate > 0.0:
-    raise ValueError(f"optim.learning_rate must be positive; got {learning_rate}.")
+  if not 0.0 < learning_rate < float("inf"):
+    raise ValueError(f"optim.learning_rate must be positive and finite; got {learning_rate}.")
   if num_steps < 1 or not 0 <= warmup_steps <= num_steps:
     raise ValueError("Need num_steps >= 1 and 0 <= optim.warmup_steps <= num_steps; "
                      f"got {warmup_steps=}, {num_steps=}.")

@@ -21,7 +21,7 @@ def ema_decay_at(step: jax.Array, ema_decay: float, ema_power: float = 0.0) -> j
 
 
 def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, *, ema_decay: float,
-                    ema_power: float = 0.0, axis_name: str | None = None) -> Callable:
+                    ema_power: float = 0.0) -> Callable:
   """Builds `train_step(state, batch, key) -> (state, metrics)`.
 
   Args:
@@ -29,8 +29,6 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, *, ema_
     tx: the optimiser.
     ema_decay: final decay of the parameter average, in [0, 1).
     ema_power: if not 0, a power of the step instead; see `ema_decay_at`.
-    axis_name: under `parallel.pmap`, where the step sees one device's share of the batch: the axis over which
-      gradients and metrics are averaged. None (the loop's way): the step sees the whole batch.
   Returns:
     train_step, whose key is the run's root key: the step number is folded in, so that a resumed run draws the
     same noise. Its metrics are those of loss_fn and "loss", "grad_norm" (before clipping).
@@ -44,13 +42,8 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, *, ema_
 
   def train_step(state, batch, key):
     key = jax.random.fold_in(key, state.step)
-    if axis_name is not None:
-      key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
     (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
-    metrics = {**metrics, "loss": loss}
-    if axis_name is not None:
-      metrics, grads = jax.lax.pmean((metrics, grads), axis_name)
-    metrics["grad_norm"] = optax.tree.norm(grads)
+    metrics = {**metrics, "loss": loss, "grad_norm": optax.tree.norm(grads)}
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     decay = ema_decay_at(state.step, ema_decay, ema_power)

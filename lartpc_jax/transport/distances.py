@@ -1,4 +1,4 @@
-"""What the objective may compare two images by. Each is an `emd.EMD`: prepare the target once, then compare with it."""
+"""What the objective may compare images by. Each is an `emd.EMD`, which prepares a target once."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,27 +26,28 @@ def w1(*, ot_epsilon_px: float = emd_lib.DESCENT["ot_epsilon_px"], num_iteration
   return emd_lib.make_emd(ot_epsilon_px=ot_epsilon_px, num_iterations=num_iterations, num_pixels=num_pixels)
 
 
-def sinkhorn(*, ot_epsilon_px: float = 0.5, num_iterations: int = _ITERATIONS, num_pixels: int = _PIXELS) -> EMD:
-  """Sinkhorn divergence S_eps (Feydy et al. 2019, eq. 3) with Euclidean cost: blind to moves far below eps."""
+def sinkhorn(*, ot_epsilon_px: float = 0.5, num_iterations: int = _ITERATIONS, num_pixels: int = _PIXELS
+             ) -> EMD:
+  """Sinkhorn divergence S_eps (Feydy et al. 2019, eq. 3), Euclidean cost: blind to moves far below eps."""
   return emd_lib.make_emd(ot_epsilon_px=ot_epsilon_px, num_iterations=num_iterations, num_pixels=num_pixels,
                           extrapolate=False)
 
 
 def unbalanced(*, unbalanced_px: float = 5.0, ot_epsilon_px: float = emd_lib.DESCENT["ot_epsilon_px"],
                num_iterations: int = _ITERATIONS, num_pixels: int = _PIXELS) -> EMD:
-  """W1 that keeps the charge: to make or lose it has the price `unbalanced_px` (Sejourne et al. 2019, eq. 15)."""
+  """W1 that keeps the charge: to make or lose it costs `unbalanced_px` (Sejourne et al. 2019, eq. 15)."""
   return emd_lib.make_emd(ot_epsilon_px=ot_epsilon_px, num_iterations=num_iterations, num_pixels=num_pixels,
                           unbalanced_px=unbalanced_px)
 
 
 def w2(*, ot_epsilon_px: float = 0.1, num_iterations: int = _ITERATIONS, num_pixels: int = _PIXELS) -> EMD:
-  """W2, the root of transport with squared cost, in px; ot_epsilon_px in px^2. Debiased and extrapolated as W1 is."""
+  """W2, the root of transport of squared cost, px; ot_epsilon_px in px^2. Debiased, extrapolated."""
   return emd_lib.make_emd(ot_epsilon_px=ot_epsilon_px, num_iterations=num_iterations, num_pixels=num_pixels,
                           power=2)
 
 
 def l2(*, scale_px: float = 5.0) -> EMD:
-  """|a - b| / |b| of pixels of images of unit charge, times scale_px: 0 if equal, and blind to how far charge is off."""
+  """|a - b| / |b| of images of unit charge, times scale_px: 0 if equal; blind to how far charge is off."""
   if not scale_px > 0.0:
     raise ValueError(f"l2 needs scale_px > 0; got {scale_px}.")
 
@@ -60,8 +61,9 @@ def l2(*, scale_px: float = 5.0) -> EMD:
     zero = jnp.zeros_like(ratio)
     return EMDResult(scale_px * ratio, zero, zero)
 
-  return EMD(lambda image, target: emd_to_target(image, prepare_target(target)), prepare_target, emd_to_target)
+  emd = lambda image, target: emd_to_target(image, prepare_target(target))
+  return EMD(emd, prepare_target, emd_to_target)
 
 
-DISTANCES: dict[str, Callable[..., EMD]] = {"w1": w1, "sinkhorn": sinkhorn, "unbalanced": unbalanced, "w2": w2, "l2": l2}
-
+DISTANCES: dict[str, Callable[..., EMD]] = {
+    "w1": w1, "sinkhorn": sinkhorn, "unbalanced": unbalanced, "w2": w2, "l2": l2}

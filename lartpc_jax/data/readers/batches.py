@@ -18,6 +18,9 @@ NAMES = {"batch": "xy", "batch_mom": "momentum", "batch_xz": "xz", "protons64": 
          "protons64_xz": "xz"}
 PATTERN = re.compile(r"(batch|protons64)(_mom|_xz)?_(\d+)\.npy")
 TRACKS = ("each", "sum")
+NAN = ("refuse", "skip")
+CHUNK = 256  # images looked at together
+LISTED = 20  # events left out that are named
 
 
 class Batch(NamedTuple):
@@ -28,18 +31,20 @@ class Batch(NamedTuple):
   num_tracks: int | None  # None: images have no axis of tracks
 
 
-def open_batches(path: str | os.PathLike, *, tracks: str = "each") -> ImageSource:
+def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "refuse") -> ImageSource:
   """Images of a directory of batches, or of one of them (the path of its `batch_{i}.npy`).
 
   Args:
     path: directory, or the images of one batch.
     tracks: of multi-track batches, "each" makes an event of every track, "sum" adds the tracks up and puts their momenta
       into the extra field `track_momenta` [n T 3].
+    nan: "refuse" makes images with NaN or infinity an error, "skip" leaves such events out (the makers write them where a
+      detector was overexposed), for which all images are read once.
   Raises:
     FileNotFoundError, ValueError: naming the file and field.
   """
-  if tracks not in TRACKS:
-    raise ValueError(f"Unknown tracks={tracks!r}; choose from {list(TRACKS)}.")
+  if tracks not in TRACKS or nan not in NAN:
+    raise ValueError(f"tracks must be one of {list(TRACKS)} and nan one of {list(NAN)}; got {tracks!r} and {nan!r}.")
   batches = _find(existing(path))
   first = batches[0]
   for batch in batches[1:]:
@@ -59,7 +64,12 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each") -> ImageSourc
   views = ["xy"] + ["xz"] * (first.xz is not None)
 
   def read_batch(i, start, stop):
-    return np.stack([_images(getattr(batches[i], view), start, stop, first.num_tracks, tracks) for view in views], axis=1)
+    images = [_images(getattr(batches[i], view), start, stop, first.num_tracks, tracks) for view in views]
+    for view, values in zip(views, images):
+      if nan == "refuse" and not np.isfinite(values).all():
+        raise ValueError(f"{getattr(batches[i], view).path}: field {view!r} holds NaN or infinity (--nan=skip leaves such "
+                         "events out).")
+    return np.stack(images, axis=1)
 
   def read_momenta(i, start, stop):
     return _momenta(batches[i].momentum, start, stop, first.num_tracks if each else None)
@@ -68,7 +78,29 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each") -> ImageSourc
   if first.momentum is not None:
     name = "track_momenta" if multi and not each else "momentum"
     extra[name] = lambda start, stop: read_across(counts, read_momenta, start, stop)
-  return ImageSource(int(counts.sum()), len(views), lambda start, stop: read_across(counts, read_batch, start, stop), extra)
+  read = lambda start, stop: read_across(counts, read_batch, start, stop)
+  source = ImageSource(int(counts.sum()), len(views), read, extra)
+  return source if nan == "refuse" else _without_nan(source, str(path))
+
+
+def _without_nan(source: ImageSource, path: str) -> ImageSource:
+  """The events of a source whose images are finite."""
+  starts = range(0, source.num, CHUNK)
+  finite = np.concatenate([np.isfinite(source.read(start, min(start + CHUNK, source.num))).all(axis=(1, 2, 3))
+                           for start in starts])
+  kept, left = np.flatnonzero(finite), np.flatnonzero(~finite)
+  if not len(kept):
+    raise ValueError(f"{path}: field 'xy' or 'xz' holds NaN or infinity in every event.")
+
+  def chosen(read):
+    def rows(start, stop):
+      numbers = kept[start:stop]
+      return read(int(numbers[0]), int(numbers[-1]) + 1)[numbers - numbers[0]]
+    return rows
+
+  note = f"{len(left)} events with NaN left out: {left[:LISTED].tolist()}{' ...' if len(left) > LISTED else ''}"
+  return ImageSource(len(kept), source.num_views, chosen(source.read),
+                     {name: chosen(read) for name, read in source.extra.items()}, note if len(left) else "")
 
 
 def _find(path: Path) -> list[Batch]:
@@ -123,7 +155,9 @@ def _images(file: NpyFile, start: int, stop: int, num_tracks: int | None, tracks
     images = read_rows(file, start, stop).sum(axis=1)
   else:
     images = views_first(read_rows(file, start, stop), file.path)[:, 0]
-  return check_values(images, file.path, file.field, minimum=0.0)
+  if np.nanmin(images, initial=0.0) < 0:
+    check_values(images[np.isfinite(images)], file.path, file.field, minimum=0.0)
+  return images
 
 
 def _momenta(file: NpyFile, start: int, stop: int, num_tracks: int | None) -> np.ndarray:

@@ -87,8 +87,8 @@ def _event(source: str, truth: "_Truth", at: int, pieces: list[segments_lib.Segm
 
 
 def _damaged(path: str, basket: int, error: Exception) -> ValueError:
-  return ValueError(f"{path}: tree {TREE!r}, basket {basket} of SegmentDetectors and its events are not readable (truncated or "
-                    f"damaged?): {first_line(error)}.")
+  return ValueError(f"{path}: tree {TREE!r}, basket {basket} of SegmentDetectors and its events are not readable "
+                    f"(truncated or damaged?): {first_line(error)}.")
 
 
 def _blocks(branch) -> Iterator[list[int]]:

@@ -30,7 +30,8 @@ def dataset(file, name: str):
   return file[name]
 
 
-def column_names(data, file_name: str, choices: dict[str, tuple[str, ...]], optional: tuple[str, ...] = ()) -> dict[str, str]:
+def column_names(data, file_name: str, choices: dict[str, tuple[str, ...]], optional: tuple[str, ...] = ()
+                 ) -> dict[str, str]:
   """For every wanted column the name that a compound dataset has for it, of several that are in use.
 
   Raises ValueError naming file, field and column, if one is missing that is not `optional`, or holds no numbers.
@@ -77,6 +78,6 @@ def vlen_tables(file, wanted: dict[str, tuple[str, ...]]) -> dict:
     fields = getattr(h5py.check_vlen_dtype(tables[name].dtype), "names", None)
     missing = [column for column in columns if column not in (fields or ())]
     if missing or len(tables[name]) != num:
-      raise ValueError(f"{file.filename}: field {name!r} must hold a table with the columns {list(columns)} for each of {num} "
-                       f"events; got {len(tables[name])} rows of {fields or tables[name].dtype}.")
+      raise ValueError(f"{file.filename}: field {name!r} must hold a table with the columns {list(columns)} for each of "
+                       f"{num} events; got {len(tables[name])} rows of {fields or tables[name].dtype}.")
   return tables

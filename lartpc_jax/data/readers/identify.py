@@ -1,4 +1,4 @@
-"""What a file or directory looks like, by its first bytes and its names, for those who do not know or name another format."""
+"""What a file or directory looks like, by its first bytes and its names, for those who do not know its format."""
 import os
 import re
 from pathlib import Path
@@ -29,11 +29,13 @@ HDF5 = (
      ("hit_table/.*", "event_table/.*")),
     ("LArCV3 HDF5 (it needs larcv3)", None, ("Data/.*", "Events/.*")),
 )
-MAGIC = ((b"\x89HDF\r\n\x1a\n", "hdf5"), (b"root", "root"), (b"\x93NUMPY", "npy"), (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"),
-         (b"\x89PNG", "png"), (b"\x1f\x8b", "a gzip file: unpack it first"), (b"BZh", "a bzip2 file: unpack it first"),
-         (b"\xfd7zXZ", "an xz file: unpack it first"), (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it first"),
-         (b"version https://git-lfs", "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"),
-         (b"\x80\x04", "a Python pickle, which is not read: it may run any program"))
+MAGIC = (
+    (b"\x89HDF\r\n\x1a\n", "hdf5"), (b"root", "root"), (b"\x93NUMPY", "npy"), (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"),
+    (b"\x89PNG", "png"), (b"\x1f\x8b", "a gzip file: unpack it first"), (b"BZh", "a bzip2 file: unpack it first"),
+    (b"\xfd7zXZ", "an xz file: unpack it first"), (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it first"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"),
+    (b"\x80\x04", "a Python pickle, which is not read: it may run any program"),
+)
 
 
 def look_at(path: str | os.PathLike) -> Look:
@@ -66,7 +68,8 @@ def look_at(path: str | os.PathLike) -> Look:
 
 def _look_at_directory(path: Path) -> Look:
   names = [entry.name for entry in path.iterdir()]
-  for pattern, name, text in ((batches.PATTERN, "batches", "the group's batches"), (larcv_png.NAME, "larcv_npy", "larcv_png_64"),
+  for pattern, name, text in ((batches.PATTERN, "batches", "the group's batches"),
+                              (larcv_png.NAME, "larcv_npy", "larcv_png_64"),
                               (larcv_png.PNG, "larcv_pngs", "a folder of larcv_64_NUMBER.png")):
     if any(pattern.fullmatch(n) for n in names):
       return Look(text, name)
@@ -89,7 +92,8 @@ def _look_at_zip(path: Path) -> Look:
     fields = set(field_names(path))
   except ValueError:
     return Look("a damaged npz or zip file", None)
-  for names, text in (({"voxel", "offsets", "edep"}, "sparse events"), ({"images"}, "images"), ({"image", "unit_mev"}, "crops")):
+  for names, text in (({"voxel", "offsets", "edep"}, "sparse events"), ({"images"}, "images"),
+                      ({"image", "unit_mev"}, "crops")):
     if names <= fields:
       return Look(f"{text} of this package, which are read as they are", OWN)
   return Look(f"an npz or zip file of {sorted(fields)[:8]}", None)

@@ -40,8 +40,9 @@ def _iterate(path: str) -> Iterator[RawEvent]:
       check_values(position, source, "pstep/lar_vol.x, y, z")
       edep = check_values(step["de"].astype(np.float64), source, "pstep/lar_vol.de", minimum=0.0)
       momentum = check_values(_columns(primary, ("px", "py", "pz")), source, "primary/geant4.px, py, pz")
-      yield RawEvent(int(numbers[i]), position, position, edep, check_values(_columns(vertex, "xyz"), source, "vertex/geant4"),
-                     momentum, time=step["t"], pdg=primary["pdg"].astype(np.int64),
+      vertices_mm = check_values(_columns(vertex, "xyz"), source, "vertex/geant4.x, y, z")
+      yield RawEvent(int(numbers[i]), position, position, edep, vertices_mm, momentum, time=step["t"],
+                     pdg=primary["pdg"].astype(np.int64),
                      kinetic_mev=kinetic_energy(momentum, primary["mass"].astype(np.float64)))
 
 

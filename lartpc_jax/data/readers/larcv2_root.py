@@ -1,10 +1,10 @@
 """LArCV2 ROOT files: images (`image2d_*_tree`) with the truth of their particles (`particle_*_tree`), read with uproot.
 
-A pixel of an image lies at column * rows + row of its vector. Where three images of an event are projections of one window
-onto its axes (their ranges agree in pairs: x against y, y against z, z against x, as the single-particle samples of the LArCV
-tutorials have them), they become the views xy, xz and yz of the package, first axis first; images of wire planes stay as they
-are. The values have no calibration: their unit is ADC, unless `scale_mev` tells one. LArCV files mix units: energies are GeV,
-and momenta MeV/c or GeV/c, which the energies tell. Positions are cm.
+A pixel of an image lies at column * rows + row of its vector. Where three images of an event are projections of one
+window onto its axes (their ranges agree in pairs: x against y, y against z, z against x, as the single-particle
+samples of the LArCV tutorials have them), they become the views xy, xz and yz of the package, first axis first;
+images of wire planes stay as they are. The values have no calibration: their unit is ADC, unless `scale_mev` tells
+one. LArCV files mix units: energies are GeV, and momenta MeV/c or GeV/c, which the energies tell. Positions are cm.
 """
 import os
 
@@ -23,8 +23,8 @@ ORDER = ((0, False), (2, True), (1, False))  # (image of the file, transposed) o
 TOLERANCE = 0.01  # of energies that are compared
 
 
-def open_larcv2_root(path: str | os.PathLike, *, image_tree: str = "", particle_tree: str = "", scale_mev: float | None = None
-                     ) -> ImageSource:
+def open_larcv2_root(path: str | os.PathLike, *, image_tree: str = "", particle_tree: str = "",
+                     scale_mev: float | None = None) -> ImageSource:
   """Images of a file, with `momentum`, `pdg` and `vertex_mm` of events that have one primary particle (else zeros).
 
   Args:
@@ -59,9 +59,9 @@ def open_larcv2_root(path: str | os.PathLike, *, image_tree: str = "", particle_
 
   extra = {field: lambda start, stop, values=values: values[start:stop] for field, values in truth.items()}
   note = "views xy, xz, yz" if projections else "views as in the file: its images are no projections of one window"
-  return ImageSource(tree.num_entries, meta["_col_count"].shape[1], read, extra,
-                     note + ("; values are ADC counts, not MeV (--scale_mev gives MeV per count)" if scale_mev is None else ""),
-                     ADC if scale_mev is None else MEV)
+  if scale_mev is None:
+    note += "; values are ADC counts, not MeV (--scale_mev gives MeV per count)"
+  return ImageSource(tree.num_entries, meta["_col_count"].shape[1], read, extra, note, ADC if scale_mev is None else MEV)
 
 
 def _read(path: str, tree: str, branches: dict, prefix: str, name: str, start: int | None = None, stop: int | None = None):
@@ -145,5 +145,5 @@ def _momentum_unit(source: str, momentum: np.ndarray, energy_gev: float, pdg: in
     expected = np.hypot(np.linalg.norm(momentum) * unit, mass)
     if not np.isfinite(mass) or abs(expected - energy_gev * GEV) <= TOLERANCE * expected:
       return unit
-  raise ValueError(f"{source}: momentum {momentum.round(3).tolist()} of particle {pdg} fits its energy of {energy_gev:g} GeV "
-                   "neither in MeV/c nor in GeV/c.")
+  raise ValueError(f"{source}: momentum {momentum.round(3).tolist()} of particle {pdg} fits its energy of {energy_gev:g} "
+                   "GeV neither in MeV/c nor in GeV/c.")

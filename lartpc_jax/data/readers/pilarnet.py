@@ -1,13 +1,14 @@
 """PILArNet-M HDF5 (Young et al. 2025, arXiv:2502.02558): a variable-length row of numbers for each event.
 
-`point` holds x, y, z (voxel numbers, 768 of 3 mm along an axis), voxel value, dE (MeV), t, n_e, dx for every point, points
-ordered by cluster. `cluster` holds number of points, fragment, group, interaction, semantic class (and, from version 2, PID)
-for every cluster. `cluster_extra` (from version 2) holds mass (MeV), |momentum| (GeV/c) and the vertex in voxel numbers, in
-version 3 also a flag of primaries; some files of version 3 pack the momentum (px, py, pz in GeV/c) behind them, with or
-without two more columns, others have it in `cluster_extra_2` and the vertices in `interaction_extra` (interaction, x, y, z).
--1 in all of a vertex or momentum says that there is none. Semantic classes: 0 shower, 1 track, 2 Michel, 3 delta, 4 low-energy
-scatter; PIDs: see `PDG`. The vertex of `cluster_extra` is that of the cluster's particle, so of an interaction we take that of
-the cluster with the largest momentum.
+`point` holds x, y, z (voxel numbers, 768 of 3 mm along an axis), voxel value, dE (MeV), t, n_e, dx for every point,
+points ordered by cluster. `cluster` holds number of points, fragment, group, interaction, semantic class (and, from
+version 2, PID) for every cluster. `cluster_extra` (from version 2) holds mass (MeV), |momentum| (GeV/c) and the
+vertex in voxel numbers, in version 3 also a flag of primaries; some files of version 3 pack the momentum (px, py, pz
+in GeV/c) behind them, with or without two more columns, others have it in `cluster_extra_2` and the vertices in
+`interaction_extra` (interaction, x, y, z). -1 in all of a vertex or momentum says that there is none; vertices
+outside the volume are left out. Semantic classes: 0 shower, 1 track, 2 Michel, 3 delta, 4 low-energy scatter; PIDs:
+see `PDG`. The vertex of `cluster_extra` is that of the cluster's particle, so of an interaction we take that of the
+cluster with the largest momentum.
 """
 import os
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from lartpc_jax.data.readers.hdf5 import BLOCK_BYTES, dataset, open_hdf5
 from lartpc_jax.units import masses_mev
 
 VOXEL_MM = 3.0
+SIDE = 768     # voxels along an axis
+LOOKED = 50    # events, to see what a file has
 POINT_COLUMNS = 8
 CLUSTER_COLUMNS = (6, 5)  # version 2 and 3 with a PID, version 1 without
 EXTRA_COLUMNS = (5, 6, 9, 11)  # version 2; version 3 alone, with momenta, with momenta and two more
@@ -61,24 +64,36 @@ def open_pilarnet(path: str | os.PathLike, *, unit: str = "interaction", energy:
                          f"{len(data)} rows of {data.dtype}.")
     if not num:
       raise ValueError(f"{path}: field 'point' holds no events.")
-    widths = _widths(file, there)
-  note = "" if widths.get("cluster_extra", 0) > PRIMARY + 1 or "cluster_extra_2" in there else (
-      "momenta have no direction in the file, so none are written")
+    notes, in_voxels = _look(file, there)
   num = num if unit == "event" else None
-  return EventSource(num, VOXEL_MM, lambda: _iterate(str(path), unit, energy, block_bytes), note)
+  iterate = lambda: _iterate(str(path), unit, energy, in_voxels, block_bytes)
+  return EventSource(num, VOXEL_MM, iterate, "; ".join(notes))
 
 
-def _widths(file, there: list[str]) -> dict[str, int]:
-  """Columns of the first row of `cluster_extra`, for the note; rows are checked as they are read."""
+def _look(file, there: list[str]) -> tuple[list[str], bool]:
+  """What is to be said of the file, and whether its vertices are voxel numbers, from its first events.
+
+  The rows of the public mini set have vertices such as (-987, -424), which are those of a detector and not of the volume.
+  """
   if "cluster_extra" not in there:
-    return {}
-  source = f"{file.filename}: event 0"
-  points, row = _table(source, "point", file["point"][0], (POINT_COLUMNS,)), np.asarray(file["cluster_extra"][0])
-  clusters = len(_clusters(source, file["cluster"][0], len(points)))
-  return {"cluster_extra": _table(source, "cluster_extra", row, EXTRA_COLUMNS, clusters).shape[1]}
+    return [], True
+  oriented = "cluster_extra_2" in there
+  outside = 0
+  for i in range(min(LOOKED, len(file["point"]))):
+    source = f"{file.filename}: event {i}"
+    points = _table(source, "point", file["point"][i], (POINT_COLUMNS,))
+    clusters = _clusters(source, file["cluster"][i], len(points))
+    particles = _particles(source, {name: file[name][i] for name in there}, clusters)
+    oriented = oriented or bool(np.isfinite(particles.momentum_gev).any())
+    outside += int(np.sum(np.any((particles.vertex < 0) | (particles.vertex > SIDE), axis=1)))
+  notes = [] if oriented else ["momenta have no direction in the file, so none are written"]
+  if outside:
+    notes.append(f"vertices lie outside the {SIDE} voxels ({outside} in the first {i + 1} events), so they are no voxel "
+                 "numbers and are left out")
+  return notes, not outside
 
 
-def _iterate(path: str, unit: str, energy: str, block_bytes: int) -> Iterator[RawEvent]:
+def _iterate(path: str, unit: str, energy: str, in_voxels: bool, block_bytes: int) -> Iterator[RawEvent]:
   with open_hdf5(path) as file:
     point = dataset(file, "point")
     others = {name: dataset(file, name) for name in ("cluster", *OPTIONAL) if name in file}
@@ -89,7 +104,7 @@ def _iterate(path: str, unit: str, energy: str, block_bytes: int) -> Iterator[Ra
       rows = {name: data[start:stop] for name, data in others.items()}
       for i, own in enumerate(points):
         truth = {name: values[i] for name, values in rows.items()}
-        yield from _events(f"{path}: event {start + i}", start + i, own, truth, unit, energy)
+        yield from _events(f"{path}: event {start + i}", start + i, own, truth, unit, energy, in_voxels)
       # variable-length rows have no size in advance: take as many events as the last ones let expect
       mean = max(sum(row.nbytes for row in points) / len(points), 1.0)
       start, step = stop, int(np.clip(block_bytes / mean / 2, 1, 2 * step))
@@ -117,7 +132,7 @@ def _clusters(source: str, row, num_points: int) -> np.ndarray:
                    f"add up to the {num_points} of field 'point' and whose semantic class is 0 to 4.")
 
 
-def _events(source, number, point, truth, unit, energy) -> Iterator[RawEvent]:
+def _events(source, number, point, truth, unit, energy, in_voxels) -> Iterator[RawEvent]:
   points = _table(source, "point", point, (POINT_COLUMNS,))
   clusters = _clusters(source, truth["cluster"], len(points))
   particles = _particles(source, truth, clusters)
@@ -126,7 +141,7 @@ def _events(source, number, point, truth, unit, energy) -> Iterator[RawEvent]:
   sizes = clusters[:, 0].astype(np.int64)
   label = np.repeat(SEMANTIC[clusters[:, 4].astype(np.int64)], sizes)
   interactions = clusters[:, 3].astype(np.int64)
-  vertices = _vertices(source, truth.get("interaction_extra"), particles, interactions)
+  vertices = _vertices(source, truth.get("interaction_extra"), particles, interactions) if in_voxels else {}
   groups = [(np.ones(len(clusters), bool), list(vertices))] if unit == "event" else [
       (interactions == i, [i]) for i in np.unique(interactions[interactions >= 0])]
   for members, chosen in groups:
@@ -177,7 +192,8 @@ def _vertices(source: str, row, particles: _Particles | None, interactions: np.n
       members = np.flatnonzero((interactions == i) & np.isfinite(particles.vertex[:, 0]))
       if len(members):
         found[int(i)] = particles.vertex[members[np.argmax(np.nan_to_num(particles.size_gev[members]))]]
-  return {i: vertex for i, vertex in found.items() if np.isfinite(vertex).all()}
+  inside = lambda vertex: bool(np.all((vertex >= 0) & (vertex <= SIDE)))  # false for NaN
+  return {i: vertex for i, vertex in found.items() if inside(vertex)}
 
 
 def _primaries(particles: _Particles | None, clusters: np.ndarray, members: np.ndarray

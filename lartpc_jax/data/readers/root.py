@@ -29,7 +29,8 @@ def open_tree(path: str, name: str, required: tuple[str, ...] = ()):
   except Exception as error:  # uproot raises many kinds for damaged files
     raise ValueError(f"{path}: is not a readable ROOT file (truncated?): {first_line(error)}.") from error
   if tree is None:
-    raise ValueError(f"{path}: lacks the tree {name!r}; it holds {[f'{key} ({kind})' for key, kind in sorted(kinds.items())]}.")
+    held = [f"{key} ({kind})" for key, kind in sorted(kinds.items())]
+    raise ValueError(f"{path}: lacks the tree {name!r}; it holds {held}.")
   missing = [branch for branch in required if branch not in branches]
   if missing:
     raise ValueError(f"{path}: tree {name!r} lacks the branches {missing}; it has {sorted(branches)}.")

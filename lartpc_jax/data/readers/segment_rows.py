@@ -1,4 +1,4 @@
-"""Where the rows of each event lie in a table of segments: together, in several places, or of several runs laid end to end."""
+"""Where the rows of each event lie in a table of segments: in one place, in several, or of runs laid end to end."""
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -100,8 +100,8 @@ def _identity(tables, table, number: tuple[str, ...]) -> dict[str, str]:
 
 def _all_rows(table, columns: dict, block_bytes: int) -> np.ndarray:
   """[columns, rows] of integers."""
-  return np.concatenate([np.stack([block[name].astype(np.int64) for name in columns])
-                         for block in blocks(table, columns, block_bytes)] or [np.zeros((len(columns), 0), np.int64)], axis=1)
+  parts = [np.stack([block[name].astype(np.int64) for name in columns]) for block in blocks(table, columns, block_bytes)]
+  return np.concatenate([np.zeros((len(columns), 0), np.int64), *parts], axis=1)
 
 
 def _comes_again(rows: np.ndarray) -> bool:
@@ -116,13 +116,15 @@ def read_groups(table, columns: dict[str, str], groups: Groups, block_bytes: int
   A table of one block, or with every event in one place, is read in blocks; of another one each place by itself.
   """
   size = max(1, block_bytes // table.dtype.itemsize)
-  ahead = groups.contiguous or len(table) <= size
   block, first, last = None, 0, 0
   for places in groups.pieces:
     parts = []
     for start, stop in places.tolist():
       if not first <= start <= stop <= last:
-        first, last = (0, len(table)) if ahead and not groups.contiguous else (start, max(stop, start + size if ahead else 0))
+        if len(table) <= size:
+          first, last = 0, len(table)
+        else:
+          first, last = start, max(stop, start + size) if groups.contiguous else stop
         block = read_rows(table, columns, first, last)
       parts.append({name: values[start - first:stop - first] for name, values in block.items()})
     yield parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

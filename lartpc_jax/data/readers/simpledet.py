@@ -1,8 +1,8 @@
 """simpledet HDF5 (nutufts_edepsim_dataset_maker): images of single showers with a class, one dataset a field and entry.
 
-`img_{i}` is (n, n) in MeV, `class_{i}` 0 for an electron, 1 for a photon, 2 for an e+ e- pair of a dark neutrino, `evis_{i}`
-the sum of the pixels, `nparticles_{i}` and `pdg_{i}` the particles, padded with zeros. The running index need not start at 0:
-jobs have their own. There are no momenta.
+`img_{i}` is (n, n) in MeV, `class_{i}` 0 for an electron, 1 for a photon, 2 for an e+ e- pair of a dark neutrino,
+`evis_{i}` the sum of the pixels, `nparticles_{i}` and `pdg_{i}` the particles, padded with zeros. The running index
+need not start at 0: jobs have their own. There are no momenta.
 """
 import os
 import re

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lartpc_jax.diffusion.ode import METHODS
+from lartpc_jax.diffusion.samplers.common import start_from_noise
 from lartpc_jax.diffusion.samplers.deterministic import ddim, dpm_solver_pp_2m, heun, sde_dpm_solver_pp_2m
 from lartpc_jax.diffusion.samplers.langevin import annealed_langevin, langevin, predictor_corrector
 from lartpc_jax.diffusion.samplers.ode import probability_flow_adaptive, probability_flow_ode
@@ -11,8 +12,9 @@ from lartpc_jax.diffusion.samplers.stochastic import ancestral, euler_maruyama, 
 from lartpc_jax.diffusion.sde import SDE
 
 __all__ = ["NUM_EXTRA_EVALUATIONS", "SAMPLERS", "ancestral", "annealed_langevin", "ddim", "dpm_solver_pp_2m",
-           "euler_maruyama", "heun", "langevin", "make_sampler", "num_evaluations", "num_steps_for", "predictor_corrector",
-           "probability_flow_adaptive", "probability_flow_ode", "reverse_diffusion", "sde_dpm_solver_pp_2m"]
+           "euler_maruyama", "heun", "langevin", "make_sampler", "num_evaluations", "num_steps_for",
+           "predictor_corrector", "probability_flow_adaptive", "probability_flow_ode", "reverse_diffusion",
+           "sde_dpm_solver_pp_2m", "start_from_noise"]
 
 SAMPLERS = {
     "ancestral": ancestral, "annealed_langevin": annealed_langevin, "ddim": ddim, "dpm_solver_pp_2m": dpm_solver_pp_2m,

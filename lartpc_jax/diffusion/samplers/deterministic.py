@@ -5,29 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion.prediction import denoised_from_score
-from lartpc_jax.diffusion.samplers.common import (
-  finish,
-  log_snr_tables,
-  need_key,
-  normal_like,
-  scan,
-  step_keys,
-)
+from lartpc_jax.diffusion.samplers.common import builder, finish, log_snr_tables, need_key, normal_like, scan, step_keys
 from lartpc_jax.diffusion.sde import SDE
-from lartpc_jax.diffusion.time_grids import check_times
 
 
-def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, eta: float = 0.0
+@builder
+def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, eta: float = 0.0
          ) -> Callable:
   """DDIM (Song, Meng & Ermon 2021, eq. 12). One network evaluation a step; order 1.
 
   eta = 0 (default) is deterministic and needs no key; eta = 1 is ancestral sampling (eq. 16). Raises ValueError if eta < 0.
   """
-  times = check_times(times)
   if eta < 0.0:
     raise ValueError(f"ddim needs eta >= 0; got {eta}.")
   if eta:
-    return _ddim_with_noise(sde, times, eta, remat, progress)
+    return _ddim_with_noise(sde, times, eta, remat)
 
   def sample(score_fn, x, key=None):
     grid, alpha, std, _ = log_snr_tables(sde, times, x.dtype)
@@ -39,12 +31,12 @@ def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
       return alpha_next * denoised + ratio * (x - alpha_t * denoised), None
 
     inputs = (grid[:-1], alpha[1:], std[1:] / std[:-1], alpha[:-1])
-    x = scan(step, x, inputs, remat=remat, progress=progress)
+    x = scan(step, x, inputs, remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
 
-def _ddim_with_noise(sde: SDE, times: np.ndarray, eta: float, remat: bool, progress: Callable | None) -> Callable:
+def _ddim_with_noise(sde: SDE, times: np.ndarray, eta: float, remat: bool) -> Callable:
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, "ddim"), len(times) - 1)
     grid, alpha, std, _ = log_snr_tables(sde, times, x.dtype)
@@ -60,7 +52,7 @@ def _ddim_with_noise(sde: SDE, times: np.ndarray, eta: float, remat: bool, progr
       return alpha_next * denoised + kept * noise + noise_std * normal_like(key, x), None
 
     kept = jnp.sqrt(std[1:] ** 2 - added**2)
-    x = scan(step, x, (keys, grid[:-1], alpha[:-1], std[:-1], alpha[1:], kept, added), remat=remat, progress=progress)
+    x = scan(step, x, (keys, grid[:-1], alpha[:-1], std[:-1], alpha[1:], kept, added), remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
@@ -70,9 +62,9 @@ def _multistep_weights(h, dtype):
   return jnp.concatenate([jnp.zeros(1, dtype), 0.5 * h[1:] / h[:-1]])
 
 
-def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
+@builder
+def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
   """DPM-Solver++(2M), data prediction (Lu et al. 2022b, alg. 2). One network evaluation a step; order 2. Needs no key."""
-  times = check_times(times)
 
   def sample(score_fn, x, key=None):
     grid, alpha, std, lam = log_snr_tables(sde, times, x.dtype)
@@ -87,12 +79,13 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progre
       return (ratio * x + gain * mixed, denoised), None
 
     inputs = (grid[:-1], _multistep_weights(h, x.dtype), std[1:] / std[:-1], -alpha[1:] * jnp.expm1(-h))
-    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat, progress=progress)
+    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
 
-def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None,
+@builder
+def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False,
                          eta: float = 1.0) -> Callable:
   """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network evaluation a step.
 
@@ -100,7 +93,6 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, pr
   the noise: its square is the share of the SDE's noise rate, 1 the reverse SDE, and eta -> 0 `dpm_solver_pp_2m`.
   Raises ValueError if eta is not positive.
   """
-  times = check_times(times)
   if not eta > 0.0:
     raise ValueError(f"sde_dpm_solver_pp_2m needs eta > 0 (dpm_solver_pp_2m is without noise); got {eta}.")
   rate = eta**2
@@ -120,12 +112,13 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False, pr
 
     inputs = (keys, grid[:-1], _multistep_weights(h, x.dtype), std[1:] / std[:-1] * jnp.exp(-rate * h),
               -alpha[1:] * jnp.expm1(-(1.0 + rate) * h), std[1:] * jnp.sqrt(-jnp.expm1(-2.0 * rate * h)))
-    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat, progress=progress)
+    x, _ = scan(step, (x, jnp.zeros_like(x)), inputs, remat=remat)
     return finish(sde, score_fn, x, grid[-1])
   return sample
 
 
-def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None, churn: float = 0.0,
+@builder
+def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, churn: float = 0.0,
          churn_min: float = 0.0, churn_max: float = float("inf"), churn_noise: float = 1.0) -> Callable:
   """Heun's method of Karras et al. 2022 (alg. 2) in y = x / alpha and sigma = std / alpha. Two network evaluations a step.
 
@@ -133,7 +126,6 @@ def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
   1 + min(churn / steps, sqrt(2) - 1) where churn_min <= sigma <= churn_max, with noise of standard deviation churn_noise.
   Noise never goes above that of times[0]. Raises ValueError if churn < 0.
   """
-  times = check_times(times)
   if churn < 0.0:
     raise ValueError(f"heun needs churn >= 0; got {churn}.")
 
@@ -163,6 +155,6 @@ def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable
       return y + (s_next - s_hat) * 0.5 * (first + slope(guess, t_next, a_next, s_next)), None
 
     inputs = (keys, sigma[:-1], t_raised, alpha_raised, raised, grid[1:], alpha[1:], sigma[1:])
-    y = scan(step, x / alpha[0], inputs, remat=remat, progress=progress)
+    y = scan(step, x / alpha[0], inputs, remat=remat)
     return finish(sde, score_fn, alpha[-1] * y, grid[-1])
   return sample

@@ -9,16 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion.prediction import denoised_from_score
-from lartpc_jax.diffusion.samplers.common import (
-  finish,
-  log_snr_tables,
-  need_key,
-  normal_like,
-  scan,
-  step_keys,
-)
+from lartpc_jax.diffusion.samplers.common import builder, finish, log_snr_tables, need_key, normal_like, scan, step_keys
 from lartpc_jax.diffusion.sde import SDE, batch_mul, reverse_drift
-from lartpc_jax.diffusion.time_grids import check_times
 
 
 def _euler_maruyama(sde: SDE, times: np.ndarray, score_fn: Callable, dtype):
@@ -61,34 +53,36 @@ def _ancestral(sde: SDE, times: np.ndarray, score_fn: Callable, dtype):
 PREDICTORS = {"euler_maruyama": _euler_maruyama, "reverse_diffusion": _reverse_diffusion, "ancestral": _ancestral}
 
 
-def _sampler(name: str, sde: SDE, times: np.ndarray, remat: bool, progress: Callable | None) -> Callable:
-  times = check_times(times)
+def _sampler(name: str, sde: SDE, times: np.ndarray, remat: bool) -> Callable:
 
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, name), len(times) - 1)
     predict, inputs = PREDICTORS[name](sde, times, score_fn, x.dtype)
     step = lambda x, inputs: (predict(x, *inputs), None)
-    x = scan(step, x, (keys, inputs), remat=remat, progress=progress)
+    x = scan(step, x, (keys, inputs), remat=remat)
     return finish(sde, score_fn, x, times[-1].astype(x.dtype))
   return sample
 
 
-def euler_maruyama(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
+@builder
+def euler_maruyama(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
   """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6): the published setting, with 1000 uniform steps.
 
   Its noise is added at every step; the final denoised image takes the place of their "noise-free last step".
   """
-  return _sampler("euler_maruyama", sde, times, remat, progress)
+  return _sampler("euler_maruyama", sde, times, remat)
 
 
-def reverse_diffusion(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
+@builder
+def reverse_diffusion(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
   """The reverse SDE discretised as the forward one: x_s = (2 - a) x + G^2 score + G noise (Song et al. 2021, eq. 46)."""
-  return _sampler("reverse_diffusion", sde, times, remat, progress)
+  return _sampler("reverse_diffusion", sde, times, remat)
 
 
-def ancestral(sde: SDE, times: np.ndarray, *, remat: bool = False, progress: Callable | None = None) -> Callable:
+@builder
+def ancestral(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
   """Ancestral sampling: draws of q(x_s | x_{s+1}, x_0 = denoised).
 
   DDPM (Ho et al. 2020, eq. 6 and 7) for the vp SDEs, Song et al. 2021, App. F, eq. 47 for ve; equal to `ddim` with eta = 1.
   """
-  return _sampler("ancestral", sde, times, remat, progress)
+  return _sampler("ancestral", sde, times, remat)

@@ -1,0 +1,88 @@
+"""Draws of a trained cascade, by condition, in chunks on all devices: what launch.sample does with a cascade."""
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from lartpc_jax import parallel
+from lartpc_jax.generators import condition as condition_lib
+from lartpc_jax.generators.cascade import Cascade, conditions_of, image_keys, make_cascade_draw
+from lartpc_jax.keys import root_key
+
+SAMPLER_KEYS = ("name", "num_evaluations", "eta")
+
+
+def parse_sampler(text: str) -> dict:
+  """"name:evaluations:eta", each but the name optional -> keys of a config block `sampler`.
+
+  Raises:
+    ValueError: naming the text, if it is not that.
+  """
+  parts = text.split(":")
+  try:
+    return dict(zip(SAMPLER_KEYS, (parts[0], *(kind(part) for kind, part in zip((int, float), parts[1:], strict=False)))))
+  except ValueError as error:
+    raise ValueError(f"{text!r} is not NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA.") from error
+
+
+def parse_condition(text: str) -> dict[str, float]:
+  """"track_share=1,charge_mev=100" -> {"track_share": 1.0, "charge_mev": 100.0}. Raises ValueError naming what is not."""
+  values = {}
+  for part in filter(None, text.split(",")):
+    name, found, value = part.partition("=")
+    try:
+      values[name] = float(value)
+    except ValueError as error:
+      raise ValueError(f"{part!r} is not NAME=NUMBER.") from error
+    if not found:
+      raise ValueError(f"{part!r} is not NAME=NUMBER.")
+  return values
+
+
+def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, float]) -> dict[str, np.ndarray]:
+  """Conditions of training images, name -> [n], with those in `asked` the same for all.
+
+  Raises:
+    ValueError: naming an unknown variable or a value out of range.
+  """
+  cond = {name: np.asarray(values) for name, values in conditions_of(cascade, keys).items()}
+  for name in asked:
+    if name not in cond:
+      raise ValueError(f"Unknown condition variable {name!r}; this model takes {sorted(cond)}.")
+  cond.update({name: np.full(len(keys), value, np.float32) for name, value in asked.items()})
+  declared = cascade.coarse.condition
+  condition_lib.check(declared, {name: cond[name] for name in declared.variables})
+  return cond
+
+
+def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0, chunk_size: int = 64,
+                guidance_scale: float = 1.0, asked: Mapping[str, float] | None = None,
+                update: Callable = lambda done: None) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
+  """`num` images [n h w] in MeV, the conditions they were asked for, and the seconds that an image took.
+
+  Image i depends on the seed and i alone, neither on chunks nor on devices; the seconds leave out the first chunk, which
+  compiles, if there are others.
+
+  Args:
+    cascade: the model.
+    samplers: of the coarse and the fine stage.
+    num: number of images.
+    seed: of conditions and noise.
+    chunk_size: images a device draws at once.
+    guidance_scale: of the coarse stage; 1.0 means none.
+    asked: variables that are the same for all images; the others are those of training images.
+    update: called with the number of finished images.
+  """
+  keys = image_keys(root_key(seed), num)
+  cond = choose_conditions(cascade, keys, asked or {})
+  draw = make_cascade_draw(cascade, *samplers, guidance_scale=guidance_scale)
+  marks = [(0, time.perf_counter())]
+
+  def progress(done: int) -> None:
+    marks.append((done, time.perf_counter()))
+    update(done)
+  mapped = parallel.make_device_map(lambda batch: draw(batch["key"], batch["cond"]), chunk_size=chunk_size)
+  images = mapped({"key": keys, "cond": cond}, progress=progress)
+  (first, start), (last, end) = marks[min(1, len(marks) - 2)], marks[-1]
+  return images, cond, (end - start) / (last - first)
