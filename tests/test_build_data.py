@@ -16,7 +16,8 @@ from tests.toy_sources import write_sources
 
 SPEC, EXACT = ImageSpec(), ImageSpec(num_pixels=64, sigma_mm=0.0, threshold_mev=0.1)
 QUIET = dict(recombination="none", electron_lifetime_us=np.inf, longitudinal_diffusion_mm2_us=0.0,
-             transverse_diffusion_mm2_us=0.0, noise_electrons=0.0, threshold_electrons=0.0, saturation_electrons=np.inf)
+             transverse_diffusion_mm2_us=0.0, noise_electrons=0.0, threshold_electrons=0.0,
+             saturation_electrons=np.inf)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,8 @@ def test_a_resumed_run_sees_the_same_batches(toy, kind, tmp_path):
       if step == crash_at:
         raise Crash
       batch = batch_fn(step)
-      seen.append((step, float(np.asarray(batch["image"]).sum()), np.asarray(batch["momentum_mev"]).tobytes()))
+      seen.append((step, float(np.asarray(batch["image"]).sum()),
+                   np.asarray(batch["momentum_mev"]).tobytes()))
       return batch
     def loss_fn(params, batch, key):
       del key
@@ -50,7 +52,8 @@ def test_a_resumed_run_sees_the_same_batches(toy, kind, tmp_path):
       return jnp.mean(error**2), {}
     shape = batch_fn(0)["image"].shape[1:]
     task = Task(init=lambda key: jnp.zeros(shape), loss_fn=loss_fn, batch_fn=remember)
-    settings = dict(ema_decay=0.9, seed=0, num_steps=7, log_every_steps=7, checkpoint_every_steps=2, eval_every_steps=0,
+    settings = dict(ema_decay=0.9, seed=0, num_steps=7, log_every_steps=7, checkpoint_every_steps=2,
+                    eval_every_steps=0,
                     draw_every_steps=0, keep_checkpoints=2, say=lambda text: None)
     if crash_at is None:
       return loop.train(task, optax.sgd(1e-3), workdir=workdir, **settings).state, seen
@@ -77,7 +80,8 @@ def test_the_same_protons_of_every_kind(toy):
     found = data.evaluation(None)
     np.testing.assert_array_equal(found["image"], images[36:].reshape(-1, 64, 64))
     np.testing.assert_allclose(found["momentum_mev"][1::2], events.momentum_mev[36:][:, [0, 2, 1]])
-    assert data.kind == "images" and data.train.num == 72 and set(data.batch_fn(0)) == {"image", "momentum_mev"}
+    assert data.kind == "images" and data.train.num == 72 and set(data.batch_fn(0)) == {"image",
+                                                                                        "momentum_mev"}
 
 
 def test_labels_are_cond_entries_by_name(toy, tmp_path):
@@ -104,7 +108,8 @@ def test_labels_are_cond_entries_by_name(toy, tmp_path):
 
 def test_sample_names_the_labelled_crops_where_labels_are_needed():
   """As it always did; elsewhere it is protons, and "sample_crops" says what is meant."""
-  found = [lib.build_crop_data(block(path), seed=0, wanted={"label": ()}).evaluation(None) for path in ("sample", "sample_crops")]
+  found = [lib.build_crop_data(block(path), seed=0,
+                               wanted={"label": ()}).evaluation(None) for path in ("sample", "sample_crops")]
   for name in ("image", "label"):
     np.testing.assert_array_equal(found[0][name], found[1][name])
   protons = lib.build_crop_data(block("sample"), seed=0, wanted={})
@@ -116,7 +121,8 @@ def test_sample_names_the_labelled_crops_where_labels_are_needed():
 def test_exact_pictures(toy):
   paths, events, _ = toy
   whole = lib.build_voxel_data(block(paths["npz"]), seed=0, spec=EXACT)
-  np.testing.assert_array_equal(whole.evaluation(3)["image"], voxel_images(events, np.arange(36, 39), spec=EXACT))
+  np.testing.assert_array_equal(whole.evaluation(3)["image"],
+                                voxel_images(events, np.arange(36, 39), spec=EXACT))
   crops = lib.build_voxel_data(block(paths["npz"], crop_px=16, num_evaluation=5), seed=0, spec=EXACT)
   assert crops.evaluation()["image"].shape == (5, 16, 16) and crops.batch_fn(1)["image"].shape == (8, 16, 16)
   assert lib.first(crops.train, 4)["image"].shape == (4, 64, 64)
@@ -133,7 +139,8 @@ def test_a_quiet_readout_changes_nothing():
 
 def test_a_readout_loses_and_spreads_charge(toy):
   """Recombination takes more of dense deposits than of a minimum-ionising track; attachment exp(-t / lifetime) of all."""
-  charge = lambda **changes: np.asarray(lib.build_data(block("sample", readout={**QUIET, **changes}), seed=0, spec=SPEC
+  charge = lambda **changes: np.asarray(lib.build_data(block("sample", readout={**QUIET, **changes}), seed=0,
+                                                       spec=SPEC
                                                       ).batch_fn(0)["image"]).sum((1, 2))
   plain = charge()
   events = open_events("sample")
@@ -146,20 +153,24 @@ def test_a_readout_loses_and_spreads_charge(toy):
   np.testing.assert_allclose(charge(recombination="box") / plain, want, rtol=0.02)
   assert min(want) > 0.3 and max(want) < 0.6  # 50 to 100 MeV in 23 to 78 mm
   drift_us = 500.0 / 1.596
-  np.testing.assert_allclose(charge(electron_lifetime_us=1000.0) / plain, np.exp(-drift_us / 1000.0), rtol=0.05)
+  np.testing.assert_allclose(charge(electron_lifetime_us=1000.0) / plain, np.exp(-drift_us / 1000.0),
+                             rtol=0.05)
   noisy = lib.build_data(block("sample", readout={}), seed=0, spec=SPEC).batch_fn(0)["image"]
   lit = np.asarray(noisy)[np.asarray(noisy) > 0]
   assert lit.min() > 7e3 * 23.6e-6  # the threshold of 7,000 electrons, in MeV before recombination
   views = lib.build_rotated_data(block(toy[0]["npz"], readout={}), seed=0, spec=SPEC, views=("xy", "yz"))
-  assert views.batch_fn(0)["image"].shape == (8, 2, 64, 64) and views.evaluation(5)["image"].shape == (5, 2, 64, 64)
+  assert views.batch_fn(0)["image"].shape == (8, 2, 64, 64) and views.evaluation(5)["image"].shape == (5, 2,
+                                                                                                       64, 64)
 
 
 @pytest.mark.parametrize("values,match", [
     (dict(readout={"lifetime": 3}), r"Unknown config key data.readout.lifetime = 3; allowed: \['birks_ab'"),
     (dict(readout={"electron_lifetime_us": -1.0}), "electron_lifetime_us must be positive"),
     (dict(readout={"recombination": "box2"}), "Unknown recombination 'box2'"),
-    (dict(crop_px=3), "data.crop_px = 3 does not apply to sparse events that are rotated, which data.path = 'sample' names"),
-    (dict(batchsize=3), "Unknown config key data.batchsize = 3"), (dict(num_holdout=500), "between 1 and 499.*got 500")])
+    (dict(crop_px=3), "data.crop_px = 3 does not apply to sparse events that are rotated, which data.path = "
+                      "'sample' names"),
+    (dict(batchsize=3), "Unknown config key data.batchsize = 3"),
+    (dict(num_holdout=500), "between 1 and 499.*got 500")])
 def test_bad_keys_of_rotated_events_are_named(values, match):
   with pytest.raises(ValueError, match=match):
     lib.build_data(block("sample", **values), seed=0, spec=SPEC)
@@ -172,7 +183,8 @@ def test_mistakes_are_named(toy):
     build(ImageSpec(num_pixels=32))
   with pytest.raises(ValueError, match="data.contained_only = True does not apply to batches of batches/"):
     build(contained_only=True)
-  with pytest.raises(ValueError, match="names batches of batches/, in detector pixels; this needs sparse events"):
+  with pytest.raises(ValueError, match="names batches of batches/, in detector pixels; this needs sparse "
+                                       "events"):
     lib.build_rotated_data(block(paths["batches"]), seed=0, spec=SPEC, frame=TrackFrame())
   with pytest.raises(ValueError, match="data.readout needs images in detector pixels: in the track frame"):
     lib.build_rotated_data(block("sample", readout={}), seed=0, spec=SPEC, frame=TrackFrame())
@@ -185,7 +197,8 @@ def test_mistakes_are_named(toy):
 
 
 def test_only_contained_events(toy):
-  data = lib.build_rotated_data(block(toy[0]["npz"], contained_only=True), seed=0, spec=SPEC, frame=TrackFrame())
+  data = lib.build_rotated_data(block(toy[0]["npz"], contained_only=True), seed=0, spec=SPEC,
+                                frame=TrackFrame())
   events = toy[1]
   radius = np.linalg.norm(events.voxel + 0.5, axis=1) * events.voxel_mm
   outside = [(radius[a:b] > 96.0).any() for a, b in zip(events.offsets[:-1], events.offsets[1:])]
@@ -201,7 +214,8 @@ def test_the_estimator_s_config_switches_its_readout(toy):
   from configs import protons64_estimator
   config = protons64_estimator.get_config("tiny").to_dict()
   build = lambda **changes: lib.build_rotated_data(
-      {**config["data"], "num_holdout": 8, "path": str(toy[0]["npz"]), "readout": {**config["data"]["readout"], **changes}},
+      {**config["data"], "num_holdout": 8, "path": str(toy[0]["npz"]),
+       "readout": {**config["data"]["readout"], **changes}},
       seed=0, spec=SPEC, views=("xy",)).batch_fn(0)["image"]
   off, on, quiet = (np.asarray(x) for x in (build(), build(on=True), build(on=True, noise_electrons=0.0)))
   assert off[off > 0].min() < 0.02 and on[on > 0].min() > 7e3 * 23.6e-6

@@ -14,7 +14,8 @@ from lartpc_jax.geometry.rasterize import ImageSpec
 from tests.toy_sources import sample_crops, write_sources
 
 SPEC = ImageSpec(num_pixels=16, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
-VOXELS = np.array([[0, 0, 0], [1, 2, 4], [3, -2, 1], [0, 5, 6], [2, 2, 0], [200, 0, 0], [-7, -8, 7]], np.int16)
+VOXELS = np.array([[0, 0, 0], [1, 2, 4], [3, -2, 1], [0, 5, 6], [2, 2, 0], [200, 0, 0], [-7, -8, 7]],
+                  np.int16)
 CHARGE = np.float32([1.0, 2.0, 4.0, 8.0, 0.05, 3.0, 16.0])  # the fifth is too faint, the sixth outside
 LABEL = np.uint8([1, 2, 1, 3, 1, 1, 4])
 MOMENTA = np.float32([[300.0, 20.0, -100.0], [10.0, 50.0, 400.0]])
@@ -34,7 +35,8 @@ def toy(tmp_path_factory):
 
 def track_pool(events, frame=TrackFrame(), wanted=("momentum_mev",)):
   import functools
-  return lib.rotated_pool(events, functools.partial(pictures.rotated_images, frame=frame), dict.fromkeys(wanted, ()))
+  return lib.rotated_pool(events, functools.partial(pictures.rotated_images, frame=frame),
+                          dict.fromkeys(wanted, ()))
 
 
 def crop_pool(wanted=("label",)):
@@ -49,7 +51,8 @@ POOLS = {"rotated": lambda: track_pool(select_events(open_events("sample"), np.a
 @pytest.mark.parametrize("name", POOLS)
 def test_a_batch_is_a_function_of_seed_and_step(name, order):
   pool = POOLS[name]()
-  make = lambda seed: lib.make_batches(pool, batch_size=2, seed=seed, order=order, num_symmetries=1 if name == "rotated" else 8,
+  make = lambda seed: lib.make_batches(pool, batch_size=2, seed=seed, order=order,
+                                       num_symmetries=1 if name == "rotated" else 8,
                                        prefetch_batches=1)
   first, again = make(3), make(3)
   late = {step: first(step) for step in (11, 0, 5)}
@@ -64,13 +67,15 @@ def test_an_epoch_has_each_view_of_each_event_once(toy):
   pool = lib.image_pool(open_data(toy[0]["batches"]), {"momentum_mev": ()})
   make = lambda **kwargs: lib.make_batches(pool, **{"batch_size": 8, "seed": 3, "order": "epochs", **kwargs})
   plain = make()
-  charge = [np.sort(np.concatenate([plain(e * 11 + i)["image"].sum((1, 2)) for i in range(11)])) for e in (0, 1)]
+  charge = [np.sort(np.concatenate([plain(e * 11 + i)["image"].sum((1, 2)) for i in range(11)])) for e in (0,
+                                                                                                           1)]
   everything = np.sort(lib.first(pool)["image"].sum((1, 2)))
   np.testing.assert_array_equal(charge[0], everything)
   np.testing.assert_array_equal(charge[1], everything)
   assert not np.array_equal(plain(0)["image"], plain(11)["image"])
   assert not np.array_equal(make(seed=4)(5)["image"], plain(5)["image"])
-  with pytest.raises(ValueError, match="data.batch_size must lie between 1 and 88.*of batches of batches/; got 89"):
+  with pytest.raises(ValueError, match="data.batch_size must lie between 1 and 88.*of batches of batches/; "
+                                       "got 89"):
     make(batch_size=89)
 
 
@@ -108,8 +113,8 @@ def test_shares_count_pixels_above_the_threshold():
   lit = crops["image"] >= 1.0
   assert list(got) == ["image", "track_share", "lit_pixels"]
   np.testing.assert_array_equal(got["lit_pixels"], lit.sum((1, 2)))
-  np.testing.assert_allclose(got["track_share"], (lit & (crops["label"] == 1)).sum((1, 2)) / np.maximum(lit.sum((1, 2)), 1),
-                             rtol=1e-6)
+  share = (lit & (crops["label"] == 1)).sum((1, 2)) / np.maximum(lit.sum((1, 2)), 1)
+  np.testing.assert_allclose(got["track_share"], share, rtol=1e-6)
   assert 0 < got["track_share"].min() < got["track_share"].max() <= 1 or got["track_share"].min() == 0
 
 
@@ -131,7 +136,8 @@ def test_rotated_events_keep_energy_and_momentum_and_lie_along_the_first_axis(ev
   known, energy = np.linalg.norm(inner.momentum_mev, axis=1), deposited_energy(inner)
   along, across = ((e[1:] + e[:-1]) / 2 for e in frame.edges_mm())
   aligned = 0
-  for image, momentum, kinetic in zip(*(np.asarray(batch[k]) for k in ("image", "momentum_mev", "kinetic_mev")), strict=True):
+  for image, momentum, kinetic in zip(*(np.asarray(batch[k]) for k in ("image", "momentum_mev",
+                                                                       "kinetic_mev")), strict=True):
     event = np.abs(known - np.linalg.norm(momentum)).argmin()
     np.testing.assert_allclose(np.linalg.norm(momentum), known[event], rtol=1e-5)
     np.testing.assert_allclose(np.hypot(known[event], 938.27209) - 938.27209, kinetic, rtol=1e-5)
@@ -145,11 +151,13 @@ def test_rotated_events_keep_energy_and_momentum_and_lie_along_the_first_axis(ev
 def test_particles_are_told_by_their_place_among_those_asked_for(events):
   mixed = Events(**{**events._asdict(), "pdg": np.where(np.arange(40) % 3 == 0, 13, 2212)})
   draw = lambda key, position_mm, edep_mev, momentum_mev: (edep_mev.sum(1), momentum_mev)
-  read = lambda *names: lib.rotated_pool(mixed, draw, {"particle": names}).read(np.arange(6), None, None)["particle"]
+  read = lambda *names: lib.rotated_pool(mixed, draw, {"particle": names}).read(np.arange(6), None,
+                                                                                None)["particle"]
   np.testing.assert_array_equal(read("proton", "muon"), [1, 0, 0, 1, 0, 0])
   np.testing.assert_array_equal(read("pi+", "muon", "proton"), [1, 2, 2, 1, 2, 2])
   assert read("proton", "muon").dtype == np.int32
-  with pytest.raises(ValueError, match=r"Event 1 is of a particle with PDG code 2212; asked for are \['muon', 'pi\+'\]"):
+  with pytest.raises(ValueError, match=r"Event 1 is of a particle with PDG code 2212; asked for are "
+                                       r"\['muon', 'pi\+'\]"):
     read("muon", "pi+")
   with pytest.raises(ValueError, match="Unknown particle 'protn'"):
     read("protn")
@@ -189,7 +197,8 @@ def test_momenta_and_classes_turn_with_the_voxels():
   """All 48 pairs of picture and momentum, and no other; the classes are those of the charge."""
   pool = lib.voxel_pool(ONE, spec=SPEC, wanted={"momentum_mev": (), "label": ()})
   batch = lib.make_batches(pool, batch_size=500, seed=3, num_symmetries=16)(0)
-  pairs = {(image.tobytes(), tuple(p.tolist())) for image, p in zip(batch["image"], batch["momentum_mev"], strict=True)}
+  pairs = {(image.tobytes(), tuple(p.tolist())) for image,
+           p in zip(batch["image"], batch["momentum_mev"], strict=True)}
   assert pairs == turned_by_the_cube(ONE)  # each is missed with probability 48 (47/48)^500 = 0.001
   for charge, label in ((1.0, 1), (2.0, 2), (4.0, 1), (8.0, 3)):
     assert set(batch["label"][batch["image"] == charge]) == {label}
@@ -215,7 +224,8 @@ def test_whole_pictures_as_they_are():
 @pytest.mark.parametrize("knobs,match", [
     (dict(crop_px=17), "data.crop_px must lie between 0 .none. and image.num_pixels = 16; got 17"),
     (dict(spec=SPEC._replace(sigma_mm=1.0)), "image.sigma_mm must be 0; got 1.0"),
-    (dict(wanted={"particle": ("proton",)}), r"The label 'particle' is not known of these events; known are \['charge_mev', 'kin")])
+    (dict(wanted={"particle": ("proton",)}), r"The label 'particle' is not known of these events; known are "
+                                             r"\['charge_mev', 'kin")])
 def test_bad_numbers_of_voxels_are_named(knobs, match):
   with pytest.raises(ValueError, match=match):
     lib.voxel_pool(EVENTS, **{**dict(spec=SPEC, wanted={}), **knobs})
@@ -227,7 +237,8 @@ def test_mistakes_are_named(events):
     lib.make_batches(dark, batch_size=1, seed=0)(0)
   with pytest.raises(ValueError, match="data.batch_size must be at least 1; got 0"):
     lib.make_batches(dark, batch_size=0, seed=0)
-  with pytest.raises(ValueError, match=r"Unknown data.order = 'random'; choose from \['replacement', 'epochs'\]"):
+  with pytest.raises(ValueError, match=r"Unknown data.order = 'random'; choose from \['replacement', "
+                                       r"'epochs'\]"):
     lib.make_batches(dark, batch_size=1, seed=0, order="random")
   with pytest.raises(ValueError, match="8 or 16 symmetries to draw from; got 5"):
     lib.make_batches(crop_pool(), batch_size=1, seed=0, num_symmetries=5)(0)

@@ -35,8 +35,10 @@ def test_what_ships_with_the_package():
   pictures = lib.open_pictures("sample")
   charge = pictures.read(np.arange(500))["image"].sum((1, 2, 3))
   assert pictures.num_pixels == 64 and 40 < np.median(charge) < 100  # protons of 50 to 100 MeV
-  np.testing.assert_array_equal(pictures.read([7], ("momentum_mev",))["momentum_mev"], protons.momentum_mev[[7]])
-  assert isinstance(crops, Images) and "label" in crops.labels and crops.classes[:3] == ("background", "track", "shower")
+  np.testing.assert_array_equal(pictures.read([7], ("momentum_mev",))["momentum_mev"],
+                                protons.momentum_mev[[7]])
+  assert isinstance(crops, Images) and "label" in crops.labels and crops.classes[:3] == ("background",
+                                                                                         "track", "shower")
   assert lib.open_pictures("sample_crops").num == crops.num and 1 < len(set(crops.event)) < crops.num
 
 
@@ -52,7 +54,8 @@ def test_images_with_momenta(toy, kind):
 
 def test_events_are_read(toy):
   np.testing.assert_array_equal(lib.open_events(toy[0]["npz"]).edep_mev, toy[1].edep_mev)
-  with pytest.raises(ValueError, match="names batches of batches/, in detector pixels; this needs sparse events"):
+  with pytest.raises(ValueError, match="names batches of batches/, in detector pixels; this needs sparse "
+                                       "events"):
     lib.open_events(toy[0]["batches"])
 
 
@@ -65,9 +68,11 @@ def test_a_single_batch_has_its_momenta(toy):
 
 def test_crops_come_back_in_mev_with_their_labels(tmp_path):
   rng = np.random.default_rng(0)
-  image, label = rng.integers(0, 900, (3, 8, 8)).astype(np.uint16), rng.integers(0, 5, (3, 8, 8)).astype(np.uint8)
+  image, label = rng.integers(0, 900, (3, 8, 8)).astype(np.uint16), rng.integers(0, 5,
+                                                                                 (3, 8, 8)).astype(np.uint8)
   primaries = np.array([[7, 13, 100.0, 0, 0, 1], [7, 11, 20.0, 0, 0, 1], [9, 2212, 50.0, 0, 0, 1]])
-  got = lib.open_data(save_crops(tmp_path / "a.npz", image=image, event=np.array([7, 7, 9]), label=label, primaries=primaries))
+  got = lib.open_data(save_crops(tmp_path / "a.npz", image=image, event=np.array([7, 7, 9]), label=label,
+                                 primaries=primaries))
   batch = got.read(np.array([2, 1]), ("label", "kinetic_mev"))
   np.testing.assert_allclose(batch["image"][:, 0], image[[2, 1]] * 0.004, rtol=1e-6)
   np.testing.assert_array_equal(batch["label"][:, 0], label[[2, 1]])
@@ -113,8 +118,10 @@ def test_grey_levels_are_no_mev(tmp_path):
   for bad in (np.inf, -1.0):
     with pytest.raises(ValueError, match=f"data.scale_mev must be positive and finite .*got {bad}"):
       lib.open_data(tmp_path / "other.npy", scale_mev=bad)
-  convert("larcv_npy", tmp_path / "larcv_png_64_train_tracks.npy", tmp_path / "mev.npz", options={"scale_mev": 0.02})
-  np.testing.assert_allclose(all_images(tmp_path / "mev.npz", scale_mev=7.0), grey * np.float32(0.02), rtol=1e-6)  # says MeV
+  convert("larcv_npy", tmp_path / "larcv_png_64_train_tracks.npy", tmp_path / "mev.npz",
+          options={"scale_mev": 0.02})
+  np.testing.assert_allclose(all_images(tmp_path / "mev.npz", scale_mev=7.0), grey * np.float32(0.02),
+                             rtol=1e-6)  # says MeV
 
 
 def test_folders_of_grey_crops(tmp_path):
@@ -126,7 +133,8 @@ def test_folders_of_grey_crops(tmp_path):
   batch = first(image_pool(rows, {"track_share": ()}))
   np.testing.assert_allclose(batch["image"][:, 0, 0], [3.5, 3.5, 1.5, 1.5])
   np.testing.assert_array_equal(batch["track_share"], [1, 1, 0, 0])
-  image, grey = pytest.importorskip("PIL.Image"), np.random.default_rng(1).integers(0, 256, (64, 64)).astype(np.uint8)
+  image, grey = pytest.importorskip("PIL.Image"), np.random.default_rng(1).integers(0, 256,
+                                                                                    (64, 64)).astype(np.uint8)
   (tmp_path / "png").mkdir()
   image.fromarray(grey).save(tmp_path / "png" / "larcv_64_0.png")
   np.testing.assert_allclose(all_images(tmp_path / "png", scale_mev=0.1)[0], grey * np.float32(0.1))
@@ -141,7 +149,8 @@ def test_files_of_arrays(tmp_path):
   np.save(tmp_path / "images_momentum.npy", MOMENTA)
   assert lib.open_data(tmp_path / "images.npy").labels == ("momentum_mev",)
   some = MOMENTA * np.array([[1], [1], [0], [1]], np.float32)
-  np.savez(tmp_path / "images.npz", images=np.ones((4, 32, 32), np.float32), momentum=some, pdg=[13, 13, 2212, 13])
+  np.savez(tmp_path / "images.npz", images=np.ones((4, 32, 32), np.float32), momentum=some,
+           pdg=[13, 13, 2212, 13])
   rows = lib.open_data(tmp_path / "images.npz")
   assert rows.labels == ("particle",) and rows.partly == ("momentum_mev",)
   np.testing.assert_array_equal(rows.read(slice(1, 3), ("momentum_mev",))["momentum_mev"], some[1:3])
@@ -161,7 +170,8 @@ def test_a_dataset_is_found_in_its_versions_the_newest_first(tmp_path):
 def test_a_dataset_of_labelled_crops(tmp_path):
   from lartpc_jax.data.datasets import builders
   label = np.tile(np.arange(4, dtype=np.uint8), 16)[None, :, None] * np.ones((20, 1, 64), np.uint8)
-  save_crops(tmp_path / "lartpc_crops_geant4.npz", image=label.astype(np.uint16) * 100, event=np.arange(20), label=label)
+  save_crops(tmp_path / "lartpc_crops_geant4.npz", image=label.astype(np.uint16) * 100, event=np.arange(20),
+             label=label)
   builders.build("lartpc_crops", tmp_path, tmp_path / "data")
   rows = lib.open_data(tmp_path / "data" / "lartpc_crops")
   assert rows.labels == ("label",) and rows.num == 16 and rows.holdout.num == 2
@@ -173,7 +183,8 @@ def test_a_dataset_of_labelled_crops(tmp_path):
 @pytest.mark.parametrize("changes,match", [
     (dict(event=None), "lacks .*event"), (dict(image=np.zeros((3, 8, 8), "i4")), "'image' must be uint16"),
     (dict(image=np.zeros((3, 8, 9), np.uint16)), "'image' must be uint16"),
-    (dict(event=np.arange(2)), "one 'event' a crop"), (dict(unit_mev=np.float32(0)), "positive 'unit_mev'; got .* and 0.0"),
+    (dict(event=np.arange(2)), "one 'event' a crop"), (dict(unit_mev=np.float32(0)), "positive 'unit_mev'; "
+                                                                                     "got .* and 0.0"),
     (dict(label=np.full((3, 8, 8), 7, np.uint8)), "each below 5; got uint8 .*, largest 7"),
     (dict(label=np.ones((3, 4, 4), np.uint8)), r"must be uint8 \(3, 8, 8\)"),
     (dict(primaries=np.zeros((2, 5))), "'primaries' must have rows of 6 numbers"),
@@ -184,7 +195,8 @@ def test_bad_crops_are_named(tmp_path, changes, match):
 
 
 def test_mistakes_are_named(tmp_path):
-  with pytest.raises(ValueError, match="data.path is not set.*'sample' for the protons.*'sample_crops' for its crops"):
+  with pytest.raises(ValueError, match="data.path is not set.*'sample' for the protons.*'sample_crops' for "
+                                       "its crops"):
     lib.open_data("")
   with pytest.raises(FileNotFoundError, match="No file or directory of data at .*nothing"):
     lib.open_data(tmp_path / "nothing")
@@ -227,5 +239,6 @@ def test_a_dataset_without_images_is_named(tmp_path):
       yield 0, {"x": 1}
   builder = Toy(data_dir=str(tmp_path), file_format="array_record")
   builder.download_and_prepare()
-  with pytest.raises(ValueError, match=r"needs a split 'train' and a feature 'image'; it has \['train'\] and \['x'\]"):
+  with pytest.raises(ValueError, match=r"needs a split 'train' and a feature 'image'; it has \['train'\] and "
+                                       r"\['x'\]"):
     lib.open_data(builder.data_dir)

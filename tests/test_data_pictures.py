@@ -12,7 +12,8 @@ from lartpc_jax.geometry.rasterize import PROTONS512, VIEWS, ImageSpec
 
 SPEC = ImageSpec(num_pixels=64)
 VOXELS = [[0, 0, 0], [0, 0, 5], [-1, 2, 0], [-256, 255, 0], [300, 0, 0], [1, 1, 1]]
-EVENT = dict(offsets=np.array([0, 0, *[6] * 8, 7]), voxel=np.array([*VOXELS, [3, 0, 0]], np.int16), edep=np.float32(
+EVENT = dict(offsets=np.array([0, 0, *[6] * 8, 7]), voxel=np.array([*VOXELS, [3, 0, 0]], np.int16),
+             edep=np.float32(
     [1.0, 2.0, 4.0, 8.0, 16.0, 1e-4, 5.0]), vlabel=np.uint8([1, 2, 3, 4, 1, 1, 2]), voxel_mm=np.float32(3.0))
 
 
@@ -29,9 +30,11 @@ def path(tmp_path):
 
 def test_images_without_rotation_conserve_charge(events):
   contained = lib.keep_contained(events, SPEC)
-  images = lib.images_of(contained, np.arange(6), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0), chunk=4)
+  images = lib.images_of(contained, np.arange(6), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0),
+                         chunk=4)
   assert images.shape == (6, 2, 64, 64)
-  np.testing.assert_allclose(images.sum((2, 3)), np.repeat(deposited_energy(contained)[:6, None], 2, 1), rtol=2e-3)
+  np.testing.assert_allclose(images.sum((2, 3)), np.repeat(deposited_energy(contained)[:6, None], 2, 1),
+                             rtol=2e-3)
   one = lib.images_of(contained, np.array([5]), views=("xy", "yz"), spec=SPEC._replace(threshold_mev=0.0))
   np.testing.assert_allclose(one[0], images[5], atol=1e-5)
 
@@ -41,7 +44,8 @@ def test_keep_contained_drops_what_any_rotation_could_lose():
   voxels = {1: [[0, 0, 0], [7, 0, 0]], 2: [[0, 0, 7], [6, 6, 6]], 4: [[0, 0, 0]], 5: [[0, -9, 0], [0, 0, 0]]}
   counts = [len(voxels.get(i, [])) for i in range(7)]
   flat = np.array([v for i in range(7) for v in voxels.get(i, [])], np.int16)
-  events = Events(np.arange(21, dtype=np.float32).reshape(7, 3), np.concatenate([[0], np.cumsum(counts)]), flat,
+  events = Events(np.arange(21, dtype=np.float32).reshape(7, 3), np.concatenate([[0], np.cumsum(counts)]),
+                  flat,
                   np.ones(len(flat), np.float32), 3.0)
   kept = lib.keep_contained(events, SPEC._replace(num_pixels=16))
   np.testing.assert_array_equal(kept.momentum_mev[:, 0] / 3, [0, 1, 3, 4, 6])
@@ -94,7 +98,8 @@ def test_views_of_geant4_events(shared_data):
   events, spec = load_events(shared_data / "lartpc_events_geant4.npz"), ImageSpec(512, 3.0, 0.0, 0.1)
   rows = slice(events.offsets[7], events.offsets[8])
   for view, axes in zip(VIEWS, itertools.combinations(range(3), 2), strict=True):
-    flat = np.histogram2d(*(events.voxel[rows].astype(float)[:, list(axes)].T + 0.5), bins=[np.arange(-256, 257)] * 2,
+    flat = np.histogram2d(*(events.voxel[rows].astype(float)[:, list(axes)].T + 0.5),
+                          bins=[np.arange(-256, 257)] * 2,
                           weights=events.edep_mev[rows].astype(float))[0]
     np.testing.assert_allclose(lib.voxel_images(events, np.array([7]), spec=spec, view=view)[0],
                                np.where(flat >= 0.1, flat, 0), rtol=1e-6)

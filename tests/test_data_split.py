@@ -34,7 +34,8 @@ def test_what_a_dataset_keeps_apart_stays_apart(tmp_path):
   rows = open_data(paths["batches"])
   train, held = split_by_event(rows, num_holdout=5)
   assert (train.num, held.num) == (39, 5)
-  np.testing.assert_allclose(held.read(np.arange(5), ("momentum_mev",))["momentum_mev"], events.momentum_mev[39:], rtol=1e-6)
+  np.testing.assert_allclose(held.read(np.arange(5), ("momentum_mev",))["momentum_mev"],
+                             events.momentum_mev[39:], rtol=1e-6)
   whole = open_data(paths["dataset"])
   train, held = split_by_event(whole, num_holdout=5)
   assert held.num == 4 > 0 and whole.holdout is held  # every eleventh event: the split of the dataset, whatever num_holdout

@@ -23,7 +23,8 @@ def test_they_are_those_of_argon():
     order = [1, 0, 2] if i & 4 else [0, 1, 2]
     one = select_events(event, np.array([i]))
     voxel = np.where(signs < 0, -1 - one.voxel, one.voxel)[:, order]  # centres are at +0.5
-    turned = Events((one.momentum_mev * signs)[:, order].astype(np.float32), one.offsets, voxel, one.edep_mev, one.voxel_mm)
+    turned = Events((one.momentum_mev * signs)[:, order].astype(np.float32), one.offsets, voxel, one.edep_mev,
+                    one.voxel_mm)
     np.testing.assert_allclose(momentum[i], turned.momentum_mev[0])
     want = pictures.images_of(turned, np.array([0]), views=("xy",), spec=ImageSpec())[0, 0]
     np.testing.assert_allclose(got[i], want, atol=2e-4)
@@ -51,7 +52,8 @@ def test_a_batch_is_turned_as_one():
   """Labels lie on their pixels, the vector to the brightest pixel stays on it, and what has no direction stays."""
   rng = np.random.default_rng(1)
   image = rng.random((16, 6, 6)).astype(np.float32)
-  batch = {"image": image, "label": (image > 0.5).astype(np.int32), "momentum_mev": np.empty((16, 3)), "kinetic_mev": CODES}
+  batch = {"image": image, "label": (image > 0.5).astype(np.int32), "momentum_mev": np.empty((16, 3)),
+           "kinetic_mev": CODES}
   brightest = lambda x: np.stack(np.unravel_index(x.reshape(16, -1).argmax(1), (6, 6)), axis=1) - 2.5
   batch["momentum_mev"] = np.concatenate([brightest(image), np.ones((16, 1))], axis=1)
   got = lib.turn(batch, CODES, pixels=("image", "label"), vectors=("momentum_mev",))

@@ -25,7 +25,8 @@ def write_sources(folder, num=44):
   image_files.save_images(paths["images"] / "images.npz", images, events.momentum_mev)
   for i, start in enumerate(range(0, num, 16)):
     rows = slice(start, start + 16)
-    for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]), ("batch_mom", events.momentum_mev[rows])):
+    for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]),
+                        ("batch_mom", events.momentum_mev[rows])):
       np.save(paths["batches"] / f"{name}_{i}.npy", array)
   builders.build("protons64", paths["npz"], paths["dataset"])
   paths = {**paths, "npz": paths["npz"] / "protons_geant4.npz", "images": paths["images"] / "images.npz",
