@@ -86,4 +86,5 @@ def test_symmetries_commute(images):
   state = lambda x: lib.gap_state(jnp.asarray(x), GAP)
   coarse = np.asarray(lib.block_map(state(few), GAP, BLOCKS))
   np.testing.assert_array_equal(state(turn_pixels(few, turns))[..., 0], turn_pixels(np.asarray(state(few))[..., 0], turns))
-  np.testing.assert_allclose(lib.block_map(state(turn_pixels(few, turns)), GAP, BLOCKS), turn_pixels(coarse, turns), atol=2e-6)
+  np.testing.assert_allclose(lib.block_map(state(turn_pixels(few, turns)), GAP, BLOCKS), turn_pixels(coarse, turns),
+                             atol=2e-6)

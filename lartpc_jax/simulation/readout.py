@@ -231,7 +231,7 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
 
 def make_view_readout(params: ReadoutParams | None = None, *, views: tuple[str, ...], spec: ImageSpec, voxel_mm: float,
                       recombination: str = "box", drift_mm: float = 500.0) -> Callable:
-  """Builds `readout(key, position_mm [b v 3], edep_mev [b v]) -> images [b k n n]` in MeV, as a calibrated detector has them.
+  """Builds `readout(key, position_mm [b v 3], edep_mev [b v]) -> images [b k n n]` of a detector, calibrated to MeV.
 
   Electrons drift along x. Energies are those of minimum-ionising particles that leave as many electrons near
   the anode, so dense deposits come out low. The dE/dx of a deposit is its energy over the mean chord of its
