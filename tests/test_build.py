@@ -80,7 +80,7 @@ BAD_AUTOENCODER = [
     ("data.num_holdout", 0, "data.num_holdout must lie between"),
     ("network.width", 3, r"Unknown config key network.width = 3; allowed: \['encoder_features', 'features'"),
     ("loss.gan_weight", 3, r"Unknown config key loss.gan_weight = 3; allowed: \['charge_weight', 'kl_weight'\]"),
-    ("loss.kl_weight", ..., "Missing config key loss.kl_weight"),
+    ("loss.kl_weight", float("nan"), "loss.kl_weight is NaN"),
 ]
 BAD_DIFFUSION = [
     ("sde.name", "vq", r"Unknown config value sde.name = 'vq'; allowed: \[.*'vp'"),
