@@ -1,4 +1,4 @@
-"""Blocks shared by the configs, as plain dicts; defaults are those of `config.schema` and `inference.settings`."""
+"""Blocks shared by the configs, as plain dicts; the defaults are in `config.schema` and `inference.settings`."""
 import dataclasses
 
 from ml_collections import config_dict
@@ -38,7 +38,7 @@ def proton_condition() -> dict:
 
 
 def block(kind: type, *names: str, **changes) -> dict:
-  """A block of a config: the defaults of a class of `config.schema` but for these; only the fields `names`, if any."""
+  """A block: the defaults of a class of `config.schema` but for `changes`; only the fields `names`, if any."""
   values = dataclasses.asdict(kind(**changes))
   return {name: values[name] for name in names} if names else values
 
@@ -58,7 +58,7 @@ def intervals(num_steps: int, every: int, **changes) -> dict:
 
 
 def data(values: dict, *names: str) -> dict:
-  """Block `data`: path, batch_size, num_holdout and these fields, of `values` and of the schema where they say nothing."""
+  """Block `data`: path, batch_size, num_holdout and `names`, of `values` or else the defaults."""
   names = ("path", "batch_size", "num_holdout", *names)
   return block(schema.DataSettings, *names, **{name: values[name] for name in names if name in values})
 
@@ -98,9 +98,9 @@ def crops64_condition(*names: str) -> dict:
 
 def muon(*, rate: float, muon_rate: float, warmup: int) -> dict:
   """Block `optim`: Muon for the matrices of transformer blocks, Adam for the rest, a power average of a twentieth."""
-  matrices = schema.Muon(r"block_\d+/(qkv|out|expand|contract)/kernel", learning_rate=muon_rate, weight_decay=0.1)
-  return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01, ema_decay=0.0,
-               ema_power=16.97, muon=matrices)
+  matrices = schema.Muon(r"block_\d+/(qkv|out|expand|contract)/kernel", muon_rate, weight_decay=0.1)
+  return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01,
+               ema_decay=0.0, ema_power=16.97, muon=matrices)
 
 
 def readout() -> dict:

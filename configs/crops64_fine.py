@@ -32,7 +32,8 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.network = v["network"]
   config.sde = dict(name="edm", sigma_max=30.0)
   config.loss = common.block(schema.StageLoss, p_mean=0.9)
-  config.sampler = common.stage_sampler(name="sde_dpm_solver_pp_2m", num_evaluations=40, sigma_min=0.03, sigma_max=30.0)
+  config.sampler = common.stage_sampler(name="sde_dpm_solver_pp_2m", num_evaluations=40, sigma_min=0.03,
+                                        sigma_max=30.0)
   config.optim = common.muon(rate=v["rate"], muon_rate=v["muon_rate"], warmup=v["warmup"])
   config.train = common.intervals(v["num_steps"], v["every"], draw_every_steps=0)
   return config

@@ -62,6 +62,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
   config.loss = common.block(schema.Loss, name=v["loss"], p_mean=v.get("p_mean", 0.0))
   config.sampler = common.sampler(num_steps=16)
-  config.optim = common.optim(v["rate"], v["num_steps"], schedule=v["schedule"], b2=v["b2"], ema_decay=v["ema"])
+  config.optim = common.optim(v["rate"], v["num_steps"], schedule=v["schedule"], b2=v["b2"],
+                              ema_decay=v["ema"])
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

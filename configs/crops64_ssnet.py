@@ -38,6 +38,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.data = common.crops64_data(v, "five_classes", "delta", "michel")
   config.network = dict(v["network"])
   config.loss = common.block(schema.SegmentationLoss)
-  config.optim = common.optim(v["rate"], v["num_steps"], decay_fraction=0.25, weight_decay=1e-3, ema_decay=0.998)
+  config.optim = common.optim(v["rate"], v["num_steps"], decay_fraction=0.25, weight_decay=1e-3,
+                              ema_decay=0.998)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -33,7 +33,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.network = dict(latent_channels=4, stem=8, features=v["features"], encoder_features=v["encoder_features"],
                         num_encoder_blocks=v["blocks"][0], num_decoder_blocks=v["blocks"][1])
   config.loss = common.block(schema.AutoencoderLoss)
-  config.optim = common.optim(v["rate"], v["num_steps"], warmup_steps=100, schedule="cosine", weight_decay=1e-4,
-                              ema_decay=0.99)
+  config.optim = common.optim(v["rate"], v["num_steps"], warmup_steps=100, schedule="cosine",
+                              weight_decay=1e-4, ema_decay=0.99)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -13,8 +13,8 @@ import ml_collections
 from configs import common
 from lartpc_jax.config import schema
 
-EVENTS = dict(num_holdout=5_000, batch_size=64, data=("contained_only",), frame=common.track_frame(), path="", features=128,
-              num_steps=5_000, every=1_000, rate=1.5e-3)
+EVENTS = dict(num_holdout=5_000, batch_size=64, data=("contained_only",), frame=common.track_frame(), path="",
+              features=128, num_steps=5_000, every=1_000, rate=1.5e-3)
 IMAGES = dict(EVENTS, data=("contained_only", "symmetries", "scale_mev"), frame=None)
 GPU = dict(features=192, batch_size=512, num_steps=6_000, every=1_000, rate=2e-3)
 TINY = dict(features=16, batch_size=8, num_steps=20, every=10, rate=1e-3)
@@ -33,6 +33,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.data = common.data(v, *v["data"])
   config.network = dict(latent_channels=8, stem=8, features=v["features"], num_encoder_blocks=2, num_decoder_blocks=3)
   config.loss = common.block(schema.AutoencoderLoss)
-  config.optim = common.optim(v["rate"], v["num_steps"], schedule="cosine", weight_decay=1e-4, ema_decay=0.998)
+  config.optim = common.optim(v["rate"], v["num_steps"], schedule="cosine", weight_decay=1e-4,
+                              ema_decay=0.998)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -34,6 +34,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.kinetic_range_mev = common.PROTON_KINETIC_MEV
   config.data = {**common.data(v), "readout": common.readout()}
   config.network = dict(width=v["width"], num_blocks=v["num_blocks"], num_components=4)
-  config.optim = common.optim(v["rate"], v["num_steps"], decay_fraction=0.5, weight_decay=1e-3, ema_decay=0.998)
+  config.optim = common.optim(v["rate"], v["num_steps"], decay_fraction=0.5, weight_decay=1e-3,
+                              ema_decay=0.998)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

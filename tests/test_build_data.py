@@ -56,7 +56,8 @@ def test_a_resumed_run_sees_the_same_batches(toy, kind, tmp_path):
     shape = batch_fn(0)["image"].shape[1:]
     task = Task(init=lambda key: jnp.zeros(shape), loss_fn=loss_fn, batch_fn=remember)
     settings = Run(Optim(1e-3, ema_decay=0.9),
-                   Train(7, log_every_steps=7, checkpoint_every_steps=2, eval_every_steps=0, draw_every_steps=0))
+                   Train(7, log_every_steps=7, checkpoint_every_steps=2, eval_every_steps=0,
+                         draw_every_steps=0))
     train = functools.partial(loop.train, task, optax.sgd(1e-3), settings, workdir=workdir, say=str)
     if crash_at is None:
       return train().state, seen

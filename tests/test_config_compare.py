@@ -31,9 +31,11 @@ def test_keys_that_only_start_alike_still_count():
 
 def test_a_key_that_an_earlier_version_did_not_know_has_its_default():
   saved = {"task": "generator", "optim": {"learning_rate": 1.0}, "loss": {"p_mean": 0.5}}
-  new = {"task": "generator", "optim": {"learning_rate": 1.0, "ema_power": 0.0}, "loss": {"p_mean": 0.5, "t_min": 1e-5}}
+  new = {"task": "generator", "optim": {"learning_rate": 1.0, "ema_power": 0.0},
+         "loss": {"p_mean": 0.5, "t_min": 1e-5}}
   assert run_config.config_differences(saved, new) == run_config.config_differences(new, saved) == []
   new["optim"]["ema_power"], new["loss"]["cond_dropout"] = 6.94, 0.1
-  assert run_config.config_differences(saved, new) == ["loss.cond_dropout: 0.0 -> 0.1", "optim.ema_power: 0.0 -> 6.94"]
+  assert run_config.config_differences(saved, new) == [
+      "loss.cond_dropout: 0.0 -> 0.1", "optim.ema_power: 0.0 -> 6.94"]
   stage = {"task": "cascade_stage", "loss": {"cond_dropout": 0.1}}  # another loss, another default
   assert run_config.config_differences({**stage, "loss": {}}, stage) == []

@@ -31,7 +31,8 @@ def true_network(params, x, c_noise, cond):
 def gaussian_loss(params, key):
   key_z, key_loss = jax.random.split(key)
   z = MEAN + STD * jax.random.normal(key_z, (NUM, DIMENSIONS))
-  return losses.edm_denoising(functools.partial(true_network, params), z, {}, key_loss, cond_dropout=0.1, **KNOBS)
+  network = functools.partial(true_network, params)
+  return losses.edm_denoising(network, z, {}, key_loss, cond_dropout=0.1, **KNOBS)
 
 
 def test_loss_at_the_true_denoiser_is_the_posterior_variance():
@@ -145,8 +146,8 @@ def test_every_target_has_its_optimum_at_the_true_denoiser(prediction):
     denoised = MEAN + STD**2 / (STD**2 + sigma[:, None] ** 2) * (noisy - MEAN)
     return (denoised - c_skip * noisy) / c_out + params
   loss = lambda shift: losses.prediction_matching(
-      functools.partial(network, shift), z, None, key_loss, sde=sde, prediction=prediction, sigma_data=SIGMA_DATA,
-      t_min=0.01)
+      functools.partial(network, shift), z, None, key_loss, sde=sde, prediction=prediction,
+      sigma_data=SIGMA_DATA, t_min=0.01)
   with jax.debug_key_reuse(False):
     (value, t), (worse, _), (also_worse, _) = loss(0.0), loss(0.3), loss(-0.3)
   alpha, std = (np.asarray(a, float) for a in alpha_std(sde, t))

@@ -17,8 +17,8 @@ from lartpc_jax.train.state import init_train_state
 from tests import toy_train
 
 OPTIM = Optim(1e-2, warmup_steps=2, weight_decay=1e-2, ema_decay=0.9)
-TRAIN = dict(num_steps=12, log_every_steps=2, checkpoint_every_steps=3, eval_every_steps=4, draw_every_steps=0,
-             keep_checkpoints=2)
+TRAIN = dict(num_steps=12, log_every_steps=2, checkpoint_every_steps=3, eval_every_steps=4,
+             draw_every_steps=0, keep_checkpoints=2)
 TIMING = ("wall_seconds", "images_per_second")
 
 
@@ -31,8 +31,8 @@ def run(workdir, task=None, **changes):
   steps = {name: changes.pop(name) for name in list(changes) if name in TRAIN}
   arguments = dict(config={"network": {"num_channels": 8}, "train": {}}, say=lambda text: None)
   settings = Run(OPTIM, Train(**{**TRAIN, **steps}))
-  return loop.train(task or toy_train.make_task(), optimizer.make_optimizer(OPTIM, 12), settings, workdir=workdir,
-                    **{**arguments, **changes})
+  tx = optimizer.make_optimizer(OPTIM, 12)
+  return loop.train(task or toy_train.make_task(), tx, settings, workdir=workdir, **{**arguments, **changes})
 
 
 def rows(workdir):
@@ -231,7 +231,8 @@ def test_the_batch_must_split_over_the_devices(tmp_path):
 def test_optax_is_the_only_rule(tmp_path):
   """Any optax transformation will do: one step of plain gradient descent lowers the loss of its batch."""
   task = toy_train.make_task(batch_fn=lambda step: toy_train.make_batch(0))
-  settings = Run(Optim(1e-2, ema_decay=0.0), Train(20, log_every_steps=1, eval_every_steps=0, draw_every_steps=0), seed=1)
+  steps = Train(20, log_every_steps=1, eval_every_steps=0, draw_every_steps=0)
+  settings = Run(Optim(1e-2, ema_decay=0.0), steps, seed=1)
   loop.train(task, optax.sgd(1e-2), settings, workdir=tmp_path, say=str)
   losses = [row["train/loss"] for row in rows(tmp_path)]
   assert losses[-1] < 0.5 * losses[0]

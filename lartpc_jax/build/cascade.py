@@ -99,8 +99,8 @@ def _stage_task(config: dict) -> Task:
     if config.get("coarse"):
       weight_files.copy_weights(config["coarse"], directory, "coarse")
 
-  return stage_task(network, state_shape, encode=encode, batch_fn=crops.batch_fn, holdout=crops.holdout, export=export,
-                    loss=parse(StageLoss, "loss", section(config, "loss")))
+  return stage_task(network, state_shape, encode=encode, batch_fn=crops.batch_fn, holdout=crops.holdout,
+                    export=export, loss=parse(StageLoss, "loss", section(config, "loss")))
 
 
 def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:

@@ -72,11 +72,13 @@ def _build_denoiser(description: Mapping, condition: condition_lib.Condition) ->
   network = build_denoising_network(description["network"], num_features=num_features)
   prediction = parse(Prediction, "prediction", description["prediction"])
   if prediction.name not in PREDICTIONS:
-    raise ValueError(f"Unknown config value prediction.name = {prediction.name!r}; allowed: {sorted(PREDICTIONS)}.")
+    raise ValueError(f"Unknown config value prediction.name = {prediction.name!r}; allowed: "
+                     f"{sorted(PREDICTIONS)}.")
   if _gated(description) and (prediction.name != "edm" or prediction.sigma_data != 1.0):
     raise ValueError("network.gated_skip needs prediction.name = 'edm' and prediction.sigma_data = 1; got "
                      f"{prediction.name!r} and {prediction.sigma_data}.")
-  return Denoiser(network.apply, None, build_sde(description["sde"]), prediction.name, prediction.sigma_data), network
+  sde = build_sde(description["sde"])
+  return Denoiser(network.apply, None, sde, prediction.name, prediction.sigma_data), network
 
 
 def _pixel_codec(*, charge: Mapping, threshold_mev: float, scale: Mapping, shape: tuple[int, int]) -> Codec:

@@ -67,6 +67,6 @@ def ssnet_task(config: dict) -> Task:
     weight_files.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
 
   return segmentation_task(build_ssnet(values), TaskData(data.batch_fn, holdout),
-                           parse(SegmentationLoss, "loss", section(config, "loss")), classes=classes, export=export,
-                           transform=call_with(make_charge_transform, "charge", charge),
+                           parse(SegmentationLoss, "loss", section(config, "loss")), classes=classes,
+                           transform=call_with(make_charge_transform, "charge", charge), export=export,
                            figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))

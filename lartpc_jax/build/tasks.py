@@ -42,8 +42,9 @@ def _autoencoder_task(config: dict) -> Task:
   figure = lambda x, y: image_rows({"data": x, "decoded": y}, half_width_px=min(SHOWN_PIXELS, *shape) // 2)
   return autoencoder_task(
       build_autoencoder(values), TaskData(data.batch_fn, data.holdout.batch),
-      parse(AutoencoderLoss, "loss", section(config, "loss")), export=export, figure=figure, emd=build_emd_batch(),
-      transform=call_with(make_charge_transform, "charge", charge), threshold_mev=window.threshold_mev)
+      parse(AutoencoderLoss, "loss", section(config, "loss")), emd=build_emd_batch(), figure=figure,
+      transform=call_with(make_charge_transform, "charge", charge), threshold_mev=window.threshold_mev,
+      export=export)
 
 
 TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "ssnet": ssnet_task,

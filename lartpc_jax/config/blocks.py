@@ -47,12 +47,13 @@ def parse(schema: Any, block: str, values: Mapping) -> Any:
   """A frozen dataclass with the values of a config block; a dataclass in it is a block of its own.
 
   Args:
-    schema: an instance, which holds where the block says nothing, or a class, whose fields without a default the
-      block must have.
+    schema: an instance, which holds where the block says nothing, or a class, whose fields without a default
+      the block must have.
     block: its name, for messages.
     values: key -> value.
   Raises:
-    ValueError: naming an unknown key, its value and the allowed set, a missing key, a block that is none, or NaN.
+    ValueError: naming an unknown key, its value and the allowed set, a missing key, a block that is none, or
+      NaN.
   """
   fields, found = {field.name: field for field in dataclasses.fields(schema)}, {}
   for key, value in values.items():

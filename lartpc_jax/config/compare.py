@@ -39,7 +39,8 @@ def _defaults(task: str | None) -> dict:
   """Flat keys -> defaults: a config of an earlier version lacks the keys that came later."""
   kinds = {"optim": schema.Optim, "sampler": schema.Sampler, "data": schema.DataSettings}
   kinds |= {"loss": schema.LOSSES[task]} if task in schema.LOSSES else {}
-  return {f"{block}.{key}": value for block, kind in kinds.items() for key, value in schema.defaults(kind).items()}
+  return {f"{block}.{key}": value for block, kind in kinds.items()
+          for key, value in schema.defaults(kind).items()}
 
 
 def check_same_config(saved: dict | None, new: dict, *, source: str) -> None:

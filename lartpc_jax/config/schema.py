@@ -1,7 +1,7 @@
-"""Settings of training runs and of what they train, with their defaults; blocks of configs have the same keys. No jax.
+"""Settings of training runs and of what they train, with their defaults. No jax.
 
-A field without a default must stand in the config. Blocks are read by `config.blocks.parse`; those of a fit are in
-`inference.settings`.
+Blocks of configs have the same keys, and `config.blocks.parse` reads them; a field without a default must stand
+in the config. The settings of a fit are in `inference.settings`.
 """
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Muon:
 
 @dataclasses.dataclass(frozen=True)
 class Optim:
-  """Block `optim`: the optimiser and the moving average of the parameters; see `train.optimizer` and `train.step`."""
+  """Block `optim`: optimiser and moving average of the parameters; see `train.optimizer` and `train.step`."""
   learning_rate: float         # the peak
   warmup_steps: int = 0        # of a linear rise from 0
   schedule: str = "wsd"        # warm-up, stable, then linear decay to 0; or "cosine" or "constant"
@@ -55,7 +55,7 @@ class Sampler:
   """Block `sampler`, besides the knobs of the sampler of that name; see `build.models.build_sampler`."""
   name: str = "dpm_solver_pp_2m"
   num_steps: int = 8                  # an adaptive one takes what it needs
-  num_evaluations: int | None = None  # in place of num_steps: as many as so many evaluations of the network allow
+  num_evaluations: int | None = None  # in place of num_steps: as many as so many network evaluations allow
   sigma_max: float = 80.0             # noise over signal at the first time
   sigma_min: float = 0.02             # and at the last
   rho: float = 7.0                    # of the grid (Karras et al. 2022, eq. 5)
@@ -63,7 +63,7 @@ class Sampler:
   t_min: float = 1e-3
 
 
-# Of the draws that a fit compares and differentiates: few steps, so none for noise that a pixel does not show.
+# Of the draws that a fit compares and differentiates: its few steps leave out noise that no pixel shows.
 FIT_SAMPLER = Sampler(sigma_min=0.05, sigma_max=30.0)
 
 
@@ -105,7 +105,8 @@ class SegmentationLoss:
   background_weight: float = 0.1  # of the pixels without charge; see `train.segmentation.pixel_cross_entropy`
 
 
-LOSSES = {"autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "generator": Loss, "ssnet": SegmentationLoss}
+LOSSES = {  # task -> class of its block `loss`
+    "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "generator": Loss, "ssnet": SegmentationLoss}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +118,7 @@ class DataSettings:
   num_evaluation: int = 128         # held-out examples that evaluations look at
   prefetch_batches: int = 2
   contained_only: bool = False      # of rotated events: only those that never leave the window
-  readout: Mapping = dataclasses.field(  # of rotated events in detector pixels: see `build.data.build_readout`
-      default_factory=lambda: {"on": False})
+  readout: Mapping = dataclasses.field(default_factory=lambda: {"on": False})  # see `build.data.build_readout`
   crop_px: int = 0                  # of exact pictures of voxels: see data.batches.voxel_pool
   order: str = ""                   # of images: "epochs" or "replacement"; "": as the task has it
   symmetries: bool = True           # of images: turn and flip them at random

@@ -107,10 +107,10 @@ def score_matching(sde: SDE, score_fn: ScoreFn, x0: Float[Array, "b ..."], key: 
   return (value * (sde.diffusion(t) / std) ** 2 if likelihood_weighting else value), t
 
 
-def prediction_matching(network: Callable, x0: Float[Array, "b ..."], cond: dict | None, key: Array, *, sde: SDE,
-                        prediction: str, sigma_data: float = 1.0, t_min: float = 1e-5
+def prediction_matching(network: Callable, x0: Float[Array, "b ..."], cond: dict | None, key: Array, *,
+                        sde: SDE, prediction: str, sigma_data: float = 1.0, t_min: float = 1e-5
                         ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Squared error of the raw network against its own target ("edm", "eps", "x0" or "v"): value [b] and t [b], uniform.
+  """Squared error of the raw network against its target ("edm", "eps", "x0", "v"), t uniform: value, t [b].
 
   For "eps" it is Ho et al. 2020, eq. 14 in continuous time, and equals `score_matching` with uniform weighting.
   """

@@ -49,7 +49,8 @@ def run(settings: Settings, inference: Mapping, console: Console) -> None:
   total = len(ENERGIES_MEV) * len(closure.DIRECTIONS)
   with console.progress(total, unit="sample") as progress:
     table = closure.closure_table(
-        events, _make_generate(settings, inference), kinetic_mev=ENERGIES_MEV, max_events=settings.max_events, seed=settings.seed,
+        events, _make_generate(settings, inference), kinetic_mev=ENERGIES_MEV,
+        max_events=settings.max_events, seed=settings.seed,
         window_mev=settings.window_mev or (1.0 if len(events) >= 2000 else 3.0), spec=ImageSpec(), progress=progress.update)
   curves = np.nanmean([row.dedx for row in table if np.isfinite(row.dedx).any()], axis=0)
   text = "\n".join([markdown_table(HEAD, map(_row, table)), "", _curve_table(curves)])
@@ -64,7 +65,8 @@ def _make_generate(settings: Settings, inference: Mapping) -> Callable:
   """momentum_mev [n 3] -> images [n p p], in batches."""
   generator = build_generator(settings.weights).generator
   steps = {"num_steps": settings.num_steps} if settings.num_steps else {}
-  one_batch = jax.jit(build_generate({**inference, "sampler": {**section(inference, "sampler"), **steps}}, generator))
+  sampler = {**section(inference, "sampler"), **steps}
+  one_batch = jax.jit(build_generate({**inference, "sampler": sampler}, generator))
 
   def generate(momentum_mev):
     images = []

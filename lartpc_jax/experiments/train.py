@@ -34,5 +34,6 @@ def run(settings: Settings, config: Mapping | None, console: Console) -> int:
   console.check(settings.workdir, config)
   task = config_lib.build_task(config)  # before the workdir is made: it may find a mistake in the config
   with console.workdir(settings.workdir, config) as workdir:
-    result = loop.train(task, tx, training, workdir=workdir, config=config, plot_loss=loss_curve, progress=console.progress)
+    result = loop.train(task, tx, training, workdir=workdir, config=config, plot_loss=loss_curve,
+                        progress=console.progress)
   return exit_code(None if result.completed else result.stop_signal)

@@ -14,8 +14,9 @@ from lartpc_jax.train.held_out import compare_charge
 from lartpc_jax.train.task import Task, TaskData
 
 
-def autoencoder_task(network: AutoencoderNetwork, data: TaskData, loss: AutoencoderLoss, *, transform: ChargeTransform,
-                     threshold_mev: float, emd: Callable, figure: Callable | None, export: Callable | None) -> Task:
+def autoencoder_task(network: AutoencoderNetwork, data: TaskData, loss: AutoencoderLoss, *,
+                     transform: ChargeTransform, threshold_mev: float, emd: Callable, figure: Callable | None,
+                     export: Callable | None) -> Task:
   """Task whose loss is reconstruction + kl_weight KL + charge_weight (relative error of the total charge)^2.
 
   Args:
@@ -33,7 +34,8 @@ def autoencoder_task(network: AutoencoderNetwork, data: TaskData, loss: Autoenco
                                      transform=transform)
     metrics = {name: value.mean() for name, value in terms._asdict().items()}
     metrics["charge"] = jnp.sqrt(metrics["charge"])  # rms relative error
-    return jnp.mean(terms.reconstruction + loss.kl_weight * terms.kl + loss.charge_weight * terms.charge), metrics
+    values = terms.reconstruction + loss.kl_weight * terms.kl + loss.charge_weight * terms.charge
+    return values.mean(), metrics
 
   holdout = jnp.asarray(data.holdout["image"])
   shape = holdout.shape[1:]
@@ -64,5 +66,5 @@ def autoencoder_task(network: AutoencoderNetwork, data: TaskData, loss: Autoenco
     latent, _ = reconstruct(params)
     export(params, directory, info, measure_latent_scale(latent))
 
-  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=data.batch_fn, evaluate=evaluate,
-              draw=draw if figure else None, export=export_weights if export else None)
+  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=data.batch_fn,
+              evaluate=evaluate, draw=draw if figure else None, export=export_weights if export else None)

@@ -37,8 +37,9 @@ def make_objective(apply_fn: Callable, generator: Generator, loss: Loss) -> Call
   Args:
     apply_fn: raw network.
     generator: everything but trained parameters.
-    loss: by its name: "edm" (log-normal noise levels, EDM target), "prediction" (the target of the generator's
-      prediction, t uniform), "score" (score matching, weight std^2) or "likelihood" (score matching, weight g^2).
+    loss: by its name: "edm" (log-normal noise levels, EDM target), "prediction" (the target of the
+      generator's prediction, t uniform), "score" (score matching, weight std^2) or "likelihood" (the same with
+      weight g^2).
   Raises:
     ValueError: naming an unknown objective, or one that does not fit the other keys.
   """
@@ -55,25 +56,26 @@ def make_objective(apply_fn: Callable, generator: Generator, loss: Loss) -> Call
     raise ValueError(f"loss.cond_dropout = {loss.cond_dropout} needs loss.name = 'edm'; got {loss.name!r}.")
   if loss.name == "prediction":
     return lambda params, x, cond, key: losses.prediction_matching(
-        functools.partial(apply_fn, params), x, cond or None, key, sde=denoiser.sde, prediction=denoiser.prediction,
-        sigma_data=denoiser.sigma_data, t_min=loss.t_min)
+        functools.partial(apply_fn, params), x, cond or None, key, sde=denoiser.sde,
+        prediction=denoiser.prediction, sigma_data=denoiser.sigma_data, t_min=loss.t_min)
   if loss.name not in ("score", "likelihood"):
-    raise ValueError(f"Unknown loss.name {loss.name!r}; choose from ['edm', 'likelihood', 'prediction', 'score'].")
+    raise ValueError(f"Unknown loss.name {loss.name!r}; choose from ['edm', 'likelihood', 'prediction', "
+                     "'score'].")
   return lambda params, x, cond, key: losses.score_matching(
       denoiser.sde, state_score(denoiser._replace(params=params), cond), x, key, t_min=loss.t_min,
       likelihood_weighting=loss.name == "likelihood")
 
 
-def denoising_task(init: Callable, generator: Generator, data: TaskData, *, objective: Callable, sampler: Callable,
-                   distance: Callable | None = None, figure: Callable | None = None,
+def denoising_task(init: Callable, generator: Generator, data: TaskData, *, objective: Callable,
+                   sampler: Callable, distance: Callable | None = None, figure: Callable | None = None,
                    export: Callable | None = None) -> Task:
   """Task of denoising score matching on the states of a generator.
 
   Args:
     init: (key, state shape) -> params of the network.
     generator: everything but trained parameters (those of its denoiser are ignored).
-    data: batches of dict(image [b h w] in MeV, a canonical picture, and the variables of the condition [b ...]), and a
-      `Holdout`.
+    data: batches dict(image [b h w] in MeV, a canonical picture, and the variables of the condition [b ...]),
+      and a `Holdout`.
     objective: see `make_objective`.
     sampler: for evaluation and pictures; sample(score_fn, noise, key).
     distance: (images [n m m], images) -> Earth Mover's Distances [n] in pixels, for generators with a condition: between
@@ -117,8 +119,8 @@ def denoising_task(init: Callable, generator: Generator, data: TaskData, *, obje
     return figure(images, np.asarray(generate(params, key)), holdout.cond)
 
   return Task(init=lambda key: init(key, generator.codec.state_shape), loss_fn=loss_fn,
-              batch_fn=lambda step: prepare(data.batch_fn(step)), evaluate=evaluate, draw=draw if figure else None,
-              export=export)
+              batch_fn=lambda step: prepare(data.batch_fn(step)), evaluate=evaluate,
+              draw=draw if figure else None, export=export)
 
 
 def compare_images(real: np.ndarray, generated: np.ndarray, distance: Callable | None) -> dict[str, float]:

@@ -66,9 +66,10 @@ def run_keys(seed: int) -> RunKeys:
   return RunKeys(*jax.random.split(root_key(seed), len(RunKeys._fields)))
 
 
-def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdir: str | Path, config: dict | None = None,
-          plot_loss: Callable | None = None, progress: Callable | None = None, say: Callable = print) -> TrainResult:
-  """Trains to train.num_steps, from the newest whole checkpoint in `workdir` if there is one; then exports the weights.
+def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdir: str | Path,
+          config: dict | None = None, plot_loss: Callable | None = None, progress: Callable | None = None,
+          say: Callable = print) -> TrainResult:
+  """Trains to train.num_steps, from the newest whole checkpoint in `workdir` if there is one; exports weights.
 
   Args:
     task: the model.
@@ -86,7 +87,8 @@ def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdi
     FloatingPointError: naming the step, if loss or gradient is not finite.
     OSError: if another process is training in `workdir`.
   """
-  workdir, mesh, keys, num_steps = Path(workdir), parallel.make_mesh(), run_keys(settings.seed), settings.train.num_steps
+  workdir, mesh, keys = Path(workdir), parallel.make_mesh(), run_keys(settings.seed)
+  num_steps = settings.train.num_steps
   _check_numbers(settings.train)
   workdir.mkdir(parents=True, exist_ok=True)
   with hold_lock(workdir / "lock", busy=f"Another process is training in {workdir}."):
@@ -102,7 +104,8 @@ def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdi
             workdir / "checkpoints", max_to_keep=settings.train.keep_checkpoints))
         requested = stack.enter_context(stop_requests())
         bar = stack.enter_context((progress or _no_progress)(num_steps, initial=start))
-        run = _Run(task, mesh, keys, workdir, settings.train, config, plot_loss, log, checkpoints, requested, bar)
+        run = _Run(task, mesh, keys, workdir, settings.train, config, plot_loss, log, checkpoints, requested,
+                   bar)
         state, stop_signal = _run_steps(run, step_fn, state, memory)
     else:
       say(f"{workdir} is already complete: {start} steps done, train.num_steps is {num_steps}.")
@@ -214,8 +217,10 @@ def _due(run: _Run, step: int, stopping: bool) -> Due:
   """An interval counts the last step as a multiple."""
   last, every = step == run.train.num_steps, run.train
   is_due = lambda interval: interval > 0 and (last or step % interval == 0)
-  return Due(log=is_due(every.log_every_steps), checkpoint=is_due(every.checkpoint_every_steps) or stopping or last,
-             evaluate=is_due(every.eval_every_steps) and run.task.evaluate is not None, draw=is_due(every.draw_every_steps))
+  return Due(log=is_due(every.log_every_steps),
+             checkpoint=is_due(every.checkpoint_every_steps) or stopping or last,
+             evaluate=is_due(every.eval_every_steps) and run.task.evaluate is not None,
+             draw=is_due(every.draw_every_steps))
 
 
 def _draw(run: _Run, state: TrainState, step: int) -> None:
@@ -244,10 +249,12 @@ def _check_finite(run: _Run, pending: list[dict], last: int) -> None:
 
 
 def _check_numbers(train: Train) -> None:
-  lowest = {"num_steps": 1, "log_every_steps": 1, "checkpoint_every_steps": 1, "eval_every_steps": 0, "draw_every_steps": 0}
+  lowest = {"num_steps": 1, "log_every_steps": 1, "checkpoint_every_steps": 1, "eval_every_steps": 0,
+            "draw_every_steps": 0}
   for name, low in lowest.items():
-    if getattr(train, name) < low:
-      raise ValueError(f"train.{name} must be at least {low}{'' if low else ' (0: never)'}; got {getattr(train, name)}.")
+    value, never = getattr(train, name), "" if low else " (0: never)"
+    if value < low:
+      raise ValueError(f"train.{name} must be at least {low}{never}; got {value}.")
 
 
 @contextlib.contextmanager

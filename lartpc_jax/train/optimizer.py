@@ -45,9 +45,9 @@ def make_schedule(optim: Optim, num_steps: int) -> optax.Schedule:
 def make_optimizer(optim: Optim, num_steps: int) -> optax.GradientTransformation:
   """AdamW; weight decay touches arrays of two or more axes only, so neither biases nor norm scales.
 
-  With `optim.muon` those matrices whose names match are trained by Muon instead (`optax.contrib.muon`: Jordan et al. 2024;
-  update of root mean square 0.2, as Liu et al. 2025), on the same schedule with a peak of its own. The first axis of a
-  matrix is its input, the last its output; axes between count matrices.
+  With `optim.muon` those matrices whose names match are trained by Muon instead (`optax.contrib.muon`: Jordan
+  et al. 2024; update of root mean square 0.2, as Liu et al. 2025), on the same schedule with a peak of its own.
+  The first axis of a matrix is its input, the last its output; axes between count matrices.
 
   Args:
     optim: see the schema; its moving average is the training step's.
@@ -63,14 +63,16 @@ def make_optimizer(optim: Optim, num_steps: int) -> optax.GradientTransformation
   if norm is not None and not norm > 0.0:
     raise ValueError(f"optim.grad_clip_norm must be positive, or None for no clipping; got {norm}.")
   mask = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)
-  update = optax.adamw(make_schedule(optim, num_steps), b1=b1, b2=b2, weight_decay=optim.weight_decay, mask=mask)
+  rate = make_schedule(optim, num_steps)
+  update = optax.adamw(rate, b1=b1, b2=b2, weight_decay=optim.weight_decay, mask=mask)
   if optim.muon is not None:
     rate = make_schedule(dataclasses.replace(optim, learning_rate=optim.muon.learning_rate), num_steps)
     update = _with_muon(update, optim.muon, rate)
   return update if norm is None else optax.chain(optax.clip_by_global_norm(norm), update)
 
 
-def _with_muon(adamw: optax.GradientTransformation, muon: Muon, rate: optax.Schedule) -> optax.GradientTransformation:
+def _with_muon(adamw: optax.GradientTransformation, muon: Muon, rate: optax.Schedule
+               ) -> optax.GradientTransformation:
   """`adamw` for all parameters but the matrices that match the pattern; see `make_optimizer`."""
   if not muon.weight_decay >= 0.0:
     raise ValueError(f"optim.muon.weight_decay must be >= 0; got {muon.weight_decay}.")

@@ -6,8 +6,8 @@ from lartpc_jax.config.schema import Optim, Run, Train
 
 
 def settings(config: Mapping) -> Run:
-  """The blocks optim and train and the seed. Raises ValueError naming a missing block or key, or an unknown key."""
+  """The blocks optim and train and the seed. Raises ValueError naming a missing block, or a bad key."""
   if "seed" not in config:
     raise ValueError(f"Missing config key seed; there are {sorted(config)}.")
-  optim, train = (parse(kind, name, section(config, name)) for kind, name in ((Optim, "optim"), (Train, "train")))
-  return Run(optim, train, config["seed"])
+  read = lambda kind, block: parse(kind, block, section(config, block))
+  return Run(read(Optim, "optim"), read(Train, "train"), config["seed"])

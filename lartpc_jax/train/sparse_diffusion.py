@@ -51,7 +51,8 @@ def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, e
     key_encode, key_loss = jax.random.split(key)
     state, cond = encode(batch, key_encode)
     raw = functools.partial(network.apply, params["network"])
-    values, sigma = losses.edm_denoising(raw, state, cond, key_loss, sigma_data=1.0, **dataclasses.asdict(loss))
+    values, sigma = losses.edm_denoising(raw, state, cond, key_loss, sigma_data=1.0,
+                                         **dataclasses.asdict(loss))
     u = uncertainty(params["uncertainty"], sigma)
     return jnp.mean(values * jnp.exp(-u) + u), {"edm_loss": values.mean()}
 
