@@ -122,18 +122,18 @@ def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
 
 
 def is_cascade(directory: str | Path) -> bool:
-  """Whether there are weights of a fine stage in `directory`."""
-  return (Path(directory) / "fine.json").exists()
+  """Whether `directory`, or the bundled weights of that name, hold a fine stage."""
+  return (weight_files.find_weights(directory) / "fine.json").exists()
 
 
 def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
-  """The trained cascade in `directory`, and {"coarse": JSON, "fine": JSON} beside the weights.
+  """The trained cascade in `directory` (or the bundled one of that name), and {"coarse": JSON, "fine": JSON} beside it.
 
   Raises:
     FileNotFoundError: naming the missing file.
     ValueError: naming the file that is truncated or does not fit, or stages that do not belong together.
   """
-  directory = Path(directory)
+  directory = weight_files.find_weights(directory)
   (coarse, coarse_info), (fine, info) = (_build_stage(directory, name) for name in STAGES)
   for block in ("state", "blocks"):
     if coarse_info[block] != info[block]:
