@@ -1,6 +1,8 @@
 """Blocks shared by the configs, as plain dicts."""
 import dataclasses
 
+from ml_collections import config_dict
+
 from lartpc_jax.inference.settings import FitSettings
 
 
@@ -59,6 +61,17 @@ def muon(*, rate: float, muon_rate: float, warmup: int, decay_fraction: float) -
   return dict(learning_rate=rate, warmup_steps=warmup, schedule="wsd", decay_fraction=decay_fraction, b1=0.9, b2=0.98,
               weight_decay=0.01, grad_clip_norm=1.0, ema_decay=0.0, ema_power=16.97,
               muon=dict(pattern=r"block_\d+/(qkv|out|expand|contract)/kernel", learning_rate=muon_rate, weight_decay=0.1))
+
+
+def readout() -> dict:
+  """Block `data.readout`: images as a detector would read them out, if `on`; what is not set is nominal.
+
+  Any other field of simulation.readout.ReadoutParams may be added.
+  """
+  unset = config_dict.placeholder
+  return dict(on=False, recombination="box", drift_mm=500.0, electron_lifetime_us=unset(float),
+              longitudinal_diffusion_mm2_us=unset(float), transverse_diffusion_mm2_us=unset(float),
+              noise_electrons=unset(float), threshold_electrons=unset(float))
 
 
 def descent_sampler(name: str = "dpm_solver_pp_2m", *, num_steps: int) -> dict:

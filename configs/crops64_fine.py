@@ -18,7 +18,7 @@ VARIANTS = {
     "gpu": {**CPU, "network": dict(width=384, depth=12, num_heads=6, dtype="bfloat16"), "batch_size": 1024,
             "num_steps": 6_000, "every": 1_000},
     "tiny": {**CPU, "network": dict(width=16, depth=1, num_heads=2), "batch_size": 8, "num_steps": 20, "warmup": 5,
-             "every": 10, "path": "sample", "num_holdout_events": 16, "num_evaluation": 16},
+             "every": 10, "path": "sample_crops", "num_holdout_events": 16, "num_evaluation": 16},
 }
 
 

@@ -25,7 +25,7 @@ VARIANTS = {
     "gpu": dict(network={**PUBLISHED, "features": 32, "num_strides": 3, "learned_upsampling": False,
                          "project_always": False}, path="", num_holdout=2_000, batch_size=256, num_steps=10_000, every=1_000,
                 rate=2e-3),
-    "tiny": dict(network={**BASE, "features": 8, "num_groups": 4}, path="sample", num_holdout=8, batch_size=8,
+    "tiny": dict(network={**BASE, "features": 8, "num_groups": 4}, path="sample_crops", num_holdout=8, batch_size=8,
                  num_steps=20, every=10, rate=3e-3),
 }
 

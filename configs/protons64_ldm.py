@@ -7,6 +7,7 @@ python -m launch.train --config=configs/protons64_ldm.py:images --config.data.pa
 
 codec.weights is the directory of a trained autoencoder, or the name of weights of the package; init_from=protons64 goes on
 from the shipped weights. images, images_gpu, images_tiny: the general generator, which learns from images and labels alone.
+particles_tiny: the same of two particles, asked for by launch.generate --cond=particle=mu-.
 base: about 45 minutes on two CPU cores, reckoned from 390 images a second; not run whole. The shipped
 weights came in two runs: 12,611 of 16,000
 steps without the plane of `charge_ratio`; then, with a channel added that started at zero, 5,800 steps from there at a
@@ -37,6 +38,9 @@ VARIANTS = {
     "images_gpu": dict(IMAGES, path="", features=96, batch_size=512, num_steps=20_000, every=2_000, rate=1e-3),
     "tiny": dict(SPECIALIST, path="sample", features=16, num_holdout=100, batch_size=8, num_steps=20, every=10, rate=1e-3),
     "images_tiny": dict(IMAGES, path="", features=16, num_holdout=4, batch_size=8, num_steps=20, every=10, rate=1e-3),
+    # The particle type besides the momentum: proton or muon.
+    "particles_tiny": dict(IMAGES, path="", features=16, num_holdout=8, batch_size=8, num_steps=20, every=10, rate=1e-3,
+                           particles=("proton", "mu-")),
 }
 
 
@@ -46,6 +50,9 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.image = common.protons64_image()
   config.frame = v["frame"]
   config.condition = common.proton_condition()
+  if "particles" in v:
+    config.condition = dict(momentum_mev=dict(kind="vector", scale=500.0),
+                            particle=dict(kind="label", classes=v["particles"]))
   config.kinetic_range_mev = common.PROTON_KINETIC_MEV
   config.codec = dict(name="autoencoder", weights=v["codec"])
   config.charge_plane = v["plane"]

@@ -1,4 +1,4 @@
-"""What the tests read out of README.md and the pages of docs/: code blocks, inline code, links, commands."""
+"""What the tests read out of README.md, CONTRIBUTING.md and the pages of docs/: code blocks, inline code, links, commands."""
 import importlib.util
 import re
 import shlex
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPO = Path(__file__).resolve().parent.parent
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").rglob("*.md"))]
 CONFIGS = sorted(path for path in (REPO / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 

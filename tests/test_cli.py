@@ -1,4 +1,8 @@
 """The shared helpers of launch scripts, and launch.train itself in processes that get killed."""
+import dataclasses
+import functools
+import importlib
+import inspect
 import io
 import json
 import os
@@ -11,8 +15,10 @@ import time
 
 import numpy as np
 import pytest
+from absl import flags
 
 from lartpc_jax import cli, parallel
+from lartpc_jax.experiments import protocol
 
 CACHE = tempfile.TemporaryDirectory()  # compiled programs: all launches of this file train the same tiny model
 CONFIG = {"network": {"num_channels": 8}, "train": {"num_steps": 5}}
@@ -158,6 +164,62 @@ def test_help_does_not_wait_for_jax(repo):
   done = subprocess.run([sys.executable, "-m", "launch.train", "--help"], cwd=repo, capture_output=True, text=True,
                         timeout=300, check=False)
   assert "--workdir" in done.stdout and "the same command again resumes" in done.stdout
+
+
+def test_flags_are_the_fields_of_settings(repo):
+  """`cli` reads a class statement alone; the module says the same. Every command is an experiment with a run."""
+  for path in sorted((repo / "launch").glob("[a-z]*.py")):
+    module = importlib.import_module(f"lartpc_jax.experiments.{path.stem}")
+    fields = [[(f.name, f.type, f.default, f.metadata["text"]) for f in dataclasses.fields(kind)]
+              for kind in (cli.settings_class(path.stem), module.Settings)]
+    assert fields[0] == fields[1], path.stem
+    names = list(inspect.signature(module.run).parameters)
+    assert (names[0], names[-1]) == ("settings", "console"), path.stem
+
+
+def test_no_settings_wait_for_jax(repo):
+  code = ("import pathlib, sys; from lartpc_jax import cli\n"
+          "for path in pathlib.Path('launch').glob('[a-z]*.py'):\n"
+          "  cli.settings_class(path.stem)\n"
+          "heavy = {'jax', 'orbax', 'flax', 'optax', 'matplotlib', 'tensorflow_datasets'} & sys.modules.keys()\n"
+          "assert not heavy, heavy")
+  subprocess.run([sys.executable, "-c", code], cwd=repo, check=True, timeout=300)
+
+
+@dataclasses.dataclass(frozen=True)
+class ToySettings:
+  """One field of every kind."""
+  name: str | None = protocol.setting(None, "A name.", required=True)
+  size: int = protocol.setting(3, "A size.", lower=1)
+  kind: str = protocol.setting("a", "A kind.", choices=("a", "b"))
+  low_high: tuple[float, float] | None = protocol.parsed("1,2", "A range.", functools.partial(protocol.pair, number=float))
+  views: tuple[str, ...] = protocol.setting(("xy",), "Views.")
+  changes: tuple[str, ...] = protocol.setting((), "Changes.", flag="change", repeated=True)
+  only_b: bool = protocol.setting(False, "Of b.", goes_with="kind=b")
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["--name=x"], ToySettings("x")),
+    (["--name=x", "--size=5", "--kind=b", "--only_b", "--low_high=3,4", "--views=xz,yz", "--change=a=1,2", "--change=b=3"],
+     ToySettings("x", 5, "b", (3.0, 4.0), ("xz", "yz"), ("a=1,2", "b=3"), True)),
+    ([], "Give --name"), (["--name=x", "--low_high=3"], "Bad --low_high=3: give two numbers, such as 1,5"),
+    (["--name=x", "--only_b"], "--only_b goes with --kind=b"), (["--name=x", "--size=0"], "size"),
+    (["--name=x", "--kind=c"], "kind")])
+def test_settings_of_a_command_line(monkeypatch, arguments, expected):
+  values = flags.FlagValues()
+  monkeypatch.setattr(cli, "settings_class", lambda experiment: ToySettings)
+  monkeypatch.setattr(cli.flags, "FLAGS", values)
+  for name in ("string", "enum", "multi_string", "list", "bool", "integer", "float"):
+    define = getattr(flags, f"DEFINE_{name}")
+    monkeypatch.setattr(cli.flags, f"DEFINE_{name}", functools.partial(define, flag_values=values))
+  cli.define_flags("toy")
+  if isinstance(expected, str):
+    with pytest.raises((ValueError, flags.Error), match=expected):
+      values(["toy", *arguments])
+      cli.read_flags("toy")
+  else:
+    values(["toy", *arguments])
+    assert ToySettings(**cli.read_flags("toy")) == expected
 
 
 def setup(workdir, config):

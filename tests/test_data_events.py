@@ -228,3 +228,14 @@ def test_the_selection_of_a_file_without_truth_is_as_before():
   assert events.label is events.pdg is events.primaries is None
   chosen = lib.select_events(events, np.array([3, 1]))
   assert chosen.label is chosen.pdg is chosen.primaries is None
+
+
+def test_interactions_need_no_momentum(tmp_path):
+  """They are of several particles; files that say nothing of the particles must have one."""
+  fields = {name: value for name, value in fields_of(make_events()).items() if name != "momentum"}
+  np.savez(tmp_path / "e.npz", **fields, vlabel=np.ones(9, np.uint8))
+  found = lib.load_events(tmp_path / "e.npz")
+  assert found.momentum_mev.shape == (5, 3) and not found.momentum_mev.any()
+  np.savez(tmp_path / "e.npz", **fields)
+  with pytest.raises(ValueError, match=r"e.npz: event file lacks \['momentum'\]"):
+    lib.load_events(tmp_path / "e.npz")

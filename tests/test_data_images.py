@@ -4,8 +4,9 @@ import re
 import numpy as np
 import pytest
 
-from lartpc_jax.data import events as events_lib, image_files, images as images_lib
-from lartpc_jax.data.open import open_events
+from lartpc_jax.data import events as events_lib, image_files, images as images_lib, pictures
+from lartpc_jax.data.batches import first, image_pool, rotated_pool
+from lartpc_jax.data.open import open_data, open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 SPEC = ImageSpec()
@@ -29,7 +30,7 @@ def test_npy_is_mapped_and_one_view_needs_no_axis(tmp_path):
   images = random_images(4, 1)[:, 0]
   np.save(tmp_path / "a.npy", images)
   found = images_lib.open_images(tmp_path / "a.npy", views=("xz",), spec=SPEC)
-  assert isinstance(found.images, np.memmap) and found.momentum_mev is None
+  assert isinstance(found.images.base, np.memmap) and found.momentum_mev is None
   np.testing.assert_array_equal(found.images, images[:, None])
 
 
@@ -109,9 +110,9 @@ def test_missing_files_and_events(tmp_path):
   with pytest.raises(FileNotFoundError, match="nothing.npz"):
     images_lib.open_images(tmp_path / "nothing.npz", views=TWO, spec=SPEC)
   write_file(tmp_path / "good.npy", "good.npy")
-  for first, num in ((0, 4), (3, None), (2, 2)):
+  for start, num in ((0, 4), (3, None), (2, 2)):
     with pytest.raises(ValueError, match="holds 3 events.*--num_events"):
-      images_lib.open_images(tmp_path / "good.npy", views=TWO, spec=SPEC, first=first, num=num)
+      images_lib.open_images(tmp_path / "good.npy", views=TWO, spec=SPEC, first=start, num=num)
 
 
 def test_views():
@@ -131,7 +132,7 @@ def test_a_momentum_of_zero_is_no_truth(tmp_path):
   found = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC)
   assert found.momentum_mev is None and len(found.images) == 3
   assert images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC, num=1).momentum_mev is not None
-  images_lib.save_images(tmp_path / "i.npz", found.images, events.momentum_mev)  # so do files of images
+  image_files.save_images(tmp_path / "i.npz", found.images, events.momentum_mev)  # so do files of images
   assert images_lib.open_images(tmp_path / "i.npz", views=("xy",), spec=SPEC).momentum_mev is None
   assert images_lib.open_images(tmp_path / "i.npz", views=("xy",), spec=SPEC, num=1).momentum_mev is not None
 
@@ -149,11 +150,9 @@ def test_every_layout_of_images_is_taken(tmp_path, layout, views, suffix):
   else:
     np.savez(path, images=stored)
   np.testing.assert_array_equal(images_lib.open_images(path, views=TWO[:views], spec=SPEC).images, images)
-  rows = sources.open_training_source(path)
-  np.testing.assert_array_equal(rows.read(np.arange(3))[0], images)
-  crops = crops_lib.open_crops(path)  # each view is a crop, those of an event stay together
-  np.testing.assert_allclose(crops_lib.images_mev(crops), images.reshape(-1, 64, 64), rtol=1e-6)
-  np.testing.assert_array_equal(crops.event, np.repeat(np.arange(3), views))
+  opened = open_data(path)
+  np.testing.assert_array_equal(opened.read(np.arange(3))["image"], images)
+  np.testing.assert_array_equal(first(image_pool(opened, {}))["image"], images.reshape(-1, 64, 64))  # views are examples
 
 
 def test_units(tmp_path):
@@ -162,23 +161,21 @@ def test_units(tmp_path):
   np.save(tmp_path / "b.npy", images)
   np.save(tmp_path / "b_unit.npy", "ADC count")
   for name, unit in (("a.npz", "grey level"), ("b.npy", "ADC count")):
-    with pytest.raises(ValueError, match=f"{name}: holds images in {unit}s, not in MeV; convert them with --scale_mev"):
+    with pytest.raises(ValueError, match=f"{name}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one "
+                                         f"{unit}, or convert them with --scale_mev"):
       images_lib.open_images(tmp_path / name, views=("xy",), spec=SPEC)
-    with pytest.raises(ValueError, match=f"{name}: holds images in {unit}s, not in MeV; set data.scale_mev"):
-      sources.open_training_source(tmp_path / name)
-    rows = sources.open_training_source(tmp_path / name, scale_mev=2.0)
-    np.testing.assert_allclose(rows.read(np.arange(3))[0], 2 * images)
+    np.testing.assert_allclose(open_data(tmp_path / name, scale_mev=2.0).read(np.arange(3))["image"], 2 * images)
 
 
 def test_momenta_that_are_not_those_of_protons_are_remarked(tmp_path, caplog):
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(3))
+  events = events_lib.select_events(open_events("sample"), np.arange(3))
   fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev, voxel_mm=1.0)
   remark = "momenta are those 2 of muon \\(PDG code 13\\); the models of the package are of single protons"
   np.savez(tmp_path / "e.npz", **fields, pdg=[13, 2212, 13])
   images = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC).images
   np.savez(tmp_path / "i.npz", images=images, momentum=events.momentum_mev, pdg=[13, 2212, 13])
   images_lib.open_images(tmp_path / "i.npz", views=("xy",), spec=SPEC)
-  pipeline.make_view_batches(pipeline.open_events(tmp_path / "e.npz"), batch_size=1, seed=0, views=("xy",), spec=SPEC)
+  rotated_pool(open_events(tmp_path / "e.npz"), lambda *deposits: None, {"momentum_mev": ()})
   assert [bool(re.search(remark, record.getMessage())) for record in caplog.records] == [True] * 3
   images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC, first=1, num=1)  # a proton
   assert len(caplog.records) == 3
@@ -188,9 +185,9 @@ def test_momenta_that_are_not_those_of_protons_are_remarked(tmp_path, caplog):
 
 
 def test_momenta_in_gev_are_refused(tmp_path):
-  events = events_lib.select_events(pipeline.open_events("sample"), np.arange(4))
-  images = pipeline.images_of(events, np.arange(4), views=TWO, spec=SPEC)
-  images_lib.save_images(tmp_path / "a.npz", images, events.momentum_mev / 1000)
+  events = events_lib.select_events(open_events("sample"), np.arange(4))
+  images = pictures.images_of(events, np.arange(4), views=TWO, spec=SPEC)
+  image_files.save_images(tmp_path / "a.npz", images, events.momentum_mev / 1000)
   with pytest.raises(ValueError, match="a.npz: field 'momentum' must be in MeV/c.*GeV/c"):
     images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC)
 

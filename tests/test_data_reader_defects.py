@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lartpc_jax.data import crop_labels, crops, events as events_lib, images as images_lib
+from lartpc_jax.data import events as events_lib, images as images_lib
+from lartpc_jax.data.batches import first, image_pool
 from lartpc_jax.data.convert import convert
-from lartpc_jax.data.open import open_events
+from lartpc_jax.data.open import open_data, open_events
 from lartpc_jax.geometry.rasterize import ImageSpec
 from tests import toy_readers as toy
 
@@ -105,8 +106,8 @@ READERS = {
     "edepsim_root": ("a.root", write_root, converted("edepsim_root", "a.root"), "SegmentDetectors"),
     "sparse events": ("a.npz", write_events, lambda path, out: events_lib.load_events(path / "a.npz"), "edep"),
     "images": ("a.npz", write_images, drawn, "images"),
-    "crops": ("a.npz", write_crops, lambda path, out: crops.images_mev(crops.open_crops(path / "a.npz")), "image"),
-    "labels": ("a.npz", write_labels, lambda path, out: crop_labels.open_labelled_crops(path / "a.npz"), "label"),
+    "crops": ("a.npz", write_crops, lambda path, out: first(image_pool(open_data(path / "a.npz"), {})), "image"),
+    "labels": ("a.npz", write_labels, lambda path, out: open_data(path / "a.npz").read([0], ("label",)), "label"),
 }
 
 

@@ -4,9 +4,10 @@ import types
 import numpy as np
 import pytest
 
-from lartpc_jax.data import images as images_lib, pipeline, voxels as voxels_lib
+from lartpc_jax.data import images as images_lib, pictures, voxels as voxels_lib
 from lartpc_jax.data.convert import convert
 from lartpc_jax.data.events import load_events, select_events
+from lartpc_jax.data.open import open_events
 from lartpc_jax.data.readers import edepsim_root, edepsim_segments, formats, identify, pilarnet
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.units import kinetic_energy
@@ -18,7 +19,7 @@ NUM = 6
 @pytest.fixture(scope="module")
 def sample():
   """Events of the package, and vertices [n 3] in mm to put them at."""
-  events = select_events(pipeline.open_events("sample"), np.arange(NUM))
+  events = select_events(open_events("sample"), np.arange(NUM))
   return events, np.random.default_rng(0).uniform(-900, 900, (NUM, 3)).round()
 
 
@@ -226,7 +227,7 @@ def test_larcv2(sample, tmp_path, gev):
   """Momenta in either unit; views in the order and orientation of the package."""
   events, _ = sample
   views, spec = ("xy", "xz", "yz"), ImageSpec()
-  images = pipeline.images_of(events, np.arange(NUM), views=views, spec=spec)
+  images = pictures.images_of(events, np.arange(NUM), views=views, spec=spec)
   low = np.random.default_rng(0).uniform(-50, 50, (NUM, 3)).round()
   middle = low + spec.num_pixels * spec.pitch_mm / 20
   energy = np.hypot(np.linalg.norm(events.momentum_mev, axis=1), 938.27209) / 1000

@@ -25,7 +25,9 @@ def test_features_are_scaled_values_with_sines_and_cosines_and_one_hot_labels():
                                          for f in (np.sin, np.cos))], axis=1)
   momentum, share = values()["momentum_mev"] / 500.0, (values()["track_share"][:, None] - 0.5) / 0.25
   charge = (np.log(values()["charge_mev"])[:, None] - 4.0) / 0.5
-  wanted = np.concatenate([angles(momentum), angles(share), angles(charge), np.eye(3)[[0, 2]]], axis=1)
+  norm = np.linalg.norm(momentum, axis=1, keepdims=True)
+  wanted = np.concatenate([angles(np.concatenate([momentum, norm], axis=1)), momentum / norm, angles(share), angles(charge),
+                           np.eye(3)[[0, 2]]], axis=1)
   assert found.shape == (2, lib.num_features(condition))
   np.testing.assert_allclose(found, wanted, atol=2e-6)
 
@@ -49,6 +51,22 @@ def test_the_order_of_the_declaration_counts_not_that_of_the_values():
 def test_bad_values_are_named(changes, message):
   with pytest.raises(ValueError, match=message):
     lib.check(lib.make_condition(DECLARED), values(**changes))
+
+
+def test_values_from_text():
+  condition = lib.make_condition(DECLARED)
+  assert lib.parse(condition, "track_share=1, particle=muon") == {"track_share": 1.0, "particle": 1}
+  assert lib.parse(condition, "") == {}
+
+
+@pytest.mark.parametrize("text,message", [
+    ("charge_mev", "'charge_mev' is not NAME=VALUE"), ("colour=3", "Unknown condition variable 'colour'; there are"),
+    ("charge_mev=much", "'charge_mev' must be a number; got 'much'"), ("track_share=2", "'track_share' has value 2.0"),
+    ("momentum_mev=3", "'momentum_mev' is a vector"),
+    ("particle=pion", r"Unknown class 'pion' of condition variable 'particle'; choose from \['proton', 'muon'")])
+def test_bad_text_is_named(text, message):
+  with pytest.raises(ValueError, match=message):
+    lib.parse(lib.make_condition(DECLARED), text)
 
 
 def test_a_missing_variable_is_named():

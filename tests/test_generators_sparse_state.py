@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lartpc_jax.data.crop_labels import open_labelled_crops
-from lartpc_jax.data.crops import images_mev, orient
 from lartpc_jax.generators import sparse_state as lib
+from lartpc_jax.geometry.symmetries import turn_pixels
+from tests.toy_sources import sample_crops
 
 GAP = lib.GapScale(threshold_mev=0.09, charge_scale_mev=0.1, gap=0.8, scale=0.5416)
 BLOCKS = lib.BlockScale(size=4, lit_scale=0.6285, mean=3.34, mean_scale=0.2704)
@@ -14,7 +14,7 @@ BLOCKS = lib.BlockScale(size=4, lit_scale=0.6285, mean=3.34, mean_scale=0.2704)
 
 @pytest.fixture(scope="module")
 def images():
-  crops = images_mev(open_labelled_crops("sample").crops, slice(32))
+  crops = sample_crops()["image"][:32]
   return np.where(crops >= GAP.threshold_mev, crops, 0.0).astype(np.float32)
 
 
@@ -85,5 +85,6 @@ def test_symmetries_commute(images):
   few, turns = images[:8], np.arange(8)
   state = lambda x: lib.gap_state(jnp.asarray(x), GAP)
   coarse = np.asarray(lib.block_map(state(few), GAP, BLOCKS))
-  np.testing.assert_array_equal(state(orient(few, turns))[..., 0], orient(np.asarray(state(few))[..., 0], turns))
-  np.testing.assert_allclose(lib.block_map(state(orient(few, turns)), GAP, BLOCKS), orient(coarse, turns), atol=2e-6)
+  np.testing.assert_array_equal(state(turn_pixels(few, turns))[..., 0], turn_pixels(np.asarray(state(few))[..., 0], turns))
+  np.testing.assert_allclose(lib.block_map(state(turn_pixels(few, turns)), GAP, BLOCKS), turn_pixels(coarse, turns),
+                             atol=2e-6)

@@ -26,7 +26,7 @@ def with_pixel(value):
 ], ids=["dimensions", "views", "pixels", "none", "nan", "inf", "minus_inf", "negative", "empty"])
 def test_bad_images_are_named(images, message):
   with pytest.raises(ValueError, match=message):
-    check_target_images(images, num_views=2, num_pixels=8, first_event=40)
+    check_target_images(images, num_views=2, num_pixels=8, numbers=np.arange(40, 40 + len(images)))
 
 
 def test_good_images_pass():

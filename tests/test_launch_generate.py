@@ -58,7 +58,8 @@ def test_images_go_to_infer(weights, tmp_path):
   momenta = np.array([[256.0, -245.0, 40.0], [0.0, 0.0, 100.0]], np.float32)
   make = lambda chunk_size: generate.generate_events(momenta, tiny(), views=VIEWS, num=3, weights=weights, seed=1,
                                                      chunk_size=chunk_size, bar=protocol.Bar(done.append, said.append))
-  images, momentum = make(2)
+  images, momentum, pdg = make(2)
+  assert pdg is None
   assert images.shape == (6, 2, 64, 64) and done[-1] == 6 and np.all(images >= 0)
   assert len(said) == 1 and "(0, 0, 100) MeV/c is 5.3 MeV, outside 50 to 100 MeV" in said[0]
   np.testing.assert_allclose(images, make(1)[0], atol=1e-4)

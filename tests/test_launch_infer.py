@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from configs import protons64_infer
 from lartpc_jax import cli
 from lartpc_jax.build import estimator as config_estimator
-from lartpc_jax.experiments import chunks, infer, protocol, results
+from lartpc_jax.experiments import chunks, infer, protocol, results, targets
 from lartpc_jax.inference import errors, surface
 from lartpc_jax.inference.settings import FitSettings
 from tests.toy_weights import save_toy_estimator, save_toy_weights
@@ -147,12 +148,38 @@ def bad_images(value):
 
 
 @pytest.mark.parametrize("value,message", [(np.nan, "NaN pixels in event 1, view 1"), (-1.0, "negative pixels"),
-                                           (0.0, "no charge in event 1"), (np.inf, "infinite")])
+                                           (np.inf, "infinite")])
 def test_bad_pixels_are_named(weights, tmp_path, value, message):
   np.save(tmp_path / "a.npy", bad_images(value))
   for first in (0, 1):  # numbers count from the start of the file
     with pytest.raises(ValueError, match=message):
       infer.prepare(infer.Settings(str(tmp_path / "a.npy"), ("xy", "xz"), weights=weights, first_event=first), tiny())
+
+
+def test_events_without_charge_are_skipped_and_listed(weights, tmp_path, monkeypatch):
+  """The others keep their numbers in the file, their truth and their images."""
+  images = np.ones((5, 2, 64, 64), np.float32) * np.arange(1, 6, dtype=np.float32)[:, None, None, None]
+  images[[1, 3], [0, 1]] = 0.0  # one view is enough
+  momentum = 100.0 * np.arange(1, 16, dtype=np.float32).reshape(5, 3)
+  np.savez(tmp_path / "some.npz", images=images, momentum=momentum)
+  job = infer.prepare(infer.Settings(str(tmp_path / "some.npz"), ("xy", "xz"), weights=weights, first_event=1), tiny())
+  assert job.events.tolist() == [2, 4] and job.skipped.tolist() == [1, 3]
+  np.testing.assert_array_equal(job.data.images, images[[2, 4]])
+  np.testing.assert_array_equal(job.data.momentum_mev, momentum[[2, 4]])
+  np.testing.assert_array_equal(job.baselines["classical"].shape, (2, 3))
+  seen = {}
+  monkeypatch.setattr(infer.parallel, "make_device_map", lambda fn, chunk_size: (
+      lambda pair, key: seen.update(images=pair[0], starts=pair[1]) or types.SimpleNamespace(_asdict=dict)))
+  begun = infer.prepare(infer.Settings(str(tmp_path / "some.npz"), ("xy", "xz"), weights=weights, start="classical"), tiny())
+  begun.compute(np.array([4, 0]))  # each event its own image and its own start
+  np.testing.assert_array_equal(seen["images"], images[[4, 0]])
+  np.testing.assert_array_equal(seen["starts"][:, 0, 0], begun.baselines["classical"][[2, 0]])
+  said = []
+  targets.warn_of_skipped(job.skipped, 4, said.append)
+  assert said == ["WARNING: 2 of 4 events have a view without charge and are skipped: 1, 3."]
+  np.save(tmp_path / "none.npy", 0.0 * images)
+  with pytest.raises(ValueError, match="none of the 5 events has charge in every view"):
+    infer.prepare(infer.Settings(str(tmp_path / "none.npy"), ("xy", "xz"), weights=weights), tiny())
 
 
 def with_key(block, key, value):

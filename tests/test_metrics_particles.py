@@ -9,17 +9,15 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, jaccard_score, roc_auc_score
 
-from lartpc_jax.data.crop_labels import open_labelled_crops
-from lartpc_jax.data.crops import images_mev
 from lartpc_jax.metrics import c2st, defects, histograms, momentum, particles, segmentation
 from lartpc_jax.metrics.calibration import calibration
+from tests.toy_sources import sample_crops
 
 
 @pytest.fixture(scope="module")
 def crops():
-  labelled = open_labelled_crops("sample")
-  images = images_mev(labelled.crops)[:60]
-  return np.where(images >= 0.09, images, 0), labelled.label[:60]
+  images, label = (sample_crops()[name][:60] for name in ("image", "label"))
+  return np.where(images >= 0.09, images, 0), label
 
 
 def classes_of(label):

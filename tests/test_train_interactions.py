@@ -11,7 +11,8 @@ import pytest
 from configs import events512_autoencoder, events512_ldm
 from lartpc_jax.build import data as data_lib, models as config_models, tasks as lib
 from lartpc_jax.build.generators import build_generator
-from lartpc_jax.data import interaction_batches
+from lartpc_jax.data.open import open_events
+from lartpc_jax.data.pictures import voxel_images
 from lartpc_jax.experiments.pixels import load_real
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.generator import make_draw, replace_params
@@ -94,8 +95,8 @@ def test_exported_weights_draw_the_same_images_whole_and_in_tiles(trained):
 def test_latents_of_whole_images_are_normalised(trained):
   """The scale is that of whole images, which are emptier than the crops that the autoencoder saw."""
   generator, info, _ = build_generator(trained[3])
-  events = interaction_batches.open_interactions("sample")
-  whole = interaction_batches.whole_images(events, np.arange(data_lib.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
+  events = open_events("sample")
+  whole = voxel_images(events, np.arange(data_lib.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
   z = np.asarray(generator.codec.encode(jnp.asarray(whole)))
   np.testing.assert_allclose(np.median(z.reshape(-1, z.shape[-1]), axis=0), 0.0, atol=0.02)  # an empty pixel
   np.testing.assert_allclose((z**2).mean((0, 1, 2)), 1.0, rtol=0.02)
@@ -104,10 +105,10 @@ def test_latents_of_whole_images_are_normalised(trained):
 def test_real_images_are_the_held_out_ones():
   info = {"image": ImageSpec(64, 3.0, 0.0, 0.1)._asdict(), "data": {"num_holdout": 6}}
   real = load_real("sample", info, 1_000_000)
-  events = interaction_batches.open_interactions("sample")
+  events = open_events("sample")
   assert real.holdout.shape == real.training.shape == (6, 64, 64)
   np.testing.assert_array_equal(
-      real.holdout, interaction_batches.whole_images(events, np.arange(494, 500), spec=ImageSpec(**info["image"])))
+      real.holdout, voxel_images(events, np.arange(494, 500), spec=ImageSpec(**info["image"])))
   assert not {x.tobytes() for x in real.training} & {x.tobytes() for x in real.holdout}
 
 

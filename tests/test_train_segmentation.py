@@ -11,12 +11,12 @@ import pytest
 from configs import crops64_ssnet
 from lartpc_jax.build import data as data_lib, tasks as config_lib
 from lartpc_jax.build.segmentation import SSNET, build_image_classifier, build_segmenter
-from lartpc_jax.data.crop_labels import open_labelled_crops
-from lartpc_jax.data.crops import images_mev
+from lartpc_jax.data.labels import CLASSES
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.metrics import c2st
 from lartpc_jax.train import segmentation as lib
 from tests.brief_training import train_briefly
+from tests.toy_sources import sample_crops
 
 
 def tiny():
@@ -60,10 +60,10 @@ def test_evaluation_picture_and_export_agree(trained, tmp_path):
   np.testing.assert_allclose(info["evaluation"]["iou"]["shower"], metrics["eval/iou_shower"], atol=0.02)
   confusion = np.array(info["evaluation"]["confusion"])
   assert confusion.sum() == info["evaluation"]["num_pixels"]
-  _, held, _ = data_lib.build_labelled_crops(**tiny()["data"], seed=0)
+  held = data_lib.build_crop_data(tiny()["data"], seed=0, wanted={"label": ()}).evaluation()
   again = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], held["image"], held["label"], segmenter.classes)
   assert again["confusion"] == info["evaluation"]["confusion"]  # the numbers are those of the rounded weights
-  images = images_mev(open_labelled_crops("sample").crops)[:5]
+  images = sample_crops()["image"][:5]
   done = []
   probability, stage = segmenter.run(images, done.append)
   assert probability.shape == (5, 64, 64, 3) and stage.shape == (5, 8, 8, 32) and done == [1.0]
@@ -72,10 +72,9 @@ def test_evaluation_picture_and_export_agree(trained, tmp_path):
 
 def test_the_weights_that_ship_tell_tracks_from_showers():
   """On the sample crops, which are held out: the numbers beside the weights are no accident."""
-  labelled = open_labelled_crops("sample")
   segmenter, info = build_segmenter()
-  images, label = images_mev(labelled.crops)[:96], labelled.label[:96]
-  result = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], images, label, labelled.classes)
+  images, label = (sample_crops()[name][:96] for name in ("image", "label"))
+  result = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], images, label, CLASSES)
   for name, value in info["evaluation"]["iou"].items():
     assert result["iou"][name] > value - 0.06
   assert result["image_agreement"]["corrected"] > 0.85
@@ -84,7 +83,7 @@ def test_the_weights_that_ship_tell_tracks_from_showers():
 @pytest.mark.slow
 def test_eight_orientations_are_their_mean_and_see_no_orientation():
   """Each by hand; and a turned image gets the turned answer, which a network alone does not give."""
-  images = images_mev(open_labelled_crops("sample").crops)[:3]
+  images = sample_crops()["image"][:3]
   (one, _), (eight, _) = build_segmenter(), build_segmenter(orientations=8)
   mirror = lambda x: x[:, ::-1]
   answers = [back(one.run(np.ascontiguousarray(there(images)), lambda share: None)[0]) for there, back in [

@@ -8,7 +8,15 @@ import numpy as np
 
 from lartpc_jax.config.blocks import call_with
 from lartpc_jax.data import labels as labels_lib, pictures
-from lartpc_jax.data.batches import Pool, first, image_pool, make_batches, rotated_pool, still_pool, voxel_pool
+from lartpc_jax.data.batches import (
+  Pool,
+  first,
+  image_pool,
+  make_batches,
+  rotated_pool,
+  still_pool,
+  voxel_pool,
+)
 from lartpc_jax.data.events import Events
 from lartpc_jax.data.image_source import Images, with_classes
 from lartpc_jax.data.open import SAMPLE, SAMPLE_CROPS, open_data, open_events, open_pictures
@@ -29,9 +37,9 @@ class DataSettings(NamedTuple):
   num_evaluation: int = 128         # held-out examples that evaluations look at
   prefetch_batches: int = 2
   contained_only: bool = False      # of rotated events: only those that never leave the window
-  readout: Mapping | None = None    # of rotated events in detector pixels: see `build_readout`
+  readout: Mapping = {"on": False}  # of rotated events in detector pixels: see `build_readout`
   crop_px: int = 0                  # of exact pictures of voxels: see data.batches.voxel_pool
-  order: str = ""                   # of images: "epochs" or "replacement" (data.batches); "": as the task has it
+  order: str = ""                   # of images: "epochs" or "replacement"; "": as the task has it
   symmetries: bool = True           # of images: turn and flip them at random
   scale_mev: float = 0.0            # of images without calibration: MeV of value 1
   five_classes: bool = False        # of pixel labels: see data.labels.pixel_table
@@ -66,8 +74,8 @@ def build_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: TrackFrame
                wanted: Wanted | None = None) -> TrainingData:
   """Batches of whatever data.path names, with labels by name: the data of a generator with any condition.
 
-  Single particles in 3D are rotated: in the track frame if there is one, else in detector pixels. Events are drawn voxel by
-  voxel where image.sigma_mm is 0. Images are turned and flipped.
+  Single particles in 3D are rotated: in the track frame if there is one, else in detector pixels. Events are
+  drawn voxel by voxel where image.sigma_mm is 0. Images are turned and flipped.
 
   Args:
     values: config block `data`.
@@ -82,7 +90,8 @@ def build_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: TrackFrame
   opened = open_data(settings.path, scale_mev=settings.scale_mev)
   if isinstance(opened, Images):
     if "label" in opened.labels:
-      table = labels_lib.pixel_table(five_classes=settings.five_classes, delta=settings.delta, michel=settings.michel)
+      table = labels_lib.pixel_table(five_classes=settings.five_classes, delta=settings.delta,
+                                     michel=settings.michel)
       opened = with_classes(opened, *table)
     return image_data(settings, opened, seed=seed, spec=spec, wanted=wanted)
   if spec.sigma_mm == 0.0:
@@ -95,8 +104,9 @@ def build_rotated_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: Tr
                        views: tuple[str, ...] | None = None) -> TrainingData:
   """Batches of rotated events with their momenta, for tasks that need all three dimensions.
 
-  Images have no third dimension to rotate in, and their pixels and smearing are coarser than those of the track frame, so a
-  generator that was trained on them in the track frame would blur everything twice. Raises ValueError for them.
+  Images have no third dimension to rotate in, and their pixels and smearing are coarser than those of the
+  track frame, so a generator that was trained on them in the track frame would blur everything twice. Raises
+  ValueError for them.
   """
   settings = parse_data(values)
   return rotated_data(settings, open_events(settings.path), seed=seed, spec=spec, frame=frame, views=views,
@@ -104,18 +114,20 @@ def build_rotated_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: Tr
 
 
 def build_voxel_data(values: Mapping, *, seed: int, spec: ImageSpec) -> TrainingData:
-  """Batches of exact pictures of sparse events, or crops of them, without labels. Raises ValueError for images."""
+  """Batches of exact pictures of sparse events, or crops of them, without labels; not for images."""
   settings = parse_data(values)
   return voxel_data(settings, open_events(settings.path), seed=seed, spec=spec, wanted={})
 
 
-def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted, threshold_mev: float = 0.0) -> TrainingData:
-  """Batches of images in the eight orientations of a square, drawn with replacement; events are drawn once, as they are.
+def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted,
+                    threshold_mev: float = 0.0) -> TrainingData:
+  """Batches of images in the eight orientations of a square, drawn with replacement; of events: as they are.
 
   Args:
     values: config block `data`.
     seed: of order and orientations.
-    wanted: label -> names of its classes. For pixel labels, "sample" names the crops of the package: the name it had for them.
+    wanted: label -> names of its classes. For pixel labels, "sample" names the crops of the package: the name
+      it had for them.
     threshold_mev: of labels that are measured on the picture.
   """
   settings = parse_data(values)
@@ -124,22 +136,24 @@ def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted, threshold_mev
                            delta=settings.delta, michel=settings.michel)
   else:
     images = open_pictures(settings.path, scale_mev=settings.scale_mev)
-  return image_data(settings._replace(order=settings.order or "replacement"), images, seed=seed, wanted=wanted,
-                    num_symmetries=NUM_SQUARE, threshold_mev=threshold_mev)
+  return image_data(settings._replace(order=settings.order or "replacement"), images, seed=seed,
+                    wanted=wanted, num_symmetries=NUM_SQUARE, threshold_mev=threshold_mev)
 
 
 def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec, wanted: Wanted,
                  frame: TrackFrame | None = None, views: tuple[str, ...] | None = None) -> TrainingData:
-  """Events that are rotated in 3D: images [b h w] in the track frame, [b n n] in detector pixels, or [b v n n] of `views`."""
+  """Events rotated in 3D: images [b h w] in the track frame, [b n n] in detector pixels or [b v n n] of `views`."""
   _check_applies(settings, OF_ROTATED, "sparse events that are rotated")
   if settings.contained_only:
     events = pictures.keep_contained(events, spec)
   train, held = split_by_event(events, num_holdout=settings.num_holdout)
-  respond = None if settings.readout is None else build_readout(settings.readout, voxel_mm=events.voxel_mm)
+  respond = build_readout(settings.readout, voxel_mm=events.voxel_mm)
   if frame is not None and respond is not None:
-    raise ValueError("data.readout needs images in detector pixels: in the track frame there is no direction of the drift.")
+    raise ValueError("data.readout needs images in detector pixels: in the track frame there is no direction "
+                     "of the drift.")
   draw = functools.partial(pictures.rotated_images, frame=frame) if frame is not None else functools.partial(
-      pictures.rotated_views, views=views or ("xy",), spec=spec, readout=respond and respond(views or ("xy",), spec))
+      pictures.rotated_views, views=views or ("xy",), spec=spec,
+      readout=respond and respond(views or ("xy",), spec))
   one_view = frame is None and views is None
   batches = lambda events, size, ahead: make_batches(
       rotated_pool(events, _first_view(draw) if one_view else draw, wanted), batch_size=size, seed=seed,
@@ -152,11 +166,12 @@ def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: Ima
   def still(events):
     seen = lambda numbers: pictures.images_of(events, numbers, views=views or ("xy",), spec=spec)
     return still_pool(events, seen if views else lambda numbers: seen(numbers)[:, 0], wanted)
-  return TrainingData(batches(train, settings.batch_size, settings.prefetch_batches), evaluation, still(train), still(held),
-                      settings, "rotated", ())
+  return TrainingData(batches(train, settings.batch_size, settings.prefetch_batches), evaluation,
+                      still(train), still(held), settings, "rotated", ())
 
 
-def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec, wanted: Wanted) -> TrainingData:
+def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec,
+               wanted: Wanted) -> TrainingData:
   """Exact pictures of events, or crops of them."""
   _check_applies(settings, OF_VOXELS, "sparse events that are drawn voxel by voxel (image.sigma_mm = 0)")
   train, held = split_by_event(events, num_holdout=settings.num_holdout)
@@ -169,17 +184,18 @@ def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: Image
     if settings.crop_px:
       return batches(held, settings.num_evaluation if num is None else num, 0)(0)
     return first(still(held), num)
-  return TrainingData(batches(train, settings.batch_size, settings.prefetch_batches), evaluation, still(train), still(held),
-                      settings, "voxels", labels_lib.PIXEL_CLASSES)
+  return TrainingData(batches(train, settings.batch_size, settings.prefetch_batches), evaluation,
+                      still(train), still(held), settings, "voxels", labels_lib.PIXEL_CLASSES)
 
 
-def image_data(settings: DataSettings, images: Images, *, seed: int, wanted: Wanted | None, spec: ImageSpec | None = None,
-               num_symmetries: int = NUM_ALL, threshold_mev: float | None = None) -> TrainingData:
+def image_data(settings: DataSettings, images: Images, *, seed: int, wanted: Wanted | None,
+               spec: ImageSpec | None = None, num_symmetries: int = NUM_ALL,
+               threshold_mev: float | None = None) -> TrainingData:
   """Images in detector pixels; `spec` says how many pixels they must have, None: any number."""
   _check_applies(settings, OF_IMAGES, images.kind)
   if spec is not None and images.num_pixels != spec.num_pixels:
-    raise ValueError(f"data.path = {settings.path!r} names {images.kind}, of {images.num_pixels} x {images.num_pixels} "
-                     f"pixels; image.num_pixels is {spec.num_pixels}.")
+    raise ValueError(f"data.path = {settings.path!r} names {images.kind}, of {images.num_pixels} x "
+                     f"{images.num_pixels} pixels; image.num_pixels is {spec.num_pixels}.")
   if wanted is None:
     wanted = {"momentum_mev": ()} if "momentum_mev" in images.labels else {}
   if threshold_mev is None:
@@ -189,36 +205,44 @@ def image_data(settings: DataSettings, images: Images, *, seed: int, wanted: Wan
   batch_fn = make_batches(train, batch_size=settings.batch_size, seed=seed, order=settings.order or "epochs",
                           num_symmetries=num_symmetries if settings.symmetries else 1,
                           prefetch_batches=settings.prefetch_batches)
-  return TrainingData(batch_fn, functools.partial(first, held), train, held, settings, "images", images.classes)
+  return TrainingData(batch_fn, functools.partial(first, held), train, held, settings, "images",
+                      images.classes)
 
 
-def build_readout(values: Mapping, *, voxel_mm: float) -> Callable:
-  """Detector response of a config block `data.readout`: (views, spec) -> readout, see `simulation.readout.make_view_readout`.
+def build_readout(values: Mapping, *, voxel_mm: float) -> Callable | None:
+  """Detector response of a config block `data.readout`: (views, spec) -> readout of `make_view_readout`.
 
-  Keys: recombination, drift_mm, and any of the fields of `simulation.readout.ReadoutParams` in place of its nominal value
-  (electron_lifetime_us, transverse_diffusion_mm2_us, noise_electrons, threshold_electrons ...).
+  Keys: on (False: None is returned), recombination, drift_mm, and any of the fields of
+  `simulation.readout.ReadoutParams` (electron_lifetime_us, transverse_diffusion_mm2_us, noise_electrons,
+  threshold_electrons ...); those that are None or missing are nominal.
 
   Raises:
     ValueError: naming an unknown key, or a value out of range.
   """
+  values = {key: value for key, value in values.items() if value is not None}
+  if not values.pop("on", True):
+    return None
   chosen = {key: value for key, value in values.items() if key in ReadoutParams._fields}
   rest = {key: value for key, value in values.items() if key not in chosen}
   for key in sorted(set(rest) - {"recombination", "drift_mm"}):
     raise ValueError(f"Unknown config key data.readout.{key} = {rest[key]!r}; allowed: "
-                     f"{sorted({'recombination', 'drift_mm', *ReadoutParams._fields})}.")
+                     f"{sorted({'on', 'recombination', 'drift_mm', *ReadoutParams._fields})}.")
   params = nominal_params()._replace(**chosen)
   return lambda views, spec: make_view_readout(params, views=views, spec=spec, voxel_mm=voxel_mm, **rest)
 
 
-def open_labelled(path: str, *, five_classes: bool = False, delta: str = "shower", michel: str = "shower", **options) -> Images:
-  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample" for the crops of the package.
+def open_labelled(path: str, *, five_classes: bool = False, delta: str = "shower", michel: str = "shower",
+                  **options) -> Images:
+  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample": the package's crops.
 
-  The protons that "sample" names elsewhere have no such labels, so it has always meant these crops where they are needed;
-  "sample_crops" says so. Raises ValueError if there are none; `options` are those of `data.open.open_data`.
+  The protons that "sample" names elsewhere have no such labels, so it has always meant these crops where they
+  are needed; "sample_crops" says so. Raises ValueError if there are none; `options` are those of
+  `data.open.open_data`.
   """
   images = open_data(SAMPLE_CROPS if path == SAMPLE else path, **options)
   if isinstance(images, Events):
-    raise ValueError(f"data.path = {path!r} names sparse events; this needs images with labels of their pixels.")
+    raise ValueError(f"data.path = {path!r} names sparse events; this needs images with labels of their "
+                     "pixels.")
   return with_classes(images, *labels_lib.pixel_table(five_classes=five_classes, delta=delta, michel=michel))
 
 
@@ -237,6 +261,7 @@ def _num_symmetries(wanted: Wanted) -> int:
 
 def _check_applies(settings: DataSettings, allowed: Collection[str], kind: str) -> None:
   for name in sorted((OF_ROTATED | OF_VOXELS | OF_IMAGES) - set(allowed)):
-    if getattr(settings, name) != DataSettings._field_defaults[name]:
-      raise ValueError(f"data.{name} = {getattr(settings, name)!r} does not apply to {kind}, which data.path = "
-                       f"{settings.path!r} names.")
+    value = getattr(settings, name)
+    if value.get("on", True) if name == "readout" else value != DataSettings._field_defaults[name]:
+      raise ValueError(f"data.{name} = {getattr(settings, name)!r} does not apply to {kind}, which data.path "
+                       f"= {settings.path!r} names.")

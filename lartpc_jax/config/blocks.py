@@ -33,7 +33,7 @@ def section(config: Mapping, name: str) -> dict:
   return block.to_dict() if hasattr(block, "to_dict") else dict(block)
 
 
-def pick(table: Mapping, block: str, values: dict) -> tuple[Callable, dict]:
+def pick(table: Mapping, block: str, values: dict) -> tuple[Any, dict]:
   """Splits `values` into table[values["name"]] and the other keys. Raises ValueError naming an unknown name."""
   values = dict(values)
   name = values.pop("name", None)

@@ -1,7 +1,7 @@
-"""Batches for training, the same way for all data and tasks: pure functions of (seed, step), so that a run can resume.
+"""Batches for training, one way for all data and tasks: pure functions of (seed, step), so that a run can resume.
 
-A pool is what batches are drawn from: rotated events, exact pictures of events, or images. A batch is a dict: `image` in MeV
-and the labels that were asked for, by the names and in the units of `data.labels`.
+A pool is what batches are drawn from: rotated events, exact pictures of events, or images. A batch is a dict:
+`image` in MeV and the labels that were asked for, by the names and in the units of `data.labels`.
 """
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -33,16 +33,16 @@ class Pool(NamedTuple):
   draw: Callable | None = None  # (rng, b) -> batch of examples drawn with replacement; None: of any, evenly
 
 
-def make_batches(pool: Pool, *, batch_size: int, seed: int, order: str = "replacement", num_symmetries: int = 1,
-                 prefetch_batches: int = 0) -> Callable:
+def make_batches(pool: Pool, *, batch_size: int, seed: int, order: str = "replacement",
+                 num_symmetries: int = 1, prefetch_batches: int = 0) -> Callable:
   """Builds batch_fn(step) -> batch.
 
   Args:
     pool: the examples.
     batch_size: of them a batch.
     seed: of all that is random.
-    order: "replacement" draws each example anew; "epochs" takes every example once in an epoch, each epoch another
-      permutation (grain).
+    order: "replacement" draws each example anew; "epochs" takes every example once in an epoch, each epoch
+      another permutation (grain).
     num_symmetries: 8 or 16: a random one for each example, see `geometry.symmetries`; 1: none.
     prefetch_batches: batches made ahead in a thread.
   Raises:
@@ -51,7 +51,8 @@ def make_batches(pool: Pool, *, batch_size: int, seed: int, order: str = "replac
   if order not in ORDERS:
     raise ValueError(f"Unknown data.order = {order!r}; choose from {list(ORDERS)}.")
   if order == "epochs" and not 1 <= batch_size <= pool.num:
-    raise ValueError(f"data.batch_size must lie between 1 and {pool.num}, the number of {pool.kind}; got {batch_size}.")
+    raise ValueError(f"data.batch_size must lie between 1 and {pool.num}, the number of {pool.kind}; got "
+                     f"{batch_size}.")
   if batch_size < 1:
     raise ValueError(f"data.batch_size must be at least 1; got {batch_size}.")
   numbers_of = _epochs(pool.num, batch_size, seed) if order == "epochs" else None
@@ -83,8 +84,8 @@ def rotated_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection
 
   Args:
     events: the events.
-    draw: (key, position_mm [b v 3], edep_mev [b v], momentum_mev [b 3]) -> images [b ...], momenta [b 3], such as
-      `pictures.rotated_images` or `pictures.rotated_views`.
+    draw: (key, position_mm [b v 3], edep_mev [b v], momentum_mev [b 3]) -> images [b ...], momenta [b 3],
+      such as `pictures.rotated_images` or `pictures.rotated_views`.
     wanted: label -> names of its classes.
   Raises:
     ValueError: naming a label that is not known of all events.
@@ -92,11 +93,12 @@ def rotated_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection
   if "momentum_mev" in wanted:
     unknown = np.flatnonzero(~np.any(events.momentum_mev != 0, axis=1))
     if len(unknown):
-      raise ValueError(f"{len(unknown)} events have no momentum (zero means unknown), the first is number {unknown[0]}; "
-                       "training needs it.")
+      raise ValueError(f"{len(unknown)} events have no momentum (zero means unknown), the first is number "
+                       f"{unknown[0]}; training needs it.")
   scalars = _scalars_of(events, wanted, without=("label",))
   if "particle" not in wanted and (others := describe_others(events)):
-    logger.warning("Of %d training events the momenta are those %s; the models of the package are of single protons.",
+    logger.warning("Of %d training events the momenta are those %s; the models of the package are of single "
+                   "protons.",
                    len(events), others)
 
   def read(numbers, rng, key):
@@ -119,7 +121,8 @@ def still_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection[s
   return Pool(len(events), read, "events")
 
 
-def _scalars_of(events: Events, wanted: Mapping[str, Collection[str]], *, without: Collection[str]) -> dict[str, np.ndarray]:
+def _scalars_of(events: Events, wanted: Mapping[str, Collection[str]], *,
+                without: Collection[str]) -> dict[str, np.ndarray]:
   """The labels `particle` and `kinetic_mev` [n] of all events; checks that what is wanted is known."""
   labels_lib.check_wanted(wanted, set(labels_lib.event_labels(events)) - set(without), "these events")
   return labels_lib.scalars_of(events, wanted)
@@ -152,7 +155,10 @@ def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, thresho
     for name in set(labels_lib.PIXELS) & set(batch):
       batch[name] = batch[name][np.arange(len(event)), view]
     if "momentum_mev" in batch:
-      batch["momentum_mev"] = np.take_along_axis(np.asarray(batch["momentum_mev"], np.float32), axes[view], axis=1)
+      batch["momentum_mev"] = np.take_along_axis(np.asarray(batch["momentum_mev"], np.float32), axes[view],
+                                                 axis=1)
+    if "label" in batch:
+      batch["label"] = batch["label"].astype(np.int32)
     if "particle" in batch:
       batch["particle"] = labels_lib.particle_index(batch["particle"], wanted["particle"])
     batch |= labels_lib.measure(batch, measured, threshold_mev=threshold_mev, track=track)
@@ -164,37 +170,41 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
                view: str | None = None) -> Pool:
   """Exact pictures of events in a random view each, or crops of them. For use with symmetries.
 
-  Voxels are as large as pixels, so a picture of an event turned by any angle would have to spread each voxel first. The
-  rotations and reflections of the cube need none: 24 exact pictures an event, three views in eight orientations each.
+  Voxels are as large as pixels, so a picture of an event turned by any angle would have to spread each voxel
+  first. The rotations and reflections of the cube need none: 24 exact pictures an event, three views in eight
+  orientations each.
 
   Args:
     events: the events.
     spec: geometry of the whole picture; sigma_mm must be 0, as voxels are not smeared.
     wanted: label -> names of its classes.
-    crop_px: if not 0, a square of so many pixels in place of the whole: around a random pixel with charge, which lies
-      anywhere in it.
+    crop_px: if not 0, a square of so many pixels in place of the whole: around a random pixel with charge,
+      which lies anywhere in it.
     view: only that one, as the events are.
   Raises:
     ValueError: naming the key that is out of range, or a label that is not known.
   """
   if crop_px < 0 or crop_px > spec.num_pixels:
-    raise ValueError(f"data.crop_px must lie between 0 (none) and image.num_pixels = {spec.num_pixels}; got {crop_px}.")
+    raise ValueError(f"data.crop_px must lie between 0 (none) and image.num_pixels = {spec.num_pixels}; got "
+                     f"{crop_px}.")
   if spec.sigma_mm != 0.0:
-    raise ValueError(f"Interactions are drawn without smearing: image.sigma_mm must be 0; got {spec.sigma_mm}.")
+    raise ValueError("Interactions are drawn without smearing: image.sigma_mm must be 0; got "
+                     f"{spec.sigma_mm}.")
   scalars = _scalars_of(events, wanted, without=())
   views, size = list(VIEWS) if view is None else [view], crop_px or spec.num_pixels
 
   def picture(number, rng):
     seen = views[rng.integers(len(views))] if len(views) > 1 else views[0]
-    return _Lit(number, seen, *_cropped(lit_pixels(events, number, view=seen, spec=spec), rng, spec.num_pixels, crop_px))
+    return _Lit(number, seen, *_cropped(lit_pixels(events, number, view=seen, spec=spec), rng,
+                                        spec.num_pixels, crop_px))
 
   def lit_picture(rng):
     for _ in range(MAX_DRAWS):
       found = picture(int(rng.integers(len(events))), rng)
       if len(found.pixels):
         return found
-    raise ValueError(f"{MAX_DRAWS} events in a row have no pixel of {spec.threshold_mev} MeV in the window; check data.path "
-                     "and image.threshold_mev.")
+    raise ValueError(f"{MAX_DRAWS} events in a row have no pixel of {spec.threshold_mev} MeV in the window; "
+                     "check data.path and image.threshold_mev.")
 
   def collect(chosen):
     number = np.array([one.number for one in chosen])
@@ -215,7 +225,8 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
   def read(numbers, rng=None, key=None):
     del key
     return collect([picture(int(number), rng) for number in numbers])
-  return Pool(len(events), read, "events", draw=lambda rng, num: collect([lit_picture(rng) for _ in range(num)]))
+  draw = lambda rng, num: collect([lit_picture(rng) for _ in range(num)])
+  return Pool(len(events), read, "events", draw)
 
 
 class _Lit(NamedTuple):
@@ -228,7 +239,7 @@ class _Lit(NamedTuple):
 
 
 def _cropped(lit: tuple, rng: np.random.Generator | None, num_pixels: int, crop_px: int) -> tuple:
-  """Pixels, charge and classes in a square around a random pixel with charge, which lies anywhere in it; 0: all."""
+  """Pixels, charge and classes in a square around a random pixel with charge, which lies anywhere in it."""
   pixels, charge, classes = lit
   if not crop_px or not len(pixels):
     return lit
@@ -239,5 +250,5 @@ def _cropped(lit: tuple, rng: np.random.Generator | None, num_pixels: int, crop_
 
 
 def first(pool: Pool, num: int | None = None) -> dict:
-  """The first `num` examples of a pool in which nothing is random (None: all); fewer if there are not so many."""
+  """The first `num` examples (None: all; at most those there are) of a pool in which nothing is random."""
   return pool.read(np.arange(pool.num if num is None else min(num, pool.num)), None, None)

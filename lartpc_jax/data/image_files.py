@@ -1,8 +1,8 @@
 """Files of images as npz or npy, and the files that are no images.
 
-Images may be (n, p, p), (n, views, p, p) or (n, p, p, views). An npz has them as `images`, and perhaps `momentum` [n 3] in
-MeV/c, `pdg` [n] (the code of the particle) and `unit` (a text; without it floats are MeV). Beside FILE.npy these may lie as
-FILE_momentum.npy and so on: what launch.convert writes.
+Images may be (n, p, p), (n, views, p, p) or (n, p, p, views). An npz has them as `images`, and perhaps
+`momentum` [n 3] in MeV/c, `pdg` [n] (the code of the particle) and `unit` (a text; without it floats are
+MeV). Beside FILE.npy these may lie as FILE_momentum.npy and so on: what launch.convert writes.
 """
 import os
 from pathlib import Path
@@ -19,10 +19,13 @@ SUFFIXES = (".npz", ".npy")
 CHECKED_IMAGES = 256  # of a file, whose charge is compared with their momenta
 
 
-def save_images(path: str | os.PathLike, images: np.ndarray, momentum_mev: np.ndarray) -> None:
-  """Writes images [n v p p] in MeV and momenta [n 3] as an npz that `read_images` reads, whole or not at all."""
+def save_images(path: str | os.PathLike, images: np.ndarray, momentum_mev: np.ndarray, *,
+                pdg: np.ndarray | None = None) -> None:
+  """Writes images [n v p p] in MeV, momenta [n 3] and PDG codes [n] as an npz for `read_images`, whole or not."""
+  codes = {} if pdg is None else {"pdg": np.asarray(pdg, np.int64)}
   with atomic_write(path, "wb") as file:
-    np.savez_compressed(file, images=np.asarray(images, np.float32), momentum=np.asarray(momentum_mev, np.float32))
+    np.savez_compressed(file, images=np.asarray(images, np.float32),
+                        momentum=np.asarray(momentum_mev, np.float32), **codes)
 
 
 def holds_events(path: str | os.PathLike) -> bool:
@@ -39,19 +42,19 @@ def holds_events(path: str | os.PathLike) -> bool:
     command = f"python -m launch.convert --input={path} --out={Path(path).with_suffix('.npz').name}"
     way = (f"convert it first: {command} --format={look.format}" if look.format else
            "python -m launch.convert --list says what can be converted")
-    raise ValueError(f"{path}: must be an npz or npy file, or 'sample' for the events of the package. It looks "
-                     f"like {look.text}; {way}.")
+    raise ValueError(f"{path}: must be an npz or npy file, or 'sample' for the events of the package. It "
+                     f"looks like {look.text}; {way}.")
   return Path(path).suffix == ".npz" and "voxel" in field_names(path)
 
 
 def read_images(path: str | os.PathLike) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-  """Images [N v p p] of an npz or npy, the latter mapped, and the labels momentum_mev [N 3] and particle [N] (PDG codes).
+  """Images [N v p p] of an npz or (mapped) npy; labels momentum_mev [N 3] and particle [N] (PDG codes).
 
   Labels that the file does not have are missing; (0, 0, 0) and 0 mean unknown.
 
   Raises:
-    ValueError: naming the file, if it is truncated, lacks `images`, those are no numbers or of no known layout, or the
-      momenta do not fit or are in GeV/c.
+    ValueError: naming the file, if it is truncated, lacks `images`, those are no numbers or of no known
+      layout, or the momenta do not fit or are in GeV/c.
   """
   path = Path(path)
   if path.suffix == ".npy":
@@ -61,8 +64,8 @@ def read_images(path: str | os.PathLike) -> tuple[np.ndarray, dict[str, np.ndarr
   else:
     names = field_names(path)
     if "images" not in names:
-      raise ValueError(f"{path}: not a readable file of images: needs `images` (or sparse events: `voxel` and so on); it "
-                       f"holds {sorted(names)}.")
+      raise ValueError(f"{path}: not a readable file of images: needs `images` (or sparse events: `voxel` "
+                       f"and so on); it holds {sorted(names)}.")
     fields = read_fields(path, ["images"], ["momentum", "pdg"])
     images = fields["images"]
   if images.dtype.kind not in "fiub":
@@ -102,8 +105,8 @@ def _load_npy(path: Path) -> np.ndarray:
 def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> np.ndarray:
   """The momenta as float32, if they fit the images; ValueError otherwise."""
   if momentum_mev.shape != (len(images), 3) or momentum_mev.dtype.kind not in "fiu":
-    raise ValueError(f"{path}: momentum must have shape ({len(images)}, 3); got {momentum_mev.dtype} of shape "
-                     f"{momentum_mev.shape}.")
+    raise ValueError(f"{path}: momentum must have shape ({len(images)}, 3); got {momentum_mev.dtype} of "
+                     f"shape {momentum_mev.shape}.")
   momentum_mev = momentum_mev.astype(np.float32)
   if not np.isfinite(momentum_mev).all():
     raise ValueError(f"{path}: momentum holds NaN or infinity.")
@@ -113,7 +116,7 @@ def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> 
 
 
 def check_image_momenta(images: np.ndarray, momentum_mev: np.ndarray, source: str) -> None:
-  """Raises ValueError if the momenta [n 3] of images [n p p] in MeV seem to be in GeV/c; see `events.check_momenta`."""
+  """Raises ValueError if momenta [n 3] of images [n p p] in MeV seem to be GeV/c; see `events.check_momenta`."""
   size = np.linalg.norm(momentum_mev, axis=1)
   known = np.flatnonzero(size)
   if len(known):

@@ -1,4 +1,4 @@
-"""Target images of a fit, and the truth: drawn from sparse events, or read where they are. See `data.open` for the paths."""
+"""Target images of a fit, and the truth: drawn from sparse events, or read where they are; paths as in `data.open`."""
 import logging
 import os
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class ImageSet(NamedTuple):
   """n events of v views, on the host; what a file does not tell is None."""
   images: np.ndarray                # [n v p p] MeV
   momentum_mev: np.ndarray | None   # [n 3] true momentum
-  clean: np.ndarray | None          # [n] bool, contained in the window of every view and without nuclear interaction
+  clean: np.ndarray | None          # [n] bool, contained in every view and without nuclear interaction
   num_in_file: int
 
 
@@ -52,8 +52,9 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
     Images and the truth, if every one of the events has a momentum other than zero.
   Raises:
     FileNotFoundError: if there is no such file.
-    ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, fewer events, another unit
-      than MeV, or momenta in GeV/c. Pixel values are not looked at; see `inference.checks.check_target_images`.
+    ValueError: naming the file, if it is of another kind, truncated, has other fields or shapes, fewer
+      events, another unit than MeV, or momenta in GeV/c. Pixel values are not looked at; see
+      `inference.checks.check_target_images`.
   """
   opened = open_data(path)
   chosen = choose_rows(opened.num if isinstance(opened, Images) else len(opened), first, num, path)
@@ -62,10 +63,12 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   return _of_events(opened, np.arange(len(opened))[chosen], path, views, spec)
 
 
-def _of_images(images: Images, chosen: slice, path, views: tuple[str, ...], spec: raster.ImageSpec) -> ImageSet:
+def _of_images(images: Images, chosen: slice, path, views: tuple[str, ...],
+               spec: raster.ImageSpec) -> ImageSet:
   have, want = (len(images.views), images.num_pixels), (len(views), spec.num_pixels)
   if have[0] != want[0] and have[1] == want[1]:
-    raise ValueError(f"{path}: holds {have[0]} views of each event, but {want[0]} are named: {','.join(views)}.")
+    raise ValueError(f"{path}: holds {have[0]} views of each event, but {want[0]} are named: "
+                     f"{','.join(views)}.")
   if have != want:
     shape = lambda num, count, side: f"({num}, {count}, {side}, {side})"
     raise ValueError(f"{path}: images must have shape {shape('N', *want)}; got {shape(images.num, *have)}.")
@@ -74,10 +77,12 @@ def _of_images(images: Images, chosen: slice, path, views: tuple[str, ...], spec
   if "particle" in found and (others := describe_codes(found["particle"])):
     logger.warning(OTHERS, path, len(found["particle"]), others)
   momentum_mev = found.get("momentum_mev")
-  return ImageSet(found["image"], None if momentum_mev is None else known_momenta(momentum_mev), None, images.num)
+  return ImageSet(found["image"], None if momentum_mev is None else known_momenta(momentum_mev), None,
+                  images.num)
 
 
-def _of_events(events: Events, chosen: np.ndarray, path, views: tuple[str, ...], spec: raster.ImageSpec) -> ImageSet:
+def _of_events(events: Events, chosen: np.ndarray, path, views: tuple[str, ...],
+               spec: raster.ImageSpec) -> ImageSet:
   images = images_of(events, chosen, views=views, spec=spec)
   momentum_mev = events.momentum_mev[chosen]
   if others := describe_others(events, chosen):
@@ -88,11 +93,11 @@ def _of_events(events: Events, chosen: np.ndarray, path, views: tuple[str, ...],
 
 
 def choose_rows(available: int, first: int, num: int | None, path) -> slice:
-  """Rows first ... first + num - 1 (None: to the end) of a file. Raises ValueError naming it if it has not so many."""
+  """Rows first ... first + num - 1 of a file (None: to its end). Raises ValueError naming it if it has fewer."""
   num = available - first if num is None else num
   if first < 0 or num < 1 or first + num > available:
-    raise ValueError(f"{path}: holds {available} events, numbers 0 to {available - 1}; asked for {num} from number {first} "
-                     "(--num_events, --first_event).")
+    raise ValueError(f"{path}: holds {available} events, numbers 0 to {available - 1}; asked for {num} from "
+                     f"number {first} (--num_events, --first_event).")
   return slice(first, first + num)
 
 
@@ -101,8 +106,9 @@ def known_momenta(momentum_mev: np.ndarray) -> np.ndarray | None:
   return momentum_mev if np.all(np.any(np.asarray(momentum_mev) != 0, axis=1)) else None
 
 
-def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...], spec: raster.ImageSpec) -> np.ndarray:
-  """True [n] for those of the `chosen` events that deposit their kinetic energy (to 2 %), all of it inside the views.
+def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...],
+                 spec: raster.ImageSpec) -> np.ndarray:
+  """True [n] for those of the `chosen` events that deposit their kinetic energy, to 2 %, and inside the views.
 
   Particles of which the file does not say what they are count as protons.
   """
@@ -110,6 +116,7 @@ def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...], 
   kinetic = kinetic_energy(events.momentum_mev[chosen], mass_mev)
   deposited = deposited_energy(events)[chosen]
   contained = np.concatenate([
-      np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), views, spec))
+      np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), views,
+                                     spec))
       for batch in (pad_events(events, chosen[i:i + 256]) for i in range(0, len(chosen), 256))])
   return contained & (np.abs(deposited - kinetic) <= INTERACTION_TOLERANCE * kinetic)

@@ -20,11 +20,12 @@ from lartpc_jax.units import PDG_CODES, PROTON_MASS_MEV, kinetic_energy, masses_
 VECTORS = ("momentum_mev",)
 PIXELS = ("image", "label")
 MEASURED = ("charge_mev", "lit_pixels", "track_share")                     # of the picture itself
-PIXEL_CLASSES = ("background", "track", "shower", "delta", "michel")       # of labelled crops and interactions
+PIXEL_CLASSES = ("background", "track", "shower", "delta", "michel")  # of labelled crops and interactions
 CLASSES = ("background", "track", "shower")                                # order of the logits of SSNet
 
 
-def pixel_table(*, five_classes: bool, delta: str = "shower", michel: str = "shower") -> tuple[np.ndarray, tuple[str, ...]]:
+def pixel_table(*, five_classes: bool, delta: str = "shower", michel: str = "shower"
+                ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Class number of each of PIXEL_CLASSES [5], and the names of the classes.
 
   Args:
@@ -43,7 +44,7 @@ def pixel_table(*, five_classes: bool, delta: str = "shower", michel: str = "sho
 
 
 def check_wanted(wanted: Collection[str], known: Collection[str], kind: str) -> None:
-  """Raises ValueError naming the first label that is wanted but cannot be had of `kind`, whose files hold `known`."""
+  """Raises ValueError naming a label that is wanted but cannot be had of `kind`, whose files hold `known`."""
   had = set(known) | {"charge_mev", "lit_pixels"} | ({"track_share"} if "label" in known else set())
   for name in wanted:
     if name not in had:
@@ -57,7 +58,7 @@ def event_labels(events: Events) -> tuple[str, ...]:
     names.append("momentum_mev")
   if events.pdg is not None and np.all(events.pdg != 0):
     names.append("particle")
-  if events.primaries is not None or names[:1] == ["momentum_mev"]:
+  if np.isfinite(kinetic_mev(events)).all():
     names.append("kinetic_mev")
   if events.label is not None:
     names.append("label")
@@ -77,25 +78,27 @@ def particle_index(pdg: np.ndarray, particles: Collection[str]) -> np.ndarray:
   same = np.asarray(pdg)[:, None] == codes[None]
   other = np.flatnonzero(~same.any(axis=1))
   if len(other):
-    raise ValueError(f"Event {other[0]} is of a particle with PDG code {pdg[other[0]]}; asked for are {list(particles)}, "
-                     f"codes {codes.tolist()}.")
+    raise ValueError(f"Event {other[0]} is of a particle with PDG code {pdg[other[0]]}; asked for are "
+                     f"{list(particles)}, codes {codes.tolist()}.")
   return same.argmax(axis=1).astype(np.int32)
 
 
 def kinetic_mev(events: Events) -> np.ndarray:
-  """Kinetic energy [n] float32: of the primaries together where the file names them, else of the single particle.
+  """Kinetic energy [n] float32, NaN if unknown: of the primaries together if the file names them, or the particle.
 
   Particles of which the file does not say what they are count as protons.
   """
   if events.primaries is not None:
     number, energy = events.primaries[:, 0].astype(np.int64), events.primaries[:, 2]
-    return np.bincount(number, energy, minlength=len(events)).astype(np.float32)
+    known = np.bincount(number, minlength=len(events)) > 0
+    return np.where(known, np.bincount(number, energy, minlength=len(events)), np.nan).astype(np.float32)
   mass_mev = PROTON_MASS_MEV if events.pdg is None else masses_mev(events.pdg, PROTON_MASS_MEV)
-  return kinetic_energy(events.momentum_mev, mass_mev).astype(np.float32)
+  known = np.any(events.momentum_mev != 0, axis=1)
+  return np.where(known, kinetic_energy(events.momentum_mev, mass_mev), np.nan).astype(np.float32)
 
 
 def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
-  """The labels `particle` and `kinetic_mev` [n] of all events, as far as they are wanted; they do not turn with an event.
+  """The labels `particle` and `kinetic_mev` [n] of all events, if they are wanted; they do not turn with an event.
 
   Args:
     events: the events.
@@ -109,8 +112,9 @@ def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[st
   return values
 
 
-def measure(batch: dict, wanted: Collection[str], *, threshold_mev: float, track: int = PIXEL_CLASSES.index("track")) -> dict:
-  """The labels of MEASURED that are wanted, of the pictures image [b n n] in MeV and (for the share) their `label`."""
+def measure(batch: dict, wanted: Collection[str], *, threshold_mev: float,
+            track: int = PIXEL_CLASSES.index("track")) -> dict:
+  """The labels of MEASURED that are wanted, of pictures `image` [b n n] in MeV and, for the share, `label`."""
   lit = np.asarray(batch["image"]) >= threshold_mev if set(wanted) & set(MEASURED) else None
   values = {}
   if "charge_mev" in wanted:

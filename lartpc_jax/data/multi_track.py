@@ -1,7 +1,7 @@
 """Images of several protons from one vertex, put together from events of single ones, and the files that hold them.
 
-Liquid argon looks the same in every direction and tracks do not see each other: the sum of rotated events is what a vertex
-with several protons would deposit.
+Liquid argon looks the same in every direction and tracks do not see each other: the sum of rotated events is
+what a vertex with several protons would deposit.
 """
 import os
 import zipfile

@@ -1,14 +1,14 @@
-"""One meaning of a path everywhere: sparse events, or images in detector pixels, each with the labels that its file holds.
+"""One meaning of a path everywhere: sparse events or images in detector pixels, with the labels that they have.
 
 | path | what it is |
 | --- | --- |
 | "sample" | events: the 500 single protons of the package |
 | "sample_crops" | images: the labelled crops of interactions of the package |
 | FILE.npz with `voxel` | events (data.events) |
-| FILE.npz with `image`, `event`, `unit_mev` | images: crops of interactions, perhaps with `label` and `primaries` |
+| FILE.npz with `image`, `event`, `unit_mev` | images: crops, perhaps with `label` and `primaries` |
 | FILE.npz with `images`, FILE.npy | images as launch.convert writes them (data.image_files) |
-| `batch_{i}.npy`, `larcv_png_64_*.npy`, or a directory of them or of `larcv_64_{i}.png` | images, read where they are |
-| directory with a built tensorflow-datasets dataset (`dataset_info.json`, or a `VERSION/` that has it) | images |
+| what a reader of images knows: directory of `batch_{i}.npy`, LArCV ROOT ... (data.readers) | images, not copied |
+| directory with `dataset_info.json`, or a `VERSION/` that has it: a tensorflow-datasets dataset | images |
 
 Images stay on disk until a batch needs them, but for an npz, which cannot be mapped.
 """
@@ -23,17 +23,14 @@ from lartpc_jax.data.events import PRIMARY_COLUMNS, Events, load_events
 from lartpc_jax.data.image_source import Images, of_arrays, of_events, of_source
 from lartpc_jax.data.labels import PIXEL_CLASSES
 from lartpc_jax.data.npz import field_names, read_fields
-from lartpc_jax.data.readers import batches, larcv_png
 from lartpc_jax.data.readers.api import GREY, MEV
-from lartpc_jax.data.readers.formats import open_source as open_format
+from lartpc_jax.data.readers.formats import FORMATS, open_source as open_format
+from lartpc_jax.data.readers.identify import look_at
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 SAMPLE, SAMPLE_CROPS = "sample", "sample_crops"  # the paths that name what ships with the package
 ASSETS = {SAMPLE: "sample_protons.npz", SAMPLE_CROPS: "sample_crops.npz"}
-FORMATS = {"batches": ("batch_*.npy", "protons64_*.npy"), "larcv_npy": ("larcv_png_64_*.npy",),
-           "larcv_pngs": ("larcv_64_*.png",)}  # format of data.readers -> names in a directory that tell it
-FILE_NAMES = {"batches": batches.PATTERN, "larcv_npy": larcv_png.NAME}  # format -> name of a single file of it
-HOLDOUT_SPLITS = ("validation", "test")        # of a dataset; without one the last events of "train" are held out
+HOLDOUT_SPLITS = ("validation", "test")  # of a dataset; without one the last events of "train" are held out
 CROP_FIELDS = ("image", "event", "unit_mev")
 
 
@@ -46,14 +43,16 @@ def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Im
 
   Args:
     path: see above.
-    scale_mev: MeV of value 1 of images without calibration: grey levels, ADC counts, integers of no known unit; 0: the file
-      is in MeV. Files that say so themselves are left alone.
+    scale_mev: MeV of value 1 of images without calibration: grey levels, ADC counts, integers of no known
+      unit; 0: the file is in MeV. Files that say so themselves are left alone.
   Raises:
     FileNotFoundError: if there is nothing.
-    ValueError: naming the path, if it is not set, is of no known kind, truncated, damaged or of no known unit.
+    ValueError: naming the path, if it is not set, is of no known kind, truncated, damaged or of no known
+      unit.
   """
   if not path:
-    raise ValueError("data.path is not set; give a file or directory of events or images (see lartpc_jax.data.open), "
+    raise ValueError("data.path is not set; give a file or directory of events or images (see "
+                     "lartpc_jax.data.open), "
                      f"{SAMPLE!r} for the protons of the package or {SAMPLE_CROPS!r} for its crops.")
   if scale_mev and not 0 < scale_mev < np.inf:
     raise ValueError(f"data.scale_mev must be positive and finite (0: the file is in MeV); got {scale_mev}.")
@@ -62,16 +61,18 @@ def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Im
     return _open_directory(path, scale_mev)
   if not path.is_file():
     raise FileNotFoundError(f"No file or directory of data at {os.fspath(path)!r}.")
-  for name, pattern in FILE_NAMES.items():
-    if pattern.fullmatch(path.name):
-      source = open_format(name, path)
-      return of_source(source, kind, scale_mev=scale_of(path, source.unit, scale_mev))
+  if (name := _image_format(path)) is not None:
+    source = open_format(name, path)
+    return of_source(source, kind, scale_mev=scale_of(path, source.unit, scale_mev))
   if image_files.holds_events(path):
     return load_events(path)
-  if path.suffix == ".npz" and set(CROP_FIELDS) & set(field_names(path)) and "images" not in field_names(path):
+  names = set(field_names(path)) if path.suffix == ".npz" else set()
+  if names & set(CROP_FIELDS) and "images" not in names:
     return _open_crops(path, kind)
   images, labels = image_files.read_images(path)
-  unit = image_files.image_unit(path) or (MEV if images.dtype.kind == "f" and not scale_mev else "number of no known unit")
+  unit = image_files.image_unit(path)
+  if unit is None:
+    unit = MEV if images.dtype.kind == "f" and not scale_mev else "number of no known unit"
   return of_arrays(images, labels, kind, scale_mev=scale_of(path, unit, scale_mev))
 
 
@@ -79,13 +80,13 @@ def open_events(path: str | os.PathLike) -> Events:
   """Sparse events; see `open_data`. Raises ValueError too if the path names images."""
   opened = open_data(path)
   if not isinstance(opened, Events):
-    raise ValueError(f"data.path = {os.fspath(path)!r} names {opened.kind}, in detector pixels; this needs sparse events (npz "
-                     "with `voxel`), which can be drawn from any side.")
+    raise ValueError(f"data.path = {os.fspath(path)!r} names {opened.kind}, in detector pixels; this needs "
+                     "sparse events (npz with `voxel`), which can be drawn from any side.")
   return opened
 
 
 def open_pictures(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Images:
-  """Images, whatever the path names: of events their xy pictures of 64x64 pixels as they are; see `open_data`."""
+  """Images, whatever the path names: of events their xy pictures of 64x64 pixels; see `open_data`."""
   opened = open_data(path, scale_mev=scale_mev)
   return of_events(opened, spec=ImageSpec()) if isinstance(opened, Events) else opened
 
@@ -102,7 +103,8 @@ def scale_of(path: str | os.PathLike, unit: str, scale_mev: float) -> float:
   if unit == MEV:
     return 1.0
   if not scale_mev:
-    raise UnitError(f"{path}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one {unit}, or convert them "
+    raise UnitError(f"{path}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one "
+                    f"{unit}, or convert them "
                      "with --scale_mev. Thresholds and charge.scale_mev are MeV then.")
   return float(scale_mev)
 
@@ -111,16 +113,19 @@ def _open_crops(path: Path, kind: str) -> Images:
   fields = read_fields(path, CROP_FIELDS, ("label", "primaries"), kind="file of crops")
   values, event, unit_mev = (fields[name] for name in CROP_FIELDS)
   if values.ndim != 3 or values.shape[1] != values.shape[2] or values.dtype.kind not in "uf":
-    raise ValueError(f"{path}: field 'image' must be uint16 or float32 [n h h]; got {values.dtype} {values.shape}.")
+    raise ValueError(f"{path}: field 'image' must be uint16 or float32 [n h h]; got {values.dtype} "
+                     f"{values.shape}.")
   if values.dtype.kind == "f" and (not np.isfinite(values).all() or values.min(initial=0) < 0):
     raise ValueError(f"{path}: field 'image' must be finite and not negative.")
   if event.shape != (len(values),) or not np.isfinite(unit_mev) or unit_mev <= 0:
-    raise ValueError(f"{path}: needs one 'event' a crop and a positive 'unit_mev'; got {event.shape} and {unit_mev}.")
+    raise ValueError(f"{path}: needs one 'event' a crop and a positive 'unit_mev'; got {event.shape} and "
+                     f"{unit_mev}.")
   labels = {}
   if "label" in fields:
     label = fields["label"]
     if label.shape != values.shape or label.dtype != np.uint8 or label.max(initial=0) >= len(PIXEL_CLASSES):
-      raise ValueError(f"{path}: field 'label' must be uint8 {values.shape}, each below {len(PIXEL_CLASSES)}; got "
+      raise ValueError(f"{path}: field 'label' must be uint8 {values.shape}, each below "
+                       f"{len(PIXEL_CLASSES)}; got "
                        f"{label.dtype} {label.shape}, largest {label.max(initial=0)}.")
     labels["label"] = label[:, None]
   if "primaries" in fields:
@@ -131,7 +136,8 @@ def _open_crops(path: Path, kind: str) -> Images:
 def _crop_energies(primaries: np.ndarray, event: np.ndarray, path: Path) -> np.ndarray:
   """Kinetic energy [n] float32 in MeV of the primaries of the event that each crop was cut from."""
   if primaries.ndim != 2 or primaries.shape[1] != PRIMARY_COLUMNS:
-    raise ValueError(f"{path}: field 'primaries' must have rows of {PRIMARY_COLUMNS} numbers; got shape {primaries.shape}.")
+    raise ValueError(f"{path}: field 'primaries' must have rows of {PRIMARY_COLUMNS} numbers; got shape "
+                     f"{primaries.shape}.")
   number = primaries[:, 0].astype(np.int64)
   missing = ~np.isin(event, number)
   if missing.any():
@@ -143,12 +149,17 @@ def _crop_energies(primaries: np.ndarray, event: np.ndarray, path: Path) -> np.n
 def _open_directory(path: Path, scale_mev: float) -> Images:
   if (dataset := find_dataset(path)) is not None:
     return _open_dataset(dataset, scale_mev)
-  for name, patterns in FORMATS.items():
-    if any(next(path.glob(pattern), None) for pattern in patterns):
-      source = open_format(name, path)
-      return of_source(source, f"{name} of {path.name}/", scale_mev=scale_of(path, source.unit, scale_mev))
-  expected = [pattern for patterns in FORMATS.values() for pattern in patterns]
-  raise ValueError(f"{path}: holds no training data; looked for dataset_info.json, {', '.join(expected)}.")
+  if (name := _image_format(path)) is not None:
+    source = open_format(name, path)
+    return of_source(source, f"{name} of {path.name}/", scale_mev=scale_of(path, source.unit, scale_mev))
+  known = "; ".join(known.text for known in FORMATS.values() if known.becomes == "images")
+  raise ValueError(f"{path}: holds no training data; looked for dataset_info.json; {known}.")
+
+
+def _image_format(path: Path) -> str | None:
+  """The format of data.readers that reads images from a file or directory as it is; None: not one of them."""
+  look = look_at(path)
+  return look.format if look.sure and look.format in FORMATS and FORMATS[look.format].becomes == "images" else None
 
 
 def find_dataset(path: Path) -> Path | None:
@@ -165,7 +176,8 @@ def _open_dataset(path: Path, scale_mev: float) -> Images:
   if "train" not in info.splits or "image" not in info.features:
     raise ValueError(f"{path}: needs a split 'train' and a feature 'image'; it has {sorted(info.splits)} and "
                      f"{sorted(info.features)}.")
-  kept = next((name for name in HOLDOUT_SPLITS if name in info.splits and info.splits[name].num_examples), None)
+  kept = next((name for name in HOLDOUT_SPLITS if name in info.splits and info.splits[name].num_examples),
+              None)
   metadata, feature = info.metadata or {}, info.features["image"]
   unit = metadata.get("image_unit", MEV if np.dtype(feature.np_dtype).kind == "f" else GREY)
   scale, num_pixels = np.float32(scale_of(path, unit, scale_mev)), feature.shape[-1]
@@ -184,5 +196,6 @@ def _open_dataset(path: Path, scale_mev: float) -> Images:
         batch[name] = batch[name].reshape(len(examples), -1, num_pixels, num_pixels)
       return batch | {"image": batch["image"].astype(np.float32) * scale}
     return Images(len(source), tuple(metadata.get("views", ("xy",))), num_pixels, tuple(labels), read,
-                  f"the dataset {info.full_name}", holdout=holdout, classes=PIXEL_CLASSES if "label" in labels else ())
+                  f"the dataset {info.full_name}", holdout=holdout,
+                  classes=PIXEL_CLASSES if "label" in labels else ())
   return rows("train", None if kept is None else rows(kept, None))

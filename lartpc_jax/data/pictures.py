@@ -1,4 +1,4 @@
-"""From sparse events to pictures: smeared ones of single particles, as they are or rotated in 3D, and exact ones of voxels."""
+"""From sparse events to pictures: smeared ones, of events as they are or rotated in 3D, and exact ones of voxels."""
 import functools
 from collections.abc import Callable
 
@@ -16,9 +16,10 @@ CLASS_OF = np.array([LABELS["shower"] if name == "low_energy" else label for nam
 
 
 def keep_contained(events: Events, spec: raster.ImageSpec) -> Events:
-  """Drops events with a deposit farther from the vertex than half the window: contained in every view and rotation.
+  """Drops events with a deposit farther from the vertex than half the window: contained however they are turned.
 
-  A rotation-invariant form of the published cut (no charge outside the window), which needs the view to be fixed.
+  A rotation-invariant form of the published cut (no charge outside the window), which needs the view to be
+  fixed.
   """
   radius_mm = np.linalg.norm((events.voxel.astype(np.float32) + 0.5) * np.float32(events.voxel_mm), axis=1)
   inside = radius_mm <= 0.5 * spec.num_pixels * spec.pitch_mm
@@ -29,7 +30,7 @@ def keep_contained(events: Events, spec: raster.ImageSpec) -> Events:
 
 @functools.partial(jax.jit, static_argnames="frame")
 def rotated_images(key, position_mm, edep_mev, momentum_mev, *, frame: TrackFrame):
-  """Track-frame images [b h w] and momenta [b 3] of events turned by random rotations: the medium is isotropic."""
+  """Track-frame images [b h w] and momenta [b 3] of events in random rotations: the medium is isotropic."""
   rotations = random_rotations(key, momentum_mev.shape[0])
   position_mm, momentum_mev = to_track_frame(rotate(position_mm, rotations), rotate(momentum_mev, rotations))
   return track_images(position_mm, edep_mev, frame), momentum_mev
@@ -40,8 +41,8 @@ def rotated_views(key, position_mm, edep_mev, momentum_mev, *, views: tuple[str,
                   readout: Callable | None = None):
   """Images [b v n n] in detector pixels and momenta [b 3] of events turned by random rotations.
 
-  `readout`: (key, position_mm [b v 3], edep_mev [b v]) -> such images, in place of smearing and threshold alone; see
-  `simulation.readout.make_view_readout`.
+  `readout`: (key, position_mm [b v 3], edep_mev [b v]) -> such images, in place of smearing and threshold
+  alone; see `simulation.readout.make_view_readout`.
   """
   rotations = random_rotations(key, momentum_mev.shape[0])
   position_mm, momentum_mev = rotate(position_mm, rotations), rotate(momentum_mev, rotations)
@@ -60,20 +61,21 @@ def images_of(events: Events, indices: np.ndarray, *, views: tuple[str, ...], sp
 
 def voxel_image(events: Events, number: int, *, view: str = "xy", spec: raster.ImageSpec = raster.PROTONS512
                 ) -> tuple[np.ndarray, np.ndarray]:
-  """Charge [n n] in MeV and classes [n n] uint8 of one labelled event, its vertex in the middle; see `lit_pixels`.
+  """Charge [n n] in MeV and classes [n n] uint8 of a labelled event, its vertex in the middle; see `lit_pixels`.
 
   Raises ValueError if the events have no labels.
   """
   if events.label is None:
-    raise ValueError("These events have no classes of their voxels (field 'vlabel'), so none of their pixels.")
+    raise ValueError("These events have no classes of their voxels (field 'vlabel').")
   pixels, charge, classes = lit_pixels(events, number, view=view, spec=spec)
   image, label = np.zeros(spec.shape, np.float32), np.zeros(spec.shape, np.uint8)
   image[tuple(pixels.T)], label[tuple(pixels.T)] = charge, classes
   return image, label
 
 
-def voxel_images(events: Events, numbers: np.ndarray, *, spec: raster.ImageSpec, view: str = "xy") -> np.ndarray:
-  """Pictures [b n n] float32 in MeV of whole events as they are, their vertices in the middle; see `lit_pixels`."""
+def voxel_images(events: Events, numbers: np.ndarray, *, spec: raster.ImageSpec,
+                 view: str = "xy") -> np.ndarray:
+  """Pictures [b n n] float32 in MeV of whole events, their vertices in the middle; see `lit_pixels`."""
   images = np.zeros((len(numbers), *spec.shape), np.float32)
   for image, number in zip(images, numbers, strict=True):
     pixels, charge, _ = lit_pixels(events, int(number), view=view, spec=spec)
@@ -83,10 +85,11 @@ def voxel_images(events: Events, numbers: np.ndarray, *, spec: raster.ImageSpec,
 
 def lit_pixels(events: Events, number: int, *, view: str, spec: raster.ImageSpec
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-  """Pixels [k 2] of the picture of an event that are not zero, their charge [k] in MeV and class [k] (None: not known).
+  """Pixels [k 2] of the picture of an event that are not zero, their charge [k] in MeV, their class [k] or None.
 
-  A voxel's charge goes into the pixel of its centre, unsmeared: exact where pixels are as large as voxels. A pixel has the
-  class with the most charge in it; pixels below spec.threshold_mev are zero, and background. Charge outside is lost.
+  A voxel's charge goes into the pixel of its centre, unsmeared: exact where pixels are as large as voxels. A
+  pixel has the class with the most charge in it; pixels below spec.threshold_mev are zero, and background.
+  Charge outside is lost.
   """
   rows = slice(events.offsets[number], events.offsets[number + 1])
   first, second, _ = raster.view_axes(view)

@@ -4,6 +4,7 @@ Draws come from the amortised posterior (of the network's density, of Laplace's 
 Earth Mover's Distance of generated images, at a temperature that the first events fit ("tempered", resumable).
 """
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.calibration import Calibrated, calibration_table, judge, write_calibration
 from lartpc_jax.experiments.protocol import SILENT, Console, exit_code, setting
-from lartpc_jax.experiments.targets import describe_input, open_targets
+from lartpc_jax.experiments.targets import describe_input, open_targets, warn_of_skipped
 from lartpc_jax.extras import require_extra
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.inference import posterior as posterior_lib, tempered
@@ -27,6 +28,8 @@ from lartpc_jax.inference.estimator import to_coordinates
 from lartpc_jax.inference.imaging import antithetic_noise
 from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import coverage
+
+logger = logging.getLogger(__name__)
 
 NUM_SAMPLES, NUM_WEIGHTED = 500, 64  # draws an event, and weighted ones
 CHUNK = 128          # events a program draws for at once
@@ -132,7 +135,9 @@ def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Ca
 
 def _open_truth(settings: Settings, views: tuple[str, ...], spec: ImageSpec) -> ImageSet:
   """Events whose momenta are known. Raises ValueError naming the file if they are not."""
-  data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
+  data, events, skipped = open_targets(settings.input, views=views, spec=spec, first=settings.first_event,
+                                       num=settings.num_events)
+  warn_of_skipped(skipped, len(events) + len(skipped), logger.warning)
   if data.momentum_mev is None:
     raise ValueError(f"{settings.input}: the true momenta are not known; calibration needs them.")
   return data
@@ -193,8 +198,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
   events = np.arange(len(job.data.images))
   done = len(chunks.finished_events(out / "chunks", job.identity))
   with console.progress(len(events), initial=done, description="draws", unit="event") as bar, console.stopping() as stop:
-    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=WEIGHTED_CHUNK, stop=stop, identity=job.identity,
-                                update=bar.update)
+    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=WEIGHTED_CHUNK, stop=stop,
+                                identity=job.identity, update=bar.update)
   if stopped is not None:
     return stopped
   found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"], identity=job.identity)

@@ -26,20 +26,6 @@ def parse_sampler(text: str) -> dict:
     raise ValueError(f"{text!r} is not NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA.") from error
 
 
-def parse_condition(text: str) -> dict[str, float]:
-  """"track_share=1,charge_mev=100" -> {"track_share": 1.0, "charge_mev": 100.0}. Raises ValueError naming what is not."""
-  values = {}
-  for part in filter(None, text.split(",")):
-    name, found, value = part.partition("=")
-    try:
-      values[name] = float(value)
-    except ValueError as error:
-      raise ValueError(f"{part!r} is not NAME=NUMBER.") from error
-    if not found:
-      raise ValueError(f"{part!r} is not NAME=NUMBER.")
-  return values
-
-
 def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, float]) -> dict[str, np.ndarray]:
   """Conditions of training images, name -> [n], with those in `asked` the same for all.
 

@@ -15,6 +15,7 @@ from lartpc_jax.extras import require_extra
 from lartpc_jax.metrics import defects, embedding, neighbours
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
 from lartpc_jax.metrics.gof import excess, squared_distances
+from lartpc_jax.train.segmentation import Segmenter
 
 FLOOR = "real vs real"
 PARTS = {"physics": parts.physics, "gof": parts.goodness_of_fit, "frechet": parts.frechet_rows, "c2st": parts.classifiers,
@@ -98,26 +99,18 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   """
   require_extra("eval", "The report")
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  for key in sorted(set(config) - CONFIG_KEYS):
-    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(CONFIG_KEYS)}.")
-  chosen = [*config["parts"]]
-  for name in chosen:
-    if name not in (*PARTS, "embedding"):
-      raise ValueError(f"Unknown config value parts = {name!r}; allowed: {sorted([*PARTS, 'embedding'])}.")
+  chosen = _chosen_parts(config)
   images = call_with(_load, "images", section(config, "images"), real=real, generated=generated, floor=floor,
                      training=training, planted=planted)
-  missing, level_mev = _missing(chosen, images, training), config["images"]["level_mev"]
   run = [name for name in chosen if name in PARTS and not (name == "momentum" and images.real.momentum_mev is None)]
-  names = list(images.columns)
-  cost = WEIGHTS["examine"] * (1 + len(names)) + len(names) * sum(WEIGHTS[name] for name in run)
-  cost += WEIGHTS["embedding"] * ("embedding" in chosen) + WEIGHTS["index"] * (images.training is not None)
   settings = {part: _settings(config, part) for part in run}  # mistakes in the config are named before the work
   if "embedding" in chosen:
     check_keywords(_embed, "embedding", section(config, "embedding"), dict.fromkeys(
         ("reference", "truth", "missing", "progress")))
-  segmenter, _ = call_with(build_segmenter, "ssnet", section(config, "ssnet") if "ssnet" in config else {}, directory=ssnet)
-  seconds, cpu_seconds, rows, extras, shown = {}, {}, {}, {}, {}
-  with progress(cost) as bar:
+  segmenter, _ = call_with(build_segmenter, "ssnet", section(config, "ssnet") if "ssnet" in config else {},
+                           directory=ssnet)
+  names, seconds, cpu_seconds = list(images.columns), {}, {}
+  with progress(_cost(chosen, run, images)) as bar:
     clock = _Clock(bar, seconds, cpu_seconds)
     with clock("examine", "SSNet on the reference"):
       reference = examine("reference", images.real.values, images.real.momentum_mev, segmenter, progress=clock.share)
@@ -125,44 +118,81 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
     if images.training is not None and "memorisation" in run:
       with clock("index", "index of the training images"):
         index = neighbours.build_index(images.training)
-    tools = parts.Tools(config, level_mev, images.training, index, {})
+    tools = parts.Tools(config, config["images"]["level_mev"], images.training, index, {})
+    work = _Work(reference, segmenter, settings, tools, clock, {}, {}, _missing(chosen, images, training))
     for name in names:
-      data = images.columns[name]
-      with clock("examine", f"SSNet: {name}"):
-        sample = examine(name, data.values, data.momentum_mev, segmenter, progress=clock.share)
-      extras[name] = parts.Extra({}, {})
-      for part in run:
-        if part == "momentum" and sample.momentum_mev is None:
-          missing.append(f"momentum closure of {name}: its file tells no momenta")
-          continue
-        with clock(part, f"{part}: {name}"):
-          try:
-            found = PARTS[part](**settings[part], **{key: clock.share for key in ("progress",) if part in WITH_PROGRESS},
-                                reference=reference, sample=sample, tools=tools, extra=extras[name])
-          except parts.UNMEASURABLE as error:  # the samples do not allow it: the rest of the report does not hang on that
-            missing.append(f"{part} of {name}: {error}")
-            continue
-          for row in found:
-            rows.setdefault((row.part, row.name, row.definition), {})[name] = row
-      shown[name] = sample.images[:8]
-    separations = None
-    if "embedding" in chosen:
-      with clock("embedding", "t-SNE"):
-        try:
-          separations = _embed(**section(config, "embedding"), reference=reference, truth=images.real.is_track,
-                               missing=missing, progress=clock.share)
-        except parts.UNMEASURABLE as error:
-          missing.append(f"embedding: {error}")
-  _add_excess(rows, names)
+      _measure_column(name, images.columns[name], work)
+    separations = _separate(config, images, work) if "embedding" in chosen else None
+  _add_excess(work.rows, names)
   nearest = {name: tools.cache[("emd", name)] for name in names if ("emd", name) in tools.cache}
   found = {name: (images.columns[name].values[:len(near.index)], near, images.training[near.index])
            for name, near in nearest.items()}
-  counts = {"reference": len(reference.images), **{name: len(images.columns[name].values) for name in names}}
-  shown = {"reference": reference.images[:8], **shown}
+  columns = {"reference": images.real, **images.columns}
   sources = {"reference": real, FLOOR: floor} if floor else {
       "reference": f"first half of {real}", FLOOR: f"second half of {real}"}
-  return Report(names, rows, extras, shown, separations, found, missing, seconds, counts, cpu_seconds,
+  return Report(names, work.rows, work.extras, {name: x.values[:8] for name, x in columns.items()}, separations, found,
+                work.missing, seconds, {name: len(x.values) for name, x in columns.items()}, cpu_seconds,
                 {**sources, **generated})
+
+
+def _chosen_parts(config: Mapping) -> list[str]:
+  """The parts that a config asks for. Raises ValueError naming a key or a part that is unknown."""
+  for key in sorted(set(config) - CONFIG_KEYS):
+    raise ValueError(f"Unknown config key {key} = {config[key]!r}; allowed: {sorted(CONFIG_KEYS)}.")
+  for name in config["parts"]:
+    if name not in (*PARTS, "embedding"):
+      raise ValueError(f"Unknown config value parts = {name!r}; allowed: {sorted([*PARTS, 'embedding'])}.")
+  return [*config["parts"]]
+
+
+def _cost(chosen: list[str], run: list[str], images: "_Loaded") -> int:
+  """Of the whole report, in units of WEIGHTS."""
+  num = len(images.columns)
+  return (WEIGHTS["examine"] * (1 + num) + num * sum(WEIGHTS[name] for name in run)
+          + WEIGHTS["embedding"] * ("embedding" in chosen) + WEIGHTS["index"] * (images.training is not None))
+
+
+class _Work(NamedTuple):
+  """What the columns of a report share; the last three grow."""
+  reference: Sample
+  segmenter: Segmenter
+  settings: dict[str, dict]         # part -> its block of the config
+  tools: parts.Tools
+  clock: "_Clock"
+  rows: dict                        # see `Report`
+  extras: dict[str, parts.Extra]
+  missing: list[str]
+
+
+def _measure_column(name: str, data: SampleImages, work: _Work) -> None:
+  """Every part for one sample; what its images do not allow is said and left out."""
+  clock = work.clock
+  with clock("examine", f"SSNet: {name}"):
+    sample = examine(name, data.values, data.momentum_mev, work.segmenter, progress=clock.share)
+  work.extras[name] = parts.Extra({}, {})
+  for part, settings in work.settings.items():
+    if part == "momentum" and sample.momentum_mev is None:
+      work.missing.append(f"momentum closure of {name}: its file tells no momenta")
+      continue
+    with clock(part, f"{part}: {name}"):
+      try:
+        found = PARTS[part](**settings, **{key: clock.share for key in ("progress",) if part in WITH_PROGRESS},
+                            reference=work.reference, sample=sample, tools=work.tools, extra=work.extras[name])
+      except parts.UNMEASURABLE as error:  # the samples do not allow it: the rest of the report does not hang on that
+        work.missing.append(f"{part} of {name}: {error}")
+        continue
+      for row in found:
+        work.rows.setdefault((row.part, row.name, row.definition), {})[name] = row
+
+
+def _separate(config: Mapping, images: "_Loaded", work: _Work) -> Separations | None:
+  with work.clock("embedding", "t-SNE"):
+    try:
+      return _embed(**section(config, "embedding"), reference=work.reference, truth=images.real.is_track,
+                    missing=work.missing, progress=work.clock.share)
+    except parts.UNMEASURABLE as error:
+      work.missing.append(f"embedding: {error}")
+      return None
 
 
 def _settings(config: Mapping, part: str) -> dict:

@@ -12,12 +12,13 @@ from lartpc_jax.data.image_files import save_images
 from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import NO_BAR, Bar, Console, setting
+from lartpc_jax.generators import condition as condition_lib
 from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import to_view
 from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.images import image_rows, momentum_titles
-from lartpc_jax.units import kinetic_energy, momentum_from_kinetic
+from lartpc_jax.units import PDG_CODES, kinetic_energy, momentum_from_kinetic
 
 MAX_COLUMNS = 16
 MAX_PICTURES = 8
@@ -34,6 +35,8 @@ class Settings:
   views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
   out: str | None = setting(None, "Directory of the images.", required=True)
   weights: str | None = setting(None, "Directory of weights; default: those of the package.")
+  cond: str = setting("", "What else the generator is asked for, NAME=VALUE,...: numbers, or names of classes, as in "
+                      "particle=mu-.")
   guidance_scale: float | None = setting(None, "Classifier-free guidance, 1 is none; default: that of the config.")
   chunk_size: int = setting(32, "Images a device draws at once.", lower=1)
   seed: int = setting(0, "Seed of the noise, and of momenta that are drawn.")
@@ -50,10 +53,10 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   else:
     momenta, num = parse_momenta(settings.momentum), settings.num
   with console.progress(len(momenta) * num, description="generate", unit="event") as bar:
-    images, momentum_mev = generate_events(
+    images, momentum_mev, pdg = generate_events(
         momenta, config, views=settings.views, num=num, weights=settings.weights, seed=settings.seed,
-        chunk_size=settings.chunk_size, bar=bar)
-  paths = write_images(settings.out, images, momentum_mev, views=settings.views, num=num)
+        chunk_size=settings.chunk_size, asked=settings.cond, bar=bar)
+  paths = write_images(settings.out, images, momentum_mev, views=settings.views, num=num, pdg=pdg)
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
@@ -91,9 +94,9 @@ def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.
 
 
 def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[str, ...], num: int,
-                    weights: str | None = None, seed: int = 0, chunk_size: int = 32, bar: Bar = NO_BAR
-                    ) -> tuple[np.ndarray, np.ndarray]:
-  """`num` events of each momentum: images [m*num v p p] in MeV and their momenta [m*num 3].
+                    weights: str | None = None, seed: int = 0, chunk_size: int = 32, asked: str = "", bar: Bar = NO_BAR
+                    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+  """`num` events of each momentum: images [m*num v p p] in MeV, their momenta [m*num 3], and PDG codes [m*num] if asked for.
 
   Args:
     momenta_mev: [m 3].
@@ -103,6 +106,7 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
     weights: directory; None for those of the package.
     seed: of the noise.
     chunk_size: images a device draws at once.
+    asked: the variables of the condition beside the momentum, for all events; see `generators.condition.parse`.
     bar: hears the number of finished events, and warnings.
   Raises:
     OSError, ValueError: naming the file, view or key that is wrong.
@@ -110,6 +114,11 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   views = check_views(views)
   generator = build_generator(weights).generator
   generate = build_generate(config, generator)
+  told = condition_lib.parse(generator.condition, asked)
+  missing = sorted(set(generator.condition.variables) - set(told) - {"momentum_mev"})
+  if missing or "momentum_mev" not in generator.condition.variables:
+    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}; give {missing} in --cond, and use "
+                     "launch.sample for one without a momentum.")
   low, high = generator.kinetic_range_mev
   for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev), strict=True):
     if outside_range(momentum[None], generator.kinetic_range_mev)[0]:
@@ -120,18 +129,21 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   # event by event, its views in order
   seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views], axis=1).reshape(-1, 3)
   noise = np.asarray(prior_noise(generator, root_key(seed), len(seen)))
-  mapped = parallel.make_device_map(lambda pair: generate(pair[0], {"momentum_mev": pair[1]}), chunk_size=chunk_size)
-  images = mapped((noise, seen), progress=lambda done: bar.update(done // len(views)))
+  mapped = parallel.make_device_map(lambda pair: generate(*pair), chunk_size=chunk_size)
+  cond = {"momentum_mev": seen, **{name: np.full(len(seen), value) for name, value in told.items()}}
+  images = mapped((noise, condition_lib.as_arrays(generator.condition, cond)), progress=lambda done: bar.update(done // len(views)))
   images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
   empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())
   if empty:
     bar.write(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not take "
               "them.")
-  return images, momentum_mev
+  variable = generator.condition.variables.get("particle")
+  pdg = None if variable is None else np.full(len(images), PDG_CODES[variable.classes[told["particle"]]])
+  return images, momentum_mev, pdg
 
 
-def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int
-          ) -> list[Path]:
+def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int,
+                 pdg: np.ndarray | None = None) -> list[Path]:
   """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths.
 
   With one event a momentum it is one picture of the first 16.
@@ -139,7 +151,7 @@ def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, 
   out = Path(out)
   try:
     out.mkdir(parents=True, exist_ok=True)
-    save_images(out / "images.npz", images, momentum_mev)
+    save_images(out / "images.npz", images, momentum_mev, pdg=pdg)
   except OSError as error:
     raise OSError(f"Cannot write to {out}: {error.strerror or error}.") from error
   paths = [out / "images.npz"]

@@ -18,7 +18,7 @@ from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.images import ImageSet, check_views
 from lartpc_jax.experiments import chunks, pictures, results
 from lartpc_jax.experiments.protocol import SILENT, STARTS, Console, DescentSettings, exit_code, setting
-from lartpc_jax.experiments.targets import describe_input, open_targets
+from lartpc_jax.experiments.targets import describe_input, open_targets, warn_of_skipped
 from lartpc_jax.generators.generator import Generator
 from lartpc_jax.geometry.rasterize import VIEWS
 from lartpc_jax.inference.classical import classical_momentum
@@ -50,6 +50,7 @@ class Job(NamedTuple):
   compute: Callable        # event numbers -> dict of arrays, see `chunks.run_chunks`
   surface: Callable        # (image [v p p], momentum [r c 3]) -> objective [r c]
   stride: int
+  skipped: np.ndarray      # numbers of events that cannot be inferred from
 
 
 def prepare(settings: Settings, config: Mapping) -> Job:
@@ -64,8 +65,8 @@ def prepare(settings: Settings, config: Mapping) -> Job:
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   generator, _, digests = build_generator(settings.weights)
   spec = generator.spec
-  data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
-  events = settings.first_event + np.arange(len(data.images))
+  data, events, skipped = open_targets(settings.input, views=views, spec=spec, first=settings.first_event,
+                                       num=settings.num_events)
   baselines = {"classical": classical_momentum(data.images, views, pitch_mm=spec.pitch_mm).astype(np.float32)}
   along_axes = all(view in VIEWS for view in views)  # what the estimators were trained on
   estimator = config_estimator.find_estimator(len(views), settings.weights) if along_axes else None
@@ -79,9 +80,10 @@ def prepare(settings: Settings, config: Mapping) -> Job:
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
               "weights": {**digests,
                           **({} if estimator is None else {"estimator": estimator[1]["sha256"]})}}
-  compute, surface, stride = _build(settings, config, generator, views, data.images, baselines,
+  compute, surface, stride = _build(settings, config, generator, views, data.images, events, baselines,
                                     None if estimator is None else estimator[0])
-  return Job(settings, views, data, events, baselines, generator.kinetic_range_mev, identity, compute, surface, stride)
+  return Job(settings, views, data, events, baselines, generator.kinetic_range_mev, identity, compute, surface, stride,
+             skipped)
 
 
 def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str, ...], *, chunk: int = 256) -> np.ndarray:
@@ -92,7 +94,7 @@ def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str,
                         )[:len(images)]
 
 
-def _build(settings: Settings, config: dict, generator: Generator, views, images, baselines,
+def _build(settings: Settings, config: dict, generator: Generator, views, images, numbers, baselines,
            estimator: Estimator | None):
   infer = config_inference.build_infer(config, generator, views, estimator)
   # One key for all events: a result does not depend on the chunk that it was computed in.
@@ -104,7 +106,7 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
   candidates = []  # drawn when the first chunk needs them
 
   def compute(events: np.ndarray) -> dict[str, np.ndarray]:
-    index = events - settings.first_event
+    index = np.searchsorted(numbers, events)  # some of the file may be skipped
     if settings.start == "random":
       candidates[:] = candidates or [jax.jit(infer.draw_candidates)(jax.random.clone(key_candidates))]
       out = mapped(images[index], candidates[0], jax.random.clone(key_infer))
@@ -145,6 +147,7 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   done = sum(int(event) in there for event in job.events)
   if done:
     say(f"{out} holds {done} of the {num} events already.")
+  warn_of_skipped(job.skipped, num + len(job.skipped), say)
   warn_about_truth(job, say)
   with console.progress(num, initial=done, description="infer", unit="event") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(job.compute, job.events, directory=directory, stride=job.stride, stop=stop,
@@ -160,6 +163,7 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
                                baselines=job.baselines, clean=job.data.clean,
                                kinetic_range_mev=job.kinetic_range_mev)
   results.write_results(out, table, {"run": job.identity, "first_event": job.settings.first_event, "num_events": num,
+                                   "skipped": job.skipped,
                              "input_path": job.settings.input, "kinetic_range_mev": list(job.kinetic_range_mev)})
   hypotheses = results.write_hypotheses(out, fields, job.events)
   say(results.summary_text(table))

@@ -18,6 +18,7 @@ from lartpc_jax.experiments.protocol import Console, exit_code, setting
 from lartpc_jax.experiments.samples import load_images, name_columns
 from lartpc_jax.experiments.targets import describe_images
 from lartpc_jax.generators.generator import Generator, state_score
+from lartpc_jax.keys import root_key
 from lartpc_jax.metrics.estimate import mean_estimate
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
@@ -130,7 +131,7 @@ def make_nats(generator: Generator, *, num_steps: int, num_probes: int, sigma_mi
 
 def _make_compute(nats_of: Callable, images: np.ndarray, settings: Settings) -> Callable:
   """Numbers of images -> their nats, for `chunks.run_chunks`; a key for each, so chunks do not matter."""
-  root = jax.random.key(settings.seed)
+  root = root_key(settings.seed)
 
   def compute(numbers: np.ndarray) -> dict[str, np.ndarray]:
     padded = np.resize(numbers, settings.chunk_size)

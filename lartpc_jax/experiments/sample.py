@@ -12,6 +12,7 @@ from lartpc_jax.experiments import cascades, pixels
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.files import atomic_write
+from lartpc_jax.generators import condition as condition_lib
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.plotting.pixel_statistics import statistics_figure
 from lartpc_jax.plotting.pixels import mosaics
@@ -84,7 +85,7 @@ def _open_cascade(settings: Settings) -> Model:
   texts = {name: getattr(settings, f"{name}_sampler") for name in cascade_builders.STAGES}
   changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
   samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
-  asked = cascades.parse_condition(settings.cond)
+  asked = condition_lib.parse(cascade.coarse.condition, settings.cond)
   draw = lambda update: cascades.draw_cascade(
       cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
       seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))

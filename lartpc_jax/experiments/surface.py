@@ -157,5 +157,5 @@ def _target(settings: Settings, views, config, generator, key):
     generate = build_generate(config, generator)
     seen = jnp.stack([to_view(jnp.asarray(truth), view) for view in views])
     return jax.jit(generate)(prior_noise(generator, key, len(views)), {"momentum_mev": seen}), truth
-  data = open_targets(settings.input, views=views, spec=generator.spec, first=settings.event, num=1)
+  data, _, _ = open_targets(settings.input, views=views, spec=generator.spec, first=settings.event, num=1)
   return jnp.asarray(data.images[0]), None if data.momentum_mev is None else data.momentum_mev[0]

@@ -21,7 +21,7 @@ from lartpc_jax.data.open import SAMPLE
 from lartpc_jax.experiments import chunks
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import SILENT, Console, EventSettings, exit_code, setting
-from lartpc_jax.experiments.targets import describe_input, open_targets
+from lartpc_jax.experiments.targets import describe_input, open_targets, warn_of_skipped
 from lartpc_jax.files import atomic_write
 from lartpc_jax.inference import counting
 from lartpc_jax.inference.settings import MAX_TRACKS
@@ -54,6 +54,7 @@ class Job(NamedTuple):
   identity: dict                 # what results depend on
   compute: Callable              # event numbers -> dict of arrays
   stride: int
+  skipped: np.ndarray            # numbers of events that cannot be fitted
 
 
 def prepare(settings: Settings, config: Mapping) -> Job:
@@ -69,8 +70,8 @@ def prepare(settings: Settings, config: Mapping) -> Job:
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   generator, _, digests = build_generator(settings.weights)
   spec = generator.spec
-  data = open_targets(settings.input, views=views, spec=spec, first=settings.first_event, num=settings.num_events)
-  events = settings.first_event + np.arange(len(data.images))
+  data, events, skipped = open_targets(settings.input, views=views, spec=spec, first=settings.first_event,
+                                       num=settings.num_events)
   truth = None if settings.input == SAMPLE else multi_track.read_momenta(settings.input, data.num_in_file)
   if truth is not None:
     truth = truth[events]
@@ -81,8 +82,8 @@ def prepare(settings: Settings, config: Mapping) -> Job:
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
               "weights": {**digests}}
   fits = [config_inference.build_tracks_fit(config, generator, views, num) for num in range(1, settings.max_tracks + 1)]
-  compute = _make_compute(fits, refined, data.images, settings)
-  return Job(settings, views, data, truth, events, identity, compute, settings.chunk_size * len(jax.devices()))
+  compute = _make_compute(fits, refined, data.images, events, settings)
+  return Job(settings, views, data, truth, events, identity, compute, settings.chunk_size * len(jax.devices()), skipped)
 
 
 def _refined(settings: Settings) -> list[int]:
@@ -95,7 +96,7 @@ def _refined(settings: Settings) -> list[int]:
   return sorted(map(int, set(settings.refine)))
 
 
-def _make_compute(fits: list, refined: list[int], images: np.ndarray, settings: Settings) -> Callable:
+def _make_compute(fits: list, refined: list[int], images: np.ndarray, numbers: np.ndarray, settings: Settings) -> Callable:
   key_candidates, key_refine = jax.random.split(root_key(settings.seed))
   screens = [parallel.make_device_map(fit.screen, chunk_size=settings.chunk_size) for fit in fits]
   refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: fit.refine(*pair, key),
@@ -104,7 +105,7 @@ def _make_compute(fits: list, refined: list[int], images: np.ndarray, settings: 
 
   def compute(events: np.ndarray) -> dict[str, np.ndarray]:
     candidates[:] = candidates or [jax.jit(fits[0].draw_candidates)(jax.random.clone(key_candidates))]
-    chosen, found = images[events - settings.first_event], {}
+    chosen, found = images[np.searchsorted(numbers, events)], {}
     for number, screen in enumerate(screens, start=1):
       screened = screen(chosen, candidates[0])
       found |= {f"screened_{number}": screened.objective[:, 0], f"start_mev_{number}": screened.momentum_mev[:, 0]}
@@ -143,6 +144,7 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     raise ValueError(f"--level must lie between 0 and 1; got {level}.")
   null_gains = [read_null(path, job, number) for number, path in enumerate(nulls, start=1)]
   num = len(job.events)
+  warn_of_skipped(job.skipped, num + len(job.skipped), say)
   there = chunks.finished_events(out / "chunks", job.identity)
   done = sum(int(e) in there for e in job.events)
   with console.progress(num, initial=done, description="tracks", unit="event") as bar, console.stopping() as stop:

@@ -119,8 +119,47 @@ def check(condition: Condition, cond: Mapping) -> dict[str, np.ndarray]:
       what = "norm" if variable.kind == "vector" else "value"
       raise ValueError(f"Condition variable {name!r} has {what} {size[bad][0]}; allowed: {variable.low} to "
                        f"{variable.high}.")
-    checked[name] = values.astype(np.int32 if variable.kind == "label" else np.float32)
-  return checked
+    checked[name] = values
+  return as_arrays(condition, checked)
+
+
+def as_arrays(condition: Condition, cond: Mapping) -> dict[str, np.ndarray]:
+  """The same values on the host as float32, labels as int32."""
+  types = {"label": np.int32}
+  return {name: np.asarray(values).astype(types.get(condition.variables[name].kind, np.float32))
+          for name, values in cond.items()}
+
+
+def parse(condition: Condition, text: str) -> dict[str, float | int]:
+  """"track_share=1,particle=mu-" -> {"track_share": 1.0, "particle": 1}: numbers, and classes by their names.
+
+  Raises:
+    ValueError: naming a part that is not NAME=VALUE, an unknown variable or class, a vector, or a value out of range.
+  """
+  values = {}
+  for part in filter(None, text.split(",")):
+    name, found, value = (piece.strip() for piece in part.partition("="))
+    if not found or not value:
+      raise ValueError(f"{part.strip()!r} is not NAME=VALUE.")
+    if name not in condition.variables:
+      raise ValueError(f"Unknown condition variable {name!r}; there are {sorted(condition.variables)}.")
+    values[name] = _parse_value(name, condition.variables[name], value)
+  check(Condition({name: condition.variables[name] for name in values}), {
+      name: np.array([value]) for name, value in values.items()})
+  return values
+
+
+def _parse_value(name: str, variable: Variable, text: str) -> float | int:
+  if variable.kind == "vector":
+    raise ValueError(f"Condition variable {name!r} is a vector, which NAME=VALUE cannot give.")
+  if variable.kind == "label":
+    if text not in variable.classes:
+      raise ValueError(f"Unknown class {text!r} of condition variable {name!r}; choose from {list(variable.classes)}.")
+    return variable.classes.index(text)
+  try:
+    return float(text)
+  except ValueError as error:
+    raise ValueError(f"Condition variable {name!r} must be a number; got {text!r}.") from error
 
 
 def num_features(condition: Condition) -> int:

@@ -2,8 +2,9 @@
 import numpy as np
 
 
-def check_target_images(images: np.ndarray, *, num_views: int, num_pixels: int, first_event: int = 0) -> np.ndarray:
-  """Images as float32 [b v n n] if inference is defined on them; errors count events from `first_event`.
+def check_target_images(images: np.ndarray, *, num_views: int, num_pixels: int, numbers: np.ndarray | None = None
+                        ) -> np.ndarray:
+  """Images as float32 [b v n n] if inference is defined on them; errors name events by their `numbers` [b], or from 0.
 
   Raises:
     ValueError: naming what is wrong: the shape, NaN, negative pixels or an image without charge, and where.
@@ -19,6 +20,7 @@ def check_target_images(images: np.ndarray, *, num_views: int, num_pixels: int, 
                      (images < 0, "negative pixels (MeV)"), (images.sum((2, 3), keepdims=True) <= 0, "no charge")):
     bad = np.argwhere(np.any(test, axis=(2, 3)))
     if len(bad):
-      raise ValueError(f"images hold {text} in event {first_event + bad[0][0]}, view {bad[0][1]} ({len(bad)} such images "
+      event = bad[0][0] if numbers is None else numbers[bad[0][0]]
+      raise ValueError(f"images hold {text} in event {event}, view {bad[0][1]} ({len(bad)} such images "
                        "in all).")
   return images

@@ -1,9 +1,9 @@
 """Detector response of a liquid-argon TPC, as pure JAX functions: from deposited energy to electrons in pixels.
 
-Recombination, attachment to impurities, diffusion on the way to the anode, electronics noise, threshold and saturation.
-Nothing else in the package applies it unless it is asked to: images are in deposited MeV by default. Left out: the
-dependence of recombination on the angle to the field (ICARUS, arXiv 2407.12969), fluctuations of the number of electrons,
-induction, shaping in time, and space charge.
+Recombination, attachment to impurities, diffusion on the way to the anode, electronics noise, threshold and
+saturation. Nothing else in the package applies it unless it is asked to: images are in deposited MeV by
+default. Left out: the dependence of recombination on the angle to the field (ICARUS, arXiv 2407.12969),
+fluctuations of the number of electrons, induction, shaping in time, and space charge.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -99,9 +99,9 @@ def check_params(params: ReadoutParams) -> None:
 def modified_box(dedx_mev_cm: Float[Array, "*b"], params: ReadoutParams) -> Float[Array, "*b"]:
   """Share of electrons that escape recombination, R = ln(alpha + x) / x with x = beta dE/dx / (rho E).
 
-  Modified box model, ArgoNeuT, JINST 8 (2013) P08005. Below x = 1 - alpha the
-  formula is negative; there R is 0, as in larnd-sim, although slow deposits recombine less: 0.2 MeV/cm nominally.
-  Differentiable in all but that corner.
+  Modified box model, ArgoNeuT, JINST 8 (2013) P08005. Below x = 1 - alpha the formula is negative; there R is
+  0, as in larnd-sim, although slow deposits recombine less: 0.2 MeV/cm nominally. Differentiable in all but
+  that corner.
   """
   x = params.box_beta * dedx_mev_cm / (params.density_g_cm3 * params.electric_field_kv_cm)
   positive = params.box_alpha + x > 1.0
@@ -189,7 +189,8 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
                  ) -> Callable:
   """Builds `readout(key, position_mm [v 3], edep_mev [v], dedx_mev_cm [v]) -> electrons [n n]` of the xy view.
 
-  Images of other views: permute the coordinates before (`geometry.rasterize.to_view`) and name the drift axis of the view.
+  Images of other views: permute the coordinates before (`geometry.rasterize.to_view`) and name the drift axis
+  of the view.
 
   Args:
     params: default `nominal_params()`.
@@ -200,7 +201,8 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
     pitch_mm: edge of a pixel.
     pixel_sigma_mm: further Gaussian smearing, in both directions.
   Returns:
-    The function, for a single event; differentiable in positions, energies and dE/dx up to threshold and saturation.
+    The function, for a single event; differentiable in positions, energies and dE/dx up to threshold and
+    saturation.
   Raises:
     ValueError: for parameters out of range, an unknown model or axis, or sizes that are not positive.
   """
@@ -229,10 +231,11 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
 
 def make_view_readout(params: ReadoutParams | None = None, *, views: tuple[str, ...], spec: ImageSpec, voxel_mm: float,
                       recombination: str = "box", drift_mm: float = 500.0) -> Callable:
-  """Builds `readout(key, position_mm [b v 3], edep_mev [b v]) -> images [b k n n]` in MeV, as a calibrated detector has them.
+  """Builds `readout(key, position_mm [b v 3], edep_mev [b v]) -> images [b k n n]` of a detector, calibrated to MeV.
 
-  Electrons drift along x. Energies are those of minimum-ionising particles that leave as many electrons near the anode, so
-  dense deposits come out low. The dE/dx of a deposit is its energy over the mean chord of its voxel.
+  Electrons drift along x. Energies are those of minimum-ionising particles that leave as many electrons near
+  the anode, so dense deposits come out low. The dE/dx of a deposit is its energy over the mean chord of its
+  voxel.
 
   Args:
     params, recombination, drift_mm: as for `make_readout`.

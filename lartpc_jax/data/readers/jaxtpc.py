@@ -11,7 +11,6 @@ import numpy as np
 
 from lartpc_jax.data.readers.api import EventSource, RawEvent, check_values, existing
 from lartpc_jax.data.readers.hdf5 import open_hdf5, vlen_tables
-from lartpc_jax.units import kinetic_energy
 
 TABLES = {"pstep/lar_vol": ("x", "y", "z", "t", "de"), "primary/geant4": ("px", "py", "pz", "pdg", "mass"),
           "vertex/geant4": ("x", "y", "z")}
@@ -30,6 +29,7 @@ def open_jaxtpc(path: str | os.PathLike) -> EventSource:
 
 
 def _iterate(path: str) -> Iterator[RawEvent]:
+  from lartpc_jax.units import kinetic_energy  # needs jax, for which --help should not wait
   with open_hdf5(path) as file:
     steps, primaries, vertices = vlen_tables(file, TABLES).values()
     numbers = file["event/geant4"]["event_id"] if "event/geant4" in file else np.arange(len(steps))

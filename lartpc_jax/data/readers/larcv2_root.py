@@ -12,7 +12,6 @@ import numpy as np
 
 from lartpc_jax.data.readers.api import MEV, ImageSource, check_values
 from lartpc_jax.data.readers.root import first_line, open_tree, root_file, tree_names
-from lartpc_jax.units import masses_mev
 
 CM = 10.0  # mm
 GEV = 1000.0  # MeV
@@ -140,6 +139,7 @@ def _truth(path: str, name: str, num: int, meta: dict | None) -> dict[str, np.nd
 
 def _momentum_unit(source: str, momentum: np.ndarray, energy_gev: float, pdg: int) -> float:
   """1 if a momentum is in MeV/c, 1000 if it is in GeV/c: which of both gives the energy, in GeV, that the file tells."""
+  from lartpc_jax.units import masses_mev  # needs jax, for which --help should not wait
   mass = float(masses_mev(np.array([pdg]))[0])
   for unit in (1.0, GEV):
     expected = np.hypot(np.linalg.norm(momentum) * unit, mass)

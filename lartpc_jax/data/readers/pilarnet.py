@@ -18,7 +18,6 @@ import numpy as np
 
 from lartpc_jax.data.readers.api import LABELS, EventSource, RawEvent, check_values, existing
 from lartpc_jax.data.readers.hdf5 import BLOCK_BYTES, dataset, open_hdf5
-from lartpc_jax.units import masses_mev
 
 VOXEL_MM = 3.0
 SIDE = 768     # voxels along an axis
@@ -211,5 +210,6 @@ def _primaries(particles: _Particles | None, clusters: np.ndarray, members: np.n
   pdg = np.where((pid >= 0) & (pid < len(PDG)), PDG[np.clip(pid, 0, len(PDG) - 1)], 0)
   momentum = particles.momentum_gev[chosen] * GEV
   size = np.where(np.isfinite(momentum[:, 0]), np.linalg.norm(momentum, axis=1), particles.size_gev[chosen] * GEV)
+  from lartpc_jax.units import masses_mev  # needs jax, for which --help should not wait
   mass = np.where(np.isfinite(particles.mass_mev[chosen]), particles.mass_mev[chosen], masses_mev(pdg))
   return momentum, pdg, np.hypot(size, mass) - mass

@@ -6,7 +6,6 @@ import numpy as np
 from lartpc_jax.data.readers.api import check_values
 from lartpc_jax.data.readers.hdf5 import blocks, column_names
 from lartpc_jax.data.readers.segment_rows import Groups
-from lartpc_jax.units import kinetic_energy, masses_mev
 
 CM = 10.0  # mm
 VERTEX_COLUMNS = {"x": ("x_vert",), "y": ("y_vert",), "z": ("z_vert",)}
@@ -35,6 +34,7 @@ def read_truth(tables, groups: Groups, block_bytes: int) -> Truth:
   Raises:
     ValueError: naming file, table and column; or if a table has another number of runs than the segments.
   """
+  from lartpc_jax.units import kinetic_energy, masses_mev  # needs jax, for which --help should not wait
   vertices, primaries = {}, {}
   if tables.vertices is not None:
     keys, rows = _rows(tables, tables.vertices, VERTEX_COLUMNS, (), groups, block_bytes)
