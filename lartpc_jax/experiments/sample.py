@@ -14,14 +14,16 @@ from lartpc_jax.plotting.pixel_statistics import statistics_figure
 from lartpc_jax.plotting.pixels import mosaics
 from lartpc_jax.tables import markdown_table, write_text
 
-HEAD = ("sample", "images", "active pixels, mean", "charge, mean MeV", "chi2/ndf active", "charge", "spectrum")
+HEAD = ("sample", "images", "active pixels, mean", "charge, mean MeV", "chi2/ndf active", "charge",
+        "spectrum")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """What to draw, and what to compare with."""
   weights: str | None = setting(
-      None, "Directory of weights as launch.train writes it, or crops64: those of the package.", required=True)
+      None, "Directory of weights as launch.train writes it, or crops64: those of the package.",
+      required=True)
   data: str | None = setting(None, "The file that the model was trained on; its last events were held out.")
   out: str | None = setting(None, "Directory of the results.", required=True)
   num: int = setting(5000, "Images.", lower=1)
@@ -33,7 +35,8 @@ class Settings:
   cond: str = setting("", "Of a cascade: NAME=NUMBER,... for all images; the rest is as in training images.")
   guidance_scale: float = setting(1.0, "Of a cascade's first stage; 1 means none.")
   chunk_size: int = setting(64, "Images a device draws at once.", lower=1)
-  tile: int = setting(0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.", lower=0)
+  tile: int = setting(0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.",
+                      lower=0)
   grid: int = setting(5000, "Images in each mosaic, at most.", lower=1)
   columns: int = setting(0, "Columns of the mosaics; 0: a square.", lower=0)
   seed: int = setting(0, "Seed of the noise.")
@@ -58,7 +61,8 @@ def run(settings: Settings, console: Console) -> None:
   console.say(f"{text}\nWrote {out}/images.npz, mosaic.png, statistics.png, sample.md")
 
 
-def _draw_mosaic(settings: Settings, model: Model, real: pixels.RealImages | None, images: np.ndarray, out: Path) -> None:
+def _draw_mosaic(settings: Settings, model: Model, real: pixels.RealImages | None, images: np.ndarray,
+                 out: Path) -> None:
   count = min(settings.grid, settings.num, *([] if real is None else [len(real.holdout)]))
   columns = settings.columns or int(np.ceil(count**0.5))
   shown = {} if real is None else {"held-out": real.holdout[:count]}
