@@ -55,7 +55,8 @@ class Model(NamedTuple):
 
 def run(settings: Settings, console: Console) -> None:
   """Draws, and compares where there are real images."""
-  model = _open_cascade(settings) if cascade_builders.is_cascade(settings.weights) else _open_generator(settings)
+  open_model = _open_cascade if cascade_builders.is_cascade(settings.weights) else _open_generator
+  model = open_model(settings)
   real = pixels.load_real(settings.data, model.info, 1_000_000) if settings.data else None
   with console.progress(settings.num, description="draw", unit="image") as bar:
     images, arrays, seconds = model.draw(bar.update)
