@@ -60,6 +60,6 @@ if have lartpc_events_geant4.npz; then
     --config.codec.weights="$out/events512_ae/weights"
   cp -r "$out/events512_ldm/weights" "$out/events512"; pack events512
 fi
-[[ ! -f $out/protons64/diffusion.npz ]] || python -m launch.fidelity --input="$data/protons_geant4.npz" \
+[[ ! -f $out/protons64/generator.npz ]] || python -m launch.fidelity --input="$data/protons_geant4.npz" \
   --first_event=195000 --weights="$out/protons64" --out="$out/fidelity"
 ls -l "$out/weights"

@@ -41,3 +41,5 @@ def test_keywords_for():
     run_config.keywords_for(build, "block", {"rate": 1.0}, supplied=["workdir"])
   with pytest.raises(ValueError, match=r"block\.workdir = 'a'"):
     run_config.keywords_for(build, "block", {"size": 1, "workdir": "a"}, supplied=["workdir"])
+  with pytest.raises(ValueError, match=r"The config value block\.rate is NaN"):
+    run_config.keywords_for(build, "block", {"size": 1, "rate": float("nan")}, supplied=["workdir"])

@@ -200,7 +200,7 @@ def test_mistakes_are_named(tmp_path):
     lib.open_data("")
   with pytest.raises(FileNotFoundError, match="No file or directory of data at .*nothing"):
     lib.open_data(tmp_path / "nothing")
-  with pytest.raises(ValueError, match="holds no training data; looked for dataset_info.json, batch_"):
+  with pytest.raises(ValueError, match="holds no training data; looked for dataset_info.json; directory of batch_"):
     lib.open_data(tmp_path)
   np.save(tmp_path / "four.npy", np.ones((2, 4, 8, 8), np.float32))
   with pytest.raises(ValueError, match="has 4 views of each event; at most 3 are known"):
@@ -242,3 +242,14 @@ def test_a_dataset_without_images_is_named(tmp_path):
   with pytest.raises(ValueError, match=r"needs a split 'train' and a feature 'image'; it has \['train'\] and "
                                        r"\['x'\]"):
     lib.open_data(builder.data_dir)
+
+
+def test_what_a_reader_of_images_knows_needs_no_conversion(tmp_path):
+  """A simpledet file, whose format only its content tells: the same images as those of its reader."""
+  from lartpc_jax.data.readers.formats import open_source
+  from tests.toy_readers import write_simpledet
+  images = np.random.default_rng(0).random((12, 1, 32, 32)).astype(np.float32)
+  write_simpledet(tmp_path / "a.h5", images[:, 0], np.arange(12) % 3, first=95)
+  rows = lib.open_data(tmp_path / "a.h5")
+  np.testing.assert_array_equal(rows.read([7, 2])["image"], open_source("simpledet", tmp_path / "a.h5").read(0, 12)[[7, 2]])
+  assert rows.num == 12 and rows.num_pixels == 32

@@ -7,7 +7,7 @@
 | FILE.npz with `voxel` | events (data.events) |
 | FILE.npz with `image`, `event`, `unit_mev` | images: crops, perhaps with `label` and `primaries` |
 | FILE.npz with `images`, FILE.npy | images as launch.convert writes them (data.image_files) |
-| `batch_{i}.npy`, `larcv_png_64_*.npy`, a directory of them or of `larcv_64_{i}.png` | images, not copied |
+| what a reader of images knows: directory of `batch_{i}.npy`, LArCV ROOT ... (data.readers) | images, not copied |
 | directory with `dataset_info.json`, or a `VERSION/` that has it: a tensorflow-datasets dataset | images |
 
 Images stay on disk until a batch needs them, but for an npz, which cannot be mapped.
@@ -23,16 +23,13 @@ from lartpc_jax.data.events import PRIMARY_COLUMNS, Events, load_events
 from lartpc_jax.data.image_source import Images, of_arrays, of_events, of_source
 from lartpc_jax.data.labels import PIXEL_CLASSES
 from lartpc_jax.data.npz import field_names, read_fields
-from lartpc_jax.data.readers import batches, larcv_png
 from lartpc_jax.data.readers.api import GREY, MEV
-from lartpc_jax.data.readers.formats import open_source as open_format
+from lartpc_jax.data.readers.formats import FORMATS, open_source as open_format
+from lartpc_jax.data.readers.identify import look_at
 from lartpc_jax.geometry.rasterize import ImageSpec
 
 SAMPLE, SAMPLE_CROPS = "sample", "sample_crops"  # the paths that name what ships with the package
 ASSETS = {SAMPLE: "sample_protons.npz", SAMPLE_CROPS: "sample_crops.npz"}
-FORMATS = {"batches": ("batch_*.npy", "protons64_*.npy"), "larcv_npy": ("larcv_png_64_*.npy",),
-           "larcv_pngs": ("larcv_64_*.png",)}  # format of data.readers -> names in a directory that tell it
-FILE_NAMES = {"batches": batches.PATTERN, "larcv_npy": larcv_png.NAME}  # names of single files
 HOLDOUT_SPLITS = ("validation", "test")  # of a dataset; without one the last events of "train" are held out
 CROP_FIELDS = ("image", "event", "unit_mev")
 
@@ -64,10 +61,9 @@ def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Im
     return _open_directory(path, scale_mev)
   if not path.is_file():
     raise FileNotFoundError(f"No file or directory of data at {os.fspath(path)!r}.")
-  for name, pattern in FILE_NAMES.items():
-    if pattern.fullmatch(path.name):
-      source = open_format(name, path)
-      return of_source(source, kind, scale_mev=scale_of(path, source.unit, scale_mev))
+  if (name := _image_format(path)) is not None:
+    source = open_format(name, path)
+    return of_source(source, kind, scale_mev=scale_of(path, source.unit, scale_mev))
   if image_files.holds_events(path):
     return load_events(path)
   names = set(field_names(path)) if path.suffix == ".npz" else set()
@@ -153,12 +149,17 @@ def _crop_energies(primaries: np.ndarray, event: np.ndarray, path: Path) -> np.n
 def _open_directory(path: Path, scale_mev: float) -> Images:
   if (dataset := find_dataset(path)) is not None:
     return _open_dataset(dataset, scale_mev)
-  for name, patterns in FORMATS.items():
-    if any(next(path.glob(pattern), None) for pattern in patterns):
-      source = open_format(name, path)
-      return of_source(source, f"{name} of {path.name}/", scale_mev=scale_of(path, source.unit, scale_mev))
-  expected = [pattern for patterns in FORMATS.values() for pattern in patterns]
-  raise ValueError(f"{path}: holds no training data; looked for dataset_info.json, {', '.join(expected)}.")
+  if (name := _image_format(path)) is not None:
+    source = open_format(name, path)
+    return of_source(source, f"{name} of {path.name}/", scale_mev=scale_of(path, source.unit, scale_mev))
+  known = "; ".join(known.text for known in FORMATS.values() if known.becomes == "images")
+  raise ValueError(f"{path}: holds no training data; looked for dataset_info.json; {known}.")
+
+
+def _image_format(path: Path) -> str | None:
+  """The format of data.readers that reads images from a file or directory as it is; None: not one of them."""
+  look = look_at(path)
+  return look.format if look.sure and look.format in FORMATS and FORMATS[look.format].becomes == "images" else None
 
 
 def find_dataset(path: Path) -> Path | None:

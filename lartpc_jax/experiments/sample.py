@@ -1,18 +1,14 @@
 """Draws of a model of images: a mosaic beside real ones, and their statistics against held-out ones."""
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build import cascade as cascade_builders
-from lartpc_jax.build.generators import build_generator
-from lartpc_jax.experiments import cascades, pixels
+from lartpc_jax.experiments import pixels
+from lartpc_jax.experiments.models import Model, open_model
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.files import atomic_write
-from lartpc_jax.generators import condition as condition_lib
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.plotting.pixel_statistics import statistics_figure
 from lartpc_jax.plotting.pixels import mosaics
@@ -46,16 +42,8 @@ class Settings:
   seed: int = setting(0, "Seed of the noise.")
 
 
-class Model(NamedTuple):
-  """What draws, whatever kind of generator it is."""
-  draw: Callable   # (update) -> images [n h w] MeV, arrays to save beside them, seconds an image
-  info: dict       # JSON of the weights
-  label: str
-
-
 def run(settings: Settings, console: Console) -> None:
   """Draws, and compares where there are real images."""
-  open_model = _open_cascade if cascade_builders.is_cascade(settings.weights) else _open_generator
   model = open_model(settings)
   real = pixels.load_real(settings.data, model.info, 1_000_000) if settings.data else None
   with console.progress(settings.num, description="draw", unit="image") as bar:
@@ -71,32 +59,6 @@ def run(settings: Settings, console: Console) -> None:
   text = _compare(model, real, images, out, seconds)
   write_text(out / "sample.md", text)
   console.say(f"{text}\nWrote {out}/images.npz, mosaic.png, statistics.png, sample.md")
-
-
-def _open_generator(settings: Settings) -> Model:
-  generator, info, _ = build_generator(settings.weights, tile=settings.tile)
-
-  def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
-    images, seconds = pixels.draw_images(
-        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num),
-        update=update,
-        name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
-    return images, {}, seconds
-  return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
-
-
-def _open_cascade(settings: Settings) -> Model:
-  cascade, info = cascade_builders.build_cascade(settings.weights)
-  texts = {name: getattr(settings, f"{name}_sampler") for name in cascade_builders.STAGES}
-  changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
-  samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
-  asked = condition_lib.parse(cascade.coarse.condition, settings.cond)
-  draw = lambda update: cascades.draw_cascade(
-      cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
-      seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
-  knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
-  return Model(draw, info["fine"],
-               " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
 
 
 def _draw_mosaic(settings: Settings, model: Model, real: pixels.RealImages | None, images: np.ndarray,
