@@ -1,4 +1,6 @@
-"""Generated protons against Geant4 at fixed energies and directions: length, charge, Bragg curve; table and figures."""
+"""Generated protons against Geant4 at fixed energies and directions: length, charge, Bragg curve; table and
+figures.
+"""
 import dataclasses
 import functools
 from collections.abc import Callable

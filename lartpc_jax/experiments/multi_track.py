@@ -1,4 +1,6 @@
-"""Makes events of several tracks, from single ones of a file or by the generator: what launch.multi_track does."""
+"""Makes events of several tracks, from single ones of a file or by the generator: what launch.multi_track
+does.
+"""
 import dataclasses
 
 import jax

@@ -17,7 +17,9 @@ class Settings:
   """Where to, or whether only to say what it would cost."""
   workdir: str | None = setting(None, "Directory of the run: config, logs, checkpoints, pictures, weights.")
   dry_run: bool = setting(False, "Print config, parameter count and cost of a step; write nothing.")
-  huge_pages: bool = setting(False, "Linux: restart with glibc's allocator set for huge pages and memory that is kept.")
+  huge_pages: bool = setting(False,
+                             "Linux: restart with glibc's allocator set for huge pages and memory that is "
+                             "kept.")
 
 
 def run(settings: Settings, config: Mapping | None, console: Console) -> int:
@@ -38,5 +40,6 @@ def run(settings: Settings, config: Mapping | None, console: Console) -> int:
   console.check(settings.workdir, config)
   task = config_lib.build_task(config)  # before the workdir is made: it may find a mistake in the config
   with console.workdir(settings.workdir, config) as workdir:
-    result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve, progress=console.progress, **train)
+    result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve,
+                        progress=console.progress, **train)
   return exit_code(None if result.completed else result.stop_signal)
