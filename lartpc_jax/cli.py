@@ -27,16 +27,19 @@ from lartpc_jax.files import atomic_write, hold_lock
 
 PACKAGES = ("lartpc_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ott-jax", "numpy",
             "ml-collections")
-LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints", "lock")  # see _has_results
+LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints",
+             "lock")  # see _has_results
 
 flags.DEFINE_bool("debug", False, "Show the traceback of errors (as does LARTPC_DEBUG=1).")
 flags.disclaim_key_flags()  # those that functions here define belong to the script that calls them
 
 
-def define_config_flag(default: str | None = None, text: str = "The config file, with :variant if wanted") -> None:
+def define_config_flag(default: str | None = None,
+                       text: str = "The config file, with :variant if wanted") -> None:
   """--config and --config.KEY of the script that calls; `launch` needs the same default."""
   from ml_collections import config_flags
-  config_flags.DEFINE_config_file("config", None, text + (f"; default: {default}." if default else "."), lock_config=True)
+  config_flags.DEFINE_config_file("config", None, text + (f"; default: {default}." if default else "."),
+                                  lock_config=True)
 
 
 def settings_class(experiment: str) -> type:
@@ -67,8 +70,10 @@ def define_flags(experiment: str) -> None:
     elif typing.get_origin(kind) is tuple:
       flags.DEFINE_list(name, None if field.default is None else list(field.default), text)
     else:
-      define = {str: flags.DEFINE_string, bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
-      define[kind](name, field.default, text, **({"lower_bound": about["lower"]} if kind in (int, float) else {}))
+      define = {str: flags.DEFINE_string, bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
+                float: flags.DEFINE_float}
+      define[kind](name, field.default, text,
+                   **({"lower_bound": about["lower"]} if kind in (int, float) else {}))
 
 
 def read_flags(experiment: str) -> dict:
@@ -126,9 +131,9 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
   """Runs `main(argv)` under absl and exits; expected errors become one message and exit code 2.
 
   Expected are ValueError, OSError (a missing file, say), FloatingPointError (a diverged training) and any
-  mistake in the command line or in a config file. With --debug they keep their traceback. `default_config` is the
-  file of --config where the command line names none: as the default of the flag itself, ml_collections would read the
-  --config.KEY flags too early for their errors to become messages.
+  mistake in the command line or in a config file. With --debug they keep their traceback. `default_config` is
+  the file of --config where the command line names none: as the default of the flag itself, ml_collections
+  would read the --config.KEY flags too early for their errors to become messages.
   """
   if default_config and not any(re.match("--?config(=|$)", argument) for argument in sys.argv[1:]):
     sys.argv.insert(1, f"--config={default_config}")
@@ -201,7 +206,8 @@ def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
 
 @contextlib.contextmanager
 def hold_workdir(workdir: str | os.PathLike | None, config: dict) -> Iterator[Path]:
-  """A work directory with config.json and environment.txt, held against other processes; one with results has this config.
+  """A work directory with config.json and environment.txt, held against other processes; one with results has
+  this config.
 
   The lock comes first: a process that is refused has changed nothing.
 

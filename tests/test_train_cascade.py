@@ -113,6 +113,17 @@ def test_bad_configs_are_named(stage, changes, message):
     tasks.build_task(tiny(stage, **changes))
 
 
+def test_a_stage_may_start_from_weights(directory):
+  for stage in CONFIGS:
+    started = tasks.build_task(tiny(stage, init_from=str(directory))).init(jax.random.key(3))["network"]
+    stored, _ = weight_files.load_weights(directory, stage)
+    jax.tree.map(np.testing.assert_array_equal, started, stored)
+  wider = tiny("fine", init_from=str(directory))
+  wider["network"] = {**wider["network"], "width": 32}
+  with pytest.raises(ValueError, match="init_from = .* has network .*'width': 16"):
+    tasks.build_task(wider)
+
+
 def test_stages_that_do_not_belong_together_are_named(directory, tmp_path):
   for name in ("coarse", "fine", "conditions"):
     weight_files.copy_weights(directory, tmp_path, name)
@@ -122,7 +133,7 @@ def test_stages_that_do_not_belong_together_are_named(directory, tmp_path):
   path.write_text(json.dumps(info))
   with pytest.raises(ValueError, match="The stages in .* differ in blocks"):
     builders.build_cascade(tmp_path)
-  assert builders.is_cascade(tmp_path) and not builders.is_cascade(tmp_path / "elsewhere")
+  assert builders.is_cascade(tmp_path) and not builders.is_cascade("crops64")
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Simulation by an Apache Beam pipeline: each worker makes parts of the shards, as a Slurm array's jobs do.
 
-The workers need this package and the folder of the file (a shared file system). A part that fails is tried again by the
-runner; whatever happens, the same command goes on with what is missing.
+The workers need this package and the folder of the file (a shared file system). A part that fails is tried
+again by the runner; whatever happens, the same command goes on with what is missing.
 """
 import dataclasses
 from collections.abc import Sequence
@@ -38,7 +38,8 @@ def run_parts(settings: simulate.Settings, num_parts: int, options: Sequence[str
   if plan.path.exists():
     simulate.execute(settings, SILENT._replace(say=print))  # says that it is complete, or that it is another
     return
-  parts = [dataclasses.replace(settings, part=(i, num_parts)) for i in range(min(num_parts, len(plan.shards)))]
+  parts = [dataclasses.replace(settings, part=(i, num_parts))
+           for i in range(min(num_parts, len(plan.shards)))]
   parts = [dataclasses.replace(part, part=(part.part[0], len(parts))) for part in parts]
   with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
     pipeline | beam.Create(parts) | beam.Reshuffle() | beam.Map(make_part)  # noqa: B018

@@ -46,7 +46,8 @@ def run(settings: Settings, console: Console) -> None:
   console.say(f"{settings.sampler}, {num_params / 1e6:.2f} M parameters, {jax.devices()[0].device_kind}, "
               f"jax {jax.__version__}\n")
   console.say(markdown_table(HEAD, []))
-  for batch_size, num_steps in itertools.product(map(int, settings.batch_sizes), map(int, settings.num_steps)):
+  for batch_size, num_steps in itertools.product(map(int, settings.batch_sizes),
+                                                 map(int, settings.num_steps)):
     reference = None
     for name, (mode, remat) in MODES.items():
       compiled, args = _compile_gradient(settings, generator, batch_size, num_steps, mode, remat)
@@ -54,7 +55,8 @@ def run(settings: Settings, console: Console) -> None:
       reference = gradient if reference is None else reference
       difference = np.abs(gradient - reference).max() / np.abs(reference).max()
       memory = "?" if num_bytes is None else f"{num_bytes / 1e6:.1f}"
-      cells = (batch_size, num_steps, name, f"{seconds:.3f}", f"{seconds / batch_size:.3f}", memory, f"{difference:.1e}")
+      cells = (batch_size, num_steps, name, f"{seconds:.3f}", f"{seconds / batch_size:.3f}", memory,
+               f"{difference:.1e}")
       console.say(markdown_table(HEAD, [cells]).splitlines()[-1])
 
 
@@ -64,7 +66,8 @@ def _inputs(generator, batch_size, seed):
   if batch_size > len(events):
     raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
   images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=generator.spec)
-  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), generator.kinetic_range_mev)
+  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV),
+                                   generator.kinetic_range_mev)
   return images, hypothesis, antithetic_noise(root_key(seed), len(VIEWS), 1, generator.codec.state_shape)
 
 
@@ -76,7 +79,8 @@ def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):
   images, hypothesis, noise = _inputs(generator, batch_size, settings.seed)
   targets = jax.jit(objective.prepare)(images)
   gradient = make_value_and_grad(
-      lambda h, *args: objective.evaluate(chart.to_momentum(h, generator.kinetic_range_mev), *args), mode=mode)
+      lambda h, *args: objective.evaluate(chart.to_momentum(h, generator.kinetic_range_mev), *args),
+      mode=mode)
   args = hypothesis, chart.tangent_basis(hypothesis), targets, noise
   return jax.jit(gradient).lower(*args).compile(), args
 

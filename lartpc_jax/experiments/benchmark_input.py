@@ -50,7 +50,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   console.say(markdown_table(HEAD, rows))
   if settings.out:
     Path(settings.out).mkdir(parents=True, exist_ok=True)
-    write_json(Path(settings.out) / "results.json", {"environment": console.environment(), "results": results})
+    write_json(Path(settings.out) / "results.json",
+               {"environment": console.environment(), "results": results})
 
 
 def _write_samples(folder: Path) -> dict[str, str]:
@@ -63,7 +64,8 @@ def _write_samples(folder: Path) -> dict[str, str]:
   images = pictures.images_of(events, np.arange(len(events)), views=("xy", "xz"), spec=ImageSpec())
   for i, first in enumerate(range(0, len(events), 128)):  # the group's files have 128 events
     rows = slice(first, first + 128)
-    for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]), ("batch_mom", events.momentum_mev[rows])):
+    for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]),
+                        ("batch_mom", events.momentum_mev[rows])):
       np.save(batches / f"{name}_{i}.npy", array)
   build("protons64", folder, folder / "datasets")
   return {"npz (sparse events)": str(folder / "protons_geant4.npz"), "batch_{i}.npy": str(batches),

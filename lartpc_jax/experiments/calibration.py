@@ -29,7 +29,8 @@ class Calibrated(NamedTuple):
   effective: float | None = None       # and the median effective number of its draws
 
 
-def judge(data: ImageSet, views: tuple[str, ...], estimate: np.ndarray, samples: np.ndarray, level: np.ndarray,
+def judge(data: ImageSet, views: tuple[str, ...], estimate: np.ndarray, samples: np.ndarray,
+          level: np.ndarray,
           found: np.ndarray) -> Calibrated:
   """Coverage, ranks and pulls of n events.
 
@@ -70,13 +71,16 @@ def calibration_table(found: Calibrated) -> str:
                           [(f"{100 * c:g} %", f"{100 * e.value:.1f} +- {100 * e.error:.1f} %")
                            for c, e in found.coverage.items()]), "",
            markdown_table(("component", "ranks: chi2/ndf", "p", "half the central 68 % of the pulls"),
-                          [(name, f"{u.chi2.value:.2f}", f"{u.chi2.p_value:.3f}", f"{found.pull_width[name]:.2f}")
+                          [(name, f"{u.chi2.value:.2f}", f"{u.chi2.p_value:.3f}",
+                            f"{found.pull_width[name]:.2f}")
                            for name, u in found.ranks.items()])]
   if found.temperature_px is not None:
-    lines += ["", f"Temperature {found.temperature_px:.3g} px, fitted on other events; effective draws an event, median: "
+    lines += ["",
+              f"Temperature {found.temperature_px:.3g} px, fitted on other events; effective draws an event, median: "
               f"{found.effective:.0f}"]
   if found.num_failed:
-    lines += ["", f"WARNING: {found.num_failed} events have no posterior; they count as not covered, and not in the ranks."]
+    lines += ["",
+              f"WARNING: {found.num_failed} events have no posterior; they count as not covered, and not in the ranks."]
   if found.divergent:
     lines += ["", f"WARNING: {100 * found.divergent:.2g} % of the steps of NUTS diverged."]
   if found.signs is not None:

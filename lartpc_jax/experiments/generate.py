@@ -29,15 +29,18 @@ class Settings:
   """What to draw."""
   momentum: str | None = setting(None, "px,py,pz in MeV/c; several with ; between them.")
   kinetic_mev: tuple[str, ...] | None = setting(
-      None, "In place of --momentum: minimum,maximum; --num isotropic momenta of kinetic energies uniform in between, with "
+      None,
+      "In place of --momentum: minimum,maximum; --num isotropic momenta of kinetic energies uniform in between, with "
       "one event each.")
   num: int = setting(16, "Images of each momentum.", lower=1)
   views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
   out: str | None = setting(None, "Directory of the images.", required=True)
   weights: str | None = setting(None, "Directory of weights; default: those of the package.")
-  cond: str = setting("", "What else the generator is asked for, NAME=VALUE,...: numbers, or names of classes, as in "
+  cond: str = setting("",
+                      "What else the generator is asked for, NAME=VALUE,...: numbers, or names of classes, as in "
                       "particle=mu-.")
-  guidance_scale: float | None = setting(None, "Classifier-free guidance, 1 is none; default: that of the config.")
+  guidance_scale: float | None = setting(None,
+                                         "Classifier-free guidance, 1 is none; default: that of the config.")
   chunk_size: int = setting(32, "Images a device draws at once.", lower=1)
   seed: int = setting(0, "Seed of the noise, and of momenta that are drawn.")
 
@@ -75,7 +78,8 @@ def parse_momenta(text: str) -> np.ndarray:
 
 
 def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.ndarray:
-  """Momenta [num 3] in MeV/c of protons: isotropic, kinetic energy uniform between two values, as the training events.
+  """Momenta [num 3] in MeV/c of protons: isotropic, kinetic energy uniform between two values, as the
+  training events.
 
   Raises:
     ValueError: unless there are two rising positive energies.
@@ -94,9 +98,11 @@ def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.
 
 
 def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[str, ...], num: int,
-                    weights: str | None = None, seed: int = 0, chunk_size: int = 32, asked: str = "", bar: Bar = NO_BAR
+                    weights: str | None = None, seed: int = 0, chunk_size: int = 32, asked: str = "",
+                    bar: Bar = NO_BAR
                     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-  """`num` events of each momentum: images [m*num v p p] in MeV, their momenta [m*num 3], and PDG codes [m*num] if asked for.
+  """`num` events of each momentum: images [m*num v p p] in MeV, their momenta [m*num 3], and PDG codes
+  [m*num] if asked for.
 
   Args:
     momenta_mev: [m 3].
@@ -106,7 +112,8 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
     weights: directory; None for those of the package.
     seed: of the noise.
     chunk_size: images a device draws at once.
-    asked: the variables of the condition beside the momentum, for all events; see `generators.condition.parse`.
+    asked: the variables of the condition beside the momentum, for all events; see
+      `generators.condition.parse`.
     bar: hears the number of finished events, and warnings.
   Raises:
     OSError, ValueError: naming the file, view or key that is wrong.
@@ -127,11 +134,13 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
                 f"{low:g} to {high:g} MeV, on which the generator was trained.")
   momentum_mev = np.repeat(momenta_mev, num, axis=0)
   # event by event, its views in order
-  seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views], axis=1).reshape(-1, 3)
+  seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views],
+                  axis=1).reshape(-1, 3)
   noise = np.asarray(prior_noise(generator, root_key(seed), len(seen)))
   mapped = parallel.make_device_map(lambda pair: generate(*pair), chunk_size=chunk_size)
   cond = {"momentum_mev": seen, **{name: np.full(len(seen), value) for name, value in told.items()}}
-  images = mapped((noise, condition_lib.as_arrays(generator.condition, cond)), progress=lambda done: bar.update(done // len(views)))
+  images = mapped((noise, condition_lib.as_arrays(generator.condition, cond)),
+                  progress=lambda done: bar.update(done // len(views)))
   images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
   empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())
   if empty:
@@ -142,7 +151,8 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   return images, momentum_mev, pdg
 
 
-def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...], num: int,
+def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...],
+                 num: int,
                  pdg: np.ndarray | None = None) -> list[Path]:
   """Writes images.npz and a picture of up to 16 events of each of the first 8 momenta; returns the paths.
 

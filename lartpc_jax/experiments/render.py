@@ -42,7 +42,8 @@ def run(settings: Settings, console: Console) -> None:
   with (console.workdir(settings.out, {**dataclasses.asdict(settings), "out": None}) as out,
         console.progress(last - settings.first_event, description="render", unit="event") as bar):
     for number, start in enumerate(starts):
-      _write(events, np.arange(start, min(start + settings.batch_size, last)), out, number, spec, settings.dtype)
+      _write(events, np.arange(start, min(start + settings.batch_size, last)), out, number, spec,
+             settings.dtype)
       bar.update(min(start + settings.batch_size, last) - settings.first_event)
   console.say(f"Wrote {len(starts)} batches of {settings.batch_size} events to {out}.")
 
@@ -51,7 +52,8 @@ def _write(events: Events, chosen: np.ndarray, out: Path, number: int, spec: Ima
   """The three files of one batch; the momenta last, so that a batch with them is whole."""
   if (out / f"batch_mom_{number}.npy").exists():
     return
-  parts = [images_of(events, chosen[i:i + CHUNK], views=tuple(NAMES), spec=spec) for i in range(0, len(chosen), CHUNK)]
+  parts = [images_of(events, chosen[i:i + CHUNK], views=tuple(NAMES), spec=spec)
+           for i in range(0, len(chosen), CHUNK)]
   images = np.concatenate(parts).astype(dtype)
   arrays = {name: images[:, view] for view, name in enumerate(NAMES.values())}
   for name, array in {**arrays, "batch_mom": events.momentum_mev[chosen]}.items():

@@ -22,7 +22,8 @@ from lartpc_jax.train.toy import fit_toy_score
 
 SHOWN_TIMES = (0.0, 0.1, 0.25, 0.5, 1.0)
 NUM_POINTS = 800
-LEVELS = tuple(np.geomspace(2.5, 0.05, 10).round(4).tolist())  # of annealed Langevin dynamics and denoising score matching
+LEVELS = tuple(np.geomspace(2.5, 0.05,
+                            10).round(4).tolist())  # of annealed Langevin dynamics and denoising score matching
 SHOWN_LEVELS = (0.05, 0.3, 1.0)
 PICTURE_DPI = 68
 
@@ -56,7 +57,8 @@ def run(settings: Settings, console: Console) -> None:
     console.say(markdown_table(("learned score", "cosine with the true one, at the data", "over the square"),
                                [(row.name, f"{row.near:.3f}", f"{row.square:.3f}") for row in errors]))
   if shares:
-    console.say("Share of points in the blob (0.3 of the data): " + ", ".join(f"{k} {v:.2f}" for k, v in shares.items()))
+    console.say("Share of points in the blob (0.3 of the data): " + ", ".join(f"{k} {v:.2f}"
+                                                                              for k, v in shares.items()))
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
@@ -90,7 +92,8 @@ def reverse_paths(key, sde: SDE, score_fn: Callable, x, times: np.ndarray) -> di
       return x, x
     stochastic = jax.lax.scan(sde_step, x, (jax.random.split(key, len(times) - 1), inputs))[1]
     return stochastic, jax.lax.scan(ode_step, x, (grid[:-1], jnp.diff(grid)))[1]
-  return {label: jnp.concatenate([x[None], path]) for label, path in zip(("reverse SDE", "flow ODE"), both(x, key))}
+  return {label: jnp.concatenate([x[None], path])
+          for label, path in zip(("reverse SDE", "flow ODE"), both(x, key))}
 
 
 def reverse_figure(key, mixture: toy.Mixture, sde: SDE):
@@ -105,13 +108,15 @@ def reverse_figure(key, mixture: toy.Mixture, sde: SDE):
 
 
 def score_figures(key, mixture: toy.Mixture):
-  """True scores with little and with more noise; learned ones without and with noise; and how far they are off.
+  """True scores with little and with more noise; learned ones without and with noise; and how far they are
+  off.
 
   Returns:
     Figure of true scores, Figure of learned ones, list of Errors.
   """
   key_bare, key_noisy, *keys = jax.random.split(key, 2 + 2 * len(SHOWN_LEVELS))
-  points = {sigma: np.asarray(toy.draw_points(k, mixture._replace(std=float(np.hypot(mixture.std, sigma))), 600))
+  points = {sigma: np.asarray(toy.draw_points(k, mixture._replace(std=float(np.hypot(mixture.std, sigma))),
+                                              600))
             for sigma, k in zip(SHOWN_LEVELS, keys)}
   truth = {f"true score, noise {s:g}": jax.jit(toy.score_at_sigma(mixture, s)) for s in SHOWN_LEVELS}
   true_figure = figures.score_fields(truth, {name: points[s] for name, s in zip(truth, SHOWN_LEVELS)})
@@ -123,10 +128,12 @@ def score_figures(key, mixture: toy.Mixture):
   bare_points = np.asarray(toy.draw_points(keys[-1], mixture, 600))
   learned_figure = figures.score_fields(learned, dict(zip(learned, [bare_points, *points.values()])))
   square = figures.grid_points()
-  errors = [_errors("without noise", learned["learned without noise"], jax.jit(toy.score_at_sigma(mixture, 0.0)),
+  errors = [_errors("without noise", learned["learned without noise"],
+                    jax.jit(toy.score_at_sigma(mixture, 0.0)),
                     bare_points, square)]
   for sigma in SHOWN_LEVELS:
-    errors.append(_errors(f"noise {sigma:g}", learned[f"learned, noise {sigma:g}"], truth[f"true score, noise {sigma:g}"],
+    errors.append(_errors(f"noise {sigma:g}", learned[f"learned, noise {sigma:g}"],
+                          truth[f"true score, noise {sigma:g}"],
                           points[sigma], square))
   return true_figure, learned_figure, errors
 
@@ -174,9 +181,11 @@ def image_figure(key, images_mev: np.ndarray, sde: SDE):
 
 def draw_all(out: Path, images_mev: np.ndarray, *, seed: int, names: Sequence[str] = PICTURES
              ) -> tuple[list[Path], list[Errors], dict[str, float]]:
-  """Writes the pictures called `names` to `out`: paths, errors of the learned scores, shares of points in the blob.
+  """Writes the pictures called `names` to `out`: paths, errors of the learned scores, shares of points in the
+  blob.
 
-  "scores" and "learned" come together. Each has a key of its own, so that it does not depend on which others are drawn.
+  "scores" and "learned" come together. Each has a key of its own, so that it does not depend on which others
+  are drawn.
   Raises ValueError naming an unknown one.
   """
   unknown = sorted(set(names) - set(PICTURES))
@@ -195,4 +204,5 @@ def draw_all(out: Path, images_mev: np.ndarray, *, seed: int, names: Sequence[st
     drawn["reverse"] = reverse_figure(keys[1], mixture, sde)
   if "forward_images" in names:
     drawn["forward_images"] = image_figure(keys[4], images_mev, sde)
-  return [save_figure(figure, out / f"{name}.png", dpi=PICTURE_DPI) for name, figure in drawn.items()], errors, shares
+  return [save_figure(figure, out / f"{name}.png", dpi=PICTURE_DPI)
+          for name, figure in drawn.items()], errors, shares

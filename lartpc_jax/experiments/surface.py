@@ -36,7 +36,8 @@ class Settings:
   event: int = setting(0, "Number of the event in --input.", lower=0)
   views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
   axes: tuple[str, ...] = setting(("px", "py"), "The two components.")
-  third: tuple[str, ...] | None = setting(None, "The third component, MeV/c: one value, or minimum,maximum,number.")
+  third: tuple[str, ...] | None = setting(None,
+                                          "The third component, MeV/c: one value, or minimum,maximum,number.")
   start: str | None = setting(None, "px,py,pz in MeV/c from which a descent is drawn.")
   half_width_mev: float = setting(250.0, "Half the side of the map, MeV/c.", lower=1.0)
   points: int = setting(25, "Points a side.", lower=3)
@@ -64,7 +65,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   console.say("Wrote " + ", ".join(str(path) for path in write_surface(settings.out, settings, found)))
 
 
-def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda done: None, say: Callable = print
+def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda done: None,
+            say: Callable = print
             ) -> SurfaceMap:
   """Computes the surface of an inference config's last stage.
 
@@ -96,7 +98,8 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   layers = np.stack(layers, axis=-1)
   best = np.argmin(np.where(np.isnan(layers), np.inf, layers), axis=-1)[..., None]
   profiled = np.take_along_axis(grid, best[..., None], axis=2)[:, :, 0]
-  value, gradient, walked = (np.asarray(x) for x in first_order(image, profiled, noise, jnp.asarray(STEPS_MEV)))
+  value, gradient, walked = (np.asarray(x)
+                             for x in first_order(image, profiled, noise, jnp.asarray(STEPS_MEV)))
   progress(1.0)
   trajectory = None
   if start is not None:

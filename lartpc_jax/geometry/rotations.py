@@ -22,7 +22,8 @@ def rotate(vectors: Float[Array, "b *v 3"], rotations: Float[Array, "b 3 3"]) ->
 
 
 def rotations_between(start: np.ndarray, end: np.ndarray, roll: np.ndarray | None = None) -> np.ndarray:
-  """Rotation matrices [n 3 3] float64 that take unit vectors [n 3] to others by the shortest way, then turn about those.
+  """Rotation matrices [n 3 3] float64 that take unit vectors [n 3] to others by the shortest way, then turn
+  about those.
 
   Args:
     start: unit vectors [n 3].
