@@ -70,8 +70,8 @@ def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
   cascade, info = builders.build_cascade(directory)
   samplers = builders.build_cascade_samplers(cascade, info, coarse=dict(num_evaluations=3), fine=dict(num_evaluations=3))
   asked = {"track_share": 1.0, "lit_pixels": 90.0}
-  images, cond, seconds = cascades.draw_images(cascade, samplers, 6, chunk_size=2, asked=asked)
-  again, _, _ = cascades.draw_images(cascade, samplers, 3, chunk_size=1, asked=asked)
+  images, cond, seconds = cascades.draw_cascade(cascade, samplers, 6, chunk_size=2, asked=asked)
+  again, _, _ = cascades.draw_cascade(cascade, samplers, 3, chunk_size=1, asked=asked)
   assert images.shape == (6, 64, 64) and seconds > 0.0
   np.testing.assert_allclose(again, images[:3], rtol=1e-4, atol=1e-5)
   assert set(cond["lit_pixels"]) == {90.0} and len(set(cond["charge_mev"].tolist())) > 1
