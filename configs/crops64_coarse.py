@@ -24,7 +24,7 @@ VARIANTS = {
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="cascade_stage", stage="coarse", seed=0))
+  config = ml_collections.ConfigDict(dict(task="cascade_stage", stage="coarse", seed=0, init_from=""))
   config.update(common.crops64_states())
   config.condition = common.crops64_condition("track_share", "charge_mev", "lit_pixels")
   config.data = common.crops64_data(v, "num_evaluation")

@@ -25,7 +25,8 @@ VARIANTS = {
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="cascade_stage", stage="fine", seed=0, map_noise=(0.07, 0.15), coarse=""))
+  config = ml_collections.ConfigDict(dict(task="cascade_stage", stage="fine", seed=0, map_noise=(0.07, 0.15), coarse="",
+                                         init_from=""))
   config.update(common.crops64_states())
   config.condition = common.crops64_condition("track_share")
   config.data = common.crops64_data(v, "num_evaluation")

@@ -27,20 +27,25 @@ from lartpc_jax.files import atomic_write, hold_lock
 
 PACKAGES = ("lartpc_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ott-jax", "numpy",
             "ml-collections")
-LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints", "lock")  # see _has_results
+LEFTOVERS = ("config.json", "environment.txt", "metrics.jsonl", "tensorboard", "checkpoints",
+             "lock")  # see _has_results
 
 flags.DEFINE_bool("debug", False, "Show the traceback of errors (as does LARTPC_DEBUG=1).")
 flags.disclaim_key_flags()  # those that functions here define belong to the script that calls them
 
 
-def define_config_flag(default: str | None = None, text: str = "The config file, with :variant if wanted") -> None:
+def define_config_flag(default: str | None = None,
+                       text: str = "The config file, with :variant if wanted") -> None:
   """--config and --config.KEY of the script that calls; `launch` needs the same default."""
   from ml_collections import config_flags
-  config_flags.DEFINE_config_file("config", None, text + (f"; default: {default}." if default else "."), lock_config=True)
+  config_flags.DEFINE_config_file("config", None, text + (f"; default: {default}." if default else "."),
+                                  lock_config=True)
 
 
 def settings_class(experiment: str) -> type:
-  """The `Settings` of an experiment, from its class statement and the imports that this uses: the module needs jax."""
+  """The `Settings` of an experiment, from its class statement and the imports that this uses: the module
+  needs jax.
+  """
   path = Path(__file__).parent / "experiments" / f"{experiment}.py"
   body = ast.parse(path.read_text(encoding="utf-8")).body
   statement = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == "Settings")
@@ -67,8 +72,10 @@ def define_flags(experiment: str) -> None:
     elif typing.get_origin(kind) is tuple:
       flags.DEFINE_list(name, None if field.default is None else list(field.default), text)
     else:
-      define = {str: flags.DEFINE_string, bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
-      define[kind](name, field.default, text, **({"lower_bound": about["lower"]} if kind in (int, float) else {}))
+      define = {str: flags.DEFINE_string, bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
+                float: flags.DEFINE_float}
+      define[kind](name, field.default, text,
+                   **({"lower_bound": about["lower"]} if kind in (int, float) else {}))
 
 
 def read_flags(experiment: str) -> dict:
@@ -84,7 +91,8 @@ def read_flags(experiment: str) -> dict:
     flag = values[name]
     if field.metadata["required"] and not flag.value:
       raise ValueError(f"Give --{name}; --help says what it may be.")
-    if needed and flag.present and f"{needed.partition('=')[0]}={values[needed.partition('=')[0]].value}" != needed:
+    other, _, value = (needed or "").partition("=")
+    if needed and flag.present and values[other].value != value:
       raise ValueError(f"--{name} goes with --{needed}.")
     found[field.name] = tuple(flag.value) if isinstance(flag.value, list) else flag.value
     if field.metadata["parse"] and flag.value is not None:
@@ -126,9 +134,9 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
   """Runs `main(argv)` under absl and exits; expected errors become one message and exit code 2.
 
   Expected are ValueError, OSError (a missing file, say), FloatingPointError (a diverged training) and any
-  mistake in the command line or in a config file. With --debug they keep their traceback. `default_config` is the
-  file of --config where the command line names none: as the default of the flag itself, ml_collections would read the
-  --config.KEY flags too early for their errors to become messages.
+  mistake in the command line or in a config file. With --debug they keep their traceback. `default_config` is
+  the file of --config where the command line names none: as the default of the flag itself, ml_collections
+  would read the --config.KEY flags too early for their errors to become messages.
   """
   if default_config and not any(re.match("--?config(=|$)", argument) for argument in sys.argv[1:]):
     sys.argv.insert(1, f"--config={default_config}")
@@ -143,7 +151,8 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
     gc.freeze()  # else Python looks through all that lives for cycles before it exits: half a second with jax
     sys.exit(code)
 
-  gc.set_threshold(100_000)  # imports and traces make objects that stay; looking at them often costs a tenth of the start
+  # imports and traces make objects that stay; looking at them often costs a tenth of the start
+  gc.set_threshold(100_000)
   try:
     app.run(start, flags_parser=_parse_flags)
   except BrokenPipeError:  # the reader went away, as in `... --help | head`
@@ -185,7 +194,9 @@ def _debug() -> bool:
 
 
 def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
-  """Raises ValueError if no directory is given, or if it has results of a run with another config (naming the keys)."""
+  """Raises ValueError if no directory is given, or if it has results of a run with another config (naming the
+  keys).
+  """
   from lartpc_jax.config.compare import check_same_config
   if not workdir:
     raise ValueError("Give a directory for the run: --workdir=runs/name.")
@@ -201,7 +212,8 @@ def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
 
 @contextlib.contextmanager
 def hold_workdir(workdir: str | os.PathLike | None, config: dict) -> Iterator[Path]:
-  """A work directory with config.json and environment.txt, held against other processes; one with results has this config.
+  """A work directory with config.json and environment.txt, held against other processes; one with results has
+  this config.
 
   The lock comes first: a process that is refused has changed nothing.
 
@@ -239,7 +251,9 @@ def _write_metadata(workdir: Path, config: dict) -> None:
 
 
 def _has_results(workdir: Path) -> bool:
-  """False for what a run leaves that failed before its first checkpoint: it may start again with another config."""
+  """False for what a run leaves that failed before its first checkpoint: it may start again with another
+  config.
+  """
   saved = (workdir / "checkpoints").glob("*")
   return any(p.name.isdigit() for p in saved) or any(p.name not in LEFTOVERS for p in workdir.iterdir())
 

@@ -23,7 +23,8 @@ def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = Tr
   Args:
     path: the file to create or replace; its directory must exist.
     mode: "w" (UTF-8 text) or "wb".
-    durable: wait for the disk. Without, a crash of the machine (not of the process) soon afterwards may damage the file.
+    durable: wait for the disk. Without, a crash of the machine (not of the process) soon afterwards may
+      damage the file.
   Yields:
     The open file.
   Raises:
@@ -49,10 +50,11 @@ def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = Tr
 
 @contextlib.contextmanager
 def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> Iterator[None]:
-  """Holds the lock file `path`, made if need be, until the block ends or the process dies (flock: also by kill -9).
+  """Holds the lock file `path`, made if need be, until the block ends or the process dies (flock: also by
+  kill -9).
 
-  A file system without locks gets a warning instead: a run there must not fail for that. A lock that this thread holds
-  alone already is held on: whoever took it first lets it go.
+  A file system without locks gets a warning instead: a run there must not fail for that. A lock that this
+  thread holds alone already is held on: whoever took it first lets it go.
 
   Args:
     path: the lock file; its directory must exist.
@@ -73,7 +75,8 @@ def hold_lock(path: str | os.PathLike, *, busy: str, shared: bool = False) -> It
     except OSError as error:
       if error.errno not in NO_LOCKS:
         raise
-      logger.warning("%s: this file system has no locks (%s); do not write here from two processes.", path, error.strerror)
+      logger.warning("%s: this file system has no locks (%s); do not write here from two processes.", path,
+                     error.strerror)
     if not shared:
       _held.add(name)
     try:

@@ -69,7 +69,8 @@ def pmap(fn: Callable, mesh: Mesh | None = None, *, in_axes: Sequence | int = 0,
   Args:
     fn: function of positional pytree arguments.
     mesh: the devices; default all.
-    in_axes: axis that is split, or None, for all arguments or one for each, which may be a pytree prefix of it.
+    in_axes: axis that is split, or None, for all arguments or one for each, which may be a pytree prefix of
+      it.
     out_axes: likewise for all outputs or as a pytree prefix of them.
     donate_argnums: arguments whose buffers may be reused.
   Returns:
@@ -89,13 +90,16 @@ def _specs(axes):
     if axis is None:
       return P()
     if not isinstance(axis, int) or axis < 0:
-      raise ValueError(f"parallel.pmap maps over an axis from the front (0, 1 ...) or not at all (None); got axis {axis!r}.")
+      raise ValueError("parallel.pmap maps over an axis from the front (0, 1 ...) or not at all (None); got "
+                       f"axis {axis!r}.")
     return P(*[None] * axis, AXIS)
-  return jax.tree.map(spec, tuple(axes) if isinstance(axes, list) else axes, is_leaf=lambda axis: axis is None)
+  return jax.tree.map(spec, tuple(axes) if isinstance(axes, list) else axes,
+                      is_leaf=lambda axis: axis is None)
 
 
 def compile_chain(fns: Sequence[Callable], axes: Sequence, example, mesh: Mesh | None = None) -> Callable:
-  """One function of several in a row, each a program of its own under `pmap`, compiled side by side in threads.
+  """One function of several in a row, each a program of its own under `pmap`, compiled side by side in
+  threads.
 
   XLA compiles one program on one core: of a start that is mostly compilation, that leaves the others idle.
 

@@ -1,4 +1,6 @@
-"""Tables as Markdown and CSV, and JSON: each written whole or not at all, and strict, so that any program reads them."""
+"""Tables as Markdown and CSV, and JSON: each written whole or not at all, and strict, so that any program
+reads them.
+"""
 import csv
 import dataclasses
 import json
@@ -46,7 +48,8 @@ def write_csv(path: str | os.PathLike, columns: Mapping[str, Any]) -> Path:
 
 
 def json_value(value: Any) -> Any:
-  """What JSON holds of a value: arrays as lists, named tuples and dataclasses as objects, NaN and infinities as null.
+  """What JSON holds of a value: arrays as lists, named tuples and dataclasses as objects, NaN and infinities
+  as null.
 
   Raises:
     TypeError: for anything else that JSON does not know.

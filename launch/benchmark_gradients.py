@@ -2,9 +2,10 @@ r"""Time and memory of the gradient of the momentum objective through the sample
 
 python -m launch.benchmark_gradients [--weights=DIR] [--batch_sizes=1,8] [--num_steps=8,20] [--repeats=5]
 
-Forward mode (three tangents of the chart), reverse mode, and reverse mode that rematerialises each sampler step. One view
-and one draw an event of the package; memory is what XLA allocates for temporaries, beside weights, inputs and outputs. The
-last column is the largest difference to the forward-mode gradient, relative to its largest component.
+Forward mode (three tangents of the chart), reverse mode, and reverse mode that rematerialises each sampler
+step. One view and one draw an event of the package; memory is what XLA allocates for temporaries, beside
+weights, inputs and outputs. The last column is the largest difference to the forward-mode gradient, relative
+to its largest component.
 """
 from lartpc_jax import cli
 

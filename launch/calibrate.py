@@ -1,4 +1,5 @@
-r"""Is the amortised posterior of momenta calibrated? Coverage, simulation-based ranks and pulls on events of known truth.
+r"""Is the amortised posterior of momenta calibrated? Coverage, simulation-based ranks and pulls on events of
+known truth.
 
 python -m launch.calibrate --input=sample --views=xy,xz --out=runs/calibrate
 python -m launch.calibrate --input=protons_geant4.npz --first_event=195000 --num_events=4000 --views=xy --out=runs/one_view

@@ -1,4 +1,5 @@
-r"""Converts what other programs write into files of images or of sparse events, in pieces, whole or not at all.
+r"""Converts what other programs write into files of images or of sparse events, in pieces, whole or not at
+all.
 
 python -m launch.convert --list
 python -m launch.convert --input=protons.root --out=events.npz --detectors=volLArActive
@@ -9,8 +10,8 @@ python -m launch.convert --format=segments --input=spill.h5 --out=events.npz --u
 
 --format is one of (without it, what the input looks like is taken; --list says more):
 FORMATS
-Images become npz (or npy, with further fields beside it), 3D formats become sparse events (npz); launch.infer reads both.
-HDF5, ROOT and PNG files need the extra `io`: pip install 'lartpc_jax[io]'.
+Images become npz (or npy, with further fields beside it), 3D formats become sparse events (npz); launch.infer
+reads both. HDF5, ROOT and PNG files need the extra `io`: pip install 'lartpc_jax[io]'.
 """
 from lartpc_jax import cli
 from lartpc_jax.data.readers.formats import FORMATS

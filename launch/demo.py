@@ -2,7 +2,8 @@ r"""Infers the momenta of sample events with the weights of the package: a table
 
 python -m launch.demo
 
-Two views, random starts; as `python -m launch.infer --input=sample --num_events=16 --out=demo`, but always anew.
+Two views, random starts; as `python -m launch.infer --input=sample --num_events=16 --out=demo`, but always
+anew.
 """
 from configs import protons64_infer
 from lartpc_jax import cli

@@ -1,4 +1,5 @@
-r"""Generated protons against Geant4 at fixed energies and directions: length, charge, Bragg curve; table and figures.
+r"""Generated protons against Geant4 at fixed energies and directions: length, charge, Bragg curve; table and
+figures.
 
 python -m launch.fidelity --input=protons_geant4.npz --first_event=195000 --out=runs/fidelity
 python -m launch.fidelity --out=runs/fidelity                  (the 500 events of the package; larger errors)

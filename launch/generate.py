@@ -1,4 +1,5 @@
-r"""Draws images of protons with given momenta: images.npz, which launch.infer reads, and a picture of each momentum.
+r"""Draws images of protons with given momenta: images.npz, which launch.infer reads, and a picture of each
+momentum.
 
 python -m launch.generate --momentum=-356,-245,40 --num=16 --out=runs/images
 python -m launch.generate --momentum="300,0,0;0,300,0" --views=xy --guidance_scale=2 --out=runs/two \

@@ -1,11 +1,13 @@
-r"""Likelihood of images under a trained unconditional model, by its probability-flow ODE: nats and bits per dimension.
+r"""Likelihood of images under a trained unconditional model, by its probability-flow ODE: nats and bits per
+dimension.
 
 python -m launch.likelihood --input=sample_crops --num=16 --out=runs/likelihood
 python -m launch.likelihood --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=256 --out=runs/likelihood
 
-Images hold exact zeros, so each is seen with noise of --sigma_min, and the density is that of the noised state (normalised
-pixels, or latents). --data compares held-out images with as many of those trained on: a model that has learned them by heart
-finds them likelier. Writes likelihood.md and likelihood.json. The same command again goes on where it stopped.
+Images hold exact zeros, so each is seen with noise of --sigma_min, and the density is that of the noised
+state (normalised pixels, or latents). --data compares held-out images with as many of those trained on: a
+model that has learned them by heart finds them likelier. Writes likelihood.md and likelihood.json. The same
+command again goes on where it stopped.
 """
 from lartpc_jax import cli
 

@@ -1,4 +1,5 @@
-r"""Draws sparse events as images, in the group's files: batch_{i}.npy (xy), batch_xz_{i}.npy and batch_mom_{i}.npy.
+r"""Draws sparse events as images, in the group's files: batch_{i}.npy (xy), batch_xz_{i}.npy and
+batch_mom_{i}.npy.
 
 python -m launch.render --input=protons_geant4.npz --out=data/batches
 python -m launch.train --config=configs/protons64_ldm.py:images --config.data.path=data/batches --workdir=runs/images

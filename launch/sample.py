@@ -1,4 +1,5 @@
-r"""Draws from an unconditional model: images.npz, a mosaic beside real images, and their statistics against held-out ones.
+r"""Draws from an unconditional model: images.npz, a mosaic beside real images, and their statistics against
+held-out ones.
 
 python -m launch.sample --weights=crops64 --num=100 --out=runs/sample
 python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=5000 --out=runs/sample
@@ -10,9 +11,10 @@ python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_event
 
 python -m launch.sample --weights=runs/fine/weights --cond=track_share=1,charge_mev=100 --num=64 --out=runs/tracks
 
-images.npz holds `images` (N,1,n,n) in MeV; of a cascade also the conditions that were asked for. A cascade has two stages,
-with samplers of their own (--coarse_sampler, --fine_sampler; else those of its weights). Real against real (as many
-training images) stands beside every chi-squared. Without --data there is nothing to compare with: images and mosaic alone.
+images.npz holds `images` (N,1,n,n) in MeV; of a cascade also the conditions that were asked for. A cascade
+has two stages, with samplers of their own (--coarse_sampler, --fine_sampler; else those of its weights). Real
+against real (as many training images) stands beside every chi-squared. Without --data there is nothing to
+compare with: images and mosaic alone.
 """
 from lartpc_jax import cli
 

@@ -7,9 +7,10 @@ python -m launch.simulate --backend=geant4 --particle=e-,mu-,proton --kinetic_me
     --multiplicity=1,5 --voxel_mm=3 --num_events=1000 --out=interactions.npz
 python -m launch.simulate --merge --out=protons.npz          (joins what runs with --part=0/64 ... 63/64 have made)
 
-Directions are isotropic, kinetic energies uniform. The fast backend needs nothing beyond this package; its voxels hold the
-energy along the track (delta rays are local), and of nuclear interactions only that they end a track. Geant4 needs the extra
-[geant4] and data sets; where they are missing, it says which and how to get them.
+Directions are isotropic, kinetic energies uniform. The fast backend needs nothing beyond this package; its
+voxels hold the energy along the track (delta rays are local), and of nuclear interactions only that they end
+a track. Geant4 needs the extra [geant4] and data sets; where they are missing, it says which and how to get
+them.
 """
 from lartpc_jax import cli
 

@@ -1,4 +1,4 @@
-"""What the tests read out of README.md, CONTRIBUTING.md and the pages of docs/: code blocks, inline code, links, commands."""
+"""What the tests read out of README.md, CONTRIBUTING.md and docs/: code blocks, inline code, links, commands."""
 import importlib.util
 import re
 import shlex
@@ -8,6 +8,7 @@ from typing import NamedTuple
 REPO = Path(__file__).resolve().parent.parent
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").rglob("*.md"))]
 CONFIGS = sorted(path for path in (REPO / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
+PATTERN = re.compile(r"\.\.\.|NAME")  # inline code that stands for many: `launch/NAME.py`
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 
@@ -56,7 +57,8 @@ def page_commands(text: str) -> list[list[str]]:
   """Every command line of a page: those of its bash blocks, and inline code that begins like one."""
   commands = [words for block in blocks(text, "bash") for words in shell_lines(block.text)]
   starts = ("python ", "make ", "bash ", "pip ")
-  return commands + [shlex.split(code) for code in inline_code(text) if code.startswith(starts)]
+  return commands + [shlex.split(code) for code in inline_code(text)
+                     if code.startswith(starts) and not PATTERN.search(code)]
 
 
 def anchors(text: str) -> set[str]:

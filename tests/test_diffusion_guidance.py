@@ -52,5 +52,5 @@ def test_the_generator_guides_from_no_condition_to_the_momentum(scale):
   alpha, std = (np.asarray(a, float)[:, None, None, None] for a in alpha_std(SDE, t))
   sigma = std / alpha
   free = (0.3 / alpha / (1.0 + sigma**2) * alpha - 0.3) / std**2
-  told = alpha / std**2 * sigma / np.sqrt(1.0 + sigma**2)
-  np.testing.assert_allclose(score(scale), np.broadcast_to(free + scale * told, x.shape), rtol=1e-4)
+  apart = alpha / std**2 * sigma / np.sqrt(1.0 + sigma**2)
+  np.testing.assert_allclose(score(scale), np.broadcast_to(free + scale * apart, x.shape), rtol=1e-4)

@@ -208,3 +208,12 @@ def test_bad_tiles_are_named(convolutional):
     codecs.decode_in_tiles(convolutional[1], tile=0, reach=1)
   with pytest.raises(ValueError, match="tile = 3 must divide the latents 8 x 8"):
     codecs.decode_in_tiles(convolutional[1], tile=3, reach=1)(jnp.zeros((1, 8, 8, 2)))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 2), (2, 3, 1)])
+def test_momenta_of_another_shape_are_named(space, shape):
+  protons = proton_generator(lambda params, z, c_noise, cond: z, None, vp_sde(), space, frame=FRAME, spec=SPEC)
+  generate = generator.make_generate(protons, lambda score_fn, noise, key: noise)
+  noise = generator.prior_noise(protons, jax.random.key(0), 2)
+  with pytest.raises(ValueError, match=r"Condition 'momentum_mev' needs a row for each of the 2 draws, of shape \(3,\); got"):
+    generate(noise, {"momentum_mev": jnp.ones(shape)})

@@ -69,12 +69,12 @@ def test_closed_form(x64):
 def test_mixed_mode_in_closed_form(num_tracks, x64):
   """Images linear in the hypothesis, summed over tracks, against a target by squares: 2 A^T (sum of A x - y) for each."""
   rng, events = np.random.default_rng(0), 2
-  matrix, x, target = (rng.normal(size=size) for size in ((6, 4), (events * num_tracks, 4), (events, 6)))
-  draw = lambda y, noise: (y @ jnp.asarray(matrix).T + noise).reshape(-1, 1, 1, 2, 3)
+  matrix, x, target = (rng.normal(size=size) for size in ((9, 4), (events * num_tracks, 4), (events, 9)))
+  draw = lambda y, noise: (y @ jnp.asarray(matrix).T + noise).reshape(-1, 1, 1, 3, 3)
   compare = lambda images, y: jnp.sum((images.reshape(len(images), -1) - y)**2, axis=1)
   value_and_grad = make_mixed_value_and_grad(draw, compare, num_tracks)
   value, gradient = value_and_grad(jnp.asarray(x), full_basis(jnp.asarray(x)), jnp.asarray(target), 0.5)
-  left = (x @ matrix.T + 0.5).reshape(events, num_tracks, 6).sum(1) - target
+  left = (x @ matrix.T + 0.5).reshape(events, num_tracks, 9).sum(1) - target
   np.testing.assert_allclose(value, np.sum(left**2, axis=1), rtol=1e-12)
   np.testing.assert_allclose(gradient, np.repeat(2.0 * left @ matrix, num_tracks, axis=0), rtol=1e-12)
 

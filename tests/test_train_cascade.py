@@ -72,8 +72,8 @@ def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
   cascade, info = builders.build_cascade(directory)
   samplers = builders.build_cascade_samplers(cascade, info, coarse=dict(num_evaluations=3), fine=dict(num_evaluations=3))
   asked = {"track_share": 1.0, "lit_pixels": 90.0}
-  images, cond, seconds = cascades.draw_images(cascade, samplers, 6, chunk_size=2, asked=asked)
-  again, _, _ = cascades.draw_images(cascade, samplers, 3, chunk_size=1, asked=asked)
+  images, cond, seconds = cascades.draw_cascade(cascade, samplers, 6, chunk_size=2, asked=asked)
+  again, _, _ = cascades.draw_cascade(cascade, samplers, 3, chunk_size=1, asked=asked)
   assert images.shape == (6, 64, 64) and seconds > 0.0
   np.testing.assert_allclose(again, images[:3], rtol=1e-4, atol=1e-5)
   assert set(cond["lit_pixels"]) == {90.0} and len(set(cond["charge_mev"].tolist())) > 1
@@ -115,6 +115,17 @@ def test_bad_configs_are_named(stage, changes, message):
     tasks.build_task(tiny(stage, **changes))
 
 
+def test_a_stage_may_start_from_weights(directory):
+  for stage in CONFIGS:
+    started = tasks.build_task(tiny(stage, init_from=str(directory))).init(jax.random.key(3))["network"]
+    stored, _ = weight_files.load_weights(directory, stage)
+    jax.tree.map(np.testing.assert_array_equal, started, stored)
+  wider = tiny("fine", init_from=str(directory))
+  wider["network"] = {**wider["network"], "width": 32}
+  with pytest.raises(ValueError, match="init_from = .* has network .*'width': 16"):
+    tasks.build_task(wider)
+
+
 def test_stages_that_do_not_belong_together_are_named(directory, tmp_path):
   for name in ("coarse", "fine", "conditions"):
     weight_files.copy_weights(directory, tmp_path, name)
@@ -124,7 +135,7 @@ def test_stages_that_do_not_belong_together_are_named(directory, tmp_path):
   path.write_text(json.dumps(info))
   with pytest.raises(ValueError, match="The stages in .* differ in blocks"):
     builders.build_cascade(tmp_path)
-  assert builders.is_cascade(tmp_path) and not builders.is_cascade(tmp_path / "elsewhere")
+  assert builders.is_cascade(tmp_path) and not builders.is_cascade("crops64")
 
 
 @pytest.mark.slow

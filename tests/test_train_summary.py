@@ -28,6 +28,9 @@ def test_dry_run(tmp_path, monkeypatch):
   text = "\n".join(said)
   assert "total            48" in text and "images/s" in text and "on 4 device(s)" in text
   assert list(tmp_path.iterdir()) == []
+  rate, share, peak = (float(x) for x in re.search(
+      r"([\d.e+-]+) GFLOP/s on each device, ([\d.]+)% of .*there, ([\d.e+-]+) GFLOP/s", text).groups())
+  assert peak > 0.1 and abs(100.0 * rate / peak - share) < 1.0
 
 
 def test_flops_of_a_matrix_product():

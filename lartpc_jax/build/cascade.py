@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from lartpc_jax.build.data import build_crop_data
 from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, parse, section
+from lartpc_jax.config.compare import plain
 from lartpc_jax.config.schema import StageLoss
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
 from lartpc_jax.generators.cascade import Cascade, Stage, noisy_map
@@ -61,8 +62,7 @@ def _network_of(stage: str, values: dict, condition: condition_lib.Condition, st
   coarse = stage == "coarse"
   map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
   values = {"name": "sparse_transformer", "space": "map" if coarse else "pixels", **values}
-  return build_denoising_network(values, map_shape=map_shape,
-                              num_features=condition_lib.num_features(condition))
+  return build_denoising_network(values, map_shape=map_shape, num_features=condition_lib.num_features(condition))
 
 
 def _stage_task(config: dict) -> Task:
@@ -99,8 +99,19 @@ def _stage_task(config: dict) -> Task:
     if config.get("coarse"):
       weight_files.copy_weights(config["coarse"], directory, "coarse")
 
+  if config.get("init_from"):
+    network = network._replace(init=_released_init(config["init_from"], stage, saved))
   return stage_task(network, state_shape, encode=encode, batch_fn=crops.batch_fn, holdout=crops.holdout,
                     export=export, loss=parse(StageLoss, "loss", section(config, "loss")))
+
+
+def _released_init(directory: str, stage: str, saved: dict) -> Callable:
+  """init(key, shape) of a network that starts from the weights of a stage in `directory`."""
+  trained, info = _build_stage(Path(directory), stage)
+  for block in ("network", "state", "blocks", "condition"):
+    if plain(info[block]) != plain(saved[block]):
+      raise ValueError(f"init_from = {directory!r} has {block} {info[block]}; the config has {plain(saved[block])}.")
+  return lambda key, shape: trained.params
 
 
 def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
@@ -112,18 +123,18 @@ def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
 
 
 def is_cascade(directory: str | Path) -> bool:
-  """Whether there are weights of a fine stage in `directory`."""
-  return (Path(directory) / "fine.json").exists()
+  """Whether `directory`, or the bundled weights of that name, hold a fine stage."""
+  return (weight_files.find_weights(directory) / "fine.json").exists()
 
 
 def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
-  """The trained cascade in `directory`, and {"coarse": JSON, "fine": JSON} beside the weights.
+  """The trained cascade in `directory` (or the bundled one of that name), and {"coarse": JSON, "fine": JSON} beside it.
 
   Raises:
     FileNotFoundError: naming the missing file.
     ValueError: naming the file that is truncated or does not fit, or stages that do not belong together.
   """
-  directory = Path(directory)
+  directory = weight_files.find_weights(directory)
   (coarse, coarse_info), (fine, info) = (_build_stage(directory, name) for name in STAGES)
   for block in ("state", "blocks"):
     if coarse_info[block] != info[block]:
@@ -145,4 +156,4 @@ def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Cal
 
 CASCADE_TASKS = {"cascade_stage": _stage_task}
 CASCADE_TASK_KEYS = {"cascade_stage": {"stage", "state", "blocks", "condition", "sde", "sampler", "map_noise", "coarse",
-                                       "init_weights"}}
+                                       "init_from"}}

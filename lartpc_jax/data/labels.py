@@ -45,7 +45,7 @@ def pixel_table(*, five_classes: bool, delta: str = "shower", michel: str = "sho
 
 def check_wanted(wanted: Collection[str], known: Collection[str], kind: str) -> None:
   """Raises ValueError naming a label that is wanted but cannot be had of `kind`, whose files hold `known`."""
-  had = set(known) | {"charge_mev", "lit_pixels"} | ({"track_share"} if "label" in known else set())
+  had = set(known) | (set(MEASURED) - ({"track_share"} if "label" not in known else set()))
   for name in wanted:
     if name not in had:
       raise ValueError(f"The label {name!r} is not known of {kind}; known are {sorted(had)}.")

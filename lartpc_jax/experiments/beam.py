@@ -1,7 +1,7 @@
 """Simulation by an Apache Beam pipeline: each worker makes parts of the shards, as a Slurm array's jobs do.
 
-The workers need this package and the folder of the file (a shared file system). A part that fails is tried again by the
-runner; whatever happens, the same command goes on with what is missing.
+The workers need this package and the folder of the file (a shared file system). A part that fails is tried
+again by the runner; whatever happens, the same command goes on with what is missing.
 """
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,9 @@ from lartpc_jax.experiments.protocol import SILENT
 
 
 def make_part(settings: simulate.Settings) -> tuple[int, int]:
-  """What a worker does: makes the part that the settings name, and returns its index and the number of its events."""
+  """What a worker does: makes the part that the settings name, and returns its index and the number of its
+  events.
+  """
   simulate.execute(settings)
   plan = simulate.make_plan(settings)
   return settings.part[0], sum(shard.count for shard in shards.part_of(plan.shards, settings.part))
@@ -38,7 +40,8 @@ def run_parts(settings: simulate.Settings, num_parts: int, options: Sequence[str
   if plan.path.exists():
     simulate.execute(settings, SILENT._replace(say=print))  # says that it is complete, or that it is another
     return
-  parts = [dataclasses.replace(settings, part=(i, num_parts)) for i in range(min(num_parts, len(plan.shards)))]
+  parts = [dataclasses.replace(settings, part=(i, num_parts))
+           for i in range(min(num_parts, len(plan.shards)))]
   parts = [dataclasses.replace(part, part=(part.part[0], len(parts))) for part in parts]
   with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
     pipeline | beam.Create(parts) | beam.Reshuffle() | beam.Map(make_part)  # noqa: B018

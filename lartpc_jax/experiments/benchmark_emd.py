@@ -27,7 +27,9 @@ class Settings:
 
 
 class Exact(NamedTuple):
-  """What the rows are compared with: exact distances of the pairs, and their slopes as an image of each turns."""
+  """What the rows are compared with: exact distances of the pairs, and their slopes as an image of each
+  turns.
+  """
   exact: np.ndarray    # [n] px
   tangent: np.ndarray  # [n 64 64] change of the image with the angle, MeV a radian
   slope: np.ndarray    # [n] px a radian
@@ -56,7 +58,8 @@ def _compared(settings: Settings, a: np.ndarray, b: np.ndarray, truth: Exact) ->
     distance = emd.make_emd(**knobs)
     target = jax.jit(jax.vmap(distance.prepare_target))(b)
     f = jax.jit(jax.vmap(jax.value_and_grad(lambda x, y, d=distance: d.emd_to_target(x, y).value)))
-    (value, gradient), seconds = _timed(lambda f=f, target=target: f(jnp.asarray(a), target), settings.repeats)
+    (value, gradient), seconds = _timed(lambda f=f, target=target: f(jnp.asarray(a), target),
+                                        settings.repeats)
     yield _row(f"{name}, vmap", seconds, value, gradient, truth)
 
 
@@ -69,7 +72,8 @@ def _dense(settings: Settings, a: np.ndarray, b: np.ndarray, truth: Exact) -> It
     dense = [(jnp.asarray(a[i]), jnp.asarray(b[i])) for i in select]
     pairs, seconds = _timed(lambda f=f, dense=dense: [f(*pair) for pair in dense], repeats)
     value, gradient = zip(*pairs, strict=True)
-    yield _row(f"ott 4096 x {num_pixels}, eps {ot_epsilon_px} px ({len(select)} pairs)", seconds, value, gradient,
+    yield _row(f"ott 4096 x {num_pixels}, eps {ot_epsilon_px} px ({len(select)} pairs)", seconds, value,
+               gradient,
                Exact(*(x[select] for x in truth)))
 
 
@@ -78,7 +82,8 @@ def _row(name: str, seconds: float, value, gradient, truth: Exact) -> tuple:
   median, tail = (100 * np.percentile(error / truth.exact, level) for level in (50, 90))
   along = np.sum(np.asarray(gradient) * truth.tangent, axis=(1, 2))
   turn = 100 * np.linalg.norm(along - truth.slope) / np.linalg.norm(truth.slope)
-  return (name, f"{1e3 * seconds / len(error):.2f}", f"{median:.1f} %", f"{tail:.1f} %", f"{error.mean():.3f}",
+  return (name, f"{1e3 * seconds / len(error):.2f}", f"{median:.1f} %", f"{tail:.1f} %",
+          f"{error.mean():.3f}",
           f"{turn:.1f} %")
 
 

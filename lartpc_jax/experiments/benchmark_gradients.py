@@ -26,7 +26,8 @@ HEAD = ("events", "steps", "mode", "s", "s an event", "temporary MB", "differenc
 VIEWS = ("xy",)
 MODES = {"forward": ("forward", False), "reverse": ("reverse", False), "reverse, remat": ("reverse", True)}
 COMPARISON = Comparison(charge_weight_px=20.0, charge_tolerance=float("inf"))
-OFFSET_MEV = 40.0   # the hypotheses are this far from the truth along each axis, as in the middle of a descent
+# the hypotheses are this far from the truth along each axis, as in the middle of a descent
+OFFSET_MEV = 40.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,8 @@ def run(settings: Settings, console: Console) -> None:
   console.say(f"{settings.sampler}, {num_params / 1e6:.2f} M parameters, {jax.devices()[0].device_kind}, "
               f"jax {jax.__version__}\n")
   console.say(markdown_table(HEAD, []))
-  for batch_size, num_steps in itertools.product(map(int, settings.batch_sizes), map(int, settings.num_steps)):
+  for batch_size, num_steps in itertools.product(map(int, settings.batch_sizes),
+                                                 map(int, settings.num_steps)):
     reference = None
     for name, (mode, remat) in MODES.items():
       compiled, args = _compile_gradient(settings, generator, batch_size, num_steps, mode, remat)
@@ -55,17 +57,22 @@ def run(settings: Settings, console: Console) -> None:
       reference = gradient if reference is None else reference
       difference = np.abs(gradient - reference).max() / np.abs(reference).max()
       memory = "?" if num_bytes is None else f"{num_bytes / 1e6:.1f}"
-      cells = (batch_size, num_steps, name, f"{seconds:.3f}", f"{seconds / batch_size:.3f}", memory, f"{difference:.1e}")
+      cells = (batch_size, num_steps, name, f"{seconds:.3f}", f"{seconds / batch_size:.3f}", memory,
+               f"{difference:.1e}")
       console.say(markdown_table(HEAD, [cells]).splitlines()[-1])
 
 
 def _inputs(generator, batch_size, seed):
-  """Images [b 1 n n] of the first events of the package, hypotheses [b 4] near their momenta, noise [1 1 h w c]."""
+  """Images [b 1 n n] of the first events of the package, hypotheses [b 4] near their momenta, noise [1 1 h w
+  c].
+  """
   events = open_events(SAMPLE)
   if batch_size > len(events):
-    raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
+    raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got "
+                     f"{batch_size}.")
   images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=generator.spec)
-  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV), generator.kinetic_range_mev)
+  hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV),
+                                   generator.kinetic_range_mev)
   return images, hypothesis, antithetic_noise(root_key(seed), len(VIEWS), 1, generator.codec.state_shape)
 
 
@@ -77,13 +84,16 @@ def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):
   images, hypothesis, noise = _inputs(generator, batch_size, settings.seed)
   targets = jax.jit(objective.prepare)(images)
   gradient = make_value_and_grad(
-      lambda h, *args: objective.evaluate(chart.to_momentum(h, generator.kinetic_range_mev), *args), mode=mode)
+      lambda h, *args: objective.evaluate(chart.to_momentum(h, generator.kinetic_range_mev), *args),
+      mode=mode)
   args = hypothesis, chart.tangent_basis(hypothesis), targets, noise
   return jax.jit(gradient).lower(*args).compile(), args
 
 
 def _measure(compiled, args, repeats):
-  """Gradient, median seconds after one warm run, and bytes of temporaries (None where the backend does not say)."""
+  """Gradient, median seconds after one warm run, and bytes of temporaries (None where the backend does not
+  say).
+  """
   _, gradient = jax.block_until_ready(compiled(*args))
   seconds = []
   for _ in range(repeats):
@@ -91,4 +101,5 @@ def _measure(compiled, args, repeats):
     jax.block_until_ready(compiled(*args))
     seconds.append(time.perf_counter() - start)
   memory = compiled.memory_analysis()
-  return np.asarray(gradient), float(np.median(seconds)), None if memory is None else memory.temp_size_in_bytes
+  num_bytes = None if memory is None else memory.temp_size_in_bytes
+  return np.asarray(gradient), float(np.median(seconds)), num_bytes

@@ -18,7 +18,8 @@ from lartpc_jax.inference.evaluations import PUBLISHED
 from lartpc_jax.parallel import device_summary
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
-HEAD = ("start", "events", "devices", "chunk", "s to compile", "s", "events/s", "evaluations an event with gradient",
+HEAD = ("start", "events", "devices", "chunk", "s to compile", "s", "events/s",
+        "evaluations an event with gradient",
         "without", "published over ours")
 
 
@@ -46,10 +47,12 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   cache = Path(settings.out) / "rows.json"
   cache.parent.mkdir(parents=True, exist_ok=True)
   saved = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else []
-  what = {"config": config, "views": list(settings.views), "start": settings.start, "chunk_size": settings.chunk_size,
+  what = {"config": config, "views": list(settings.views), "start": settings.start,
+          "chunk_size": settings.chunk_size,
           "weights": settings.weights}
   for devices in map(int, settings.devices):
-    there = {entry["row"]["events"] for entry in saved if (entry["what"], entry["row"]["devices"]) == (what, devices)}
+    there = {entry["row"]["events"] for entry in saved
+             if (entry["what"], entry["row"]["devices"]) == (what, devices)}
     wanted = [num for num in map(int, settings.events) if num not in there]
     for row in _run_child(devices, wanted) if wanted else ():
       saved.append({"what": what, "row": row})
@@ -73,7 +76,8 @@ def measure_events(settings: Settings, config: Mapping) -> Iterator[dict]:
     job, begin = jobs[chunk], time.perf_counter()
     job.compute(np.resize(job.events, num))
     seconds = time.perf_counter() - begin
-    yield {"start": settings.start, "events": num, "devices": devices, "chunk": chunk, "compile_s": round(compiled),
+    yield {"start": settings.start, "events": num, "devices": devices, "chunk": chunk,
+           "compile_s": round(compiled),
            "s": round(seconds, 2), "events/s": round(num / seconds, 3), "with_gradient": count.descent,
            "without": round(count.report + count.candidates / num),
            "gain": round(PUBLISHED * len(settings.views) / count.descent, 1)}
@@ -88,7 +92,8 @@ def _run_child(devices: int, numbers: list[int]) -> Iterator[dict]:
   xla_flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
   events = ",".join(map(str, numbers))
   command = [sys.executable, "-m", "launch.benchmark_infer", *sys.argv[1:], "--child", f"--events={events}"]
-  with subprocess.Popen(command, env={**os.environ, "XLA_FLAGS": xla_flags}, stdout=subprocess.PIPE, text=True) as process:
+  with subprocess.Popen(command, env={**os.environ, "XLA_FLAGS": xla_flags}, stdout=subprocess.PIPE,
+                        text=True) as process:
     for text in process.stdout:
       yield json.loads(text)
   if process.returncode:

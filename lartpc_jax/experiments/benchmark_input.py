@@ -1,4 +1,6 @@
-"""Input pipeline against training step: images a second that each kind of training data gives, and that a step takes."""
+"""Input pipeline against training step: images a second that each kind of training data gives, and that a
+step takes.
+"""
 import dataclasses
 import itertools
 import os
@@ -35,7 +37,8 @@ class Settings:
 
 def run(settings: Settings, config: Mapping, console: Console) -> None:
   """Measures every path with the pipeline and the training step of the config."""
-  console.say(f"Devices: {parallel.device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
+  console.say(f"Devices: {parallel.device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} "
+              "cores.")
   rows, results = [], {}
   with tempfile.TemporaryDirectory() as folder:
     paths = {path: path for path in settings.paths} if settings.paths else _write_samples(Path(folder))
@@ -50,7 +53,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   console.say(markdown_table(HEAD, rows))
   if settings.out:
     Path(settings.out).mkdir(parents=True, exist_ok=True)
-    write_json(Path(settings.out) / "results.json", {"environment": console.environment(), "results": results})
+    write_json(Path(settings.out) / "results.json",
+               {"environment": console.environment(), "results": results})
 
 
 def _write_samples(folder: Path) -> dict[str, str]:
@@ -63,7 +67,8 @@ def _write_samples(folder: Path) -> dict[str, str]:
   images = pictures.images_of(events, np.arange(len(events)), views=("xy", "xz"), spec=ImageSpec())
   for i, first in enumerate(range(0, len(events), 128)):  # the group's files have 128 events
     rows = slice(first, first + 128)
-    for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]), ("batch_mom", events.momentum_mev[rows])):
+    for name, array in (("batch", images[rows, 0]), ("batch_xz", images[rows, 1]),
+                        ("batch_mom", events.momentum_mev[rows])):
       np.save(batches / f"{name}_{i}.npy", array)
   build("protons64", folder, folder / "datasets")
   return {"npz (sparse events)": str(folder / "protons_geant4.npz"), "batch_{i}.npy": str(batches),
@@ -71,7 +76,9 @@ def _write_samples(folder: Path) -> dict[str, str]:
 
 
 def _rate(step: Callable, batch_size: int, seconds: float) -> float:
-  """Images a second of step(i) after two calls of warming up, for about `seconds` and at least three calls."""
+  """Images a second of step(i) after two calls of warming up, for about `seconds` and at least three
+  calls.
+  """
   for i in range(2):
     step(i)
   begin = time.perf_counter()
@@ -83,7 +90,9 @@ def _rate(step: Callable, batch_size: int, seconds: float) -> float:
 
 
 def _measure(config: dict, seconds: float) -> tuple[float, float]:
-  """Images a second that the pipeline of a config gives by itself, and that its training step takes by itself."""
+  """Images a second that the pipeline of a config gives by itself, and that its training step takes by
+  itself.
+  """
   training, mesh = training_settings(config), parallel.make_mesh()
   task, tx = config_lib.build_task(config), optimizer.make_optimizer(training.optim, training.train.num_steps)
   size = config["data"]["batch_size"]

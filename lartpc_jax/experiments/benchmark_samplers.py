@@ -10,7 +10,8 @@ from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.parallel import device_summary
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
-COLUMNS = ("sampler", "evaluations", "images", "active pixels", "charge, MeV", "chi2/ndf active", "charge", "spectrum",
+COLUMNS = ("sampler", "evaluations", "images", "active pixels", "charge, MeV", "chi2/ndf active", "charge",
+           "spectrum",
            "ms an image")
 PUBLISHED = ("euler_maruyama", 1000)  # with uniform steps
 
@@ -19,12 +20,15 @@ PUBLISHED = ("euler_maruyama", 1000)  # with uniform steps
 class Settings:
   """Which samplers to run with how many evaluations."""
   weights: str | None = setting(
-      None, "Directory of weights as launch.train writes it, or crops64: those of the package.", required=True)
-  data: str | None = setting(None, "The crops that the model was trained on; its last events were held out.", required=True)
+      None, "Directory of weights as launch.train writes it, or crops64: those of the package.",
+      required=True)
+  data: str | None = setting(None, "The crops that the model was trained on; its last events were held out.",
+                             required=True)
   out: str | None = setting(None, "Directory of the table.", required=True)
   num: int = setting(256, "Images a row.", lower=2)
   num_published: int = setting(64, "Images of the row with 1000 evaluations.", lower=0)
-  samplers: tuple[str, ...] = setting(("dpm_solver_pp_2m", "ddim", "heun", "sde_dpm_solver_pp_2m", "ancestral",
+  samplers: tuple[str, ...] = setting(("dpm_solver_pp_2m", "ddim", "heun", "sde_dpm_solver_pp_2m",
+                                       "ancestral",
                                        "euler_maruyama", "predictor_corrector"), "Samplers.")
   evaluations: tuple[str, ...] = setting(("5", "10", "20", "50", "100", "200"), "Network evaluations.")
   chunk_size: int = setting(64, "Images a device draws at once.", lower=1)
@@ -52,7 +56,8 @@ def run(settings: Settings, console: Console) -> None:
     if _key(name, evaluations) in done:
       continue
     try:
-      images, seconds = pixels.draw_images(compiled, num, seed=settings.seed, chunk_size=chunk, one_by_one=True, name=name,
+      images, seconds = pixels.draw_images(compiled, num, seed=settings.seed, chunk_size=chunk,
+                                           one_by_one=True, name=name,
                                            num_evaluations=evaluations, uniform=uniform)
     except ValueError as error:
       console.say(f"Left out {name} with {evaluations} evaluations: {error}")

@@ -12,7 +12,8 @@ from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.parallel import device_summary
 from lartpc_jax.tables import markdown_table, write_json
 
-HEAD = ("simulation", "events", "wall s", "CPU s", "events/s", "events per CPU second", "without start", "load")
+HEAD = ("simulation", "events", "wall s", "CPU s", "events/s", "events per CPU second", "without start",
+        "load")
 FEW = 16  # events of a run that measures the start
 
 
@@ -23,7 +24,8 @@ class Settings:
   geant4_events: int = setting(4_000, "Events of Geant4.", lower=0)
   kinetic_mev: float = setting(100.0, "Kinetic energy.", lower=1.0)
   geant4_data: str | None = setting(None, "Folder of Geant4's data sets; see launch.simulate.")
-  out: str | None = setting(None, "Directory of the files and of results.json; existing files are refused.", required=True)
+  out: str | None = setting(None, "Directory of the files and of results.json; existing files are refused.",
+                            required=True)
 
 
 def run(settings: Settings, console: Console) -> None:
@@ -44,20 +46,23 @@ def run(settings: Settings, console: Console) -> None:
   if len(results) == 2:
     slow, fast = results.values()
     table += (f"\n\nThe fast transport is {fast['events_per_s'] / slow['events_per_s']:.0f} times as fast, "
-              f"{fast['events_per_cpu_s'] / slow['events_per_cpu_s']:.0f} times per CPU second, without the start "
-              f"{fast['without_start_per_cpu_s'] / slow['without_start_per_cpu_s']:.0f} times.")
+              f"{fast['events_per_cpu_s'] / slow['events_per_cpu_s']:.0f} times per CPU second, without the "
+              f"start {fast['without_start_per_cpu_s'] / slow['without_start_per_cpu_s']:.0f} times.")
   console.say(f"{os.cpu_count()} cores; {device_summary()}\n{table}")
   write_json(out / "results.json", {"environment": console.environment(), "results": results})
 
 
 def _measure(wanted: simulate.Settings) -> dict:
-  """Wall and CPU time of a simulation from start to file and of one of a few events, and the rates that follow."""
+  """Wall and CPU time of a simulation from start to file and of one of a few events, and the rates that
+  follow.
+  """
   few = _execute(dataclasses.replace(wanted, num_events=FEW, out=wanted.out.replace(".npz", "_few.npz")))
   load = os.getloadavg()[0]
   many = _execute(wanted)
   num = wanted.num_events
   return {"events": num, "load": load, "wall_s": many[0], "cpu_s": many[1], "events_per_s": num / many[0],
-          "events_per_cpu_s": num / many[1], "without_start_per_cpu_s": (num - FEW) / max(many[1] - few[1], 1e-9)}
+          "events_per_cpu_s": num / many[1],
+          "without_start_per_cpu_s": (num - FEW) / max(many[1] - few[1], 1e-9)}
 
 
 def _cpu_seconds() -> float:
@@ -67,7 +72,9 @@ def _cpu_seconds() -> float:
 
 
 def _execute(wanted: simulate.Settings) -> tuple[float, float]:
-  """Wall and CPU seconds of the command that makes a file. Raises ValueError if it exists or the command fails."""
+  """Wall and CPU seconds of the command that makes a file. Raises ValueError if it exists or the command
+  fails.
+  """
   if Path(wanted.out).exists():
     raise ValueError(f"{wanted.out} exists; choose another --out.")
   low, high = wanted.kinetic_mev[0]
@@ -78,7 +85,8 @@ def _execute(wanted: simulate.Settings) -> tuple[float, float]:
   else:
     arguments.append("--nuclear=false")
   cpu, wall = _cpu_seconds(), time.perf_counter()
-  done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], capture_output=True, text=True, check=False)
+  done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], capture_output=True, text=True,
+                        check=False)
   if done.returncode:
     raise ValueError(f"launch.simulate failed ({done.returncode}): {done.stderr.strip()[-500:]}")
   return time.perf_counter() - wall, _cpu_seconds() - cpu

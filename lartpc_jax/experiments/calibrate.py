@@ -1,7 +1,8 @@
 """Calibration of the posterior of momenta on events whose truth is known.
 
-Draws come from the amortised posterior (of the network's density, of Laplace's Gaussian, by NUTS), or are weighed with the
-Earth Mover's Distance of generated images, at a temperature that the first events fit ("tempered", resumable).
+Draws come from the amortised posterior (of the network's density, of Laplace's Gaussian, by NUTS), or are
+weighed with the Earth Mover's Distance of generated images, at a temperature that the first events fit
+("tempered", resumable).
 """
 import dataclasses
 import logging
@@ -46,11 +47,14 @@ class Settings:
   num_events: int | None = setting(None, "Number of events; default: to the end of the file.", lower=1)
   first_event: int = setting(0, "Number of the first event.", lower=0)
   method: str = setting(
-      "amortised", "Draw from the network's density, from Laplace's Gaussian at its maximum, by NUTS (extra [sampling]), or "
-      "weigh draws with the distance of generated images, at a temperature fitted on the first events.",
+      "amortised",
+      "Draw from the network's density, from Laplace's Gaussian at its maximum, by NUTS (extra [sampling]), "
+      "or weigh draws with the distance of generated images, at a temperature fitted on the first events.",
       choices=("amortised", "laplace", "nuts", "tempered"))
-  num_samples: int | None = setting(None, "Posterior samples an event; default: 500, 64 for tempered.", lower=20)
-  fit_events: int = setting(100, "Events that fit the temperature and are not judged; tempered only.", lower=20)
+  num_samples: int | None = setting(None, "Posterior samples an event; default: 500, 64 for tempered.",
+                                    lower=20)
+  fit_events: int = setting(100, "Events that fit the temperature and are not judged; tempered only.",
+                            lower=20)
   power: float = setting(0.5, "Power of the amortised density; tempered only.")
   weights: str | None = setting(None, "Directory of weights; default: those of the package.")
   out: str | None = setting(None, "Directory of the results.", required=True)
@@ -62,13 +66,16 @@ class Job(NamedTuple):
   views: tuple[str, ...]
   data: ImageSet
   identity: dict     # everything the draws depend on, as plain data
-  compute: Callable  # event numbers [c], c <= WEIGHTED_CHUNK -> dict of arrays [c ...], see `chunks.run_chunks`
+  # event numbers [c], c <= WEIGHTED_CHUNK -> dict of arrays [c ...], see `chunks.run_chunks`
+  compute: Callable
   fit_events: int
   seed: int
 
 
 def run(settings: Settings, config: Mapping, console: Console) -> int | None:
-  """Calibrates, prints the table and writes it. The config is of the sampler and the distance, for tempered only."""
+  """Calibrates, prints the table and writes it. The config is of the sampler and the distance, for tempered
+  only.
+  """
   if settings.method == "tempered":
     job = prepare(settings, config)
     with console.workdir(settings.out, job.identity) as out:
@@ -85,12 +92,14 @@ def run(settings: Settings, config: Mapping, console: Console) -> int | None:
 
 
 def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Calibrated:
-  """Coverage, ranks and pulls of the amortised posterior on a file of events, drawn from by one of `posterior.METHODS`.
+  """Coverage, ranks and pulls of the amortised posterior on a file of events, drawn from by one of
+  `posterior.METHODS`.
 
   Raises:
     OSError, ValueError: naming the file or value that is wrong; the events need a known momentum.
   """
-  views, method, num_samples = check_views(settings.views), settings.method, settings.num_samples or NUM_SAMPLES
+  views, method = check_views(settings.views), settings.method
+  num_samples = settings.num_samples or NUM_SAMPLES
   if method not in posterior_lib.METHODS:
     raise ValueError(f"Unknown method {method!r}; choose from {posterior_lib.METHODS}.")
   if method == "nuts":
@@ -109,7 +118,8 @@ def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Ca
     known, estimate = estimator.posterior(images, views), estimator.estimate(images, views)
     if method == "nuts":
       drawn = posterior_lib.nuts(key, estimator, target, known, num_samples=num_samples)
-      return (estimate, drawn.momentum_mev, target(to_coordinates(known.observed, truth), known), drawn.log_density,
+      return (estimate, drawn.momentum_mev, target(to_coordinates(known.observed, truth), known),
+              drawn.log_density,
               drawn.divergent)
     if method == "laplace":
       known = posterior_lib.laplace(target, known)
@@ -120,7 +130,8 @@ def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Ca
 
   parts = []
   for start in range(0, len(images), CHUNK):
-    chosen = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)  # the last chunk repeats the last event
+    chosen = np.minimum(np.arange(start, start + CHUNK),
+                        len(images) - 1)  # the last chunk repeats the last event
     key = jax.random.fold_in(root_key(settings.seed), start)
     found = one_chunk(key, images[chosen], jnp.asarray(data.momentum_mev[chosen]))
     keep = min(CHUNK, len(images) - start)
@@ -144,7 +155,8 @@ def _open_truth(settings: Settings, views: tuple[str, ...], spec: ImageSpec) -> 
 
 
 def prepare(settings: Settings, config: Mapping) -> Job:
-  """A job of the tempered method, which fits the temperature on the first events and judges the posterior on the others.
+  """A job of the tempered method, which fits the temperature on the first events and judges the posterior on
+  the others.
 
   Args:
     settings: what to calibrate.
@@ -180,7 +192,8 @@ def prepare(settings: Settings, config: Mapping) -> Job:
     by_event = {name: x if x.ndim == 1 else jnp.swapaxes(x, 0, 1) for name, x in drawn._asdict().items()}
     return {name: np.asarray(x)[:len(events)] for name, x in {**by_event, "pole": pole}.items()}
 
-  identity = {"input": describe_input(settings.input), "views": ",".join(views), "first_event": settings.first_event,
+  identity = {"input": describe_input(settings.input), "views": ",".join(views),
+              "first_event": settings.first_event,
               "num_events": n, "fit_events": fit_events, "power": settings.power, "num_samples": num_samples,
               "num_draws": NUM_DRAWS, "seed": settings.seed, "version": lartpc_jax.__version__, **config,
               "weights": {**digests, "estimator": estimator_info["sha256"]}}
@@ -188,7 +201,8 @@ def prepare(settings: Settings, config: Mapping) -> Job:
 
 
 def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
-  """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same call goes on.
+  """Draws what `out` lacks, fits the temperature, and judges. Returns the signal if one stopped it: the same
+  call goes on.
 
   Args:
     job: from `prepare`.
@@ -197,8 +211,10 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
   """
   events = np.arange(len(job.data.images))
   done = len(chunks.finished_events(out / "chunks", job.identity))
-  with console.progress(len(events), initial=done, description="draws", unit="event") as bar, console.stopping() as stop:
-    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=WEIGHTED_CHUNK, stop=stop,
+  with (console.progress(len(events), initial=done, description="draws", unit="event") as bar,
+        console.stopping() as stop):
+    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=WEIGHTED_CHUNK,
+                                stop=stop,
                                 identity=job.identity, update=bar.update)
   if stopped is not None:
     return stopped
@@ -211,10 +227,12 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
   rest = part(slice(job.fit_events, None))
   judged = job.data._replace(**{name: value[job.fit_events:] for name, value in job.data._asdict().items()
                                 if isinstance(value, np.ndarray) and len(value) == len(events)})
-  level, effective = tempered.credible_levels(rest, temperature), tempered.effective_samples(rest, temperature)
+  level, effective = tempered.credible_levels(rest, temperature), tempered.effective_samples(rest,
+                                                                                             temperature)
   known = np.isfinite(level)
   result = judge(judged, job.views, _mean(rest, temperature, pole[job.fit_events:], len(job.views)),
-                 tempered.resample(rest, temperature, num=RESAMPLED, seed=job.seed), np.where(known, level, 1.0), known)
+                 tempered.resample(rest, temperature, num=RESAMPLED, seed=job.seed),
+                 np.where(known, level, 1.0), known)
   return result._replace(temperature_px=temperature, effective=float(np.median(effective[known])))
 
 

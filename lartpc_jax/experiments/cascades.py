@@ -1,4 +1,6 @@
-"""Draws of a trained cascade, by condition, in chunks on all devices: what launch.sample does with a cascade."""
+"""Draws of a trained cascade, by condition, in chunks on all devices: what launch.sample does with a
+cascade.
+"""
 import time
 from collections.abc import Callable, Mapping
 
@@ -21,7 +23,8 @@ def parse_sampler(text: str) -> dict:
   """
   parts = text.split(":")
   try:
-    return dict(zip(SAMPLER_KEYS, (parts[0], *(kind(part) for kind, part in zip((int, float), parts[1:], strict=False)))))
+    return dict(zip(SAMPLER_KEYS,
+                    (parts[0], *(kind(part) for kind, part in zip((int, float), parts[1:], strict=False)))))
   except ValueError as error:
     raise ValueError(f"{text!r} is not NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA.") from error
 
@@ -42,13 +45,14 @@ def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, flo
   return cond
 
 
-def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0, chunk_size: int = 64,
+def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0,
+                 chunk_size: int = 64,
                 guidance_scale: float = 1.0, asked: Mapping[str, float] | None = None,
                 update: Callable = lambda done: None) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
   """`num` images [n h w] in MeV, the conditions they were asked for, and the seconds that an image took.
 
-  Image i depends on the seed and i alone, neither on chunks nor on devices; the seconds leave out the first chunk, which
-  compiles, if there are others.
+  Image i depends on the seed and i alone, neither on chunks nor on devices; the seconds leave out the first
+  chunk, which compiles, if there are others.
 
   Args:
     cascade: the model.

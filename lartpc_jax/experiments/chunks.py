@@ -1,7 +1,8 @@
 """Work in pieces, each in a file of its own: what is there need not be computed again.
 
-`run_pieces` runs all such work; here are also the pieces that hold the results of a few events, see `shards` for others.
-Each file says what its numbers depend on (`identity`), so that those of another run are never taken for this one's.
+`run_pieces` runs all such work; here are also the pieces that hold the results of a few events, see `shards`
+for others. Each file says what its numbers depend on (`identity`), so that those of another run are never
+taken for this one's.
 """
 import concurrent.futures
 import json
@@ -23,7 +24,8 @@ def run_pieces(pieces: Sequence, compute: Callable, write: Callable, *, size: Ca
 
   Args:
     pieces: what is missing.
-    compute: (piece, report) -> result, which may depend on nothing else; report(done) tells of progress in it.
+    compute: (piece, report) -> result, which may depend on nothing else; report(done) tells of progress in
+      it.
     write: (piece, result) -> None; whole or not at all.
     size: piece -> number of its units.
     stop: asked after each piece; anything but None ends the run there and is returned.
@@ -56,19 +58,21 @@ def finished_events(directory: str | os.PathLike, identity: dict) -> dict[int, t
   for path in sorted(Path(directory).glob("chunk_*.npz")):
     content = _read(path, ["event", "identity"])
     if differences := config_differences(json.loads(str(content["identity"])), identity, ignore=()):
-      raise ValueError(f"{path} is of another run (its own -> this one's): {'; '.join(differences)}. Choose another "
-                       "directory, or remove it.")
+      raise ValueError(f"{path} is of another run (its own -> this one's): {'; '.join(differences)}. Choose "
+                       "another directory, or remove it.")
     for row, event in enumerate(content["event"]):
       found[int(event)] = (path, row)
   return found
 
 
-def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.PathLike, stride: int, identity: dict,
+def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.PathLike, stride: int,
+               identity: dict,
                stop: Callable = lambda: None, update: Callable = lambda done: None) -> int | None:
   """Computes what is missing of `events`, chunk by chunk, each in a file of its own, whole or not at all.
 
   Args:
-    compute: event numbers [c], c <= stride -> dict of arrays [c ...]. It must not depend on how events are chunked.
+    compute: event numbers [c], c <= stride -> dict of arrays [c ...]. It must not depend on how events are
+      chunked.
     events: event numbers [n], each once.
     directory: of the chunk files; made with the first one. `lock` beside it is held meanwhile.
     stride: events a chunk.
@@ -85,7 +89,8 @@ def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.Pat
     return _run_missing(compute, events, directory, stride, identity, stop, update)
 
 
-def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride: int, identity: dict, stop: Callable,
+def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride: int, identity: dict,
+                 stop: Callable,
                  update: Callable) -> int | None:
   there, text = finished_events(directory, identity), np.array(json.dumps(plain(identity)))
   missing = np.array([event for event in events if int(event) not in there], int)
@@ -127,4 +132,5 @@ def _read(path: Path, fields: Collection[str]) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as npz:
       return {name: npz[name] for name in fields}
   except (zipfile.BadZipFile, KeyError, EOFError, OSError, ValueError) as error:
-    raise ValueError(f"{path}: not a readable chunk of results ({error}); remove it and run again.") from error
+    raise ValueError(f"{path}: not a readable chunk of results ({error}); remove it and run again."
+                     ) from error

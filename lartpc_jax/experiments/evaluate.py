@@ -13,18 +13,21 @@ from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Sample, SampleImages, examine, load_images, name_columns
 from lartpc_jax.extras import require_extra
 from lartpc_jax.metrics import defects, embedding, neighbours
-from lartpc_jax.metrics.estimate import Estimate, mean_estimate, significance
+from lartpc_jax.metrics.estimate import Estimate, mean_estimate
 from lartpc_jax.metrics.gof import excess, squared_distances
 from lartpc_jax.train.segmentation import Segmenter
 
 FLOOR = "real vs real"
-PARTS = {"physics": parts.physics, "gof": parts.goodness_of_fit, "frechet": parts.frechet_rows, "c2st": parts.classifiers,
+PARTS = {"physics": parts.physics, "gof": parts.goodness_of_fit, "frechet": parts.frechet_rows,
+         "c2st": parts.classifiers,
          "memorisation": parts.memory, "momentum": parts.momentum}
-WEIGHTS = {"examine": 20, "physics": 1, "gof": 30, "frechet": 12, "c2st": 30, "memorisation": 8, "momentum": 2, "index": 8,
+WEIGHTS = {"examine": 20, "physics": 1, "gof": 30, "frechet": 12, "c2st": 30, "memorisation": 8,
+           "momentum": 2, "index": 8,
            "embedding": 40}  # seconds at 5,000 images, roughly: for the progress bar
 WITH_PROGRESS = ("c2st", "memorisation")
 FLOORED = ("W1 [MeV]",)     # distances whose value between finite samples of one distribution is far from 0
-CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embedding",
+CONFIG_KEYS = {"images", "parts", "physics", "gof", "frechet", "c2st", "memorisation", "momentum",
+               "embedding",
                "ssnet"}
 
 
@@ -33,10 +36,13 @@ class Settings:
   """What to compare."""
   real: str | None = setting(None, "Real images that the generators were not trained on.", required=True)
   floor: str | None = setting(None, "Real images of the first column; default: the second half of --real.")
-  generated: tuple[str, ...] = setting((), "Files of generated images, one a column; NAME=FILE gives the column a name.")
+  generated: tuple[str, ...] = setting((),
+                                       "Files of generated images, one a column; NAME=FILE gives the column "
+                                       "a name.")
   train: str | None = setting(None, "Images that the generators were trained on, for memorisation.")
-  planted: tuple[str, ...] = setting((), "Defects to plant in real images, each a column: shift, charge, duplicates, blur, "
-                                     "dead, memorised; or all.")
+  planted: tuple[str, ...] = setting((),
+                                     "Defects to plant in real images, each a column: shift, charge, "
+                                     "duplicates, blur, dead, memorised; or all.")
   ssnet: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
   out: str | None = setting(None, "Directory of the report.", required=True)
 
@@ -72,7 +78,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   planted = settings.planted
   if planted == ("all",):
     planted = tuple(name for name in defects.NAMES if name != "memorised" or settings.train)
-  result = evaluate(config, real=settings.real, generated=name_columns(settings.generated), floor=settings.floor,
+  result = evaluate(config, real=settings.real, generated=name_columns(settings.generated),
+                    floor=settings.floor,
                     training=settings.train, planted=planted, ssnet=settings.ssnet,
                     progress=lambda total: console.progress(total, description="evaluate", unit="part"))
   console.say(report.markdown(result))
@@ -81,15 +88,18 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
 
 
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,
-             training: str | None = None, planted: tuple[str, ...] = (), ssnet: str | None = None, progress: Callable
+             training: str | None = None, planted: tuple[str, ...] = (), ssnet: str | None = None,
+             progress: Callable
              ) -> Report:
-  """Compares samples with real images. The first column, the floor, are real images too, independent of those.
+  """Compares samples with real images. The first column, the floor, are real images too, independent of
+  those.
 
   Args:
     config: of configs/images64_evaluate.py.
     real: path of real images, see `samples.load_images`.
     generated: name -> path.
-    floor: path of the real images of the first column; None: the second half of `real`, the first half being the reference.
+    floor: path of the real images of the first column; None: the second half of `real`, the first half being
+      the reference.
     training: path of images the generators were trained on.
     planted: names of `metrics.defects` to plant in the images of the floor, each as a column.
     ssnet: directory of SSNet's weights; None for those of the package.
@@ -102,8 +112,10 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   chosen = _chosen_parts(config)
   images = call_with(_load, "images", section(config, "images"), real=real, generated=generated, floor=floor,
                      training=training, planted=planted)
-  run = [name for name in chosen if name in PARTS and not (name == "momentum" and images.real.momentum_mev is None)]
-  settings = {part: _settings(config, part) for part in run}  # mistakes in the config are named before the work
+  run = [name for name in chosen if name in PARTS
+         and not (name == "momentum" and images.real.momentum_mev is None)]
+  settings = {part: _settings(config, part)
+              for part in run}  # mistakes in the config are named before the work
   if "embedding" in chosen:
     check_keywords(_embed, "embedding", section(config, "embedding"), dict.fromkeys(
         ("reference", "truth", "missing", "progress")))
@@ -113,7 +125,8 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   with progress(_cost(chosen, run, images)) as bar:
     clock = _Clock(bar, seconds, cpu_seconds)
     with clock("examine", "SSNet on the reference"):
-      reference = examine("reference", images.real.values, images.real.momentum_mev, segmenter, progress=clock.share)
+      reference = examine("reference", images.real.values, images.real.momentum_mev, segmenter,
+                          progress=clock.share)
     index = None
     if images.training is not None and "memorisation" in run:
       with clock("index", "index of the training images"):
@@ -130,7 +143,8 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   columns = {"reference": images.real, **images.columns}
   sources = {"reference": real, FLOOR: floor} if floor else {
       "reference": f"first half of {real}", FLOOR: f"second half of {real}"}
-  return Report(names, work.rows, work.extras, {name: x.values[:8] for name, x in columns.items()}, separations, found,
+  return Report(names, work.rows, work.extras, {name: x.values[:8] for name, x in columns.items()},
+                separations, found,
                 work.missing, seconds, {name: len(x.values) for name, x in columns.items()}, cpu_seconds,
                 {**sources, **generated})
 
@@ -176,9 +190,12 @@ def _measure_column(name: str, data: SampleImages, work: _Work) -> None:
       continue
     with clock(part, f"{part}: {name}"):
       try:
-        found = PARTS[part](**settings, **{key: clock.share for key in ("progress",) if part in WITH_PROGRESS},
-                            reference=work.reference, sample=sample, tools=work.tools, extra=work.extras[name])
-      except parts.UNMEASURABLE as error:  # the samples do not allow it: the rest of the report does not hang on that
+        found = PARTS[part](**settings,
+                            **{key: clock.share for key in ("progress",) if part in WITH_PROGRESS},
+                            reference=work.reference, sample=sample, tools=work.tools,
+                            extra=work.extras[name])
+      # the samples do not allow it: the rest of the report does not hang on that
+      except parts.UNMEASURABLE as error:
         work.missing.append(f"{part} of {name}: {error}")
         continue
       for row in found:
@@ -197,7 +214,8 @@ def _separate(config: Mapping, images: "_Loaded", work: _Work) -> Separations | 
 
 def _settings(config: Mapping, part: str) -> dict:
   """The block of a part. Raises ValueError naming a key that it does not take, or one that it lacks."""
-  supplied = dict.fromkeys(("reference", "sample", "tools", "extra", *(("progress",) if part in WITH_PROGRESS else ())))
+  supplied = dict.fromkeys(("reference", "sample", "tools", "extra",
+                            *(("progress",) if part in WITH_PROGRESS else ())))
   settings = section(config, part) if part in config else {}
   check_keywords(PARTS[part], part, settings, supplied)
   return settings
@@ -209,14 +227,15 @@ class _Loaded(NamedTuple):
   training: np.ndarray | None
 
 
-def _load(*, real, generated, floor, training, planted, threshold_mev: float, level_mev: float, num_images: int,
+def _load(*, real, generated, floor, training, planted, threshold_mev: float, level_mev: float,
+          num_images: int,
           num_training: int, seed: int) -> _Loaded:
   load = lambda path, **kwargs: load_images(path, threshold_mev=threshold_mev, level_mev=level_mev, **kwargs)
   everything = load(real, truth=True)
   half = len(everything.values) // (1 if floor else 2)
   if half < 50:
-    raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are needed, and 100 "
-                     "without --floor, half for the floor.")
+    raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are "
+                     "needed, and 100 without --floor, half for the floor.")
   take = lambda data, start, size: SampleImages(*(None if x is None else x[start:start + size] for x in data))
   size = min(num_images, half)
   columns = {FLOOR: take(load(floor), 0, size) if floor else take(everything, half, size)}
@@ -224,7 +243,8 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
     columns[name] = take(load(path), 0, size)
   for name, path in {**({FLOOR: floor} if floor else {}), **generated}.items():
     if len(columns[name].values) < 50:
-      raise ValueError(f"{name}: {path} holds {len(columns[name].values)} images with charge; at least 50 are needed.")
+      raise ValueError(f"{name}: {path} holds {len(columns[name].values)} images with charge; at least 50 "
+                       "are needed.")
   trained = None if training is None else load(training).values[:num_training]
   table = dict(defects.DEFECTS)
   if trained is not None:
@@ -242,13 +262,15 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
 def _missing(chosen: list[str], images: _Loaded, training: str | None) -> list[str]:
   missing = [f"part {name}: not in config.parts" for name in (*PARTS, "embedding") if name not in chosen]
   if training is None and "memorisation" in chosen:
-    missing.append("memorisation against training images (copies, distance test, EMD neighbours): no --train given")
+    missing.append("memorisation against training images (copies, distance test, EMD neighbours): no --train "
+                   "given")
   if images.real.momentum_mev is None and "momentum" in chosen:
     missing.append("momentum closure: the real images come without momenta")
   return missing
 
 
-def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_subsets: int, pool: int, num_neighbours: int,
+def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_subsets: int, pool: int,
+           num_neighbours: int,
            missing: list[str], progress: Callable) -> Separations | None:
   is_track = reference.particles["corrected"].is_track if truth is None else truth
   parts = [slice(i * num_images, (i + 1) * num_images) for i in range(num_subsets)]
@@ -256,8 +278,9 @@ def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_
   for part in parts:
     tracks, showers = is_track[part].sum(), (~is_track[part]).sum()
     if min(tracks, showers) <= num_neighbours:
-      missing.append(f"embedding: needs more than {num_neighbours} tracks and showers; there are {tracks} tracks and "
-                     f"{showers} showers among images {part.start} to {part.start + tracks + showers - 1}")
+      missing.append(f"embedding: needs more than {num_neighbours} tracks and showers; there are {tracks} "
+                     f"tracks and {showers} showers among images {part.start} to "
+                     f"{part.start + tracks + showers - 1}")
       return None
   found, distances = [], []
   for i, part in enumerate(parts):
@@ -288,34 +311,9 @@ def _add_excess(rows: dict, names: list[str]) -> None:
       over = {FLOOR: found[FLOOR]._replace(definition="corrected", estimate=Estimate(0.0))}
       for column in names[1:]:
         if column in found:
-          over[column] = found[column]._replace(definition="corrected", estimate=excess(found[column].estimate, floor))
+          over[column] = found[column]._replace(definition="corrected",
+                                                estimate=excess(found[column].estimate, floor))
       rows[(part, f"{name}, excess over the floor", "corrected")] = over
-
-
-def ranking(report: Report) -> list[tuple[str, float, int, str]]:
-  """Columns from worst to best: (name, mean rank, rows more than 3 sigma from the floor, the row that shows it best).
-
-  Ranks run over the corrected rows that have a direction; 1 is the worst column of a row.
-  """
-  others = report.columns[1:]
-  ranks, found = {name: [] for name in others}, {name: [] for name in others}
-  for (_, name, definition), row in report.rows.items():
-    if definition != "corrected" or FLOOR not in row or not row[FLOOR].worse:
-      continue
-    present = [c for c in others if c in row and np.isfinite(row[c].estimate.value)]
-    score = np.array([row[c].worse * row[c].estimate.value for c in present])
-    sigma = {c: row[c].worse * significance(row[c].estimate, row[FLOOR].estimate) for c in present}
-    for column, s in zip(present, score, strict=True):
-      ranks[column].append(1 + np.sum(score > s) + 0.5 * (np.sum(score == s) - 1))
-      if np.isfinite(sigma[column]):
-        found[column].append((sigma[column], name))
-  table = []
-  for name in others:
-    best = max(found[name], default=(0.0, "none"))
-    table.append((name, float(np.mean(ranks[name])) if ranks[name] else float("nan"),
-                  int(sum(s > 3.0 for s, _ in found[name])),
-                  f"{best[1]} ({best[0]:.1f} sigma)"))
-  return sorted(table, key=lambda row: (row[1], -row[2]))
 
 
 class _Clock:

@@ -16,12 +16,14 @@ from lartpc_jax.train.segmentation import evaluate_segmentation
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """What to ask, and how."""
-  data: str | None = setting(None, "File of labelled crops: lartpc_crops_geant4.npz, or sample_crops for those of the "
-                             "package.",
+  data: str | None = setting(None,
+                             "File of labelled crops: lartpc_crops_geant4.npz, or sample_crops for those of "
+                             "the package.",
                              required=True)
   weights: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
   orientations: tuple[str, ...] = setting(("1", "8"), "Ways to ask: 1, 8 or both.")
-  num_events: int | None = setting(None, "Held-out events; default: as the weights say (sample_crops: all).", lower=1)
+  num_events: int | None = setting(None, "Held-out events; default: as the weights say (sample_crops: all).",
+                                   lower=1)
   out: str | None = setting(None, "Directory of ssnet.json.", required=True)
 
 
@@ -43,7 +45,8 @@ def run(settings: Settings, console: Console) -> None:
       predict = lambda x, segmenter=segmenter, say=say: segmenter.run(x, say)[0]
       results[way] = evaluate_segmentation(predict, images, crops["label"], held.classes)
       rows.append(_row(str(way), results[way], time.perf_counter() - start))
-  head = ("orientations", *(f"IoU {name}" for name in held.classes[1:]), "pixel accuracy", "images as in truth",
+  head = ("orientations", *(f"IoU {name}" for name in held.classes[1:]), "pixel accuracy",
+          "images as in truth",
           "calibration error", "s")
   console.say(f"{len(images)} crops, {next(iter(results.values()))['num_pixels']} pixels with charge")
   console.say(markdown_table(head, rows))

@@ -1,4 +1,6 @@
-"""Generated protons against Geant4 at fixed energies and directions: length, charge, Bragg curve; table and figures."""
+"""Generated protons against Geant4 at fixed energies and directions: length, charge, Bragg curve; table and
+figures.
+"""
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -34,7 +36,8 @@ class Settings:
   first_event: int = setting(0, "Use events from this one on (the ones never trained on).")
   out: str | None = setting(None, "Directory for the results.", required=True)
   weights: str | None = setting(None, "Weights directory; default: the ones of the package.")
-  window_mev: float = setting(0.0, "Half-width in energy of the matched events; 0: 1 MeV, for small files 3 MeV.")
+  window_mev: float = setting(0.0,
+                              "Half-width in energy of the matched events; 0: 1 MeV, for small files 3 MeV.")
   max_events: int = setting(200, "Events at each energy and direction.")
   num_steps: int = setting(0, "Sampler steps; 0: as inference takes.", lower=0)
   seed: int = setting(0, "Seed of rolls and noise.")
@@ -51,7 +54,8 @@ def run(settings: Settings, inference: Mapping, console: Console) -> None:
     table = closure.closure_table(
         events, _make_generate(settings, inference), kinetic_mev=ENERGIES_MEV,
         max_events=settings.max_events, seed=settings.seed,
-        window_mev=settings.window_mev or (1.0 if len(events) >= 2000 else 3.0), spec=ImageSpec(), progress=progress.update)
+        window_mev=settings.window_mev or (1.0 if len(events) >= 2000 else 3.0), spec=ImageSpec(),
+        progress=progress.update)
   curves = np.nanmean([row.dedx for row in table if np.isfinite(row.dedx).any()], axis=0)
   text = "\n".join([markdown_table(HEAD, map(_row, table)), "", _curve_table(curves)])
   console.say(text)
@@ -95,11 +99,14 @@ def _curve_table(curves: np.ndarray) -> str:
 
 def _draw(table: list, curves: np.ndarray, out: Path) -> None:
   by_direction = {name: [row for row in table if row.direction == name] for name in closure.DIRECTIONS}
-  collect = lambda field: {name: np.array([getattr(r, field) for r in rows]).T for name, rows in by_direction.items()}
+  collect = lambda field: {name: np.array([getattr(r, field) for r in rows]).T
+                           for name, rows in by_direction.items()}
   draw = functools.partial(figures.quantity_against_energy, np.array(ENERGIES_MEV), band=0.03)
   lengths = draw(collect("length_mm"), collect("length_error_mm"), ylabel="track length [mm]")
   save_figure(lengths, out / "length.png", dpi=120)
-  save_figure(draw(collect("charge_median"), None, ylabel="median charge / kinetic energy"), out / "charge.png", dpi=120)
-  bragg = figures.bragg_curve(proton.PSTAR_RESIDUAL_EDGES_MM, {"Geant4 images": curves[0], "generated": curves[1]},
+  save_figure(draw(collect("charge_median"), None, ylabel="median charge / kinetic energy"),
+              out / "charge.png", dpi=120)
+  bragg = figures.bragg_curve(proton.PSTAR_RESIDUAL_EDGES_MM,
+                              {"Geant4 images": curves[0], "generated": curves[1]},
                               proton.PSTAR_DEDX_MEV_PER_MM)
   save_figure(bragg, out / "bragg.png", dpi=120)

@@ -1,6 +1,7 @@
 """Inference of a file of events: prepare what settings name, then run it chunk by chunk, resumably.
 
-`prepare` finds mistakes and writes nothing; `execute` computes what is missing in the run's directory and reports.
+`prepare` finds mistakes and writes nothing; `execute` computes what is missing in the run's directory and
+reports.
 """
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -44,7 +45,8 @@ class Job(NamedTuple):
   views: tuple[str, ...]
   data: ImageSet
   events: np.ndarray       # [n] numbers in the file
-  baselines: dict[str, np.ndarray]  # momenta [n 3] of the classical and, where it can be had, the amortised estimator
+  # momenta [n 3] of the classical and, where it can be had, the amortised estimator
+  baselines: dict[str, np.ndarray]
   kinetic_range_mev: tuple[float, float]
   identity: dict           # what results depend on; a directory holds those of one identity
   compute: Callable        # event numbers -> dict of arrays, see `chunks.run_chunks`
@@ -73,24 +75,29 @@ def prepare(settings: Settings, config: Mapping) -> Job:
   if estimator is not None:
     baselines["amortised"] = estimate_momenta(estimator[0], data.images, views)
   elif settings.start == "amortised":
-    raise ValueError(f"--start=amortised needs weights of an estimator of {len(views)} views along the axes in --weights; "
-                     f"got {','.join(views)} and found none "
-                     "(the package has those of one and of two views; configs/protons64_estimator.py trains them).")
+    raise ValueError(f"--start=amortised needs weights of an estimator of {len(views)} views along the axes "
+                     f"in --weights; got {','.join(views)} and found none (the package has those of one and "
+                     "of two views; configs/protons64_estimator.py trains them).")
   identity = {"input": describe_input(settings.input), "views": ",".join(views), "start": settings.start,
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
               "weights": {**digests,
                           **({} if estimator is None else {"estimator": estimator[1]["sha256"]})}}
   compute, surface, stride = _build(settings, config, generator, views, data.images, events, baselines,
                                     None if estimator is None else estimator[0])
-  return Job(settings, views, data, events, baselines, generator.kinetic_range_mev, identity, compute, surface, stride,
+  return Job(settings, views, data, events, baselines, generator.kinetic_range_mev, identity, compute,
+             surface, stride,
              skipped)
 
 
-def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str, ...], *, chunk: int = 256) -> np.ndarray:
+def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str, ...], *,
+                     chunk: int = 256) -> np.ndarray:
   """Momenta [n 3] in MeV/c of images [n v p p] by the amortised estimator, in chunks."""
   estimate = jax.jit(lambda x: estimator.estimate(x, views))
-  padded = np.concatenate([images, np.zeros((-len(images) % min(chunk, len(images)), *images.shape[1:]), images.dtype)])
-  return np.concatenate([np.asarray(estimate(x)) for x in np.split(padded, len(padded) // min(chunk, len(images)))]
+  padded = np.concatenate([images,
+                           np.zeros((-len(images) % min(chunk, len(images)), *images.shape[1:]),
+                                    images.dtype)])
+  return np.concatenate([np.asarray(estimate(x))
+                         for x in np.split(padded, len(padded) // min(chunk, len(images)))]
                         )[:len(images)]
 
 
@@ -100,9 +107,11 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
   # One key for all events: a result does not depend on the chunk that it was computed in.
   key_candidates, key_infer, key_surface = jax.random.split(root_key(settings.seed), 3)
   if settings.start == "random":
-    mapped = parallel.make_device_map(lambda *args: one_track(infer.infer(*args)), chunk_size=settings.chunk_size)
+    mapped = parallel.make_device_map(lambda *args: one_track(infer.infer(*args)),
+                                      chunk_size=settings.chunk_size)
   else:
-    mapped = parallel.make_device_map(lambda pair, key: one_track(infer.refine(*pair, key)), chunk_size=settings.chunk_size)
+    mapped = parallel.make_device_map(lambda pair, key: one_track(infer.refine(*pair, key)),
+                                      chunk_size=settings.chunk_size)
   candidates = []  # drawn when the first chunk needs them
 
   def compute(events: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,7 +127,8 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
   drawn = jax.jit(make_surface(objective))
 
   def surface(image, momentum_mev) -> np.ndarray:
-    noise = antithetic_noise(jax.random.clone(key_surface), len(views), SURFACE_DRAWS, generator.codec.state_shape)
+    noise = antithetic_noise(jax.random.clone(key_surface), len(views), SURFACE_DRAWS,
+                             generator.codec.state_shape)
     return np.asarray(drawn(jnp.asarray(image), jnp.asarray(momentum_mev, jnp.float32), noise))
 
   return compute, surface, settings.chunk_size * len(jax.devices())
@@ -149,7 +159,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     say(f"{out} holds {done} of the {num} events already.")
   warn_of_skipped(job.skipped, num + len(job.skipped), say)
   warn_about_truth(job, say)
-  with console.progress(num, initial=done, description="infer", unit="event") as bar, console.stopping() as stop:
+  with (console.progress(num, initial=done, description="infer", unit="event") as bar,
+        console.stopping() as stop):
     stopped = chunks.run_chunks(job.compute, job.events, directory=directory, stride=job.stride, stop=stop,
                                 update=bar.update, identity=job.identity)
   if stopped is not None:
@@ -157,17 +168,21 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     say(f"Stopped after {done} of {num} events, which are saved. The same command goes on.")
     return stopped
   fields = chunks.load_fields(directory, job.events, [
-      "momentum_mev", "emd_start", "emd_end", "converged", "seconds", "cold", "start_momentum_mev", "end_momentum_mev",
+      "momentum_mev", "emd_start", "emd_end", "converged", "seconds", "cold", "start_momentum_mev",
+      "end_momentum_mev",
       "trajectory"], identity=job.identity)
   table = results.make_results(fields, events=job.events, views=job.views, true_mev=job.data.momentum_mev,
                                baselines=job.baselines, clean=job.data.clean,
                                kinetic_range_mev=job.kinetic_range_mev)
-  results.write_results(out, table, {"run": job.identity, "first_event": job.settings.first_event, "num_events": num,
+  results.write_results(out, table, {"run": job.identity, "first_event": job.settings.first_event,
+                                     "num_events": num,
                                    "skipped": job.skipped,
-                             "input_path": job.settings.input, "kinetic_range_mev": list(job.kinetic_range_mev)})
+                             "input_path": job.settings.input,
+                                     "kinetic_range_mev": list(job.kinetic_range_mev)})
   hypotheses = results.write_hypotheses(out, fields, job.events)
   say(results.summary_text(table))
-  drawn = pictures.draw_pictures(job, out, directory, fields["momentum_mev"], num_pictures=job.settings.num_pictures,
+  drawn = pictures.draw_pictures(job, out, directory, fields["momentum_mev"],
+                                 num_pictures=job.settings.num_pictures,
                         failed=table.failed)
   say(f"Wrote {out / 'results.csv'}, {out / 'results.json'}, {hypotheses} and pictures:\n  "
       + "\n  ".join(str(path) for path in drawn))
@@ -181,5 +196,5 @@ def warn_about_truth(job: Job, say: Callable) -> None:
   count = int(outside_range(job.data.momentum_mev, job.kinetic_range_mev).sum())
   if count:
     low, high = job.kinetic_range_mev
-    say(f"WARNING: the true kinetic energy of {count} of {len(job.events)} events lies outside {low:g} to {high:g} MeV, "
-        "on which the generator was trained: their momenta cannot come out right.")
+    say(f"WARNING: the true kinetic energy of {count} of {len(job.events)} events lies outside {low:g} to "
+        f"{high:g} MeV, on which the generator was trained: their momenta cannot come out right.")

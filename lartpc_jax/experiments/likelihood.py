@@ -1,4 +1,6 @@
-"""Likelihood of images under a trained unconditional model, by its probability-flow ODE: nats and bits per dimension."""
+"""Likelihood of images under a trained unconditional model, by its probability-flow ODE: nats and bits per
+dimension.
+"""
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +31,12 @@ MARGIN = 0.99  # of the noise at t = 1, for the largest one of the grid between
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """Which model, and which images."""
-  weights: str = setting("crops64", "Directory of weights as launch.train writes it, or crops64: those of the package.")
-  data: str | None = setting(None, "The file that the model was trained on: its held-out and its training images.")
-  input: tuple[str, ...] = setting((), "Files of images, as for launch.evaluate; NAME=FILE gives a row a name.")
+  weights: str = setting("crops64",
+                         "Directory of weights as launch.train writes it, or crops64: those of the package.")
+  data: str | None = setting(None,
+                             "The file that the model was trained on: its held-out and its training images.")
+  input: tuple[str, ...] = setting((),
+                                   "Files of images, as for launch.evaluate; NAME=FILE gives a row a name.")
   num: int = setting(64, "Images a row, at most.", lower=2)
   num_steps: int = setting(32, "Runge-Kutta steps of the flow.", lower=2)
   num_probes: int = setting(1, "Probes of the divergence.", lower=1)
@@ -57,7 +62,8 @@ def run(settings: Settings, console: Console) -> int:
   with console.workdir(settings.out, identity) as out:
     found = {}
     for name, images in rows.items():
-      nats = _in_chunks(_make_compute(nats_of, images, settings), len(images), name, identity, out, settings, console)
+      nats = _in_chunks(_make_compute(nats_of, images, settings), len(images), name, identity, out, settings,
+                        console)
       if isinstance(nats, int):
         console.say("Stopped; what is finished is saved. The same command goes on.")
         return exit_code(nats)
@@ -66,7 +72,8 @@ def run(settings: Settings, console: Console) -> int:
   return 0
 
 
-def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path, settings: Settings, console: Console
+def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path, settings: Settings,
+               console: Console
                ) -> np.ndarray | int:
   """nats [n] of the images of one row, or the signal that stopped it."""
   numbers, directory = np.arange(num), out / name / "chunks"
@@ -74,7 +81,8 @@ def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path
   with console.progress(num, initial=done, description=name, unit="image") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(compute, numbers, directory=directory, stride=settings.chunk_size, stop=stop,
                                 update=bar.update, identity=identity)
-  return stopped if stopped is not None else chunks.load_fields(directory, numbers, ["nats"], identity=identity)["nats"]
+  return stopped if stopped is not None else chunks.load_fields(directory, numbers, ["nats"],
+                                                                identity=identity)["nats"]
 
 
 def _images(settings: Settings, info: dict) -> dict[str, np.ndarray]:
@@ -85,7 +93,8 @@ def _images(settings: Settings, info: dict) -> dict[str, np.ndarray]:
     rows = {"held-out": real.holdout, "training": real.training}
   for name, path in name_columns(settings.input).items():
     if name in rows:
-      raise ValueError(f"A row of --input is called {name!r}, as one of --data; give it another name: NAME={path}.")
+      raise ValueError(f"A row of --input is called {name!r}, as one of --data; give it another name: "
+                       f"NAME={path}.")
     loaded = load_images(path, threshold_mev=pixels.threshold_of(info), level_mev=settings.level_mev)
     rows[name] = loaded.values[:settings.num]
   return rows
@@ -94,9 +103,9 @@ def _images(settings: Settings, info: dict) -> dict[str, np.ndarray]:
 def make_nats(generator: Generator, *, num_steps: int, num_probes: int, sigma_min: float) -> Callable:
   """Builds nats(images [b h w] in MeV, keys [b]) -> [b], the log density of their noised states.
 
-  Images hold exact zeros, of which the density is not finite. So the state of each gets noise of standard deviation
-  sigma_min (a draw of its own), and the density is that of such noised states, in units of the state (normalised pixels,
-  or latents).
+  Images hold exact zeros, of which the density is not finite. So the state of each gets noise of standard
+  deviation sigma_min (a draw of its own), and the density is that of such noised states, in units of the
+  state (normalised pixels, or latents).
   Values of different models compare where their states are in the same units.
 
   Args:
@@ -140,16 +149,18 @@ def _make_compute(nats_of: Callable, images: np.ndarray, settings: Settings) -> 
   return compute
 
 
-def _report(settings: Settings, found: dict[str, np.ndarray], num_dims: int, out: Path, console: Console) -> None:
+def _report(settings: Settings, found: dict[str, np.ndarray], num_dims: int, out: Path,
+            console: Console) -> None:
   rows, content = [], {}
   for name, nats in found.items():
     bits = np.asarray(bits_per_dim(jnp.asarray(nats), num_dims))
     estimates = {"nats": mean_estimate(nats), "bits_per_dim": mean_estimate(bits)}
-    rows.append((name, len(nats), *(f"{x.value:.{d}f} +- {x.error:.{d}f}" for x, d in zip(estimates.values(), (1, 4)))))
+    rows.append((name, len(nats),
+                 *(f"{x.value:.{d}f} +- {x.error:.{d}f}" for x, d in zip(estimates.values(), (1, 4)))))
     content[name] = {"num": len(nats), **estimates, "nats_an_image": nats}
   table = markdown_table(HEAD, rows)
-  note = (f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of the state; "
-          f"{settings.num_steps} steps, {settings.num_probes} probes.")
+  note = (f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of the "
+          f"state; {settings.num_steps} steps, {settings.num_probes} probes.")
   write_text(out / "likelihood.md", f"{table}\n\n{note}")
   write_json(out / "likelihood.json", {"settings": settings, "num_dims": num_dims, "rows": content})
   console.say(f"{table}\n\n{note}\nWrote {out}/likelihood.md, likelihood.json")

@@ -1,4 +1,6 @@
-"""Makes events of several tracks, from single ones of a file or by the generator: what launch.multi_track does."""
+"""Makes events of several tracks, from single ones of a file or by the generator: what launch.multi_track
+does.
+"""
 import dataclasses
 
 import jax
@@ -29,7 +31,8 @@ class Settings:
   tracks: int = setting(2, "Tracks an event.", lower=1)
   num: int = setting(300, "Events.", lower=1)
   first_event: int = setting(0, "First event of the file that is used.", lower=0)
-  opening_degrees: tuple[str, ...] | None = setting(None, "minimum,maximum angle of pairs; default: isotropic.")
+  opening_degrees: tuple[str, ...] | None = setting(None,
+                                                    "minimum,maximum angle of pairs; default: isotropic.")
   views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
   weights: str | None = setting(None, "Directory of weights; default: those of the package.")
   out: str | None = setting(None, "File, .npz.", required=True)
@@ -63,7 +66,8 @@ def make(settings: Settings) -> multi_track.MultiTrackSet:
       raise ValueError(f"{settings.source} holds {len(events)} events: not {settings.tracks} from number "
                        f"{settings.first_event}.")
     found = multi_track.combine_events(
-        events, settings.first_event + _spread(rng, available, settings.num, settings.tracks), directions, views=views,
+        events, settings.first_event + _spread(rng, available, settings.num, settings.tracks), directions,
+        views=views,
         spec=build_generator(settings.weights).generator.spec)
   multi_track.save_tracks(settings.out, found)
   return found
@@ -88,10 +92,12 @@ def _directions(rng: np.random.Generator, settings: Settings) -> np.ndarray:
   if settings.tracks != 2 or not 0.0 <= low <= high <= 180.0:
     raise ValueError("--opening_degrees needs --tracks=2 and minimum,maximum within 0,180; got "
                      f"{','.join(map(str, settings.opening_degrees))} and {settings.tracks} tracks.")
-  return multi_track.opening_directions(rng, low + (high - low) * (np.arange(settings.num) + 0.5) / settings.num)
+  return multi_track.opening_directions(rng,
+                                        low + (high - low) * (np.arange(settings.num) + 0.5) / settings.num)
 
 
-def _generate(generator: Generator, directions: np.ndarray, rng: np.random.Generator, views: tuple[str, ...], seed: int
+def _generate(generator: Generator, directions: np.ndarray, rng: np.random.Generator, views: tuple[str, ...],
+              seed: int
               ) -> multi_track.MultiTrackSet:
   n, t = directions.shape[:2]
   kinetic = rng.uniform(*generator.kinetic_range_mev, (n * t, 1))
@@ -100,6 +106,7 @@ def _generate(generator: Generator, directions: np.ndarray, rng: np.random.Gener
   one = lambda noise, p: generate_views(draw, noise[None, :, None], p[None], views)[0, :, 0]
   noise = prior_noise(generator, root_key(seed), n * t * len(views))
   noise = noise.reshape(n * t, len(views), *generator.codec.state_shape)
-  images = parallel.map_over_devices(lambda pair: jax.vmap(one)(*pair), (np.asarray(noise), momenta.astype(np.float32)))
+  images = parallel.map_over_devices(lambda pair: jax.vmap(one)(*pair),
+                                     (np.asarray(noise), momenta.astype(np.float32)))
   images = images.reshape(n, t, *images.shape[1:]).sum(1)
   return multi_track.MultiTrackSet(images, momenta.reshape(n, t, 3).astype(np.float32))

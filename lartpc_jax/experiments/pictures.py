@@ -24,9 +24,11 @@ def save_figure(figure, path: str | os.PathLike, *, dpi: int = 110) -> Path:
   return path
 
 
-def draw_pictures(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int, failed: list[int] = ()
+def draw_pictures(job, out: Path, directory: Path, momentum_mev: np.ndarray, *, num_pictures: int,
+                  failed: list[int] = ()
          ) -> list[Path]:
-  """Draws summary.png, the first `num_pictures` events of a `runs.infer.Job` and as many failures; what is there stays.
+  """Draws summary.png, the first `num_pictures` events of a `runs.infer.Job` and as many failures; what is
+  there stays.
 
   Args:
     job: the run.
@@ -63,7 +65,8 @@ def _summary(job, momentum_mev):
 
 def _event(job, directory: Path, index: int):
   event, targets = job.events[index], job.data.images[index]
-  saved = chunks.load_fields(directory, job.events[[index]], ["momentum_mev", "trajectory", "values", "images"],
+  saved = chunks.load_fields(directory, job.events[[index]],
+                             ["momentum_mev", "trajectory", "values", "images"],
                              identity=job.identity)
   saved = {name: array[0] for name, array in saved.items()}
   marks = {"start": saved["trajectory"][0], **{name: p[index] for name, p in job.baselines.items()},
@@ -71,7 +74,8 @@ def _event(job, directory: Path, index: int):
   if job.data.momentum_mev is not None:
     marks["truth"] = job.data.momentum_mev[index]
   title = f"event {event}: " + ",  ".join(
-      f"{name} ({p[0]:.0f}, {p[1]:.0f}, {p[2]:.0f})" for name, p in marks.items() if name != "start") + " MeV/c"
+      f"{name} ({p[0]:.0f}, {p[1]:.0f}, {p[2]:.0f})" for name, p in marks.items()
+      if name != "start") + " MeV/c"
   return event_figure(targets, saved["images"], views=job.views, values=saved["values"],
                       surface=_surface(job, targets, saved, marks), title=title)
 
@@ -82,12 +86,14 @@ def _surface(job, targets: np.ndarray, saved: dict, marks: dict) -> Surface | No
   if not np.isfinite(saved["trajectory"]).all():
     return None
   # of two mirror images in a single view, the one on the side of the result
-  marks = {name: fold(p, job.views, like=centre) if name in ("truth", *job.baselines) else p for name, p in marks.items()}
+  marks = {name: fold(p, job.views, like=centre) if name in ("truth", *job.baselines) else p
+           for name, p in marks.items()}
   trajectory = to_plane(saved["trajectory"], centre)
   points = {name: to_plane(p[None], centre)[0] for name, p in marks.items()}
   farthest = np.abs(np.concatenate([trajectory, *(p[None] for p in points.values())])).max()
   half_width = min(max(MIN_HALF_WIDTH, MARGIN * farthest), np.pi)
   axis = np.linspace(-half_width, half_width, GRID)
-  offsets = np.stack(np.meshgrid(axis, axis, indexing="xy"), axis=-1)  # [rows: second coordinate, columns: first, 2]
+  offsets = np.stack(np.meshgrid(axis, axis, indexing="xy"),
+                     axis=-1)  # [rows: second coordinate, columns: first, 2]
   momenta = from_plane(offsets.reshape(-1, 2), centre).reshape(GRID, GRID, 3)
   return Surface(axis, job.surface(targets, momenta), trajectory, points)

@@ -1,4 +1,6 @@
-"""Draws of a trained unconditional model beside real images: what launch.sample and launch.benchmark_samplers do."""
+"""Draws of a trained unconditional model beside real images: what launch.sample and launch.benchmark_samplers
+do.
+"""
 import contextlib
 import time
 from collections.abc import Callable
@@ -17,7 +19,8 @@ from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.keys import root_key
 from lartpc_jax.metrics.histograms import Chi2
 
-NOISE_BLOCK = 64  # images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
+# images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
+NOISE_BLOCK = 64
 
 
 class RealImages(NamedTuple):
@@ -27,14 +30,16 @@ class RealImages(NamedTuple):
 
 
 def load_real(path: str | Path, info: dict, num: int) -> RealImages:
-  """At most `num` held-out and training images of the file that a model was trained on; `info` is the model's JSON.
+  """At most `num` held-out and training images of the file that a model was trained on; `info` is the model's
+  JSON.
 
   Of whole interactions, which are large, as many training images as held-out ones.
   """
   if info.get("image"):
     return _real_interactions(path, info, num)
   kept_apart = info.get("data") or {"num_holdout": info["num_holdout_events"]}
-  data = build_crop_data({"path": str(path), "batch_size": 1, **kept_apart}, seed=0, wanted={})  # as in training
+  data = build_crop_data({"path": str(path), "batch_size": 1, **kept_apart}, seed=0,
+                         wanted={})  # as in training
   cut = lambda x: np.where(x >= threshold_of(info), x, 0.0).astype(np.float32)
   chosen = np.random.default_rng(0).choice(data.train.num, min(num, data.train.num), replace=False)
   return RealImages(cut(first(data.held, num)["image"]), cut(data.train.read(chosen, None, None)["image"]))
@@ -47,20 +52,24 @@ def threshold_of(info: dict) -> float:
 
 
 def _real_interactions(path: str | Path, info: dict, num: int) -> RealImages:
-  data = build_voxel_data({"path": str(path), "batch_size": 1, "num_holdout": info["data"]["num_holdout"]}, seed=0,
+  data = build_voxel_data({"path": str(path), "batch_size": 1, "num_holdout": info["data"]["num_holdout"]},
+                          seed=0,
                           spec=ImageSpec(**info["image"]))
-  chosen = np.random.default_rng(0).choice(data.train.num, min(num, data.held.num, data.train.num), replace=False)
+  chosen = np.random.default_rng(0).choice(data.train.num, min(num, data.held.num, data.train.num),
+                                           replace=False)
   return RealImages(first(data.held, num)["image"], data.train.read(chosen, None, None)["image"])
 
 
 def compile_network(generator: Generator, num: int) -> Generator:
-  """The same model with its network compiled once for batches of `num`, for many samplers that differ in their steps.
+  """The same model with its network compiled once for batches of `num`, for many samplers that differ in
+  their steps.
 
   Use it under `jax.disable_jit()`: the steps then run one by one around the compiled network.
   """
   raw = generator.denoiser
   x, c_noise = jnp.zeros((num, *generator.codec.state_shape)), jnp.zeros(num)
-  compiled = jax.jit(lambda params, x, c: raw.apply(params, x, c, None)).lower(raw.params, x, c_noise).compile()
+  compiled = jax.jit(lambda params, x, c: raw.apply(params, x, c, None)).lower(raw.params, x,
+                                                                               c_noise).compile()
 
   def apply(params, x, c_noise, cond):
     del cond
@@ -70,7 +79,9 @@ def compile_network(generator: Generator, num: int) -> Generator:
 
 
 def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-  """Standard normal noise [b ...] and keys [b] of the images of these numbers [b]; they depend on nothing but the seed."""
+  """Standard normal noise [b ...] and keys [b] of the images of these numbers [b]; they depend on nothing but
+  the seed.
+  """
   noise, keys = [], []
   for block in np.unique(numbers // NOISE_BLOCK):
     rows = numbers[numbers // NOISE_BLOCK == block] % NOISE_BLOCK
@@ -80,15 +91,17 @@ def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[ja
   return jnp.concatenate(noise), jnp.concatenate(keys)
 
 
-def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: int = 64, one_by_one: bool = False,
+def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: int = 64,
+                one_by_one: bool = False,
                 update: Callable = lambda done: None, **sampler) -> tuple[np.ndarray, float]:
   """`num` images [n h w] in MeV and the seconds that an image took, without compilation.
 
-  The n-th image of a seed is the same whatever num and chunk_size are, but for rounding (and, where an adaptive sampler
-  chooses one step size for its batch, for its tolerance).
+  The n-th image of a seed is the same whatever num and chunk_size are, but for rounding (and, where an
+  adaptive sampler chooses one step size for its batch, for its tolerance).
 
   Args:
-    generator: the model, without a condition; compiled by `compile_network` for chunk_size images if one_by_one.
+    generator: the model, without a condition; compiled by `compile_network` for chunk_size images if
+      one_by_one.
     num: number of images.
     seed: of noise and steps.
     chunk_size: images a device draws at once.
@@ -97,7 +110,8 @@ def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: in
     **sampler: see `build.models.build_sampler`.
   """
   if generator.condition.variables:
-    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}: use launch.generate.")
+    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}: use "
+                     "launch.generate.")
   make = make_generate(generator, build_sampler(generator.denoiser.sde, **sampler))
   generate = lambda noise, keys: make(noise, None, keys)
   draws = lambda first: draws_of(seed, np.arange(first, first + chunk_size), generator.codec.state_shape)

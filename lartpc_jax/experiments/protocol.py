@@ -1,10 +1,11 @@
 """What every experiment is: a module with `Settings` and `run`; and what these share.
 
-`Settings` is a frozen dataclass: what the command asks for, with its defaults. `cli.define_flags` makes one flag of each
-field. It runs the class statement alone, since --help must not wait for jax: a default may use no more than literals and
-the functions here. `run(settings, console)`, with the config in between where the command has one, does it, reports, and
-returns an exit code, None for success. Where work can be resumed, `run` is made of `prepare(settings, config) -> Job`, which
-finds mistakes and writes nothing, and `execute(job, out, console)`, which computes what is missing; see `chunks`.
+`Settings` is a frozen dataclass: what the command asks for, with its defaults. `cli.define_flags` makes one
+flag of each field. It runs the class statement alone, since --help must not wait for jax: a default may use
+no more than literals and the functions here. `run(settings, console)`, with the config in between where the
+command has one, does it, reports, and returns an exit code, None for success. Where work can be resumed,
+`run` is made of `prepare(settings, config) -> Job`, which finds mistakes and writes nothing, and
+`execute(job, out, console)`, which computes what is missing; see `chunks`.
 """
 import contextlib
 import dataclasses
@@ -17,12 +18,16 @@ STARTS = ("random", "classical", "amortised")
 
 
 class Console(NamedTuple):
-  """How an experiment speaks with whoever runs it. `cli.terminal` makes that of a command; this default is for libraries."""
-  progress: Callable     # (total, *, initial=0, description="", unit="step") -> context manager of update and write
+  """How an experiment speaks with whoever runs it. `cli.terminal` makes that of a command; this default is
+  for libraries.
+  """
+  # (total, *, initial=0, description="", unit="step") -> context manager of update and write
+  progress: Callable
   say: Callable          # (text) -> None, of a line or a table
   stopping: Callable     # () -> context manager of requested() -> signal number or None
   check: Callable        # (directory, identity) -> None; ValueError if it has results of another identity
-  workdir: Callable      # (directory, identity) -> context manager of its Path, held, with results of that identity only
+  # (directory, identity) -> context manager of its Path, held, with results of that identity only
+  workdir: Callable
   environment: Callable  # () -> text: when, where and with what
 
 
@@ -54,7 +59,8 @@ SILENT = Console(no_bar, lambda text: None, lambda: contextlib.nullcontext(lambd
                  lambda directory, identity: None, plain_directory, lambda: "")
 
 
-def setting(default: Any, text: str, *, flag: str | None = None, required: bool = False, lower: int | float | None = None,
+def setting(default: Any, text: str, *, flag: str | None = None, required: bool = False,
+            lower: int | float | None = None,
             choices: tuple | None = None, repeated: bool = False, goes_with: str | None = None) -> Any:
   """A field of `Settings`.
 
@@ -75,9 +81,12 @@ def setting(default: Any, text: str, *, flag: str | None = None, required: bool 
 
 def parsed(text: str | None, about: str, parse: Callable, *, flag: str | None = None,
            goes_with: str | None = None) -> Any:
-  """A field whose flag is a text that `parse` reads; so is its default. `parse` raises ValueError saying what it needs."""
+  """A field whose flag is a text that `parse` reads; so is its default. `parse` raises ValueError saying what
+  it needs.
+  """
   return dataclasses.field(default=None if text is None else parse(text), metadata=dict(
-      text=about, flag=flag, required=False, lower=None, choices=None, repeated=False, goes_with=goes_with, parse=parse,
+      text=about, flag=flag, required=False, lower=None, choices=None, repeated=False, goes_with=goes_with,
+      parse=parse,
       shown=text))
 
 
@@ -119,8 +128,11 @@ class DescentSettings(EventSettings):
 
 
 def settings_as(kind: type, settings: Any, **changes) -> Any:
-  """`Settings` of an experiment with the fields that those of another one share with them, and with some changes."""
-  shared = {field.name for field in dataclasses.fields(kind)} & {field.name for field in dataclasses.fields(settings)}
+  """`Settings` of an experiment with the fields that those of another one share with them, and with some
+  changes.
+  """
+  shared = {field.name for field in dataclasses.fields(kind)} & {field.name
+                                                                 for field in dataclasses.fields(settings)}
   return kind(**{**{name: getattr(settings, name) for name in shared}, **changes})
 
 

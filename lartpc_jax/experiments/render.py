@@ -1,4 +1,6 @@
-"""Draws sparse events as images, in the group's files: `batch_{i}.npy`, `batch_xz_{i}.npy`, `batch_mom_{i}.npy`."""
+"""Draws sparse events as images, in the group's files: `batch_{i}.npy`, `batch_xz_{i}.npy`,
+`batch_mom_{i}.npy`.
+"""
 import dataclasses
 from pathlib import Path
 
@@ -31,18 +33,21 @@ class Settings:
 
 
 def run(settings: Settings, console: Console) -> None:
-  """Writes each batch whole or not at all; batches that are there already are kept, so a stopped run goes on."""
+  """Writes each batch whole or not at all; batches that are there already are kept, so a stopped run goes
+  on.
+  """
   events = open_events(settings.input)
   last = len(events) if settings.num_events is None else settings.first_event + settings.num_events
   if not settings.first_event < last <= len(events):
-    raise ValueError(f"{settings.input} holds {len(events)} events: there are no numbers {settings.first_event} to "
-                     f"{last - 1} (--first_event, --num_events).")
+    raise ValueError(f"{settings.input} holds {len(events)} events: there are no numbers "
+                     f"{settings.first_event} to {last - 1} (--first_event, --num_events).")
   spec = ImageSpec(settings.num_pixels, settings.pitch_mm, settings.sigma_mm, settings.threshold_mev)
   starts = range(settings.first_event, last, settings.batch_size)
   with (console.workdir(settings.out, {**dataclasses.asdict(settings), "out": None}) as out,
         console.progress(last - settings.first_event, description="render", unit="event") as bar):
     for number, start in enumerate(starts):
-      _write(events, np.arange(start, min(start + settings.batch_size, last)), out, number, spec, settings.dtype)
+      _write(events, np.arange(start, min(start + settings.batch_size, last)), out, number, spec,
+             settings.dtype)
       bar.update(min(start + settings.batch_size, last) - settings.first_event)
   console.say(f"Wrote {len(starts)} batches of {settings.batch_size} events to {out}.")
 
@@ -51,7 +56,8 @@ def _write(events: Events, chosen: np.ndarray, out: Path, number: int, spec: Ima
   """The three files of one batch; the momenta last, so that a batch with them is whole."""
   if (out / f"batch_mom_{number}.npy").exists():
     return
-  parts = [images_of(events, chosen[i:i + CHUNK], views=tuple(NAMES), spec=spec) for i in range(0, len(chosen), CHUNK)]
+  parts = [images_of(events, chosen[i:i + CHUNK], views=tuple(NAMES), spec=spec)
+           for i in range(0, len(chosen), CHUNK)]
   images = np.concatenate(parts).astype(dtype)
   arrays = {name: images[:, view] for view, name in enumerate(NAMES.values())}
   for name, array in {**arrays, "batch_mom": events.momentum_mev[chosen]}.items():

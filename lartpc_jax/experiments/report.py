@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from lartpc_jax.experiments.evaluate import FLOOR, Report, ranking
+from lartpc_jax.experiments.evaluate import FLOOR, Report
 from lartpc_jax.metrics.estimate import significance
 from lartpc_jax.plotting import evaluation as figures
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
-STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}table{border-collapse:collapse;
-font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
+STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}table{border-collapse:
+collapse;font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
 td:first-child,td:nth-child(2),th{text-align:left}
 tr.published{color:#777}td.bad{background:#f6c0b8}img{max-width:100%}h2{margin-top:1.6em}"""
-HEAD = ("Value +- standard error; p: probability of so large a value if both samples come from one distribution. "
-        "The first column is real against real: what perfection looks like at this number of images. Rows of the published "
-        "definitions are for comparison with the literature only.")
+HEAD = ("Value +- standard error; p: probability of so large a value if both samples come from one "
+        "distribution. The first column is real against real: what perfection looks like at this number of "
+        "images. Rows of the published definitions are for comparison with the literature only.")
 
 
 def number(value: float) -> str:
@@ -40,19 +40,50 @@ def as_json(report: Report) -> dict:
   clean = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
   rows = [{"part": part, "metric": name, "definition": definition,
            "values": {column: {**{k: clean(v) for k, v in row.estimate._asdict().items()}, "note": row.note,
-                               "sigma_above_floor": clean(_sigma(found, column))} for column, row in found.items()}}
+                               "sigma_above_floor": clean(_sigma(found, column))}
+                      for column, row in found.items()}}
           for (part, name, definition), found in report.rows.items()]
   ranks = [{"column": name, "mean_rank": clean(rank), "rows_above_3_sigma": above, "seen_best_by": best}
            for name, rank, above, best in ranking(report)]
   embedding = None if report.separations is None else {
       "labels": report.separations.labels, "sets": report.separations.num_subsets, **{
-          name: {k: v._asdict() for k, v in s._asdict().items()} for name, s in report.separations.numbers.items()}}
+          name: {k: v._asdict() for k, v in s._asdict().items()}
+          for name, s in report.separations.numbers.items()}}
   near = {name: {"distance_px": found.distance.tolist(), "index": found.index.tolist(),
-                 "exact_distances": found.num_exact.tolist()} for name, (_, found, _) in report.neighbours.items()}
-  return {"images": report.counts, "rows": rows, "ranking": ranks, "embedding": embedding, "emd_neighbours": near,
+                 "exact_distances": found.num_exact.tolist()}
+          for name, (_, found, _) in report.neighbours.items()}
+  return {"images": report.counts, "rows": rows, "ranking": ranks, "embedding": embedding,
+          "emd_neighbours": near,
           "sources": report.sources, "missing": report.missing, **{
               name: {part: round(s, 1) for part, s in values.items()}
               for name, values in (("seconds", report.seconds), ("cpu_seconds", report.cpu_seconds))}}
+
+
+def ranking(report: Report) -> list[tuple[str, float, int, str]]:
+  """Columns from worst to best: (name, mean rank, rows more than 3 sigma from the floor, the row that shows
+  it best).
+
+  Ranks run over the corrected rows that have a direction; 1 is the worst column of a row.
+  """
+  others = report.columns[1:]
+  ranks, found = {name: [] for name in others}, {name: [] for name in others}
+  for (_, name, definition), row in report.rows.items():
+    if definition != "corrected" or FLOOR not in row or not row[FLOOR].worse:
+      continue
+    present = [c for c in others if c in row and np.isfinite(row[c].estimate.value)]
+    score = np.array([row[c].worse * row[c].estimate.value for c in present])
+    sigma = {c: row[c].worse * significance(row[c].estimate, row[FLOOR].estimate) for c in present}
+    for column, s in zip(present, score, strict=True):
+      ranks[column].append(1 + np.sum(score > s) + 0.5 * (np.sum(score == s) - 1))
+      if np.isfinite(sigma[column]):
+        found[column].append((sigma[column], name))
+  table = []
+  for name in others:
+    best = max(found[name], default=(0.0, "none"))
+    table.append((name, float(np.mean(ranks[name])) if ranks[name] else float("nan"),
+                  int(sum(s > 3.0 for s, _ in found[name])),
+                  f"{best[1]} ({best[0]:.1f} sigma)"))
+  return sorted(table, key=lambda row: (row[1], -row[2]))
 
 
 def _sigma(found: dict, column: str) -> float:
@@ -70,10 +101,13 @@ def markdown(report: Report) -> str:
   if len(report.columns) > 1:
     lines += ["", "Ranking, worst first, over the corrected metrics:", "",
               markdown_table(["sample", "mean rank", "metrics 3 sigma above the floor", "seen best by"],
-                             [(name, f"{rank:.2f}", above, best) for name, rank, above, best in ranking(report)])]
+                             [(name, f"{rank:.2f}", above, best)
+                              for name, rank, above, best in ranking(report)])]
   if report.separations is not None:
     s = report.separations
-    lines += ["", f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} images):", "",
+    lines += ["",
+              f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} "
+              "images):", "",
               markdown_table(["distance", "k-NN accuracy", "silhouette"], [
                   (name, *(f"{x.value:.3f} +- {x.error:.3f}" for x in (s.knn_accuracy, s.silhouette)))
                   for name, s in report.separations.numbers.items()])]
@@ -84,7 +118,8 @@ def markdown(report: Report) -> str:
 
 def _times(report: Report) -> str:
   total = f"{sum(report.seconds.values()):.0f} s wall and {sum(report.cpu_seconds.values()):.0f} s CPU"
-  parts = ", ".join(f"{name} {s:.0f} ({report.cpu_seconds.get(name, 0.0):.0f})" for name, s in report.seconds.items())
+  parts = ", ".join(f"{name} {s:.0f} ({report.cpu_seconds.get(name, 0.0):.0f})"
+                    for name, s in report.seconds.items())
   return f"{total}; wall (CPU) seconds of all columns together: {parts}."
 
 
@@ -94,8 +129,10 @@ def report_figures(report: Report) -> dict[str, object]:
   directed = [(name, row) for (_, name, definition), row in report.rows.items()
               if definition == "corrected" and FLOOR in row and row[FLOOR].worse]
   if len(report.columns) > 1:
-    sigma = np.array([[_sigma(row, c) if c in row else float("nan") for c in report.columns[1:]] for _, row in directed])
-    found["What each metric sees"] = figures.significance_map([name for name, _ in directed], report.columns[1:], sigma)
+    sigma = np.array([[_sigma(row, c) if c in row else float("nan") for c in report.columns[1:]]
+                      for _, row in directed])
+    found["What each metric sees"] = figures.significance_map([name for name, _ in directed],
+                                                              report.columns[1:], sigma)
   first = report.extras[FLOOR].histograms
   if first:
     found["Physics"] = figures.histogram_grid({
@@ -105,7 +142,8 @@ def report_figures(report: Report) -> dict[str, object]:
   classifiers = report.extras[FLOOR].calibrations
   if classifiers:
     found["Classifiers"] = figures.reliability_grid({
-        name: {c: report.extras[c].calibrations[name] for c in report.columns if name in report.extras[c].calibrations}
+        name: {c: report.extras[c].calibrations[name] for c in report.columns
+               if name in report.extras[c].calibrations}
         for name in classifiers})
   if report.separations is not None:
     s = report.separations
@@ -129,13 +167,15 @@ def page(report: Report) -> str:
                     f"{escape(cell(found.get(c)))}" for c in report.columns)
     table.append(f"<tr class={definition}><td>{escape(name)}<td>{definition}{cells}")
   text = [f"<!doctype html><meta charset=utf-8><title>Is it good enough?</title><style>{STYLE}</style>",
-          "<h1>Is it good enough?</h1>", f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
-          "<p>Images: " + escape("; ".join(f"{name}: {count} of {report.sources.get(name, report.sources.get(FLOOR))}"
+          "<h1>Is it good enough?</h1>",
+          f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
+          "<p>Images: " + escape("; ".join(f"{name}: {count} of "
+                                           f"{report.sources.get(name, report.sources.get(FLOOR))}"
                                            for name, count in report.counts.items())) + ".",
           "<p>Left out: " + escape("; ".join(report.missing) or "nothing") + ".", *table, "</table>"]
   if len(report.columns) > 1:
-    text.append("<h2>Ranking, worst first</h2><table><tr><th>sample<th>mean rank<th>metrics 3 sigma above the floor"
-                "<th>seen best by")
+    text.append("<h2>Ranking, worst first</h2><table><tr><th>sample<th>mean rank<th>metrics 3 sigma above "
+                "the floor<th>seen best by")
     text += [f"<tr><td>{escape(name)}<td>{rank:.2f}<td>{above}<td>{escape(best)}"
              for name, rank, above, best in ranking(report)]
     text.append("</table>")

@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.inference.errors import EDGE, LARGE_ERROR_MEV, error_summary, hidden_name, momentum_error, outside_range
+from lartpc_jax.inference.errors import (
+  EDGE,
+  LARGE_ERROR_MEV,
+  error_summary,
+  hidden_name,
+  momentum_error,
+  outside_range,
+)
 from lartpc_jax.tables import write_csv, write_json
 
 AXES = "xyz"
@@ -20,16 +27,19 @@ class Results(NamedTuple):
   unconverged: list[int]
   at_edge: list[int]
   kinetic_range_mev: tuple[float, float]
-  failed: list[int]  # not converged or, where the truth is known, off by more than errors.LARGE_ERROR_MEV; the worst first
+  # not converged or, where the truth is known, off by more than errors.LARGE_ERROR_MEV; the worst first
+  failed: list[int]
 
 
 def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], true_mev: np.ndarray | None,
-                 baselines: dict[str, np.ndarray], clean: np.ndarray | None, kinetic_range_mev: tuple[float, float]
+                 baselines: dict[str, np.ndarray], clean: np.ndarray | None,
+                 kinetic_range_mev: tuple[float, float]
                  ) -> Results:
   """Table of a run.
 
   Args:
-    fields: momentum_mev [n 3], emd_start and emd_end [n v], converged [n], seconds [n], cold [n]; see `experiments.chunks`.
+    fields: momentum_mev [n 3], emd_start and emd_end [n v], converged [n], seconds [n], cold [n]; see
+      `experiments.chunks`.
     events: numbers [n].
     views: names.
     true_mev: [n 3] or None.
@@ -50,10 +60,13 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
   if hidden_name(views) is not None:
     columns[f"p{hidden_name(views)}_sign_ambiguous"] = np.ones(len(events), int)
   at_edge = outside_range(momentum, kinetic_range_mev, margin=EDGE)
-  summary = {"num_events": len(events), "num_converged": int(columns["converged"].sum()), "views": list(views),
-             "baselines": list(baselines), "num_at_edge_of_range": int(at_edge.sum()), "seconds_per_event": _seconds(fields)}
+  summary = {"num_events": len(events), "num_converged": int(columns["converged"].sum()),
+             "views": list(views), "baselines": list(baselines),
+             "num_at_edge_of_range": int(at_edge.sum()),
+             "seconds_per_event": _seconds(fields)}
   for name in ("emd_start", "emd_end"):
-    summary[f"median_{name}_px"] = {view: float(np.median(fields[name][:, i])) for i, view in enumerate(views)}
+    summary[f"median_{name}_px"] = {view: float(np.median(fields[name][:, i]))
+                                    for i, view in enumerate(views)}
   error = np.zeros(len(events))
   if true_mev is not None:
     error = momentum_error(momentum, true_mev, views)
@@ -61,7 +74,8 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
     summary |= {name: error_summary(p, true_mev, views, clean) for name, p in baselines.items()}
     summary["num_clean"] = None if clean is None else int(clean.sum())
   else:
-    summary["median_distance_to_classical_mev"] = float(np.median(momentum_error(momentum, baselines["classical"], views)))
+    apart = momentum_error(momentum, baselines["classical"], views)
+    summary["median_distance_to_classical_mev"] = float(np.median(apart))
   number = lambda mask: events[mask].tolist()
   worst = np.argsort(-np.where(np.isnan(error), np.inf, error), kind="stable")
   failed = (columns["converged"] == 0) | ~(error <= LARGE_ERROR_MEV)
@@ -70,7 +84,9 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
 
 
 def _seconds(fields: dict) -> float:
-  """Mean seconds an event, without the first chunk of each run, which compiles, unless there is nothing else."""
+  """Mean seconds an event, without the first chunk of each run, which compiles, unless there is nothing
+  else.
+  """
   warm = ~fields["cold"].astype(bool)
   return float(fields["seconds"][warm if np.any(warm) else slice(None)].mean())
 
@@ -81,20 +97,23 @@ def write_results(out: str | os.PathLike, table: Results, metadata: dict) -> Non
   write_csv(Path(out) / "results.csv", columns)
   rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
   write_json(Path(out) / "results.json", {
-      **metadata, "summary": table.summary, "unconverged": table.unconverged, "at_edge_of_range": table.at_edge,
+      **metadata, "summary": table.summary, "unconverged": table.unconverged,
+      "at_edge_of_range": table.at_edge,
       "failed": table.failed, "events": rows})
 
 
 def write_hypotheses(out: str | os.PathLike, fields: dict, events: np.ndarray) -> Path:
-  """Writes hypotheses.csv: one row an event and start, with where the first stage took it and which one was chosen.
+  """Writes hypotheses.csv: one row an event and start, with where the first stage took it and which one was
+  chosen.
 
   Args:
     out: directory.
-    fields: momentum_mev [n 3], start_momentum_mev and end_momentum_mev [n h 3], trajectory [n s 3] of the chosen one.
+    fields: momentum_mev [n 3], start_momentum_mev and end_momentum_mev [n h 3], trajectory [n s 3] of the
+      chosen one.
     events: numbers [n].
   Returns:
-    The file. distance_to_result_mev is that of the end of the first stage to the momentum inferred: its scatter over the
-    starts of an event tells whether the objective has other minima.
+    The file. distance_to_result_mev is that of the end of the first stage to the momentum inferred: its
+    scatter over the starts of an event tells whether the objective has other minima.
   """
   start, end = fields["start_momentum_mev"], fields["end_momentum_mev"]
   from_chosen = np.linalg.norm(start - fields["trajectory"][:, :1], axis=-1)
@@ -115,7 +134,9 @@ def summary_text(table: Results) -> str:
 
 
 def event_table(table: Results) -> str:
-  """One line an event: truth (if known), inferred momentum and those of the baselines in MeV/c, distances in px."""
+  """One line an event: truth (if known), inferred momentum and those of the baselines in MeV/c, distances in
+  px.
+  """
   columns, baselines = table.columns, table.summary["baselines"]
   prefixes = {"truth": "true_", "inferred": "", **{name: f"{name}_" for name in baselines}}
   shown = {label: np.stack([columns[f"{prefix}p{axis}_mev"] for axis in AXES], axis=1)
@@ -123,8 +144,10 @@ def event_table(table: Results) -> str:
   views = tuple(table.summary["views"])
   errors = {}
   if "truth" in shown:
-    errors = {f"|dp| {label}": momentum_error(shown[label], shown["truth"], views) for label in ("inferred", *baselines)}
-  head = ["event".rjust(6), *(f"{label + ' (px, py, pz)':>24}" for label in shown), *(f"{e:>14}" for e in errors),
+    errors = {f"|dp| {label}": momentum_error(shown[label], shown["truth"], views)
+              for label in ("inferred", *baselines)}
+  head = ["event".rjust(6), *(f"{label + ' (px, py, pz)':>24}" for label in shown),
+          *(f"{e:>14}" for e in errors),
           "EMD start", "  end", "converged"]
   lines = ["Momenta in MeV/c, Earth Mover's Distance (EMD) in pixels, mean over views", "  ".join(head)]
   for i, event in enumerate(columns["event"]):
@@ -151,7 +174,8 @@ def summary_table(table: Results) -> str:
     if "share_above_50_mev_clean" in summary["inferred"]:
       lines.append("* contained in the views, and without nuclear interaction")
   else:
-    lines.append(f"{'median distance inferred - classical':40}{summary['median_distance_to_classical_mev']:12.1f} MeV/c")
+    apart = summary["median_distance_to_classical_mev"]
+    lines.append(f"{'median distance inferred - classical':40}{apart:12.1f} MeV/c")
   for view in summary["views"]:
     start, end = (summary[f"median_{name}_px"][view] for name in ("emd_start", "emd_end"))
     lines.append(f"{f'median EMD in {view}, start -> end':40}{start:12.2f} -> {end:.2f} px")
@@ -169,8 +193,9 @@ def warnings(table: Results) -> list[str]:
   if table.unconverged:
     found.append(f"WARNING: {len(table.unconverged)} events did not converge: {named(table.unconverged)}.")
   if table.at_edge:
-    found.append(f"WARNING: the inferred kinetic energy of {len(table.at_edge)} events is at the edge of, or outside, the "
-                 f"{low:g} to {high:g} MeV that the generator was trained on: {named(table.at_edge)}.")
+    found.append(f"WARNING: the inferred kinetic energy of {len(table.at_edge)} events is at the edge of, or "
+                 f"outside, the {low:g} to {high:g} MeV that the generator was trained on: "
+                 f"{named(table.at_edge)}.")
   views = tuple(table.summary["views"])
   if (hidden := hidden_name(views)) is not None:
     found.append(f"NOTE: one view tells |p{hidden}| and not its sign: p and its mirror image fit alike "

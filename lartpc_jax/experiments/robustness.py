@@ -1,4 +1,6 @@
-"""How the inference bears faults of the detector and events that the generator seldom draws: a table of degradation."""
+"""How the inference bears faults of the detector and events that the generator seldom draws: a table of
+degradation.
+"""
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +44,8 @@ class Sets(NamedTuple):
 
 def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event: int, seed: int,
               sizes: faults.Faults = faults.Faults()) -> Sets:
-  """`num` events in each of the conditions of TEXTS; those without nuclear interaction are the same in all but "nuclear".
+  """`num` events in each of the conditions of TEXTS; those without nuclear interaction are the same in all
+  but "nuclear".
 
   Raises:
     ValueError: if the file has fewer such events.
@@ -62,7 +65,8 @@ def make_sets(path: str, *, views: tuple[str, ...], spec, num: int, first_event:
   shifts = faults.random_shifts(num, sizes.vertex_px * spec.pitch_mm, rng)
   found["vertex"] = faults.shifted_images(events, clean, shifts, views=views, spec=spec)
   chosen = {name: nuclear if name == "nuclear" else clean for name in TEXTS}
-  return Sets(np.stack([found[name] for name in TEXTS]), np.stack([events.momentum_mev[chosen[name]] for name in TEXTS]))
+  return Sets(np.stack([found[name] for name in TEXTS]),
+              np.stack([events.momentum_mev[chosen[name]] for name in TEXTS]))
 
 
 def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Console) -> int:
@@ -76,7 +80,8 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
   """
   views, num, fit, out = check_views(settings.views), settings.num_events, settings.fit, Path(settings.out)
   spec = build_generator(settings.weights).generator.spec
-  sets = make_sets(settings.input, views=views, spec=spec, num=num, first_event=settings.first_event, seed=settings.seed)
+  sets = make_sets(settings.input, views=views, spec=spec, num=num, first_event=settings.first_event,
+                   seed=settings.seed)
   conditions = list(TEXTS)
   lines = []
   runs = [("", conditions, config, settings.start),
@@ -86,9 +91,12 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
     directory = out / ("fitted_vertex" if label else "known_vertex" if fit else "baselines")
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "images.npz"
-    # always anew, or those of other flags would be taken for these; the same flags write the same bytes, so a run goes on
-    save_images(file, sets.images[index].reshape(-1, *sets.images.shape[2:]), sets.momentum_mev[index].reshape(-1, 3))
-    job = infer.prepare(settings_as(infer.Settings, settings, input=str(file), first_event=0, num_events=None, start=begin,
+    # always anew, or those of other flags would be taken for these; the same flags write the same bytes, so a
+    # run goes on
+    save_images(file, sets.images[index].reshape(-1, *sets.images.shape[2:]),
+                sets.momentum_mev[index].reshape(-1, 3))
+    job = infer.prepare(settings_as(infer.Settings, settings, input=str(file), first_event=0, num_events=None,
+                                    start=begin,
                                     num_pictures=0), block)
     estimates, fields = dict(job.baselines), {}
     if fit:
@@ -102,11 +110,14 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
       estimates = {"inferred": fields["momentum_mev"], **estimates}
     for i, name in enumerate(chosen):
       rows = slice(i * num, (i + 1) * num)
-      errors = {who: momentum_error(p[rows], job.data.momentum_mev[rows], views) for who, p in estimates.items()}
-      lines.append(row(TEXTS[name].format(faults.Faults()) + label, errors, {k: x[rows] for k, x in fields.items()}))
+      errors = {who: momentum_error(p[rows], job.data.momentum_mev[rows], views)
+                for who, p in estimates.items()}
+      lines.append(row(TEXTS[name].format(faults.Faults()) + label, errors,
+                       {k: x[rows] for k, x in fields.items()}))
   text = markdown_table(head(list(estimates)), lines) + "\n"
   write_text(out / "robustness.md", text)
-  console.say(f"{num} events a row, views {','.join(views)}, start {settings.start}; |dp| in MeV/c\n\n{text}\n"
+  console.say(f"{num} events a row, views {','.join(views)}, start {settings.start}; |dp| in "
+              f"MeV/c\n\n{text}\n"
               f"Wrote {out / 'robustness.md'}")
   return 0
 
@@ -114,7 +125,8 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
 def head(names: list[str]) -> list[str]:
   """The cells above the table, for estimators of these names."""
   cells = ["condition", *(f"{name}: median, 95 %, above 50 (%)" for name in names)]
-  return cells + (["flagged, %", "above 50 of the not flagged, %", "EMD at the end, px"] if "inferred" in names else [])
+  return cells + (["flagged, %", "above 50 of the not flagged, %", "EMD at the end, px"]
+                  if "inferred" in names else [])
 
 
 def row(label: str, errors: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> list[str]:

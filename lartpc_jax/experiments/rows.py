@@ -7,7 +7,16 @@ import numpy as np
 
 from lartpc_jax.build.segmentation import build_image_classifier
 from lartpc_jax.experiments.samples import Sample
-from lartpc_jax.metrics import c2st, frechet, gof, histograms, memorisation, momentum as closure, neighbours, particles
+from lartpc_jax.metrics import (
+  c2st,
+  frechet,
+  gof,
+  histograms,
+  memorisation,
+  momentum as closure,
+  neighbours,
+  particles,
+)
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, share_estimate
 from lartpc_jax.transport.divergence import sinkhorn_divergence
 
@@ -65,16 +74,19 @@ def physics(reference: Sample, sample: Sample, tools: Tools, extra: Extra) -> li
       if definition == "published":
         value = histograms.published_chi2(values, fake[name], edges)
         bins = max(int((np.histogram(values, edges)[0] > 0).sum()), 1)
-        rows.append(Row("physics", f"{name}: chi2", definition, 1, Estimate(value, float(np.sqrt(2.0 * bins)))))
+        rows.append(Row("physics", f"{name}: chi2", definition, 1,
+                        Estimate(value, float(np.sqrt(2.0 * bins)))))
         continue
       entries = f"{len(values)} and {len(fake[name])} entries"
       if len(edges) < 3:
         entries += ", all of the reference alike: no histogram"
       else:
         extra.histograms[name] = (edges, values, fake[name])
-      rows.append(Row("physics", f"{name}: chi2/ndf", definition, 1, histograms.reduced_chi2(values, fake[name], edges),
+      rows.append(Row("physics", f"{name}: chi2/ndf", definition, 1,
+                      histograms.reduced_chi2(values, fake[name], edges),
                       entries))
-      rows.append(Row("physics", f"{name}: KS", definition, 1, histograms.kolmogorov_smirnov(values, fake[name])))
+      rows.append(Row("physics", f"{name}: KS", definition, 1,
+                      histograms.kolmogorov_smirnov(values, fake[name])))
   found = sample.particles["corrected"]
   rows.append(Row("physics", "track images, share", "corrected", 0, share_estimate(found.is_track)))
   if found.is_track.any():
@@ -87,7 +99,9 @@ def physics(reference: Sample, sample: Sample, tools: Tools, extra: Extra) -> li
 def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num_permutations: int,
                     num_projections: int, transport_batch: int, transport_batches: int, sinkhorn_batch: int,
                     sinkhorn_batches: int, sinkhorn_epsilon: float, published_sinkhorn: bool) -> list[Row]:
-  """MMD, energy distance, sliced and exact Wasserstein, Sinkhorn divergence on flattened images in MeV; occupancy."""
+  """MMD, energy distance, sliced and exact Wasserstein, Sinkhorn divergence on flattened images in MeV;
+  occupancy.
+  """
   x, y = (s.images.reshape(len(s.images), -1) for s in (reference, sample))
   if "within" not in tools.cache:
     tools.cache["within"] = gof.distances_within(x)
@@ -96,24 +110,29 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
   row = functools.partial(measured, "gof")
   rows = [row("MMD^2, Gaussians", "corrected", 1, lambda: gof.mmd(pooled, len(x), kernel="gauss", **test)),
           row("MMD^2, Laplacian", "corrected", 1, lambda: gof.mmd(pooled, len(x), kernel="laplace", **test)),
-          row("MMD^2, six Gaussians", "published", 1, lambda: gof.published_mmd(x, y, level=tools.level_mev, **test)),
+          row("MMD^2, six Gaussians", "published", 1,
+              lambda: gof.published_mmd(x, y, level=tools.level_mev, **test)),
           row("energy distance [MeV]", "corrected", 1, lambda: gof.energy_distance(pooled, len(x), **test))]
   scale = gof.median_distance(pooled)
   pooled = None  # before the transports need memory
-  rows.append(row("sliced W1 [MeV]", "corrected", 1, lambda: gof.sliced_wasserstein(x, y, num_projections=num_projections)))
-  rows.append(row("occupancy of pixels: chi2/pixel", "corrected", 1, lambda: gof.occupancy_test(x, y, **test)))
+  rows.append(row("sliced W1 [MeV]", "corrected", 1,
+                  lambda: gof.sliced_wasserstein(x, y, num_projections=num_projections)))
+  rows.append(row("occupancy of pixels: chi2/pixel", "corrected", 1,
+                  lambda: gof.occupancy_test(x, y, **test)))
   rows.append(row("W1 [MeV]", "published", 1,
                   lambda: gof.wasserstein(x, y, batch_size=transport_batch, max_batches=transport_batches),
                   f"batches of {min(transport_batch, len(x), len(y))}"))
   settings = [("corrected", 2, 0.5 * (sinkhorn_epsilon * scale)**2, {})]
   if published_sinkhorn:
-    settings.append(("published", 1, 0.1 * tools.level_mev, dict(double=True, threshold=1e-8, max_iterations=20_000)))
+    settings.append(("published", 1, 0.1 * tools.level_mev,
+                     dict(double=True, threshold=1e-8, max_iterations=20_000)))
   for definition, p, epsilon, how in settings:
     divergence = lambda *costs, epsilon=epsilon, how=how: sinkhorn_divergence(*costs, epsilon=epsilon, **how)
     errors = []
 
     def sinkhorn(divergence=divergence, p=p, epsilon=epsilon, errors=errors):
-      estimate, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=sinkhorn_batch, max_batches=sinkhorn_batches)
+      estimate, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=sinkhorn_batch,
+                                     max_batches=sinkhorn_batches)
       errors.append(f"eps {epsilon:.3g}, batches of {sinkhorn_batch}, marginal error {error:.1g}")
       return estimate
     found = row(f"Sinkhorn divergence, p={p}", definition, 1, sinkhorn)
@@ -121,7 +140,8 @@ def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extr
   return rows
 
 
-def frechet_rows(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num_published: int) -> list[Row]:
+def frechet_rows(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *,
+                 num_published: int) -> list[Row]:
   """SSNet-FID as published and pooled and extrapolated, KPD."""
   stages = [s.stage.reshape(len(s.stage), -1)[:num_published] for s in (reference, sample)]
   pooled = [s.stage.mean((1, 2)) for s in (reference, sample)]
@@ -137,15 +157,17 @@ def frechet_rows(reference: Sample, sample: Sample, tools: Tools, extra: Extra, 
   return rows
 
 
-def classifiers(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, cnn_folds: int, cnn_epochs: int,
-                cnn_images: int, boosting_folds: int, augment: bool, progress: Callable = lambda share: None) -> list[Row]:
+def classifiers(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, cnn_folds: int,
+                cnn_epochs: int, cnn_images: int, boosting_folds: int, augment: bool,
+                progress: Callable = lambda share: None) -> list[Row]:
   """Classifier two-sample tests."""
   boosting = c2st.cross_validated_test(reference.features, sample.features, c2st.gradient_boosting(),
                                        num_folds=boosting_folds)
   progress(0.1)
-  fit = build_image_classifier(num_epochs=cnn_epochs, augment=augment,
-                                          progress=lambda done: progress(0.1 + 0.9 * done / (cnn_epochs * cnn_folds)))
-  cnn = c2st.cross_validated_test(reference.images[:cnn_images], sample.images[:cnn_images], fit, num_folds=cnn_folds)
+  share = lambda done: progress(0.1 + 0.9 * done / (cnn_epochs * cnn_folds))
+  fit = build_image_classifier(num_epochs=cnn_epochs, augment=augment, progress=share)
+  cnn = c2st.cross_validated_test(reference.images[:cnn_images], sample.images[:cnn_images], fit,
+                                  num_folds=cnn_folds)
   rows = []
   for name, result, count in (("boosting on physics", boosting, len(reference.features)),
                               ("CNN on images", cnn, min(cnn_images, len(reference.images)))):
@@ -155,12 +177,15 @@ def classifiers(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *
   return rows
 
 
-def memory(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num_neighbours: int, num_emd_queries: int,
+def memory(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num_neighbours: int,
+           num_emd_queries: int,
            progress: Callable = lambda share: None) -> list[Row]:
   """Copies of training images, duplicates, precision, recall, density, coverage."""
   flat = lambda images: images.reshape(len(images), -1)
-  rows = [Row("memorisation", "duplicates, share", "corrected", 1, memorisation.duplicate_rate(flat(sample.images)))]
-  cover = memorisation.coverage(reference.stage.mean((1, 2)), sample.stage.mean((1, 2)), num_neighbours=num_neighbours)
+  rows = [Row("memorisation", "duplicates, share", "corrected", 1,
+              memorisation.duplicate_rate(flat(sample.images)))]
+  cover = memorisation.coverage(reference.stage.mean((1, 2)), sample.stage.mean((1, 2)),
+                                num_neighbours=num_neighbours)
   rows += [Row("memorisation", name, "corrected", -1, estimate) for name, estimate in cover._asdict().items()]
   if tools.training is None:
     return rows
@@ -171,19 +196,23 @@ def memory(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num
   size = min(len(training), len(reference.images))
   chosen = np.random.default_rng(0).permutation(len(training))[:size]
   pool = np.concatenate([training[chosen], flat(reference.images)[:size]])
-  closeness = memorisation.closer_to_training(*neighbours.nearest_l2(queries, pool, num_neighbours=20), size, size)
+  closeness = memorisation.closer_to_training(*neighbours.nearest_l2(queries, pool, num_neighbours=20), size,
+                                              size)
   rows += [Row("memorisation", "copies of training images, share", "corrected", 1,
                memorisation.copy_rate(nearest, np.linalg.norm(queries, axis=1))),
            Row("memorisation", "closer to training than to held-out, share", "corrected", 1,
                closeness.share, f"{size} images each"),
-           Row("memorisation", "distance ratio, training / (training + held-out)", "corrected", -1, closeness.ratio,
+           Row("memorisation", "distance ratio, training / (training + held-out)", "corrected", -1,
+               closeness.ratio,
                f"{size} images each")]
   if num_emd_queries and tools.index is not None:
-    found = neighbours.nearest_emd(tools.index, neighbours.build_index(sample.images[:num_emd_queries]), num_neighbours=5,
+    found = neighbours.nearest_emd(tools.index, neighbours.build_index(sample.images[:num_emd_queries]),
+                                   num_neighbours=5,
                                    progress=lambda done: progress(done / num_emd_queries))
     rows.append(Row("memorisation", "EMD to the nearest training image [px]", "corrected", -1,
                     mean_estimate(found.distance[:, 0]),
-                    f"{num_emd_queries} queries, {found.num_exact.mean():.0f} exact distances each of {len(training)}"))
+                    f"{num_emd_queries} queries, {found.num_exact.mean():.0f} exact distances each of "
+                    f"{len(training)}"))
     rows.append(Row("memorisation", "EMD ratio to the second, mean", "corrected", -1,
                     mean_estimate(found.distance[:, 0] / np.maximum(found.distance[:, 1], 1e-9))))
     tools.cache[("emd", sample.name)] = found
@@ -199,6 +228,7 @@ def momentum(reference: Sample, sample: Sample, tools: Tools, extra: Extra) -> l
   for name in closure.COMPONENTS:
     bias, width = result.bias[name], result.width[name]
     rows += [Row("momentum", f"bias of {name} [MeV/c]", "corrected", 0, bias),
-             Row("momentum", f"|bias| of {name} [MeV/c]", "corrected", 1, bias._replace(value=abs(bias.value))),
+             Row("momentum", f"|bias| of {name} [MeV/c]", "corrected", 1,
+                 bias._replace(value=abs(bias.value))),
              Row("momentum", f"pull width of {name}", "corrected", 1, width)]
   return rows

@@ -1,32 +1,30 @@
 """Draws of a model of images: a mosaic beside real ones, and their statistics against held-out ones."""
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.build import cascade as cascade_builders
-from lartpc_jax.build.generators import build_generator
 from lartpc_jax.config.schema import Sampler
-from lartpc_jax.experiments import cascades, pixels
+from lartpc_jax.experiments import pixels
+from lartpc_jax.experiments.models import Model, open_model
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.files import atomic_write
-from lartpc_jax.generators import condition as condition_lib
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.plotting.pixel_statistics import statistics_figure
 from lartpc_jax.plotting.pixels import mosaics
 from lartpc_jax.tables import markdown_table, write_text
 
-HEAD = ("sample", "images", "active pixels, mean", "charge, mean MeV", "chi2/ndf active", "charge", "spectrum")
+HEAD = ("sample", "images", "active pixels, mean", "charge, mean MeV", "chi2/ndf active", "charge",
+        "spectrum")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """What to draw, and what to compare with."""
   weights: str | None = setting(
-      None, "Directory of weights as launch.train writes it, or crops64: those of the package.", required=True)
+      None, "Directory of weights as launch.train writes it, or crops64: those of the package.",
+      required=True)
   data: str | None = setting(None, "The file that the model was trained on; its last events were held out.")
   out: str | None = setting(None, "Directory of the results.", required=True)
   num: int = setting(5000, "Images.", lower=1)
@@ -38,22 +36,16 @@ class Settings:
   cond: str = setting("", "Of a cascade: NAME=NUMBER,... for all images; the rest is as in training images.")
   guidance_scale: float = setting(1.0, "Of a cascade's first stage; 1 means none.")
   chunk_size: int = setting(64, "Images a device draws at once.", lower=1)
-  tile: int = setting(0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.", lower=0)
+  tile: int = setting(0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.",
+                      lower=0)
   grid: int = setting(5000, "Images in each mosaic, at most.", lower=1)
   columns: int = setting(0, "Columns of the mosaics; 0: a square.", lower=0)
   seed: int = setting(0, "Seed of the noise.")
 
 
-class Model(NamedTuple):
-  """What draws, whatever kind of generator it is."""
-  draw: Callable   # (update) -> images [n h w] MeV, arrays to save beside them, seconds an image
-  info: dict       # JSON of the weights
-  label: str
-
-
 def run(settings: Settings, console: Console) -> None:
   """Draws, and compares where there are real images."""
-  model = _open_cascade(settings) if cascade_builders.is_cascade(settings.weights) else _open_generator(settings)
+  model = open_model(settings)
   real = pixels.load_real(settings.data, model.info, 1_000_000) if settings.data else None
   with console.progress(settings.num, description="draw", unit="image") as bar:
     images, arrays, seconds = model.draw(bar.update)
@@ -70,31 +62,8 @@ def run(settings: Settings, console: Console) -> None:
   console.say(f"{text}\nWrote {out}/images.npz, mosaic.png, statistics.png, sample.md")
 
 
-def _open_generator(settings: Settings) -> Model:
-  generator, info, _ = build_generator(settings.weights, tile=settings.tile)
-
-  def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
-    images, seconds = pixels.draw_images(
-        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num), update=update,
-        name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
-    return images, {}, seconds
-  return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
-
-
-def _open_cascade(settings: Settings) -> Model:
-  cascade, info = cascade_builders.build_cascade(settings.weights)
-  texts = {name: getattr(settings, f"{name}_sampler") for name in cascade_builders.STAGES}
-  changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
-  samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
-  asked = condition_lib.parse(cascade.coarse.condition, settings.cond)
-  draw = lambda update: cascades.draw_cascade(
-      cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
-      seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
-  knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
-  return Model(draw, info["fine"], " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
-
-
-def _draw_mosaic(settings: Settings, model: Model, real: pixels.RealImages | None, images: np.ndarray, out: Path) -> None:
+def _draw_mosaic(settings: Settings, model: Model, real: pixels.RealImages | None, images: np.ndarray,
+                 out: Path) -> None:
   count = min(settings.grid, settings.num, *([] if real is None else [len(real.holdout)]))
   columns = settings.columns or int(np.ceil(count**0.5))
   shown = {} if real is None else {"held-out": real.holdout[:count]}

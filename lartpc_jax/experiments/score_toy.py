@@ -1,4 +1,6 @@
-"""Pictures of score matching and diffusion from closed forms and tiny trained scores: see launch.score_toy."""
+"""Pictures of score matching and diffusion from closed forms and tiny trained scores: see
+launch.score_toy.
+"""
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +24,9 @@ from lartpc_jax.train.toy import fit_toy_score
 
 SHOWN_TIMES = (0.0, 0.1, 0.25, 0.5, 1.0)
 NUM_POINTS = 800
-LEVELS = tuple(np.geomspace(2.5, 0.05, 10).round(4).tolist())  # of annealed Langevin dynamics and denoising score matching
+LEVELS = tuple(np.geomspace(2.5, 0.05,
+                            # of annealed Langevin dynamics and denoising score matching
+                            10).round(4).tolist())
 SHOWN_LEVELS = (0.05, 0.3, 1.0)
 PICTURE_DPI = 68
 
@@ -42,7 +46,9 @@ PICTURES = Settings.pictures
 
 
 class Errors(NamedTuple):
-  """Mean cosine between a learned score and the true one at that noise level: near the data, and over the whole square."""
+  """Mean cosine between a learned score and the true one at that noise level: near the data, and over the
+  whole square.
+  """
   name: str
   near: float
   square: float
@@ -56,7 +62,8 @@ def run(settings: Settings, console: Console) -> None:
     console.say(markdown_table(("learned score", "cosine with the true one, at the data", "over the square"),
                                [(row.name, f"{row.near:.3f}", f"{row.square:.3f}") for row in errors]))
   if shares:
-    console.say("Share of points in the blob (0.3 of the data): " + ", ".join(f"{k} {v:.2f}" for k, v in shares.items()))
+    console.say("Share of points in the blob (0.3 of the data): " + ", ".join(f"{k} {v:.2f}"
+                                                                              for k, v in shares.items()))
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
@@ -74,7 +81,9 @@ def _noised(key, sde: SDE, x0, t: float):
 
 
 def reverse_paths(key, sde: SDE, score_fn: Callable, x, times: np.ndarray) -> dict[str, jax.Array]:
-  """States [len(times) ...] on the way from x, by the reverse SDE (Euler-Maruyama) and by the flow ODE (Runge-Kutta 4)."""
+  """States [len(times) ...] on the way from x, by the reverse SDE (Euler-Maruyama) and by the flow ODE
+  (Runge-Kutta 4).
+  """
   predict, inputs = PREDICTORS["euler_maruyama"](sde, times, score_fn, x.dtype)
   flow, grid = probability_flow(sde, score_fn), jnp.asarray(times, x.dtype)
   velocity = lambda x, t: flow(x, jnp.full(x.shape[:1], t))
@@ -90,7 +99,8 @@ def reverse_paths(key, sde: SDE, score_fn: Callable, x, times: np.ndarray) -> di
       return x, x
     stochastic = jax.lax.scan(sde_step, x, (jax.random.split(key, len(times) - 1), inputs))[1]
     return stochastic, jax.lax.scan(ode_step, x, (grid[:-1], jnp.diff(grid)))[1]
-  return {label: jnp.concatenate([x[None], path]) for label, path in zip(("reverse SDE", "flow ODE"), both(x, key))}
+  return {label: jnp.concatenate([x[None], path])
+          for label, path in zip(("reverse SDE", "flow ODE"), both(x, key))}
 
 
 def reverse_figure(key, mixture: toy.Mixture, sde: SDE):
@@ -105,13 +115,15 @@ def reverse_figure(key, mixture: toy.Mixture, sde: SDE):
 
 
 def score_figures(key, mixture: toy.Mixture):
-  """True scores with little and with more noise; learned ones without and with noise; and how far they are off.
+  """True scores with little and with more noise; learned ones without and with noise; and how far they are
+  off.
 
   Returns:
     Figure of true scores, Figure of learned ones, list of Errors.
   """
   key_bare, key_noisy, *keys = jax.random.split(key, 2 + 2 * len(SHOWN_LEVELS))
-  points = {sigma: np.asarray(toy.draw_points(k, mixture._replace(std=float(np.hypot(mixture.std, sigma))), 600))
+  points = {sigma: np.asarray(toy.draw_points(k, mixture._replace(std=float(np.hypot(mixture.std, sigma))),
+                                              600))
             for sigma, k in zip(SHOWN_LEVELS, keys)}
   truth = {f"true score, noise {s:g}": jax.jit(toy.score_at_sigma(mixture, s)) for s in SHOWN_LEVELS}
   true_figure = figures.score_fields(truth, {name: points[s] for name, s in zip(truth, SHOWN_LEVELS)})
@@ -123,10 +135,12 @@ def score_figures(key, mixture: toy.Mixture):
   bare_points = np.asarray(toy.draw_points(keys[-1], mixture, 600))
   learned_figure = figures.score_fields(learned, dict(zip(learned, [bare_points, *points.values()])))
   square = figures.grid_points()
-  errors = [_errors("without noise", learned["learned without noise"], jax.jit(toy.score_at_sigma(mixture, 0.0)),
+  errors = [_errors("without noise", learned["learned without noise"],
+                    jax.jit(toy.score_at_sigma(mixture, 0.0)),
                     bare_points, square)]
   for sigma in SHOWN_LEVELS:
-    errors.append(_errors(f"noise {sigma:g}", learned[f"learned, noise {sigma:g}"], truth[f"true score, noise {sigma:g}"],
+    errors.append(_errors(f"noise {sigma:g}", learned[f"learned, noise {sigma:g}"],
+                          truth[f"true score, noise {sigma:g}"],
                           points[sigma], square))
   return true_figure, learned_figure, errors
 
@@ -139,7 +153,9 @@ def _errors(name: str, learned: Callable, truth: Callable, near: np.ndarray, squ
 
 
 def langevin_figure(key, mixture: toy.Mixture):
-  """Plain Langevin dynamics at the smallest noise beside annealed dynamics, and the share of points in the blob (0.3)."""
+  """Plain Langevin dynamics at the smallest noise beside annealed dynamics, and the share of points in the
+  blob (0.3).
+  """
   sde = edm_sde(LEVELS[0])
   score_fn = toy.mixture_score(mixture, sde)
   key_start, key_plain, key_annealed = jax.random.split(key, 3)
@@ -174,9 +190,11 @@ def image_figure(key, images_mev: np.ndarray, sde: SDE):
 
 def draw_all(out: Path, images_mev: np.ndarray, *, seed: int, names: Sequence[str] = PICTURES
              ) -> tuple[list[Path], list[Errors], dict[str, float]]:
-  """Writes the pictures called `names` to `out`: paths, errors of the learned scores, shares of points in the blob.
+  """Writes the pictures called `names` to `out`: paths, errors of the learned scores, shares of points in the
+  blob.
 
-  "scores" and "learned" come together. Each has a key of its own, so that it does not depend on which others are drawn.
+  "scores" and "learned" come together. Each has a key of its own, so that it does not depend on which others
+  are drawn.
   Raises ValueError naming an unknown one.
   """
   unknown = sorted(set(names) - set(PICTURES))
@@ -195,4 +213,5 @@ def draw_all(out: Path, images_mev: np.ndarray, *, seed: int, names: Sequence[st
     drawn["reverse"] = reverse_figure(keys[1], mixture, sde)
   if "forward_images" in names:
     drawn["forward_images"] = image_figure(keys[4], images_mev, sde)
-  return [save_figure(figure, out / f"{name}.png", dpi=PICTURE_DPI) for name, figure in drawn.items()], errors, shares
+  return [save_figure(figure, out / f"{name}.png", dpi=PICTURE_DPI)
+          for name, figure in drawn.items()], errors, shares

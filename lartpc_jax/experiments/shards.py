@@ -1,7 +1,8 @@
 """Large event files made in shards that survive a kill, joined into one file when all are there.
 
-FILE.npz.shards/ holds `settings.json`, which says what determines the events, and a sparse-event npz for each shard with the
-same settings inside. Several processes may fill it, each its part of the shards; one joins them.
+FILE.npz.shards/ holds `settings.json`, which says what determines the events, and a sparse-event npz for each
+shard with the same settings inside. Several processes may fill it, each its part of the shards; one joins
+them.
 """
 import concurrent.futures
 import contextlib
@@ -74,7 +75,9 @@ def part_of(shards: Sequence[Shard], part: tuple[int, int] | None) -> list[Shard
 
 
 def file_settings(path: str | Path) -> dict | None:
-  """The settings with which a file was made, None if it does not say. Raises ValueError if it is not readable."""
+  """The settings with which a file was made, None if it does not say. Raises ValueError if it is not
+  readable.
+  """
   try:
     with np.load(path, allow_pickle=False) as npz:
       return json.loads(str(npz["settings"])) if "settings" in npz.files else None
@@ -157,24 +160,29 @@ def locked(plan: Plan, part: tuple[int, int] | None = None) -> Iterator[None]:
 
 def make_shards(simulate: Callable, plan: Plan, missing: Sequence[Shard], *, stop: Callable = lambda: None,
                 update: Callable = lambda done: None) -> int | None:
-  """Simulates the missing shards one by one, each in a file of its own, whole or not at all; a thread writes them.
+  """Simulates the missing shards one by one, each in a file of its own, whole or not at all; a thread writes
+  them.
 
   Args:
-    simulate: (first, count, update) -> Events numbered first to first + count; it must depend on nothing else.
+    simulate: (first, count, update) -> Events numbered first to first + count; it must depend on nothing
+      else.
     plan: of the file.
     missing: what to simulate.
     stop: asked after each shard; anything but None ends the run there and is returned.
     update: called with the number of finished events.
   """
   return run_pieces(missing, lambda shard, report: simulate(*shard, report),
-                    lambda shard, events: save_shard(plan, shard, events), size=lambda shard: shard.count, stop=stop,
-                    update=update)
+                    lambda shard, events: save_shard(plan, shard, events), size=lambda shard: shard.count,
+                    stop=stop, update=update)
 
 
 def save_shard(plan: Plan, shard: Shard, events: Events) -> None:
-  """Writes a shard with the settings of its plan. `join_shards` finds one that a crash of the machine has damaged."""
+  """Writes a shard with the settings of its plan. `join_shards` finds one that a crash of the machine has
+  damaged.
+  """
   with atomic_write(plan.file(shard), "wb", durable=False) as file:
-    np.savez(file, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev,
+    np.savez(file, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel,
+             edep=events.edep_mev,
              voxel_mm=np.float32(events.voxel_mm), settings=settings_text(plan))
 
 
@@ -189,7 +197,8 @@ def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda
   In memory is a field of two shards at a time.
 
   Raises:
-    ValueError: naming what is missing, or a shard that was made with other settings or has another number of events.
+    ValueError: naming what is missing, or a shard that was made with other settings or has another number of
+      events.
     OSError: naming a shard that was not readable and is removed; or if the file cannot be written.
   """
   shards = plan.shards
@@ -201,8 +210,8 @@ def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda
   for shard in shards:
     counts, own_types, voxel_mm = _look_at(plan, shard)
     if types is not None and types != own_types:
-      raise ValueError(f"{plan.file(shard)} has fields {list(own_types)}, others have {list(types)} (or of other types); "
-                       "remove it and run again.")
+      raise ValueError(f"{plan.file(shard)} has fields {list(own_types)}, others have {list(types)} (or of "
+                       "other types); remove it and run again.")
     types = own_types
     rows = {name: rows.get(name, 0) + counts[name] for name in types}
   rows["offsets"] = plan.num_events + 1
@@ -213,7 +222,8 @@ def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda
       with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
         write_header(entry, (rows[name], *shape), dtype)
         before = 0
-        for shard, data in zip(shards, _read_ahead(functools.partial(_field_bytes, plan, name=name), shards), strict=True):
+        for shard, data in zip(shards, _read_ahead(functools.partial(_field_bytes, plan, name=name), shards),
+                               strict=True):
           if name == "offsets":
             offsets = np.frombuffer(data, dtype)
             entry.write((offsets + before)[0 if shard.first == 0 else 1:].tobytes())
@@ -242,7 +252,8 @@ def _read_ahead(read: Callable, items: Sequence) -> Iterator:
 
 def _field_bytes(plan: Plan, shard: Shard, *, name: str) -> bytes:
   """The data of a field of a shard; zipfile checks the sum of its bytes."""
-  with _readable(plan, shard), zipfile.ZipFile(plan.file(shard)) as source, source.open(f"{name}.npy") as part:
+  with (_readable(plan, shard), zipfile.ZipFile(plan.file(shard)) as source,
+        source.open(f"{name}.npy") as part):
     _npy_header(part)
     return part.read()
 
@@ -255,7 +266,8 @@ def _readable(plan: Plan, shard: Shard) -> Iterator[None]:
     yield
   except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
     path.unlink()
-    raise OSError(f"{path} was damaged ({error}) and is removed; the same command simulates it again.") from error
+    raise OSError(f"{path} was damaged ({error}) and is removed; the same command simulates it again."
+                  ) from error
 
 
 def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
@@ -279,7 +291,8 @@ def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
       raise ValueError(f"its offsets do not fit {wrong or 'the events'}")
   check_same_settings(plan.settings, settings, str(path))
   if len(offsets) - 1 != shard.count:
-    raise ValueError(f"{path} has {len(offsets) - 1} events instead of {shard.count}; remove it and run again.")
+    raise ValueError(f"{path} has {len(offsets) - 1} events instead of {shard.count}; remove it and run "
+                     "again.")
   return counts, {name: (shape[1:], dtype) for name, (shape, dtype) in headers.items()}, voxel_mm
 
 

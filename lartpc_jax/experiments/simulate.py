@@ -1,4 +1,6 @@
-"""Files of simulated events: the fast transport in jax, or Geant4. Each backend imports what it needs when it is asked."""
+"""Files of simulated events: the fast transport in jax, or Geant4. Each backend imports what it needs when it
+is asked.
+"""
 import concurrent.futures
 import dataclasses
 import json
@@ -11,64 +13,93 @@ import numpy as np
 
 from lartpc_jax.data.events import Events
 from lartpc_jax.experiments import shards
-from lartpc_jax.experiments.protocol import SILENT, Console, exit_code, fraction, integer_pair, parsed, ranges, setting
+from lartpc_jax.experiments.protocol import (
+  SILENT,
+  Console,
+  exit_code,
+  fraction,
+  integer_pair,
+  parsed,
+  ranges,
+  setting,
+)
 from lartpc_jax.simulation.primaries import check_energies
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What to simulate. `out`, `part`, `compress`, `chunk_size`, `workers` and `geant4_data` do not change the events."""
+  """What to simulate. `out`, `part`, `compress`, `chunk_size`, `workers` and `geant4_data` do not change the
+  events.
+  """
   backend: str = setting("fast", "What simulates.", choices=("fast", "geant4"))
   particles: tuple[str, ...] = setting(
-      ("proton",), "fast: proton, muon or electron_approximate (no radiation). geant4: those that start at the vertex, of "
+      ("proton",),
+      "fast: proton, muon or electron_approximate (no radiation). geant4: those that start at the vertex, of "
       "proton, mu-, mu+, pi-, pi+, e-, e+, gamma.", flag="particle")
   num_events: int | None = setting(None, "Number of events.", lower=1)
   kinetic_mev: tuple[tuple[float, float], ...] = parsed(
       "50,100", "low,high of the kinetic energy in MeV; one for each particle with ; between.", ranges)
   voxel_mm: float = setting(1.0, "Edge of a voxel.")
   seed: int = setting(0, "Seed: the same one, the same file, however it is made.")
-  out: str | None = setting(None, "The npz file; FILE.npz.shards holds its parts until it is complete.", required=True)
-  shard_events: int | None = setting(None, "Events a shard: what a kill can cost. Default: fast 20000, geant4 500.", lower=1)
-  compress: bool = setting(False, "Compress the file, to about a third; takes longer than the fast simulation.")
+  out: str | None = setting(None, "The npz file; FILE.npz.shards holds its parts until it is complete.",
+                            required=True)
+  shard_events: int | None = setting(None,
+                                     "Events a shard: what a kill can cost. Default: fast 20000, geant4 500.",
+                                     lower=1)
+  compress: bool = setting(False,
+                           "Compress the file, to about a third; takes longer than the fast simulation.")
   part: tuple[int, int] | None = parsed(
       None, "I/N: make only the I-th of N parts of the shards, I from 0 (see launch/slurm).", fraction)
   merge: bool = setting(False, "Join the shards that parts have made; takes --out and --compress alone.")
-  beam_parts: int | None = setting(None, "Let an Apache Beam pipeline make so many parts and join them (extra [beam]).",
+  beam_parts: int | None = setting(None,
+                                   "Let an Apache Beam pipeline make so many parts and join them (extra "
+                                   "[beam]).",
                                    lower=1)
-  beam: tuple[str, ...] = setting((), "Options of that pipeline, such as --runner=FlinkRunner; default: it runs here.")
+  beam: tuple[str, ...] = setting((),
+                                  "Options of that pipeline, such as --runner=FlinkRunner; default: it runs "
+                                  "here.")
   nuclear: bool = setting(True, "fast: nuclear interactions.", goes_with="backend=fast")
-  chunk_size: int = setting(1000, "fast: events a device works on at once.", lower=1, goes_with="backend=fast")
-  physics: str = setting("QGSP_BERT", "geant4: physics list; em: electromagnetic interactions and decays only.",
+  chunk_size: int = setting(1000, "fast: events a device works on at once.", lower=1,
+                            goes_with="backend=fast")
+  physics: str = setting("QGSP_BERT",
+                         "geant4: physics list; em: electromagnetic interactions and decays only.",
                          goes_with="backend=geant4")
   multiplicity: tuple[int, int] | None = parsed(
       None, "geant4: low,high: so many particles, drawn from --particle; default: each once.", integer_pair,
       goes_with="backend=geant4")
   step_mm: float = setting(0.3, "geant4: longest step.", goes_with="backend=geant4")
-  workers: int | None = setting(None, "geant4: processes; default: one a core.", lower=1, goes_with="backend=geant4")
+  workers: int | None = setting(None, "geant4: processes; default: one a core.", lower=1,
+                                goes_with="backend=geant4")
   geant4_data: str | None = setting(
-      None, "geant4: folder of its data sets; default: the environment, GEANT4_DATA_DIR, or what geant4_pybind downloaded.",
+      None,
+      "geant4: folder of its data sets; default: the environment, GEANT4_DATA_DIR, or what geant4_pybind "
+      "downloaded.",
       goes_with="backend=geant4")
 
 
 class Backend(NamedTuple):
   """One way to simulate.
 
-  Events must follow from the settings and their number alone, so that a resumed run ends with the same file, and parts of a
-  run never share a random number.
+  Events must follow from the settings and their number alone, so that a resumed run ends with the same file,
+  and parts of a run never share a random number.
   """
-  identity: Callable  # settings -> dict of what determines the events, as JSON has it; ValueError for bad settings
-  build: Callable     # settings -> make(plan, missing shards, stop=, update=, say=) -> None or what stopped it
+  # settings -> dict of what determines the events, as JSON has it; ValueError for bad settings
+  identity: Callable
+  # settings -> make(plan, missing shards, stop=, update=, say=) -> None or what stopped it
+  build: Callable
   shard_events: int   # by default
 
 
-SUM_EVENTS = 200  # of the fast backend summed at once: with larger arrays most of the time goes into fresh memory pages
+# of the fast backend summed at once: with larger arrays most of the time goes into fresh memory pages
+SUM_EVENTS = 200
 FAST_KEYS = ("particles", "kinetic_mev", "nuclear", "voxel_mm", "seed")
 
 
 def _fast_identity(settings: Settings) -> dict:
   if len(settings.particles) > 1 or settings.multiplicity is not None:
     raise ValueError(f"The fast backend has one particle an event; got {','.join(settings.particles)}"
-                     f"{' with a multiplicity' if settings.multiplicity else ''}. Geant4 has more (--backend=geant4).")
+                     f"{' with a multiplicity' if settings.multiplicity else ''}. Geant4 has more "
+                     "(--backend=geant4).")
   return json.loads(json.dumps({name: getattr(settings, name) for name in FAST_KEYS}))
 
 
@@ -85,10 +116,10 @@ def make_track_fns(settings: Settings) -> tuple[tuple[Callable, ...], tuple]:
   """Events of the fast backend in jax, as functions in a row, and the axes of what enters and leaves them.
 
   Returns:
-    draw: numbers [e] -> (momentum_mev [e 3], kinetic_mev [e], direction [3 e], noise). scatter: that -> (momentum_mev,
-    direction, hinges, fast.Steps). transport: that -> (momentum_mev, *voxels.events_first(...)). cross: that ->
-    (momentum_mev, voxels.Crossings). And for `parallel.compile_chain` the axes of the events in each. Four programs, as
-    they are compiled side by side.
+    draw: numbers [e] -> (momentum_mev [e 3], kinetic_mev [e], direction [3 e], noise). scatter: that ->
+    (momentum_mev, direction, hinges, fast.Steps). transport: that -> (momentum_mev,
+    *voxels.events_first(...)). cross: that -> (momentum_mev, voxels.Crossings). And for
+    `parallel.compile_chain` the axes of the events in each. Four programs, as they are compiled side by side.
   Raises:
     ValueError: as `make_fast_simulator`, or if tracks may leave the grid of voxels.
   """
@@ -100,14 +131,16 @@ def make_track_fns(settings: Settings) -> tuple[tuple[Callable, ...], tuple]:
   kind = stopping.find_particle(particle)
   reach_mm = 1.15 * float(stopping.csda_range(high, kind))  # 10 sigma of straggling beyond
   if reach_mm > voxels.MAX_VOXELS * settings.voxel_mm:
-    raise ValueError(f"A {particle} of {high:g} MeV reaches {reach_mm:.0f} mm, beyond {voxels.MAX_VOXELS} voxels of "
-                     f"{settings.voxel_mm:g} mm; choose larger voxels or less energy.")
-  simulator = fast.make_fast_simulator(particle, nuclear=settings.nuclear, segment_mm=settings.voxel_mm, min_kinetic_mev=low,
+    raise ValueError(f"A {particle} of {high:g} MeV reaches {reach_mm:.0f} mm, beyond {voxels.MAX_VOXELS} "
+                     f"voxels of {settings.voxel_mm:g} mm; choose larger voxels or less energy.")
+  simulator = fast.make_fast_simulator(particle, nuclear=settings.nuclear, segment_mm=settings.voxel_mm,
+                                       min_kinetic_mev=low,
                                        max_kinetic_mev=high)
   num_steps = simulator.tables.num_steps
 
   def draw(numbers):
-    words = counter_random.words(jax.random.key(settings.seed), numbers, fast.PRIMARY_WORDS + fast.noise_words(num_steps))
+    words = counter_random.words(jax.random.key(settings.seed), numbers,
+                                 fast.PRIMARY_WORDS + fast.noise_words(num_steps))
     kinetic = low + (high - low) * counter_random.uniform(words[0])
     direction = fast.isotropic_direction(words[1:fast.PRIMARY_WORDS])
     momentum = jnp.sqrt(kinetic * (kinetic + 2.0 * kind.mass_mev))[None] * direction
@@ -124,7 +157,8 @@ def make_track_fns(settings: Settings) -> tuple[tuple[Callable, ...], tuple]:
   def cross(tracks):
     return tracks[0], voxels.find_crossings(*tracks[1:], voxel_mm=settings.voxel_mm)
 
-  drawn, scattered = (0, 0, 1, fast.Noise(path=1, angle=2, hinge=1, nuclear=1)), (0, 1, 1, fast.Steps(1, 1, 1, 1))
+  drawn, scattered = (0, 0, 1, fast.Noise(path=1, angle=2, hinge=1, nuclear=1)), (0, 1, 1,
+                                                                                  fast.Steps(1, 1, 1, 1))
   return (draw, scatter, transport, cross), (0, drawn, scattered, 0, 0)
 
 
@@ -132,7 +166,8 @@ def fast_backend(settings: Settings) -> Callable:
   """The fast transport on all devices, its voxels summed in threads.
 
   Returns:
-    simulate(first, count, update) -> Events of the numbers first to first + count; update(done) reports progress in them.
+    simulate(first, count, update) -> Events of the numbers first to first + count; update(done) reports
+    progress in them.
   """
   import jax
 
@@ -146,7 +181,8 @@ def fast_backend(settings: Settings) -> Callable:
     padded = np.resize(numbers, stride)
     momentum, crossings = jax.device_get(cross(parallel.shard_batch(padded, mesh)))
     momentum, crossings = jax.tree.map(lambda x: x[:len(numbers)], (momentum, crossings))
-    blocks = [jax.tree.map(lambda x, i=i: x[i:i + SUM_EVENTS], crossings) for i in range(0, len(numbers), SUM_EVENTS)]
+    blocks = [jax.tree.map(lambda x, i=i: x[i:i + SUM_EVENTS], crossings)
+              for i in range(0, len(numbers), SUM_EVENTS)]
     return momentum, [voxels.sum_voxels(block) for block in blocks]
 
   def simulate(first: int, count: int, update: Callable = lambda done: None) -> Events:
@@ -155,7 +191,8 @@ def fast_backend(settings: Settings) -> Callable:
     momenta, sums = [], []
     # Two at a time: one sums in numpy while the other computes in XLA; both let go of Python's lock.
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-      for start, (momentum, blocks) in zip(starts, pool.map(part, [numbers[i:i + stride] for i in starts]), strict=True):
+      for start, (momentum, blocks) in zip(starts, pool.map(part, [numbers[i:i + stride] for i in starts]),
+                                           strict=True):
         momenta.append(momentum)
         sums += blocks
         update(min(start + stride, count))
@@ -189,7 +226,8 @@ def _build_geant4(settings: Settings) -> Callable:
   def make(plan, missing, *, stop, update, say):
     pool = [geant4_pool.Shard(plan.file(s).stem, s.first, s.first + s.count - 1) for s in missing]
     label = "" if settings.part is None else "_{}_{}".format(*settings.part)
-    return geant4_run.run_shards(wanted, pool, plan.folder, variables=variables, note=shards.settings_text(plan),
+    return geant4_run.run_shards(wanted, pool, plan.folder, variables=variables,
+                                 note=shards.settings_text(plan),
                                  label=label, workers=settings.workers, stop=stop, update=update, say=say)
   return make
 
@@ -217,7 +255,8 @@ def run(settings: Settings, console: Console) -> int:
   stopped = execute(settings, console)
   if stopped is None and not existed and settings.part is None:
     seconds = time.perf_counter() - start
-    console.say(f"Wrote {settings.out}: {settings.num_events} events in {seconds:.1f} s, start and files included.")
+    console.say(f"Wrote {settings.out}: {settings.num_events} events in {seconds:.1f} s, start and files "
+                "included.")
   return exit_code(stopped)
 
 
@@ -252,8 +291,8 @@ def execute(settings: Settings, console: Console = SILENT) -> int | None:
   """Simulates what is missing of the file, or of its part, and joins the file when all is there.
 
   Args:
-    settings: as checked by `check_simulation`. With `part`, only every so many shards are made and nothing is joined: other
-      processes make the other parts, and `merge` joins them.
+    settings: as checked by `check_simulation`. With `part`, only every so many shards are made and nothing is
+      joined: other processes make the other parts, and `merge` joins them.
     console: what it reports to; asked now and then whether to stop.
   Returns:
     What stopped it, None if nothing did.

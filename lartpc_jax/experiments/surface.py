@@ -1,4 +1,6 @@
-"""The objective over two components of the momentum, the third fixed or profiled: what launch.surface does."""
+"""The objective over two components of the momentum, the third fixed or profiled: what launch.surface
+does.
+"""
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +38,8 @@ class Settings:
   event: int = setting(0, "Number of the event in --input.", lower=0)
   views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
   axes: tuple[str, ...] = setting(("px", "py"), "The two components.")
-  third: tuple[str, ...] | None = setting(None, "The third component, MeV/c: one value, or minimum,maximum,number.")
+  third: tuple[str, ...] | None = setting(None,
+                                          "The third component, MeV/c: one value, or minimum,maximum,number.")
   start: str | None = setting(None, "px,py,pz in MeV/c from which a descent is drawn.")
   half_width_mev: float = setting(250.0, "Half the side of the map, MeV/c.", lower=1.0)
   points: int = setting(25, "Points a side.", lower=3)
@@ -64,7 +67,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   console.say("Wrote " + ", ".join(str(path) for path in write_surface(settings.out, settings, found)))
 
 
-def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda done: None, say: Callable = print
+def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda done: None,
+            say: Callable = print
             ) -> SurfaceMap:
   """Computes the surface of an inference config's last stage.
 
@@ -79,8 +83,8 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   start = None if settings.start is None else parse_momenta(settings.start)[0]
   for name, p in (("truth", truth), ("start", start)):
     if p is not None and outside_range(p[None], generator.kinetic_range_mev)[0]:
-      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the {generator.kinetic_range_mev} MeV "
-          "that the generator was trained on.")
+      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the "
+          f"{generator.kinetic_range_mev} MeV that the generator was trained on.")
   middle = np.zeros(3) if truth is None else truth
   others = _others(settings, float(middle[({0, 1, 2} - set(axes)).pop()]))
   offsets = np.linspace(-settings.half_width_mev, settings.half_width_mev, settings.points)
@@ -96,7 +100,8 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   layers = np.stack(layers, axis=-1)
   best = np.argmin(np.where(np.isnan(layers), np.inf, layers), axis=-1)[..., None]
   profiled = np.take_along_axis(grid, best[..., None], axis=2)[:, :, 0]
-  value, gradient, walked = (np.asarray(x) for x in first_order(image, profiled, noise, jnp.asarray(STEPS_MEV)))
+  value, gradient, walked = (np.asarray(x)
+                             for x in first_order(image, profiled, noise, jnp.asarray(STEPS_MEV)))
   progress(1.0)
   trajectory = None
   if start is not None:
@@ -143,8 +148,9 @@ def _others(settings: Settings, middle: float) -> np.ndarray:
   if len(values) == 1:
     return np.array(values)
   if len(values) != 3 or values[0] >= values[1] or values[2] < 2 or values[2] != int(values[2]):
-    raise ValueError("--third must be one value in MeV/c, which fixes the third component, or minimum,maximum,number, "
-                     f"over which it is profiled; got {','.join(map(str, settings.third))!r}.")
+    raise ValueError("--third must be one value in MeV/c, which fixes the third component, or "
+                     "minimum,maximum,number, over which it is profiled; got "
+                     f"{','.join(map(str, settings.third))!r}.")
   return np.linspace(values[0], values[1], int(values[2]))
 
 

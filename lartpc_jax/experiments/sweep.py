@@ -9,13 +9,16 @@ from lartpc_jax.experiments import infer
 from lartpc_jax.experiments.protocol import Console, DescentSettings, exit_code, setting, settings_as
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
-COLUMNS = {"median_dp_mev": "median error, MeV/c", "q95_dp_mev": "95 % quantile", "share_above_50_mev": "above 50 MeV/c"}
+COLUMNS = {"median_dp_mev": "median error, MeV/c", "q95_dp_mev": "95 % quantile",
+           "share_above_50_mev": "above 50 MeV/c"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(DescentSettings):
   """What to infer, and the values to try."""
-  changes: tuple[str, ...] = setting((), "Config key and its values: key=value,value. May be given several times.",
+  changes: tuple[str, ...] = setting((),
+                                     "Config key and its values: key=value,value. May be given several "
+                                     "times.",
                                      flag="set", required=True, repeated=True)
 
 
@@ -35,7 +38,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, list]:
   for text in texts:
     key, equals, values = text.partition("=")
     if not equals or not key or not values or key in found:
-      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second.num_steps=8,14, each key once.")
+      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second.num_steps=8,14, "
+                       "each key once.")
     found[key] = [_value(x) for x in values.split(",")]
   return found
 
@@ -51,7 +55,8 @@ def changed(config: Mapping, key: str, value) -> dict:
   """A copy of nested dicts with one value changed; `key` has dots between levels.
 
   Raises:
-    ValueError: naming the key if there is none such, or the value if it is of another type than the one it replaces.
+    ValueError: naming the key if there is none such, or the value if it is of another type than the one it
+      replaces.
   """
   head, _, rest = key.partition(".")
   if head not in config or (rest and not isinstance(config[head], Mapping)):
@@ -66,7 +71,8 @@ def changed(config: Mapping, key: str, value) -> dict:
   return {**config, head: value}
 
 
-def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list], console: Console) -> int | None:
+def run_sweep(settings: infer.Settings, config: Mapping, values: dict[str, list],
+              console: Console) -> int | None:
   """Runs launch.infer's work for each combination in a directory of its own; writes sweep.json and sweep.md.
 
   Args:
@@ -115,5 +121,6 @@ def sweep_table(keys: list[str], rows: list[dict]) -> str:
       errors = summary["inferred"]
       cells += [f"{errors['median_dp_mev']:.1f}", f"{errors['q95_dp_mev']:.1f}",
                 f"{100 * errors['share_above_50_mev']:.1f} %"]
-    lines.append([*cells, f"{summary['num_converged']} of {summary['num_events']}", f"{summary['seconds_per_event']:.2f}"])
+    lines.append([*cells, f"{summary['num_converged']} of {summary['num_events']}",
+                  f"{summary['seconds_per_event']:.2f}"])
   return markdown_table([*keys, *(COLUMNS.values() if known else []), "converged", "s an event"], lines)

@@ -22,20 +22,24 @@ class Targets(NamedTuple):
   skipped: np.ndarray   # numbers of events with a view without charge
 
 
-def open_targets(path: str, *, views: Sequence[str], spec: ImageSpec, first: int = 0, num: int | None = None) -> Targets:
+def open_targets(path: str, *, views: Sequence[str], spec: ImageSpec, first: int = 0,
+                 num: int | None = None) -> Targets:
   """Of events first ... first + num - 1 of a file (None: to its end) those that have charge in every view.
 
   Raises:
-    OSError, ValueError: as `data.images.open_images` and `inference.checks.check_target_images`; also if no event has charge.
+    OSError, ValueError: as `data.images.open_images` and `inference.checks.check_target_images`; also if no
+    event has charge.
   """
   data = open_images(path, views=tuple(views), spec=spec, first=first, num=num)
   events = first + np.arange(len(data.images))
   charged = np.any(np.asarray(data.images) != 0, axis=(2, 3)).all(axis=1)
   if not charged.any():
-    raise ValueError(f"{path}: none of the {len(events)} events has charge in every view; nothing can be inferred.")
+    raise ValueError(f"{path}: none of the {len(events)} events has charge in every view; nothing can be "
+                     "inferred.")
   kept = data if charged.all() else data._replace(**{
       name: value[charged] for name, value in data._asdict().items() if isinstance(value, np.ndarray)})
-  images = check_target_images(kept.images, num_views=len(views), num_pixels=spec.num_pixels, numbers=events[charged])
+  images = check_target_images(kept.images, num_views=len(views), num_pixels=spec.num_pixels,
+                               numbers=events[charged])
   return Targets(kept._replace(images=images), events[charged], events[~charged])
 
 

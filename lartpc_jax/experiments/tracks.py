@@ -1,6 +1,7 @@
 """Fits of one to four tracks to each event of a file, and how many there are: what launch.tracks does.
 
-`prepare` finds mistakes and writes nothing; `execute` computes what is missing in the run's directory and reports.
+`prepare` finds mistakes and writes nothing; `execute` computes what is missing in the run's directory and
+reports.
 """
 import dataclasses
 import json
@@ -37,8 +38,9 @@ NULL_FILE = "tracks.npz"  # in the directory of a run
 class Settings(EventSettings):
   """What to fit, and what tells how many tracks there are."""
   max_tracks: int = setting(2, "Hypotheses of 1 to so many tracks are fitted.")
-  refine: tuple[str, ...] | None = setting(None, "Numbers of tracks whose hypotheses are refined, empty for none; default: "
-                                           "all.")
+  refine: tuple[str, ...] | None = setting(None,
+                                           "Numbers of tracks whose hypotheses are refined, empty for none; "
+                                           "default: all.")
   null: tuple[str, ...] = setting((), "Runs of this command on generated events with 1, 2, ... tracks.")
   level: float = setting(0.05, "False splits allowed at each step of the count.")
   num_pictures: int = setting(8, "Events drawn.", lower=0)
@@ -77,13 +79,16 @@ def prepare(settings: Settings, config: Mapping) -> Job:
     truth = truth[events]
   elif data.momentum_mev is not None:
     truth = data.momentum_mev[:, None]
-  identity = {"input": describe_input(settings.input), "views": ",".join(views), "max_tracks": settings.max_tracks,
+  identity = {"input": describe_input(settings.input), "views": ",".join(views),
+              "max_tracks": settings.max_tracks,
               "refine": refined,
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
               "weights": {**digests}}
-  fits = [config_inference.build_tracks_fit(config, generator, views, num) for num in range(1, settings.max_tracks + 1)]
+  fits = [config_inference.build_tracks_fit(config, generator, views, num)
+          for num in range(1, settings.max_tracks + 1)]
   compute = _make_compute(fits, refined, data.images, events, settings)
-  return Job(settings, views, data, truth, events, identity, compute, settings.chunk_size * len(jax.devices()), skipped)
+  return Job(settings, views, data, truth, events, identity, compute,
+             settings.chunk_size * len(jax.devices()), skipped)
 
 
 def _refined(settings: Settings) -> list[int]:
@@ -96,7 +101,8 @@ def _refined(settings: Settings) -> list[int]:
   return sorted(map(int, set(settings.refine)))
 
 
-def _make_compute(fits: list, refined: list[int], images: np.ndarray, numbers: np.ndarray, settings: Settings) -> Callable:
+def _make_compute(fits: list, refined: list[int], images: np.ndarray, numbers: np.ndarray,
+                  settings: Settings) -> Callable:
   key_candidates, key_refine = jax.random.split(root_key(settings.seed))
   screens = [parallel.make_device_map(fit.screen, chunk_size=settings.chunk_size) for fit in fits]
   refines = {n: parallel.make_device_map(lambda pair, key, fit=fits[n - 1]: fit.refine(*pair, key),
@@ -108,7 +114,8 @@ def _make_compute(fits: list, refined: list[int], images: np.ndarray, numbers: n
     chosen, found = images[np.searchsorted(numbers, events)], {}
     for number, screen in enumerate(screens, start=1):
       screened = screen(chosen, candidates[0])
-      found |= {f"screened_{number}": screened.objective[:, 0], f"start_mev_{number}": screened.momentum_mev[:, 0]}
+      found |= {f"screened_{number}": screened.objective[:, 0],
+                f"start_mev_{number}": screened.momentum_mev[:, 0]}
       if number in refined:
         out = refines[number]((chosen, screened.momentum_mev), jax.random.clone(key_refine))
         found |= {f"{name}_{number}": array for name, array in out._asdict().items() if array is not None}
@@ -134,7 +141,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   Returns:
     None, or the signal that stopped it before its end: the same call goes on.
   Raises:
-    ValueError: before anything is computed, naming a null that does not fit, one too many, or a level outside (0, 1).
+    ValueError: before anything is computed, naming a null that does not fit, one too many, or a level outside
+      (0, 1).
   """
   nulls, level, say = job.settings.null, job.settings.level, console.say
   if len(nulls) >= job.settings.max_tracks and nulls:
@@ -147,15 +155,18 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   warn_of_skipped(job.skipped, num + len(job.skipped), say)
   there = chunks.finished_events(out / "chunks", job.identity)
   done = sum(int(e) in there for e in job.events)
-  with console.progress(num, initial=done, description="tracks", unit="event") as bar, console.stopping() as stop:
-    stopped = chunks.run_chunks(job.compute, job.events, directory=out / "chunks", stride=job.stride, stop=stop,
+  with (console.progress(num, initial=done, description="tracks", unit="event") as bar,
+        console.stopping() as stop):
+    stopped = chunks.run_chunks(job.compute, job.events, directory=out / "chunks", stride=job.stride,
+                                stop=stop,
                                 update=bar.update, identity=job.identity)
   if stopped is not None:
     say("Stopped; what is finished is saved. The same command goes on.")
     return stopped
   numbers = range(1, job.settings.max_tracks + 1)
   refined = ("momentum_mev", "objective", "emd_end", "converged", "images")
-  names = [f"screened_{n}" for n in numbers] + [f"{name}_{n}" for n in job.identity["refine"] for name in refined]
+  names = [f"screened_{n}" for n in numbers] + [f"{name}_{n}" for n in job.identity["refine"]
+                                                for name in refined]
   fields = chunks.load_fields(out / "chunks", job.events, [*names, "seconds"], identity=job.identity)
   objective = np.stack([fields[f"screened_{n}"] for n in numbers], axis=1)
   counted = counting.count_tracks(objective, null_gains, level=level) if null_gains else None
@@ -168,14 +179,16 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
 
 
 def read_null(path: str, job: Job, number: int) -> np.ndarray:
-  """Gains of the track after the `number`-th in a run on events of so many; the run must be like `job` but for its input.
+  """Gains of the track after the `number`-th in a run on events of so many; the run must be like `job` but
+  for its input.
 
   Raises:
     ValueError: naming the directory and what differs.
   """
   file = Path(path) / NULL_FILE
   if not file.is_file():
-    raise ValueError(f"--null: no {NULL_FILE} in {path!r}; it must be the --out of a finished run of launch.tracks.")
+    raise ValueError(f"--null: no {NULL_FILE} in {path!r}; it must be the --out of a finished run of "
+                     "launch.tracks.")
   with np.load(file, allow_pickle=False) as npz:
     objective, identity = npz["objective"], json.loads(str(npz["identity"]))
     true_number = npz["true_number"]
@@ -185,7 +198,8 @@ def read_null(path: str, job: Job, number: int) -> np.ndarray:
   if differing:
     raise ValueError(f"--null: {path} is of another {', '.join(differing)} than this run.")
   if objective.shape[1] <= number:
-    raise ValueError(f"--null: {path} has hypotheses of up to {objective.shape[1]} tracks; {number + 1} are needed.")
+    raise ValueError(f"--null: {path} has hypotheses of up to {objective.shape[1]} tracks; {number + 1} are "
+                     "needed.")
   if not np.all(true_number == number):
     raise ValueError(f"--null: number {number} must be of events with {number} tracks each; {path} has "
                      f"{sorted(set(true_number.tolist()))}.")
@@ -199,14 +213,16 @@ def _true_number(job: Job) -> np.ndarray:
   return np.isfinite(job.truth_mev[..., 0]).sum(1)
 
 
-def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: counting.Counted | None, performance: dict
+def _write(job: Job, out: Path, fields: dict, objective: np.ndarray, counted: counting.Counted | None,
+           performance: dict
            ) -> None:
   true_number = _true_number(job)
   with atomic_write(out / NULL_FILE, "wb") as file:
     np.savez_compressed(file, objective=objective, true_number=true_number, identity=json.dumps(job.identity))
   columns = {"event": job.events}
   if counted is not None:
-    columns |= {"num_tracks": counted.number, **{f"p_value_{n + 1}": p for n, p in enumerate(counted.p_value.T)}}
+    columns |= {"num_tracks": counted.number,
+                **{f"p_value_{n + 1}": p for n, p in enumerate(counted.p_value.T)}}
   if true_number.any():
     columns["true_num_tracks"] = true_number
   for n in range(1, objective.shape[1] + 1):
@@ -238,38 +254,45 @@ def _performance(job: Job, fields: dict, counted: counting.Counted | None) -> di
       found[f"errors_{number}"] = counted_tracks.error_quantiles(errors)
     if number == 2:
       angles = multi_track.opening_angles(job.truth_mev[chosen])
-      found["by_angle"] = counted_tracks.by_angle(angles, errors, None if counted is None else counted.number[chosen])
+      found["by_angle"] = counted_tracks.by_angle(angles, errors, None if counted is None
+                                                  else counted.number[chosen])
     if counted is not None:
       found[f"counted_{number}"] = counted_tracks.shares(counted.number[chosen])
   return found
 
 
-def _report(fields: dict, counted: counting.Counted | None, performance: dict, *, numbers: Sequence[int], level: float
+def _report(fields: dict, counted: counting.Counted | None, performance: dict, *, numbers: Sequence[int],
+            level: float
             ) -> str:
   median = lambda name: f"{np.median(fields[name]):.2f}" if name in fields else "-"
   lines = [markdown_table(("tracks", "objective of the library's best, median px", "refined", "EMD a view"), [
       (n, median(f"screened_{n}"), median(f"objective_{n}"), median(f"emd_end_{n}")) for n in numbers])]
   if counted is not None:
     lines += ["", f"Counted at {100 * level:g} % false splits a step: "
-              + ", ".join(f"{c} with {n}" for n, c in zip(*np.unique(counted.number, return_counts=True), strict=True))]
+              + ", ".join(f"{c} with {n}"
+                          for n, c in zip(*np.unique(counted.number, return_counts=True), strict=True))]
   lines += counted_tracks.tables(performance)
-  unconverged = {n: int((~fields[f"converged_{n}"].astype(bool)).sum()) for n in numbers if f"converged_{n}" in fields}
+  unconverged = {n: int((~fields[f"converged_{n}"].astype(bool)).sum()) for n in numbers
+                 if f"converged_{n}" in fields}
   lines += [f"WARNING: fits of {n} tracks to {bad} events did not converge (column converged_{n})."
             for n, bad in unconverged.items() if bad]
   lines.append(f"{np.median(fields['seconds']):.2f} s an event")
   return "\n".join(lines)
 
 
-def _draw(job: Job, out: Path, fields: dict, counted: counting.Counted | None, performance: dict) -> list[Path]:
+def _draw(job: Job, out: Path, fields: dict, counted: counting.Counted | None,
+          performance: dict) -> list[Path]:
   paths = []
   for i in range(min(job.settings.num_pictures, len(job.events))):
-    images = {f"{n} track{'s' * (n > 1)}, objective {fields[f'objective_{n}'][i]:.2f} px": fields[f"images_{n}"][i]
-              for n in job.identity["refine"]}
+    name = lambda n, i=i: f"{n} track{'s' * (n > 1)}, objective {fields[f'objective_{n}'][i]:.2f} px"
+    images = {name(n): fields[f"images_{n}"][i] for n in job.identity["refine"]}
     title = f"event {job.events[i]}"
     if counted is not None:
       title += f": {counted.number[i]} tracks, p of more than one {counted.p_value[i, 0]:.3f}"
     path = out / "events" / f"event_{job.events[i]:05d}.png"
-    paths.append(save_figure(hypotheses_figure(job.data.images[i], images, views=job.views, title=title), path))
+    paths.append(save_figure(hypotheses_figure(job.data.images[i], images, views=job.views, title=title),
+                             path))
   if "by_angle" in performance:
-    paths.append(save_figure(angle_figure(counted_tracks.bins_only(performance["by_angle"])), out / "by_angle.png"))
+    paths.append(save_figure(angle_figure(counted_tracks.bins_only(performance["by_angle"])),
+                             out / "by_angle.png"))
   return paths

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from lartpc_jax.build import tasks as config_lib
+from lartpc_jax.experiments.allocator import restart_with_huge_pages
 from lartpc_jax.experiments.protocol import Console, exit_code, setting
 from lartpc_jax.parallel import device_summary
 from lartpc_jax.plotting.training import loss_curve
@@ -16,6 +17,9 @@ class Settings:
   """Where to, or whether only to say what it would cost."""
   workdir: str | None = setting(None, "Directory of the run: config, logs, checkpoints, pictures, weights.")
   dry_run: bool = setting(False, "Print config, parameter count and cost of a step; write nothing.")
+  huge_pages: bool = setting(False,
+                             "Linux: restart with glibc's allocator set for huge pages and memory that is "
+                             "kept.")
 
 
 def run(settings: Settings, config: Mapping | None, console: Console) -> int:
@@ -24,6 +28,8 @@ def run(settings: Settings, config: Mapping | None, console: Console) -> int:
     raise ValueError("Give a config: --config=configs/NAME.py[:variant].")
   if not (settings.dry_run or settings.workdir):
     raise ValueError("Give a directory for the run: --workdir=runs/name.")
+  if settings.huge_pages:
+    restart_with_huge_pages()
   training = training_settings(config)
   tx = optimizer.make_optimizer(training.optim, training.train.num_steps)
   console.say(f"Devices: {device_summary()}")

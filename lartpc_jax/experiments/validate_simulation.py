@@ -30,7 +30,8 @@ LIMITS = {"range": 0.005, "straggling": 0.10, "dE/dx": 0.02, "lateral rms": 0.05
 HEAD = ("quantity", "bin", "Geant4", "fast", "ratio", "limit")
 PSTAR_HEAD = ("T [MeV]", "PSTAR S [MeV cm2/g]", "formula / PSTAR", "PSTAR R [g/cm2]", "formula / PSTAR",
               "as simulated / PSTAR")
-LABELS = {"range": ("kinetic energy [MeV]", "range / CSDA"), "straggling": ("kinetic energy [MeV]", "sigma / range"),
+LABELS = {"range": ("kinetic energy [MeV]", "range / CSDA"),
+          "straggling": ("kinetic energy [MeV]", "sigma / range"),
           "dE/dx": ("residual range [mm]", "dE/dx [MeV/mm]"), "lateral rms": ("depth [mm]", "rms [mm]")}
 
 
@@ -45,7 +46,9 @@ class Settings:
 
 
 class Comparison(NamedTuple):
-  """One quantity in bins: the same rule applied to both samples, with statistical errors where they are known."""
+  """One quantity in bins: the same rule applied to both samples, with statistical errors where they are
+  known.
+  """
   quantity: str        # a key of LIMITS
   where: str           # "" or what the bins belong to
   edges: np.ndarray    # [bins + 1]
@@ -67,7 +70,9 @@ def run(settings: Settings, console: Console) -> int:
   fast = first(load_events(settings.input)) if settings.input else _simulate(settings, console)
   validation = compare_simulations(reference, fast)
   failed = failures(validation)
-  verdict = "Outside their limits:\n\n- " + "\n- ".join(failed) if failed else "Everything is within its limit."
+  verdict = "Everything is within its limit."
+  if failed:
+    verdict = "\n- ".join(["Outside their limits:\n", *failed])
   text = f"{validation_table(validation)}\n{verdict}\n"
   console.say(text)
   out = Path(settings.out)
@@ -79,7 +84,8 @@ def run(settings: Settings, console: Console) -> int:
 
 
 def _simulate(settings: Settings, console: Console) -> Events:
-  wanted = simulate.Settings(out="unused.npz", num_events=settings.num_events, nuclear=False, seed=settings.seed)
+  wanted = simulate.Settings(out="unused.npz", num_events=settings.num_events, nuclear=False,
+                             seed=settings.seed)
   simulate.check_simulation(wanted)
   with console.progress(settings.num_events, description="simulate", unit="event") as bar:
     return simulate.fast_backend(wanted)(0, settings.num_events, bar.update)
@@ -90,20 +96,24 @@ def _draw(validation: "Validation", out: Path) -> None:
   for c in validation.comparisons:
     by_quantity.setdefault(c.quantity, []).append((c.where, c.edges, c.values, c.errors))
   for quantity, (xlabel, ylabel) in LABELS.items():
-    figure = figures.binned_comparison(by_quantity[quantity], limit=LIMITS[quantity], xlabel=xlabel, ylabel=ylabel,
+    figure = figures.binned_comparison(by_quantity[quantity], limit=LIMITS[quantity], xlabel=xlabel,
+                                       ylabel=ylabel,
                                        logx=quantity == "dE/dx")
     save_figure(figure, out / f"{quantity.replace('/', '').replace(' ', '_').lower()}.png", dpi=120)
   save_figure(figures.histogram_comparison(validation.histograms), out / "histograms.png", dpi=120)
 
 
 def end_to_stop_mm(particle: stopping.Particle) -> float:
-  """Distance from the centroid of the last `tracks.END_MEV` to the end of a track: the mean of R over that energy."""
+  """Distance from the centroid of the last `tracks.END_MEV` to the end of a track: the mean of R over that
+  energy.
+  """
   energies = (np.arange(2000) + 0.5) * (tracks.END_MEV / 2000)
   return float(np.mean(stopping.csda_range(energies, particle)))
 
 
 def compare_simulations(reference: Events, fast: Events, *, num_histogram: int = 20_000) -> Validation:
-  """Both samples through the same rules; protons without nuclear interactions, kinetic energies 50 to 100 MeV.
+  """Both samples through the same rules; protons without nuclear interactions, kinetic energies 50 to 100
+  MeV.
 
   Args:
     num_histogram: events in the histograms at most: chi-squared grows with it.
@@ -118,8 +128,8 @@ def compare_simulations(reference: Events, fast: Events, *, num_histogram: int =
     ends = tracks.track_ends(events, depths)
     counts = np.histogram(ends.kinetic_mev, ENERGY_EDGES_MEV)[0]
     if counts.min() < 100:
-      raise ValueError(f"The {name} sample needs at least 100 events in each bin of energy {ENERGY_EDGES_MEV.tolist()} MeV; "
-                       f"got {counts.tolist()}.")
+      raise ValueError(f"The {name} sample needs at least 100 events in each bin of energy "
+                       f"{ENERGY_EDGES_MEV.tolist()} MeV; got {counts.tolist()}.")
     samples.append((events, depths, ends))
   comparisons = []
   def add(quantity, where, edges, unit, rows):
@@ -132,7 +142,8 @@ def compare_simulations(reference: Events, fast: Events, *, num_histogram: int =
   add("range", "", ENERGY_EDGES_MEV, "MeV", [(mean, error) for mean, error, _ in ranges])
   add("straggling", "", ENERGY_EDGES_MEV, "MeV",
       [(spread, spread / np.sqrt(2.0 * n)) for (_, _, spread), n in zip(ranges, counts, strict=True)])
-  curves = [tracks.residual_curve(events, depths, ends, RESIDUAL_EDGES_MM, shift) for events, depths, ends in samples]
+  curves = [tracks.residual_curve(events, depths, ends, RESIDUAL_EDGES_MM, shift)
+            for events, depths, ends in samples]
   add("dE/dx", "", RESIDUAL_EDGES_MM, "mm", [(curve, np.zeros_like(curve)) for curve in curves])
   for name, ((low, high), edges) in LATERAL.items():
     add("lateral rms", name, edges, "mm",
@@ -140,7 +151,8 @@ def compare_simulations(reference: Events, fast: Events, *, num_histogram: int =
          for events, depths, ends in samples])
   histograms = {}
   for name, edges, values in (
-      ("track length [mm]", LENGTH_EDGES_MM, [np.linalg.norm(ends.position_mm, axis=1) for _, _, ends in samples]),
+      ("track length [mm]", LENGTH_EDGES_MM,
+       [np.linalg.norm(ends.position_mm, axis=1) for _, _, ends in samples]),
       ("angle [deg]", ANGLE_EDGES_DEG, [tracks.angle_deg(events, ends) for events, _, ends in samples])):
     values = [value[:num_histogram] for value in values]
     histograms[name] = (edges, *values, two_sample_chi2(*values, edges))
@@ -154,7 +166,8 @@ def failures(validation: Validation) -> list[str]:
     ratio = c.values[1] / c.values[0]
     found += [f"{c.quantity} {c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit}: ratio {ratio[i]:.4f}"
               for i in np.flatnonzero(~(np.abs(ratio - 1.0) <= LIMITS[c.quantity]))]
-  found += [f"{name}: chi2/ndf {chi2.chi2:.1f}/{chi2.ndf}" for name, (*_, chi2) in validation.histograms.items()
+  found += [f"{name}: chi2/ndf {chi2.chi2:.1f}/{chi2.ndf}"
+            for name, (*_, chi2) in validation.histograms.items()
             if not chi2.reduced <= LIMITS["chi2/ndf"]]
   return found
 
@@ -166,12 +179,14 @@ def validation_table(validation: Validation) -> str:
     for i, (a, b) in enumerate(c.values.T):
       error = np.hypot(c.errors[0, i] / a, c.errors[1, i] / b) * b / a
       shown = f"{b / a:.4f}" + (f" +- {error:.4f}" if error else "")
-      rows.append((c.quantity, f"{c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit}", f"{a:.4g}", f"{b:.4g}", shown,
+      rows.append((c.quantity, f"{c.where} {c.edges[i]:g}-{c.edges[i + 1]:g} {c.unit}", f"{a:.4g}",
+                   f"{b:.4g}", shown,
                    f"{100 * LIMITS[c.quantity]:g} %"))
-  rows += [(name, f"{len(a)} and {len(b)} events", "", "", f"chi2/ndf {chi2.chi2:.1f}/{chi2.ndf} = {chi2.reduced:.2f}",
+  rows += [(name, f"{len(a)} and {len(b)} events", "", "",
+            f"chi2/ndf {chi2.chi2:.1f}/{chi2.ndf} = {chi2.reduced:.2f}",
             LIMITS["chi2/ndf"]) for name, (_, a, b, chi2) in validation.histograms.items()]
-  note = ("Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; straggling: its "
-          "spread. dE/dx in MeV/mm, lateral rms in mm.")
+  note = ("Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; "
+          "straggling: its spread. dE/dx in MeV/mm, lateral rms in mm.")
   lines = [markdown_table(HEAD, rows), "", note, "", pstar_table()]
   return "\n".join(lines) + "\n"
 
@@ -185,5 +200,6 @@ def pstar_table() -> str:
   rows = []
   for i, t in enumerate(energy):
     ranges = [0.1 * density * stopping.csda_range(t, proton, scale=s) / range_gcm2[i] for s in (1.0, scale)]
-    rows.append((f"{t:g}", f"{loss[i]:g}", f"{ours[i]:.4f}", f"{range_gcm2[i]:g}", *(f"{x:.4f}" for x in ranges)))
+    rows.append((f"{t:g}", f"{loss[i]:g}", f"{ours[i]:.4f}", f"{range_gcm2[i]:g}",
+                 *(f"{x:.4f}" for x in ranges)))
   return markdown_table(PSTAR_HEAD, rows)

@@ -3,6 +3,7 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from lartpc_jax import parallel
@@ -50,3 +51,19 @@ def dry_run(task: Task, tx: optax.GradientTransformation, settings: Run, *, num_
     seconds.append(time.monotonic() - began)
   best = min(seconds)
   say(f"Time of one step: {best:.4g} s, {size / best:.4g} images/s; loss {float(metrics['loss']):.5g}.")
+  if flops:
+    peak = matmul_flops()
+    say(f"{flops / best / 1e9:.4g} GFLOP/s on each device, {flops / best / peak:.0%} of what a float32 product of matrices "
+        f"reaches there, {peak / 1e9:.4g} GFLOP/s.")
+
+
+def matmul_flops(side: int = 2048, num_timed: int = 3) -> float:
+  """Operations a second of a product of two square float32 matrices on the first device: what a network could reach."""
+  x = jnp.ones((side, side), jnp.float32)
+  product = jax.jit(jnp.matmul).lower(x, x).compile()
+  seconds = []
+  for _ in range(num_timed + 1):  # the first one warms up
+    began = time.monotonic()
+    jax.block_until_ready(product(x, x))
+    seconds.append(time.monotonic() - began)
+  return 2.0 * side**3 / min(seconds)

@@ -1,0 +1,60 @@
+"""Trained generators of every kind, opened for drawing: what launch.sample takes."""
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lartpc_jax.build import cascade as cascade_builders
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.experiments import cascades, pixels
+from lartpc_jax.generators import condition as condition_lib
+
+
+class Model(NamedTuple):
+  """What draws, whatever kind of generator it is."""
+  draw: Callable   # (update) -> images [n h w] MeV, arrays to save beside them, seconds an image
+  info: dict       # JSON of the weights
+  label: str
+
+
+class Kind(NamedTuple):
+  """One kind of generator."""
+  holds: Callable  # weights (a directory or a name) -> whether they are of this kind
+  open: Callable   # settings of launch.sample -> Model
+
+
+def _open_generator(settings: Any) -> Model:
+  generator, info, _ = build_generator(settings.weights, tile=settings.tile)
+
+  def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
+    images, seconds = pixels.draw_images(
+        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num),
+        update=update,
+        name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
+    return images, {}, seconds
+  return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
+
+
+def _open_cascade(settings: Any) -> Model:
+  cascade, info = cascade_builders.build_cascade(settings.weights)
+  texts = {name: getattr(settings, f"{name}_sampler") for name in cascade_builders.STAGES}
+  changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
+  samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
+  asked = condition_lib.parse(cascade.coarse.condition, settings.cond)
+  draw = lambda update: cascades.draw_cascade(
+      cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
+      seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
+  knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
+  return Model(draw, info["fine"],
+               " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
+
+
+KINDS = {"cascade": Kind(cascade_builders.is_cascade, _open_cascade),
+         "generator": Kind(lambda weights: True, _open_generator)}
+
+
+def open_model(settings: Any) -> Model:
+  """The model of `settings.weights`, of the first kind whose weights they are. Errors as of the builders in
+  `build`.
+  """
+  return next(kind.open(settings) for kind in KINDS.values() if kind.holds(settings.weights))
