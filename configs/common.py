@@ -1,4 +1,4 @@
-"""Blocks shared by the configs, as plain dicts; the defaults are in `config.schema` and `inference.settings`."""
+"""Blocks shared by the configs, as dicts; the defaults are in `config.schema` and `inference.settings`."""
 import dataclasses
 
 from ml_collections import config_dict
@@ -38,7 +38,7 @@ def proton_condition() -> dict:
 
 
 def block(kind: type, *names: str, **changes) -> dict:
-  """A block: the defaults of a class of `config.schema` but for `changes`; only the fields `names`, if any."""
+  """A block: the defaults of a class of `config.schema` but for `changes`; only these fields, if any."""
   values = dataclasses.asdict(kind(**changes))
   return {name: values[name] for name in names} if names else values
 

@@ -64,7 +64,8 @@ def test_no_clipping():
 
 
 @pytest.mark.parametrize("key,value", [
-    ("schedule", "linear"), ("learning_rate", 0.0), ("learning_rate", np.nan), ("learning_rate", np.inf), ("warmup_steps", -1), ("warmup_steps", 200), ("num_steps", 0),
+    ("schedule", "linear"), ("learning_rate", 0.0), ("learning_rate", np.nan), ("learning_rate", np.inf),
+    ("warmup_steps", -1), ("warmup_steps", 200), ("num_steps", 0),
     ("decay_fraction", 0.0), ("b1", 1.0), ("b2", -0.1), ("weight_decay", -1.0), ("grad_clip_norm", 0.0)])
 def test_bad_values_are_named(key, value):
   with pytest.raises(ValueError, match=key) as error:

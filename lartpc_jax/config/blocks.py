@@ -22,7 +22,8 @@ def check_keywords(function: Callable, block: str, values: Mapping, supplied: Ma
     if key not in parameters and not open_ended:
       raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
   for name, parameter in parameters.items():
-    if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and name not in values:
+    required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    if required and name not in values:
       raise ValueError(f"Missing config key {block}.{name}; there are {sorted(values)}.")
 
 
@@ -35,7 +36,7 @@ def section(config: Mapping, name: str) -> dict:
 
 
 def pick(table: Mapping, block: str, values: dict) -> tuple[Any, dict]:
-  """Splits `values` into table[values["name"]] and the other keys. Raises ValueError naming an unknown name."""
+  """table[values["name"]] and the other keys of `values`. Raises ValueError naming an unknown name."""
   values = dict(values)
   name = values.pop("name", None)
   if name not in table:

@@ -48,5 +48,5 @@ def check_same_config(saved: dict | None, new: dict, *, source: str) -> None:
   differences = config_differences(saved or {}, new)
   if differences:
     listing = "\n  ".join(differences)
-    raise ValueError(f"The config differs from that of {source} (saved -> now):\n  {listing}\nUse the saved values "
-                     "to resume, or another workdir for a new run. (train.* may change.)")
+    raise ValueError(f"The config differs from that of {source} (saved -> now):\n  {listing}\nUse the saved "
+                     "values to resume, or another workdir for a new run. (train.* may change.)")

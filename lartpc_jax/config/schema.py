@@ -1,7 +1,7 @@
 """Settings of training runs and of what they train, with their defaults. No jax.
 
-Blocks of configs have the same keys, and `config.blocks.parse` reads them; a field without a default must stand
-in the config. The settings of a fit are in `inference.settings`.
+Blocks of configs have the same keys, and `config.blocks.parse` reads them; a field without a default must
+stand in the config. The settings of a fit are in `inference.settings`.
 """
 import dataclasses
 from collections.abc import Mapping
@@ -118,7 +118,7 @@ class DataSettings:
   num_evaluation: int = 128         # held-out examples that evaluations look at
   prefetch_batches: int = 2
   contained_only: bool = False      # of rotated events: only those that never leave the window
-  readout: Mapping = dataclasses.field(default_factory=lambda: {"on": False})  # see `build.data.build_readout`
+  readout: Mapping = dataclasses.field(default_factory=lambda: {"on": False})  # see build.data.build_readout
   crop_px: int = 0                  # of exact pictures of voxels: see data.batches.voxel_pool
   order: str = ""                   # of images: "epochs" or "replacement"; "": as the task has it
   symmetries: bool = True           # of images: turn and flip them at random

@@ -21,25 +21,25 @@ from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.train.held_out import compare_charge
 from lartpc_jax.train.task import Task, TaskData
 
-CURVE_SIGMAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels of the held-out loss curve, in units of the state
+CURVE_SIGMAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels of the held-out loss curve, in state units
 
 
 class Holdout(NamedTuple):
   """What a run never trains on."""
-  batch: dict            # as batch_fn gives them: canonical pictures `image` [b h w] and labels, for the loss
+  batch: dict            # as batch_fn gives it: canonical pictures `image` [b h w] and labels, for the loss
   images: np.ndarray     # [n m m] MeV, as the detector sees them, for comparison with generated ones
   cond: dict             # physical values of those images by name, in the frame of the view; {} without a condition
 
 
 def make_objective(apply_fn: Callable, generator: Generator, loss: Loss) -> Callable:
-  """objective(params, state [b h w c], cond, key) -> value [b], noise level or time [b]; cond is `network_cond`'s.
+  """objective(params, state [b h w c], cond, key) -> value [b], noise level or time [b]; cond: `network_cond`.
 
   Args:
     apply_fn: raw network.
     generator: everything but trained parameters.
     loss: by its name: "edm" (log-normal noise levels, EDM target), "prediction" (the target of the
-      generator's prediction, t uniform), "score" (score matching, weight std^2) or "likelihood" (the same with
-      weight g^2).
+      generator's prediction, t uniform), "score" (score matching, weight std^2) or "likelihood" (the same
+      with weight g^2).
   Raises:
     ValueError: naming an unknown objective, or one that does not fit the other keys.
   """
@@ -98,14 +98,16 @@ def denoising_task(init: Callable, generator: Generator, data: TaskData, *, obje
   holdout = data.holdout
   images, cond = np.asarray(holdout.images), jax.tree.map(jnp.asarray, holdout.cond)
   held = prepare(holdout.batch)
-  generate = jax.jit(lambda params, key: make_draw(replace_params(generator, params), sampler)(key, len(images), cond))
+  generate = jax.jit(lambda params, key: make_draw(
+      replace_params(generator, params), sampler)(key, len(images), cond))
 
   @jax.jit
   def held_losses(params, key):
     keys, (state, told_of) = jax.random.split(key, 1 + len(CURVE_SIGMAS)), split(held)
     denoise = denoise_fn(replace_params(generator, params).denoiser, told_of)
     error = lambda level: losses.denoising_error(denoise, state, *level).mean()
-    curve = jax.lax.map(error, (jnp.array(CURVE_SIGMAS), keys[1:]))  # a loop: six copies of the network compile long
+    # A loop: six copies of the network compile long.
+    curve = jax.lax.map(error, (jnp.array(CURVE_SIGMAS), keys[1:]))
     return objective(params, state, told_of, keys[0])[0].mean(), curve
 
   def evaluate(params, key):

@@ -40,7 +40,7 @@ class TrainResult(NamedTuple):
 
 
 class RunKeys(NamedTuple):
-  """The root keys of a run, all from its seed; evaluations share one, and so do pictures, to be comparable."""
+  """The root keys of a run, all from its seed; evaluations share one, as do pictures, to be comparable."""
   init: jax.Array
   train: jax.Array
   evaluate: jax.Array
@@ -69,13 +69,13 @@ def run_keys(seed: int) -> RunKeys:
 def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdir: str | Path,
           config: dict | None = None, plot_loss: Callable | None = None, progress: Callable | None = None,
           say: Callable = print) -> TrainResult:
-  """Trains to train.num_steps, from the newest whole checkpoint in `workdir` if there is one; exports weights.
+  """Trains to train.num_steps, from the newest whole checkpoint in `workdir` if any; exports the weights.
 
   Args:
     task: the model.
     tx: the optimiser; see `lartpc_jax.train.optimizer`.
     settings: the seed, the length and intervals, and of the optimiser the moving average of the parameters.
-    workdir: gets metrics.jsonl, tensorboard/, loss.png, samples/, checkpoints/, weights/, and the file `lock`.
+    workdir: gets metrics.jsonl, tensorboard/, loss.png, samples/, checkpoints/, weights/ and a file `lock`.
     config: plain dict saved in each checkpoint; one with another config is refused (train.* may change).
     plot_loss: (steps, values) -> Figure, for loss.png.
     progress: (total, initial=...) -> context manager of an object with update(done, **metrics), write(text).
@@ -110,8 +110,8 @@ def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdi
     else:
       say(f"{workdir} is already complete: {start} steps done, train.num_steps is {num_steps}.")
     if stop_signal is not None:
-      say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved. "
-          "The same command resumes.")
+      say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved."
+          " The same command resumes.")
     elif task.export is not None:
       write_weights(task, state, workdir / "weights", config)
       say(f"Wrote the weights to {workdir / 'weights'}.")
@@ -170,7 +170,7 @@ class _Run(NamedTuple):
 def _run_steps(run: _Run, step_fn: Callable, state: TrainState, memory: _Memory):
   """Runs to the last step or to a stop request; returns the state and the stopping signal or None."""
   pending, start, began = list(memory.pending), int(state.step), time.monotonic()
-  images, mark = 0, began  # images since `mark`, which skips the time of evaluations, pictures and checkpoints
+  images, mark = 0, began  # images since `mark`, which skips the time of what is due between steps
   for step in range(start + 1, run.train.num_steps + 1):
     batch = parallel.shard_batch(run.task.batch_fn(step - 1), run.mesh)
     state, metrics = step_fn(state, batch, run.keys.train)
@@ -244,8 +244,8 @@ def _check_finite(run: _Run, pending: list[dict], last: int) -> None:
       good = run.checkpoints.latest_step()
       where = ("there is no checkpoint yet" if good is None else
                f"last good checkpoint: {run.workdir / 'checkpoints' / str(good)}")
-      raise FloatingPointError(f"Training diverged at step {step}: loss {loss}, gradient norm {norm}; {where}. Try "
-                               "a lower optim.learning_rate or optim.grad_clip_norm in a new workdir.")
+      raise FloatingPointError(f"Training diverged at step {step}: loss {loss}, gradient norm {norm}; {where}. "
+                               "Try a lower optim.learning_rate or optim.grad_clip_norm in a new workdir.")
 
 
 def _check_numbers(train: Train) -> None:

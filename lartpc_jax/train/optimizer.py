@@ -46,8 +46,8 @@ def make_optimizer(optim: Optim, num_steps: int) -> optax.GradientTransformation
   """AdamW; weight decay touches arrays of two or more axes only, so neither biases nor norm scales.
 
   With `optim.muon` those matrices whose names match are trained by Muon instead (`optax.contrib.muon`: Jordan
-  et al. 2024; update of root mean square 0.2, as Liu et al. 2025), on the same schedule with a peak of its own.
-  The first axis of a matrix is its input, the last its output; axes between count matrices.
+  et al. 2024; update of root mean square 0.2, as Liu et al. 2025), on the same schedule with its own peak. The
+  first axis of a matrix is its input, the last its output; axes between count matrices.
 
   Args:
     optim: see the schema; its moving average is the training step's.
@@ -88,6 +88,7 @@ def _with_muon(adamw: optax.GradientTransformation, muon: Muon, rate: optax.Sche
     return found
 
   axes = optax.contrib.MuonDimensionNumbers(reduction_axis=0, output_axis=-1)
+  of_matrices = lambda params: jax.tree.map(lambda _: axes, params)
   matrices = optax.contrib.muon(rate, weight_decay=muon.weight_decay, consistent_rms=MUON_RMS,
-                                muon_weight_dimension_numbers=lambda params: jax.tree.map(lambda _: axes, params))
+                                muon_weight_dimension_numbers=of_matrices)
   return optax.partition({"muon": matrices, "adam": adamw}, labels)
