@@ -191,18 +191,26 @@ def _find_autoencoder(description: dict) -> dict:
   trained = load_autoencoder(values["weights"])
   same = (trained.window._replace(num_pixels=window.num_pixels) if isinstance(trained.window, ImageSpec) and frame is None
           else trained.window)  # convolutional: in detector pixels the size may differ
-  if same != window:
-    raise ValueError(f"The autoencoder in {values['weights']} was trained on {trained.window}; the config says {window}.")
+  if same != window or frame is not None and plain(trained.info["image"]) != plain(spec._asdict()):
+    raise ValueError(f"The autoencoder in {values['weights']} was trained on {trained.window} of {trained.info['image']}; "
+                     f"the config says {window} of {spec._asdict()}.")
   return {**description, "codec": values}
+
+
+def _seen(description: Mapping) -> dict:
+  """The description as a network sees it: without the range of a condition, beyond which draws are refused."""
+  variables = {name: {key: value for key, value in variable.items() if key not in ("low", "high")}
+               for name, variable in (description["condition"] or {}).items()}
+  return {**description, "condition": variables}
 
 
 def _started_from(source: str, description: Mapping) -> Callable:
   """init(key, shape) that starts from released weights (a directory or a name) in place of random numbers."""
   _, params, info = old_weights.load_description(weight_files.find_weights(source))
-  wanted = plain(dict(description))
+  released, wanted = plain(_seen(info)), plain(_seen(description))
   for block in ("network", "prediction", "charge_plane", "condition"):
-    if plain(info[block]) != wanted[block]:
-      raise ValueError(f"init_from = {source!r} has {block} {info[block]}; the config says {wanted[block]}.")
+    if released[block] != wanted[block]:
+      raise ValueError(f"init_from = {source!r} has {block} {released[block]}; the config says {wanted[block]}.")
   for name in ("scale", "latent"):
     stored, measured = info["codec"].get(name), wanted["codec"].get(name)
     if bool(stored) != bool(measured) or stored and not all(

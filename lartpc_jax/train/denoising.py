@@ -131,7 +131,8 @@ def compare_images(real: np.ndarray, generated: np.ndarray, distance: Callable |
   metrics = {"eval/active_ratio": of_generated.active.mean() / of_real.active.mean(),
              "eval/charge_ratio": of_generated.charge.mean() / of_real.charge.mean()}
   if len(of_generated.spectrum):
-    metrics |= {f"eval/chi2_{name}": chi2.reduced for name, chi2 in compare(real, generated).items()}
+    metrics |= {f"eval/chi2_{name}": chi2.reduced for name, chi2 in compare(real, generated).items()
+                if np.isfinite(chi2.reduced)}  # too few images, or all alike: not known
   if distance is not None:
     ratio, distances = compare_charge(generated, real, distance)
     metrics["eval/lost"] = np.mean(ratio == 0.0)
