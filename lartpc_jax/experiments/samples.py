@@ -51,8 +51,8 @@ def _mev(unit: str, level_mev: float, path: str) -> float:
   except ValueError:
     scale = float("nan")
   if not 0.0 < scale < float("inf"):
-    raise ValueError(f"{path}: the unit behind @ must be {LEVELS} (images.level_mev = {level_mev:g} MeV), mev, or the MeV of "
-                     f"value 1, such as @0.05; got {unit!r}.")
+    raise ValueError(f"{path}: the unit behind @ must be {LEVELS} (images.level_mev = {level_mev:g} MeV), mev, or the MeV "
+                     f"of value 1, such as @0.05; got {unit!r}.")
   return scale
 
 
