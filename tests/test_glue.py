@@ -16,7 +16,7 @@ EVENT = np.repeat(np.arange(6), 4)  # four crops an event
 
 
 def images_of_rows(num=NUM, views=1, event=None):
-  """Image [v n n] of row i: all pixels i + 1 + view / 4, but for one pixel that tells how it lies; labels follow the pixels."""
+  """Image [v n n] of row i: all pixels i + 1 + view / 4, but for one that tells how it lies; labels follow the pixels."""
   values = np.ones((num, views, SIZE, SIZE), np.float32) * np.arange(1, num + 1, dtype=np.float32)[:, None, None, None]
   values += 0.25 * np.arange(views, dtype=np.float32)[None, :, None, None]
   values[:, :, 1, 2] = 0.0

@@ -203,7 +203,7 @@ def test_two_crossing_tracks_are_found_and_counted():
     (2, "forward", {}, "2 tracks need the gradient mode 'mixed'; got 'forward'"),
     (1, "both", {}, "Unknown gradient mode 'both'"),
     (1, "forward", dict(coordinates="free"), "coordinates 'free' need optimizer 'sgd'; got 'adam'"),
-    (1, "forward", dict(first=Stage(learning_rate=float("nan"))), "first.learning_rate of the inference must be positive .*nan"),
+    (1, "forward", dict(first=Stage(learning_rate=float("nan"))), "first.learning_rate of the inference must be .*nan"),
     (2, "mixed", dict(second=Stage(learning_rate=float("inf"))), "second.learning_rate of the inference must be .*got inf"),
     (1, "mixed", dict(comparison=Comparison(draws="best")), "'mixed'.* has no comparison.draws = 'best'"),
     (1, "mixed", dict(comparison=Comparison(vertex_sigma_mm=3.0)), "'mixed'.* has no comparison.vertex_sigma_mm"),

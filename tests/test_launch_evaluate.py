@@ -218,7 +218,8 @@ def test_a_missing_extra_is_named_before_any_work(monkeypatch):
 
 
 def test_slices_and_columns():
-  assert samples.parse_path("a.npz[3:7]") == ("a.npz", slice(3, 7), None) and samples.parse_path("b[:5]")[1] == slice(None, 5)
+  assert samples.parse_path("a.npz[3:7]") == ("a.npz", slice(3, 7), None)
+  assert samples.parse_path("b[:5]")[1] == slice(None, 5)
   assert samples.parse_path("a@b/c.npy[3:]@0.02") == ("a@b/c.npy", slice(3, None), "0.02")
   assert samples.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
   with pytest.raises(ValueError, match="Two files are called 'x'"):

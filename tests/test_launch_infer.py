@@ -129,7 +129,8 @@ def test_a_signal_stops_between_chunks(job, tmp_path):
   lines = []
   stopping = lambda: contextlib.nullcontext(lambda: 15)
   assert infer.execute(job, tmp_path, console(Bar(), lines.append)._replace(stopping=stopping)) == 15
-  assert f"Stopped after 4 of {NUM} events" in lines[-1] and len(chunks.finished_events(tmp_path / "chunks", job.identity)) == 4
+  assert f"Stopped after 4 of {NUM} events" in lines[-1]
+  assert len(chunks.finished_events(tmp_path / "chunks", job.identity)) == 4
 
 
 def test_a_directory_holds_one_identity(job, unbroken):
@@ -326,11 +327,12 @@ def test_a_run_that_is_refused_changes_nothing(tmp_path):
   with pytest.raises(ValueError, match="seed: 0 -> 1"), cli.hold_workdir(tmp_path, {"seed": 1}):
     pass
   (out / "config.json").unlink()  # whatever stands beside them, chunks say whose they are
-  for ask in (lambda identity: chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity=identity),
+  run = dict(directory=out / "chunks", stride=1)
+  for ask in (lambda identity: chunks.run_chunks(compute, np.arange(2), identity=identity, **run),
               lambda identity: chunks.load_fields(out / "chunks", np.arange(1), ["square"], identity=identity)):
     with pytest.raises(ValueError, match=r"chunk_0000000_0000000.npz is of another run .*seed: 0 -> 1"):
       ask({"seed": 1})
-  assert chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity={"seed": 0}) is None
+  assert chunks.run_chunks(compute, np.arange(2), identity={"seed": 0}, **run) is None
 
 
 def test_chunk_files(tmp_path):
