@@ -21,6 +21,7 @@ def test_extras_are_those_of_setup_cfg(repo):
 def test_a_missing_package_is_named_with_the_line_to_type(monkeypatch):
   monkeypatch.setitem(sys.modules, "ot", None)
   monkeypatch.setitem(sys.modules, "sklearn", None)
-  with pytest.raises(ValueError, match=r"X needs POT and scikit-learn, of the extra .eval.: pip install POT scikit-learn$"):
+  with pytest.raises(
+      ValueError, match=r"X needs POT and scikit-learn, of the extra .eval.: pip install POT scikit-learn$"):
     require_extra("eval", "X")
   require_extra("io", "X")

@@ -1,4 +1,5 @@
-"""Batches for training, one way for all data and tasks: pure functions of (seed, step), so that a run can resume.
+"""Batches for training, one way for all data and tasks: pure functions of (seed, step), so that a run can
+resume.
 
 A pool is what batches are drawn from: rotated events, exact pictures of events, or images. A batch is a dict:
 `image` in MeV and the labels that were asked for, by the names and in the units of `data.labels`.
