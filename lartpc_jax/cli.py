@@ -43,7 +43,9 @@ def define_config_flag(default: str | None = None,
 
 
 def settings_class(experiment: str) -> type:
-  """The `Settings` of an experiment, from its class statement and the imports that this uses: the module needs jax."""
+  """The `Settings` of an experiment, from its class statement and the imports that this uses: the module
+  needs jax.
+  """
   path = Path(__file__).parent / "experiments" / f"{experiment}.py"
   body = ast.parse(path.read_text(encoding="utf-8")).body
   statement = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == "Settings")
@@ -89,7 +91,8 @@ def read_flags(experiment: str) -> dict:
     flag = values[name]
     if field.metadata["required"] and not flag.value:
       raise ValueError(f"Give --{name}; --help says what it may be.")
-    if needed and flag.present and f"{needed.partition('=')[0]}={values[needed.partition('=')[0]].value}" != needed:
+    other, _, value = (needed or "").partition("=")
+    if needed and flag.present and values[other].value != value:
       raise ValueError(f"--{name} goes with --{needed}.")
     found[field.name] = tuple(flag.value) if isinstance(flag.value, list) else flag.value
     if field.metadata["parse"] and flag.value is not None:
@@ -148,7 +151,8 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
     gc.freeze()  # else Python looks through all that lives for cycles before it exits: half a second with jax
     sys.exit(code)
 
-  gc.set_threshold(100_000)  # imports and traces make objects that stay; looking at them often costs a tenth of the start
+  # imports and traces make objects that stay; looking at them often costs a tenth of the start
+  gc.set_threshold(100_000)
   try:
     app.run(start, flags_parser=_parse_flags)
   except BrokenPipeError:  # the reader went away, as in `... --help | head`
@@ -190,7 +194,9 @@ def _debug() -> bool:
 
 
 def check_workdir(workdir: str | os.PathLike | None, config: dict) -> None:
-  """Raises ValueError if no directory is given, or if it has results of a run with another config (naming the keys)."""
+  """Raises ValueError if no directory is given, or if it has results of a run with another config (naming the
+  keys).
+  """
   from lartpc_jax.config.compare import check_same_config
   if not workdir:
     raise ValueError("Give a directory for the run: --workdir=runs/name.")
@@ -245,7 +251,9 @@ def _write_metadata(workdir: Path, config: dict) -> None:
 
 
 def _has_results(workdir: Path) -> bool:
-  """False for what a run leaves that failed before its first checkpoint: it may start again with another config."""
+  """False for what a run leaves that failed before its first checkpoint: it may start again with another
+  config.
+  """
   saved = (workdir / "checkpoints").glob("*")
   return any(p.name.isdigit() for p in saved) or any(p.name not in LEFTOVERS for p in workdir.iterdir())
 

@@ -90,7 +90,8 @@ def _specs(axes):
     if axis is None:
       return P()
     if not isinstance(axis, int) or axis < 0:
-      raise ValueError(f"parallel.pmap maps over an axis from the front (0, 1 ...) or not at all (None); got axis {axis!r}.")
+      raise ValueError("parallel.pmap maps over an axis from the front (0, 1 ...) or not at all (None); got "
+                       f"axis {axis!r}.")
     return P(*[None] * axis, AXIS)
   return jax.tree.map(spec, tuple(axes) if isinstance(axes, list) else axes,
                       is_leaf=lambda axis: axis is None)

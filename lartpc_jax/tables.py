@@ -1,4 +1,6 @@
-"""Tables as Markdown and CSV, and JSON: each written whole or not at all, and strict, so that any program reads them."""
+"""Tables as Markdown and CSV, and JSON: each written whole or not at all, and strict, so that any program
+reads them.
+"""
 import csv
 import dataclasses
 import json

@@ -1,7 +1,8 @@
-"""glibc's allocator set for training on CPUs: a process started again with huge pages and a heap that keeps its memory.
+"""glibc's allocator set for training on CPUs: a process started again with huge pages and a heap that keeps
+its memory.
 
-Every step of a training asks for the same buffers of many megabytes. By default glibc maps and unmaps them each time, and the
-kernel clears their 4 kB pages one fault after another.
+Every step of a training asks for the same buffers of many megabytes. By default glibc maps and unmaps them
+each time, and the kernel clears their 4 kB pages one fault after another.
 """
 import os
 import platform

@@ -12,7 +12,9 @@ from lartpc_jax.experiments.protocol import SILENT
 
 
 def make_part(settings: simulate.Settings) -> tuple[int, int]:
-  """What a worker does: makes the part that the settings name, and returns its index and the number of its events."""
+  """What a worker does: makes the part that the settings name, and returns its index and the number of its
+  events.
+  """
   simulate.execute(settings)
   plan = simulate.make_plan(settings)
   return settings.part[0], sum(shard.count for shard in shards.part_of(plan.shards, settings.part))

@@ -27,7 +27,9 @@ class Settings:
 
 
 class Exact(NamedTuple):
-  """What the rows are compared with: exact distances of the pairs, and their slopes as an image of each turns."""
+  """What the rows are compared with: exact distances of the pairs, and their slopes as an image of each
+  turns.
+  """
   exact: np.ndarray    # [n] px
   tangent: np.ndarray  # [n 64 64] change of the image with the angle, MeV a radian
   slope: np.ndarray    # [n] px a radian

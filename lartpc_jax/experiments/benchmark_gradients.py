@@ -8,6 +8,7 @@ import numpy as np
 
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.build.models import build_sampler
+from lartpc_jax.config.schema import Sampler
 from lartpc_jax.data import pictures
 from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.experiments.protocol import Console, setting
@@ -25,7 +26,8 @@ HEAD = ("events", "steps", "mode", "s", "s an event", "temporary MB", "differenc
 VIEWS = ("xy",)
 MODES = {"forward": ("forward", False), "reverse": ("reverse", False), "reverse, remat": ("reverse", True)}
 COMPARISON = Comparison(charge_weight_px=20.0, charge_tolerance=float("inf"))
-OFFSET_MEV = 40.0   # the hypotheses are this far from the truth along each axis, as in the middle of a descent
+# the hypotheses are this far from the truth along each axis, as in the middle of a descent
+OFFSET_MEV = 40.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Settings:
   weights: str | None = setting(None, "Directory of weights; default: those of the package.")
   batch_sizes: tuple[str, ...] = setting(("1", "8"), "Numbers of events differentiated at once.")
   num_steps: tuple[str, ...] = setting(("8", "20"), "Numbers of sampler steps.")
-  sampler: str = setting("dpm_solver_pp_2m", "Name of the sampler.")
+  sampler: str = setting(Sampler.name, "Name of the sampler.")
   repeats: int = setting(5, "Runs, of which the median counts.", lower=1)
   seed: int = setting(0, "Seed of the noise.")
 
@@ -61,10 +63,13 @@ def run(settings: Settings, console: Console) -> None:
 
 
 def _inputs(generator, batch_size, seed):
-  """Images [b 1 n n] of the first events of the package, hypotheses [b 4] near their momenta, noise [1 1 h w c]."""
+  """Images [b 1 n n] of the first events of the package, hypotheses [b 4] near their momenta, noise [1 1 h w
+  c].
+  """
   events = open_events(SAMPLE)
   if batch_size > len(events):
-    raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got {batch_size}.")
+    raise ValueError(f"--batch_sizes must not exceed {len(events)}, the number of events of the package; got "
+                     f"{batch_size}.")
   images = pictures.images_of(events, np.arange(batch_size), views=VIEWS, spec=generator.spec)
   hypothesis = chart.from_momentum(events.momentum_mev[:batch_size] + np.float32(OFFSET_MEV),
                                    generator.kinetic_range_mev)
@@ -86,7 +91,9 @@ def _compile_gradient(settings, generator, batch_size, num_steps, mode, remat):
 
 
 def _measure(compiled, args, repeats):
-  """Gradient, median seconds after one warm run, and bytes of temporaries (None where the backend does not say)."""
+  """Gradient, median seconds after one warm run, and bytes of temporaries (None where the backend does not
+  say).
+  """
   _, gradient = jax.block_until_ready(compiled(*args))
   seconds = []
   for _ in range(repeats):
@@ -94,4 +101,5 @@ def _measure(compiled, args, repeats):
     jax.block_until_ready(compiled(*args))
     seconds.append(time.perf_counter() - start)
   memory = compiled.memory_analysis()
-  return np.asarray(gradient), float(np.median(seconds)), None if memory is None else memory.temp_size_in_bytes
+  num_bytes = None if memory is None else memory.temp_size_in_bytes
+  return np.asarray(gradient), float(np.median(seconds)), num_bytes

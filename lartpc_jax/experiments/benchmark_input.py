@@ -1,4 +1,6 @@
-"""Input pipeline against training step: images a second that each kind of training data gives, and that a step takes."""
+"""Input pipeline against training step: images a second that each kind of training data gives, and that a
+step takes.
+"""
 import dataclasses
 import itertools
 import os
@@ -35,7 +37,8 @@ class Settings:
 
 def run(settings: Settings, config: Mapping, console: Console) -> None:
   """Measures every path with the pipeline and the training step of the config."""
-  console.say(f"Devices: {parallel.device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
+  console.say(f"Devices: {parallel.device_summary()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} "
+              "cores.")
   rows, results = [], {}
   with tempfile.TemporaryDirectory() as folder:
     paths = {path: path for path in settings.paths} if settings.paths else _write_samples(Path(folder))
@@ -73,7 +76,9 @@ def _write_samples(folder: Path) -> dict[str, str]:
 
 
 def _rate(step: Callable, batch_size: int, seconds: float) -> float:
-  """Images a second of step(i) after two calls of warming up, for about `seconds` and at least three calls."""
+  """Images a second of step(i) after two calls of warming up, for about `seconds` and at least three
+  calls.
+  """
   for i in range(2):
     step(i)
   begin = time.perf_counter()
@@ -85,14 +90,16 @@ def _rate(step: Callable, batch_size: int, seconds: float) -> float:
 
 
 def _measure(config: dict, seconds: float) -> tuple[float, float]:
-  """Images a second that the pipeline of a config gives by itself, and that its training step takes by itself."""
-  optim, train = training_settings(config)
-  task, tx, mesh = config_lib.build_task(config), optimizer.make_optimizer(**optim), parallel.make_mesh()
+  """Images a second that the pipeline of a config gives by itself, and that its training step takes by
+  itself.
+  """
+  training, mesh = training_settings(config), parallel.make_mesh()
+  task, tx = config_lib.build_task(config), optimizer.make_optimizer(training.optim, training.train.num_steps)
   size = config["data"]["batch_size"]
   given = _rate(lambda i: jax.block_until_ready(task.batch_fn(i)), size, seconds)
-  keys = loop.run_keys(train["seed"])
+  keys = loop.run_keys(training.seed)
   state = [parallel.replicate(jax.jit(lambda key: init_train_state(task.init(key), tx))(keys.init), mesh)]
-  step_fn = loop.jit_train_step(task, tx, train["ema_decay"], mesh)
+  step_fn = loop.jit_train_step(task, tx, training.optim, mesh)
   batch = parallel.shard_batch(task.batch_fn(0), mesh)
 
   def step(i):

@@ -46,14 +46,16 @@ def run(settings: Settings, console: Console) -> None:
   if len(results) == 2:
     slow, fast = results.values()
     table += (f"\n\nThe fast transport is {fast['events_per_s'] / slow['events_per_s']:.0f} times as fast, "
-              f"{fast['events_per_cpu_s'] / slow['events_per_cpu_s']:.0f} times per CPU second, without the start "
-              f"{fast['without_start_per_cpu_s'] / slow['without_start_per_cpu_s']:.0f} times.")
+              f"{fast['events_per_cpu_s'] / slow['events_per_cpu_s']:.0f} times per CPU second, without the "
+              f"start {fast['without_start_per_cpu_s'] / slow['without_start_per_cpu_s']:.0f} times.")
   console.say(f"{os.cpu_count()} cores; {device_summary()}\n{table}")
   write_json(out / "results.json", {"environment": console.environment(), "results": results})
 
 
 def _measure(wanted: simulate.Settings) -> dict:
-  """Wall and CPU time of a simulation from start to file and of one of a few events, and the rates that follow."""
+  """Wall and CPU time of a simulation from start to file and of one of a few events, and the rates that
+  follow.
+  """
   few = _execute(dataclasses.replace(wanted, num_events=FEW, out=wanted.out.replace(".npz", "_few.npz")))
   load = os.getloadavg()[0]
   many = _execute(wanted)
@@ -70,7 +72,9 @@ def _cpu_seconds() -> float:
 
 
 def _execute(wanted: simulate.Settings) -> tuple[float, float]:
-  """Wall and CPU seconds of the command that makes a file. Raises ValueError if it exists or the command fails."""
+  """Wall and CPU seconds of the command that makes a file. Raises ValueError if it exists or the command
+  fails.
+  """
   if Path(wanted.out).exists():
     raise ValueError(f"{wanted.out} exists; choose another --out.")
   low, high = wanted.kinetic_mev[0]

@@ -48,8 +48,8 @@ class Settings:
   first_event: int = setting(0, "Number of the first event.", lower=0)
   method: str = setting(
       "amortised",
-      "Draw from the network's density, from Laplace's Gaussian at its maximum, by NUTS (extra [sampling]), or "
-      "weigh draws with the distance of generated images, at a temperature fitted on the first events.",
+      "Draw from the network's density, from Laplace's Gaussian at its maximum, by NUTS (extra [sampling]), "
+      "or weigh draws with the distance of generated images, at a temperature fitted on the first events.",
       choices=("amortised", "laplace", "nuts", "tempered"))
   num_samples: int | None = setting(None, "Posterior samples an event; default: 500, 64 for tempered.",
                                     lower=20)
@@ -66,13 +66,16 @@ class Job(NamedTuple):
   views: tuple[str, ...]
   data: ImageSet
   identity: dict     # everything the draws depend on, as plain data
-  compute: Callable  # event numbers [c], c <= WEIGHTED_CHUNK -> dict of arrays [c ...], see `chunks.run_chunks`
+  # event numbers [c], c <= WEIGHTED_CHUNK -> dict of arrays [c ...], see `chunks.run_chunks`
+  compute: Callable
   fit_events: int
   seed: int
 
 
 def run(settings: Settings, config: Mapping, console: Console) -> int | None:
-  """Calibrates, prints the table and writes it. The config is of the sampler and the distance, for tempered only."""
+  """Calibrates, prints the table and writes it. The config is of the sampler and the distance, for tempered
+  only.
+  """
   if settings.method == "tempered":
     job = prepare(settings, config)
     with console.workdir(settings.out, job.identity) as out:
@@ -95,7 +98,8 @@ def calibrate(settings: Settings, progress: Callable = lambda share: None) -> Ca
   Raises:
     OSError, ValueError: naming the file or value that is wrong; the events need a known momentum.
   """
-  views, method, num_samples = check_views(settings.views), settings.method, settings.num_samples or NUM_SAMPLES
+  views, method = check_views(settings.views), settings.method
+  num_samples = settings.num_samples or NUM_SAMPLES
   if method not in posterior_lib.METHODS:
     raise ValueError(f"Unknown method {method!r}; choose from {posterior_lib.METHODS}.")
   if method == "nuts":

@@ -1,4 +1,6 @@
-"""What a calibration found: judged draws of posteriors on events whose truth is known, as a table, JSON and a figure."""
+"""What a calibration found: judged draws of posteriors on events whose truth is known, as a table, JSON and a
+figure.
+"""
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +22,11 @@ class Calibrated(NamedTuple):
   errors: dict                 # of the point estimate, see `errors.error_summary`
   coverage: dict               # credibility -> Estimate
   ranks: dict                  # component -> coverage.Uniformity
-  pull_width: dict             # component -> standard deviation of the pulls between their 2.5 and 97.5 % quantiles
+  # component -> standard deviation of the pulls between their 2.5 and 97.5 % quantiles
+  pull_width: dict
   level: np.ndarray            # [n]
-  signs: float | None          # one view: mean share of samples with the sign that is rarer, of events with two modes
+  # one view: mean share of samples with the sign that is rarer, of events with two modes
+  signs: float | None
   num_failed: int              # events without a posterior (Laplace: no maximum), which count as not covered
   divergent: float             # share of the steps of NUTS that diverged; 0 for the other methods
   temperature_px: float | None = None  # the tempered distance: temperature that was fitted on other events
@@ -66,7 +70,8 @@ def _sign_balance(samples: np.ndarray, views: tuple[str, ...]) -> float | None:
 
 def calibration_table(found: Calibrated) -> str:
   """What the terminal shows, as Markdown."""
-  lines = [f"{found.num_events} events; median |dp| of the point estimate {found.errors['median_dp_mev']:.1f} MeV/c", "",
+  lines = [f"{found.num_events} events; median |dp| of the point estimate "
+           f"{found.errors['median_dp_mev']:.1f} MeV/c", "",
            markdown_table(("credibility", "covered"),
                           [(f"{100 * c:g} %", f"{100 * e.value:.1f} +- {100 * e.error:.1f} %")
                            for c, e in found.coverage.items()]), "",
@@ -76,11 +81,12 @@ def calibration_table(found: Calibrated) -> str:
                            for name, u in found.ranks.items()])]
   if found.temperature_px is not None:
     lines += ["",
-              f"Temperature {found.temperature_px:.3g} px, fitted on other events; effective draws an event, median: "
-              f"{found.effective:.0f}"]
+              f"Temperature {found.temperature_px:.3g} px, fitted on other events; effective draws an event, "
+              f"median: {found.effective:.0f}"]
   if found.num_failed:
     lines += ["",
-              f"WARNING: {found.num_failed} events have no posterior; they count as not covered, and not in the ranks."]
+              f"WARNING: {found.num_failed} events have no posterior; they count as not covered, and not in "
+              "the ranks."]
   if found.divergent:
     lines += ["", f"WARNING: {100 * found.divergent:.2g} % of the steps of NUTS diverged."]
   if found.signs is not None:

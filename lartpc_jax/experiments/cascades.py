@@ -1,4 +1,6 @@
-"""Draws of a trained cascade, by condition, in chunks on all devices: what launch.sample does with a cascade."""
+"""Draws of a trained cascade, by condition, in chunks on all devices: what launch.sample does with a
+cascade.
+"""
 import time
 from collections.abc import Callable, Mapping
 

@@ -58,8 +58,8 @@ def finished_events(directory: str | os.PathLike, identity: dict) -> dict[int, t
   for path in sorted(Path(directory).glob("chunk_*.npz")):
     content = _read(path, ["event", "identity"])
     if differences := config_differences(json.loads(str(content["identity"])), identity, ignore=()):
-      raise ValueError(f"{path} is of another run (its own -> this one's): {'; '.join(differences)}. Choose another "
-                       "directory, or remove it.")
+      raise ValueError(f"{path} is of another run (its own -> this one's): {'; '.join(differences)}. Choose "
+                       "another directory, or remove it.")
     for row, event in enumerate(content["event"]):
       found[int(event)] = (path, row)
   return found
@@ -132,4 +132,5 @@ def _read(path: Path, fields: Collection[str]) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as npz:
       return {name: npz[name] for name in fields}
   except (zipfile.BadZipFile, KeyError, EOFError, OSError, ValueError) as error:
-    raise ValueError(f"{path}: not a readable chunk of results ({error}); remove it and run again.") from error
+    raise ValueError(f"{path}: not a readable chunk of results ({error}); remove it and run again."
+                     ) from error

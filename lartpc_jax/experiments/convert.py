@@ -1,4 +1,6 @@
-"""Converts what other programs write into files of images or of sparse events, in pieces, whole or not at all."""
+"""Converts what other programs write into files of images or of sparse events, in pieces, whole or not at
+all.
+"""
 import dataclasses
 import sys
 import time
@@ -21,8 +23,8 @@ class Settings:
   out: str | None = setting(None, "The npz (or, of images, npy) to write; it appears when it is complete.")
   num_events: int | None = setting(None, "Only the first events.", lower=1)
   origin: str = setting("vertex",
-                        "Of 3D events, what becomes the vertex: vertex, first (vertex of several), entry (the "
-                        "first deposit), centroid, or x,y,z in mm.")
+                        "Of 3D events, what becomes the vertex: vertex, first (vertex of several), entry "
+                        "(the first deposit), centroid, or x,y,z in mm.")
   voxel_mm: float | None = setting(None, "Of 3D events: voxel edge; default 1 mm, 3 mm for pilarnet.")
   tracks: str | None = setting(None, "batches: of an axis of tracks, one event each, or their sum.",
                                choices=("each", "sum"))
@@ -56,7 +58,8 @@ def run(settings: Settings, console: Console) -> None:
   summary = convert(format_name, settings.input, settings.out, num=settings.num_events,
                     origin=settings.origin,
                     voxel_mm=settings.voxel_mm, options=options, update=_say_progress())
-  console.say(f"Read {settings.input} as {format_name}. Wrote {', '.join(map(str, summary.paths))}: {summary.text}.")
+  console.say(f"Read {settings.input} as {format_name}. Wrote {', '.join(map(str, summary.paths))}: "
+              f"{summary.text}.")
 
 
 def _say_progress(every_seconds: float = 10.0) -> Callable:

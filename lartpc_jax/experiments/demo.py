@@ -29,7 +29,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> int:
   with hold_lock(out / "lock", busy=f"Another process is writing {out}."):
     _clear(out)
     with console.workdir(out, job.identity):
-      console.say(f"Momenta of {settings.num_events} sample protons from two images each, on {parallel.device_summary()}")
+      console.say(f"Momenta of {settings.num_events} sample protons from two images each, on "
+                  f"{parallel.device_summary()}")
       return exit_code(infer.execute(job, out, console))
 
 

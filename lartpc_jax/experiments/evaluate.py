@@ -37,11 +37,12 @@ class Settings:
   real: str | None = setting(None, "Real images that the generators were not trained on.", required=True)
   floor: str | None = setting(None, "Real images of the first column; default: the second half of --real.")
   generated: tuple[str, ...] = setting((),
-                                       "Files of generated images, one a column; NAME=FILE gives the column a name.")
+                                       "Files of generated images, one a column; NAME=FILE gives the column "
+                                       "a name.")
   train: str | None = setting(None, "Images that the generators were trained on, for memorisation.")
   planted: tuple[str, ...] = setting((),
-                                     "Defects to plant in real images, each a column: shift, charge, duplicates, blur, "
-                                     "dead, memorised; or all.")
+                                     "Defects to plant in real images, each a column: shift, charge, "
+                                     "duplicates, blur, dead, memorised; or all.")
   ssnet: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
   out: str | None = setting(None, "Directory of the report.", required=True)
 
@@ -193,7 +194,8 @@ def _measure_column(name: str, data: SampleImages, work: _Work) -> None:
                             **{key: clock.share for key in ("progress",) if part in WITH_PROGRESS},
                             reference=work.reference, sample=sample, tools=work.tools,
                             extra=work.extras[name])
-      except parts.UNMEASURABLE as error:  # the samples do not allow it: the rest of the report does not hang on that
+      # the samples do not allow it: the rest of the report does not hang on that
+      except parts.UNMEASURABLE as error:
         work.missing.append(f"{part} of {name}: {error}")
         continue
       for row in found:
@@ -232,8 +234,8 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
   everything = load(real, truth=True)
   half = len(everything.values) // (1 if floor else 2)
   if half < 50:
-    raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are needed, and 100 "
-                     "without --floor, half for the floor.")
+    raise ValueError(f"--real={real} holds {len(everything.values)} images with charge; at least 50 are "
+                     "needed, and 100 without --floor, half for the floor.")
   take = lambda data, start, size: SampleImages(*(None if x is None else x[start:start + size] for x in data))
   size = min(num_images, half)
   columns = {FLOOR: take(load(floor), 0, size) if floor else take(everything, half, size)}
@@ -241,7 +243,8 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
     columns[name] = take(load(path), 0, size)
   for name, path in {**({FLOOR: floor} if floor else {}), **generated}.items():
     if len(columns[name].values) < 50:
-      raise ValueError(f"{name}: {path} holds {len(columns[name].values)} images with charge; at least 50 are needed.")
+      raise ValueError(f"{name}: {path} holds {len(columns[name].values)} images with charge; at least 50 "
+                       "are needed.")
   trained = None if training is None else load(training).values[:num_training]
   table = dict(defects.DEFECTS)
   if trained is not None:
@@ -259,7 +262,8 @@ def _load(*, real, generated, floor, training, planted, threshold_mev: float, le
 def _missing(chosen: list[str], images: _Loaded, training: str | None) -> list[str]:
   missing = [f"part {name}: not in config.parts" for name in (*PARTS, "embedding") if name not in chosen]
   if training is None and "memorisation" in chosen:
-    missing.append("memorisation against training images (copies, distance test, EMD neighbours): no --train given")
+    missing.append("memorisation against training images (copies, distance test, EMD neighbours): no --train "
+                   "given")
   if images.real.momentum_mev is None and "momentum" in chosen:
     missing.append("momentum closure: the real images come without momenta")
   return missing
@@ -274,8 +278,9 @@ def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_
   for part in parts:
     tracks, showers = is_track[part].sum(), (~is_track[part]).sum()
     if min(tracks, showers) <= num_neighbours:
-      missing.append(f"embedding: needs more than {num_neighbours} tracks and showers; there are {tracks} tracks and "
-                     f"{showers} showers among images {part.start} to {part.start + tracks + showers - 1}")
+      missing.append(f"embedding: needs more than {num_neighbours} tracks and showers; there are {tracks} "
+                     f"tracks and {showers} showers among images {part.start} to "
+                     f"{part.start + tracks + showers - 1}")
       return None
   found, distances = [], []
   for i, part in enumerate(parts):

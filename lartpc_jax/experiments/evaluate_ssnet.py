@@ -17,8 +17,8 @@ from lartpc_jax.train.segmentation import evaluate_segmentation
 class Settings:
   """What to ask, and how."""
   data: str | None = setting(None,
-                             "File of labelled crops: lartpc_crops_geant4.npz, or sample_crops for those of the "
-                             "package.",
+                             "File of labelled crops: lartpc_crops_geant4.npz, or sample_crops for those of "
+                             "the package.",
                              required=True)
   weights: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
   orientations: tuple[str, ...] = setting(("1", "8"), "Ways to ask: 1, 8 or both.")

@@ -30,15 +30,15 @@ class Settings:
   momentum: str | None = setting(None, "px,py,pz in MeV/c; several with ; between them.")
   kinetic_mev: tuple[str, ...] | None = setting(
       None,
-      "In place of --momentum: minimum,maximum; --num isotropic momenta of kinetic energies uniform in between, with "
-      "one event each.")
+      "In place of --momentum: minimum,maximum; --num isotropic momenta of kinetic energies uniform in "
+      "between, with one event each.")
   num: int = setting(16, "Images of each momentum.", lower=1)
   views: tuple[str, ...] = setting(("xy", "xz"), "Views.")
   out: str | None = setting(None, "Directory of the images.", required=True)
   weights: str | None = setting(None, "Directory of weights; default: those of the package.")
   cond: str = setting("",
-                      "What else the generator is asked for, NAME=VALUE,...: numbers, or names of classes, as in "
-                      "particle=mu-.")
+                      "What else the generator is asked for, NAME=VALUE,...: numbers, or names of classes, "
+                      "as in particle=mu-.")
   guidance_scale: float | None = setting(None,
                                          "Classifier-free guidance, 1 is none; default: that of the config.")
   chunk_size: int = setting(32, "Images a device draws at once.", lower=1)
@@ -64,7 +64,9 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
 
 
 def parse_momenta(text: str) -> np.ndarray:
-  """Momenta [m 3] from "px,py,pz" in MeV/c, several with ; between them. Raises ValueError naming a bad one."""
+  """Momenta [m 3] from "px,py,pz" in MeV/c, several with ; between them. Raises ValueError naming a bad
+  one.
+  """
   momenta = []
   for part in text.split(";"):
     try:
@@ -72,7 +74,8 @@ def parse_momenta(text: str) -> np.ndarray:
     except ValueError:
       momentum = []
     if len(momentum) != 3 or not np.isfinite(momentum).all():
-      raise ValueError(f"Bad momentum {part.strip()!r}: give px,py,pz in MeV/c, such as --momentum=-356,-245,40.")
+      raise ValueError(f"Bad momentum {part.strip()!r}: give px,py,pz in MeV/c, such as "
+                       "--momentum=-356,-245,40.")
     momenta.append(momentum)
   return np.array(momenta, np.float32)
 
@@ -89,8 +92,8 @@ def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.
   except ValueError:
     low = high = float("nan")
   if not 0.0 < low <= high < np.inf:
-    raise ValueError(f"Bad kinetic energies {','.join(map(str, kinetic_mev))!r}: give minimum,maximum in MeV, such as "
-                     "--kinetic_mev=50,100.")
+    raise ValueError(f"Bad kinetic energies {','.join(map(str, kinetic_mev))!r}: give minimum,maximum in "
+                     "MeV, such as --kinetic_mev=50,100.")
   draw = np.random.default_rng(seed)
   direction = draw.normal(size=(num, 3))
   magnitude = np.asarray(momentum_from_kinetic(jnp.asarray(draw.uniform(low, high, (num, 1)), jnp.float32)))
@@ -124,14 +127,13 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   told = condition_lib.parse(generator.condition, asked)
   missing = sorted(set(generator.condition.variables) - set(told) - {"momentum_mev"})
   if missing or "momentum_mev" not in generator.condition.variables:
-    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}; give {missing} in --cond, and use "
-                     "launch.sample for one without a momentum.")
+    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}; give {missing} "
+                     "in --cond, and use launch.sample for one without a momentum.")
   low, high = generator.kinetic_range_mev
   for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev), strict=True):
     if outside_range(momentum[None], generator.kinetic_range_mev)[0]:
-      bar.write(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is {kinetic:.1f} MeV, "
-                "outside "
-                f"{low:g} to {high:g} MeV, on which the generator was trained.")
+      bar.write(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is "
+                f"{kinetic:.1f} MeV, outside {low:g} to {high:g} MeV, on which the generator was trained.")
   momentum_mev = np.repeat(momenta_mev, num, axis=0)
   # event by event, its views in order
   seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views],
@@ -144,8 +146,8 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   images = images.reshape(len(momentum_mev), len(views), *images.shape[1:])
   empty = int(np.any(images.sum((2, 3)) <= 0, axis=1).sum())
   if empty:
-    bar.write(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not take "
-              "them.")
+    bar.write(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not "
+              "take them.")
   variable = generator.condition.variables.get("particle")
   pdg = None if variable is None else np.full(len(images), PDG_CODES[variable.classes[told["particle"]]])
   return images, momentum_mev, pdg

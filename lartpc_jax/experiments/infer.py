@@ -45,7 +45,8 @@ class Job(NamedTuple):
   views: tuple[str, ...]
   data: ImageSet
   events: np.ndarray       # [n] numbers in the file
-  baselines: dict[str, np.ndarray]  # momenta [n 3] of the classical and, where it can be had, the amortised estimator
+  # momenta [n 3] of the classical and, where it can be had, the amortised estimator
+  baselines: dict[str, np.ndarray]
   kinetic_range_mev: tuple[float, float]
   identity: dict           # what results depend on; a directory holds those of one identity
   compute: Callable        # event numbers -> dict of arrays, see `chunks.run_chunks`
@@ -74,9 +75,9 @@ def prepare(settings: Settings, config: Mapping) -> Job:
   if estimator is not None:
     baselines["amortised"] = estimate_momenta(estimator[0], data.images, views)
   elif settings.start == "amortised":
-    raise ValueError(f"--start=amortised needs weights of an estimator of {len(views)} views along the axes in --weights; "
-                     f"got {','.join(views)} and found none "
-                     "(the package has those of one and of two views; configs/protons64_estimator.py trains them).")
+    raise ValueError(f"--start=amortised needs weights of an estimator of {len(views)} views along the axes "
+                     f"in --weights; got {','.join(views)} and found none (the package has those of one and "
+                     "of two views; configs/protons64_estimator.py trains them).")
   identity = {"input": describe_input(settings.input), "views": ",".join(views), "start": settings.start,
               "seed": settings.seed, "version": lartpc_jax.__version__, **config,
               "weights": {**digests,
@@ -195,5 +196,5 @@ def warn_about_truth(job: Job, say: Callable) -> None:
   count = int(outside_range(job.data.momentum_mev, job.kinetic_range_mev).sum())
   if count:
     low, high = job.kinetic_range_mev
-    say(f"WARNING: the true kinetic energy of {count} of {len(job.events)} events lies outside {low:g} to {high:g} MeV, "
-        "on which the generator was trained: their momenta cannot come out right.")
+    say(f"WARNING: the true kinetic energy of {count} of {len(job.events)} events lies outside {low:g} to "
+        f"{high:g} MeV, on which the generator was trained: their momenta cannot come out right.")

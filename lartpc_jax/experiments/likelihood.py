@@ -1,4 +1,6 @@
-"""Likelihood of images under a trained unconditional model, by its probability-flow ODE: nats and bits per dimension."""
+"""Likelihood of images under a trained unconditional model, by its probability-flow ODE: nats and bits per
+dimension.
+"""
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +93,8 @@ def _images(settings: Settings, info: dict) -> dict[str, np.ndarray]:
     rows = {"held-out": real.holdout, "training": real.training}
   for name, path in name_columns(settings.input).items():
     if name in rows:
-      raise ValueError(f"A row of --input is called {name!r}, as one of --data; give it another name: NAME={path}.")
+      raise ValueError(f"A row of --input is called {name!r}, as one of --data; give it another name: "
+                       f"NAME={path}.")
     loaded = load_images(path, threshold_mev=pixels.threshold_of(info), level_mev=settings.level_mev)
     rows[name] = loaded.values[:settings.num]
   return rows
@@ -156,8 +159,8 @@ def _report(settings: Settings, found: dict[str, np.ndarray], num_dims: int, out
                  *(f"{x.value:.{d}f} +- {x.error:.{d}f}" for x, d in zip(estimates.values(), (1, 4)))))
     content[name] = {"num": len(nats), **estimates, "nats_an_image": nats}
   table = markdown_table(HEAD, rows)
-  note = (f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of the state; "
-          f"{settings.num_steps} steps, {settings.num_probes} probes.")
+  note = (f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of the "
+          f"state; {settings.num_steps} steps, {settings.num_probes} probes.")
   write_text(out / "likelihood.md", f"{table}\n\n{note}")
   write_json(out / "likelihood.json", {"settings": settings, "num_dims": num_dims, "rows": content})
   console.say(f"{table}\n\n{note}\nWrote {out}/likelihood.md, likelihood.json")

@@ -28,7 +28,8 @@ def _open_generator(settings: Any) -> Model:
 
   def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
     images, seconds = pixels.draw_images(
-        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num), update=update,
+        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num),
+        update=update,
         name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
     return images, {}, seconds
   return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
@@ -44,12 +45,16 @@ def _open_cascade(settings: Any) -> Model:
       cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
       seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
   knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
-  return Model(draw, info["fine"], " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
+  return Model(draw, info["fine"],
+               " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
 
 
-KINDS = {"cascade": Kind(cascade_builders.is_cascade, _open_cascade), "generator": Kind(lambda weights: True, _open_generator)}
+KINDS = {"cascade": Kind(cascade_builders.is_cascade, _open_cascade),
+         "generator": Kind(lambda weights: True, _open_generator)}
 
 
 def open_model(settings: Any) -> Model:
-  """The model of `settings.weights`, of the first kind whose weights they are. Errors as of the builders in `build`."""
+  """The model of `settings.weights`, of the first kind whose weights they are. Errors as of the builders in
+  `build`.
+  """
   return next(kind.open(settings) for kind in KINDS.values() if kind.holds(settings.weights))

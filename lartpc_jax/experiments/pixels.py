@@ -1,4 +1,6 @@
-"""Draws of a trained unconditional model beside real images: what launch.sample and launch.benchmark_samplers do."""
+"""Draws of a trained unconditional model beside real images: what launch.sample and launch.benchmark_samplers
+do.
+"""
 import contextlib
 import time
 from collections.abc import Callable
@@ -17,7 +19,8 @@ from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.keys import root_key
 from lartpc_jax.metrics.histograms import Chi2
 
-NOISE_BLOCK = 64  # images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
+# images whose noise comes from one key, whatever the chunks: draws of a seed are the same on any machine
+NOISE_BLOCK = 64
 
 
 class RealImages(NamedTuple):
@@ -76,7 +79,9 @@ def compile_network(generator: Generator, num: int) -> Generator:
 
 
 def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-  """Standard normal noise [b ...] and keys [b] of the images of these numbers [b]; they depend on nothing but the seed."""
+  """Standard normal noise [b ...] and keys [b] of the images of these numbers [b]; they depend on nothing but
+  the seed.
+  """
   noise, keys = [], []
   for block in np.unique(numbers // NOISE_BLOCK):
     rows = numbers[numbers // NOISE_BLOCK == block] % NOISE_BLOCK
@@ -105,7 +110,8 @@ def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: in
     **sampler: see `build.models.build_sampler`.
   """
   if generator.condition.variables:
-    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}: use launch.generate.")
+    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}: use "
+                     "launch.generate.")
   make = make_generate(generator, build_sampler(generator.denoiser.sde, **sampler))
   generate = lambda noise, keys: make(noise, None, keys)
   draws = lambda first: draws_of(seed, np.arange(first, first + chunk_size), generator.codec.state_shape)

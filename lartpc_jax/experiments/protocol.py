@@ -18,12 +18,16 @@ STARTS = ("random", "classical", "amortised")
 
 
 class Console(NamedTuple):
-  """How an experiment speaks with whoever runs it. `cli.terminal` makes that of a command; this default is for libraries."""
-  progress: Callable     # (total, *, initial=0, description="", unit="step") -> context manager of update and write
+  """How an experiment speaks with whoever runs it. `cli.terminal` makes that of a command; this default is
+  for libraries.
+  """
+  # (total, *, initial=0, description="", unit="step") -> context manager of update and write
+  progress: Callable
   say: Callable          # (text) -> None, of a line or a table
   stopping: Callable     # () -> context manager of requested() -> signal number or None
   check: Callable        # (directory, identity) -> None; ValueError if it has results of another identity
-  workdir: Callable      # (directory, identity) -> context manager of its Path, held, with results of that identity only
+  # (directory, identity) -> context manager of its Path, held, with results of that identity only
+  workdir: Callable
   environment: Callable  # () -> text: when, where and with what
 
 
@@ -77,7 +81,9 @@ def setting(default: Any, text: str, *, flag: str | None = None, required: bool 
 
 def parsed(text: str | None, about: str, parse: Callable, *, flag: str | None = None,
            goes_with: str | None = None) -> Any:
-  """A field whose flag is a text that `parse` reads; so is its default. `parse` raises ValueError saying what it needs."""
+  """A field whose flag is a text that `parse` reads; so is its default. `parse` raises ValueError saying what
+  it needs.
+  """
   return dataclasses.field(default=None if text is None else parse(text), metadata=dict(
       text=about, flag=flag, required=False, lower=None, choices=None, repeated=False, goes_with=goes_with,
       parse=parse,
@@ -122,7 +128,9 @@ class DescentSettings(EventSettings):
 
 
 def settings_as(kind: type, settings: Any, **changes) -> Any:
-  """`Settings` of an experiment with the fields that those of another one share with them, and with some changes."""
+  """`Settings` of an experiment with the fields that those of another one share with them, and with some
+  changes.
+  """
   shared = {field.name for field in dataclasses.fields(kind)} & {field.name
                                                                  for field in dataclasses.fields(settings)}
   return kind(**{**{name: getattr(settings, name) for name in shared}, **changes})

@@ -41,8 +41,8 @@ def run(settings: Settings, console: Console) -> None:
   decoded = np.concatenate([np.asarray(through(real[i:i + size])) for i in range(0, len(real), size)])
   a, b = (pixel_statistics(x, threshold_mev=trained.window.threshold_mev) for x in (real, decoded))
   both = ((real > 0) & (decoded > 0)).sum() / max(int(((real > 0) | (decoded > 0)).sum()), 1)
-  text = (f"{len(real)} events: decoded over real, active pixels {b.active.mean() / a.active.mean():.3f}, charge "
-          f"{b.charge.mean() / a.charge.mean():.3f}; active in both over active in either {both:.3f}")
+  text = (f"{len(real)} events: decoded over real, active pixels {b.active.mean() / a.active.mean():.3f}, "
+          f"charge {b.charge.mean() / a.charge.mean():.3f}; active in both over active in either {both:.3f}")
   out, count = Path(settings.out), min(settings.grid, len(real))
   columns = int(np.ceil(count**0.5))
   figure = mosaics({"held-out": real, "decoded": decoded}, num_columns=columns, max_images=count,

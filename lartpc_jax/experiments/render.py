@@ -1,4 +1,6 @@
-"""Draws sparse events as images, in the group's files: `batch_{i}.npy`, `batch_xz_{i}.npy`, `batch_mom_{i}.npy`."""
+"""Draws sparse events as images, in the group's files: `batch_{i}.npy`, `batch_xz_{i}.npy`,
+`batch_mom_{i}.npy`.
+"""
 import dataclasses
 from pathlib import Path
 
@@ -31,12 +33,14 @@ class Settings:
 
 
 def run(settings: Settings, console: Console) -> None:
-  """Writes each batch whole or not at all; batches that are there already are kept, so a stopped run goes on."""
+  """Writes each batch whole or not at all; batches that are there already are kept, so a stopped run goes
+  on.
+  """
   events = open_events(settings.input)
   last = len(events) if settings.num_events is None else settings.first_event + settings.num_events
   if not settings.first_event < last <= len(events):
-    raise ValueError(f"{settings.input} holds {len(events)} events: there are no numbers {settings.first_event} to "
-                     f"{last - 1} (--first_event, --num_events).")
+    raise ValueError(f"{settings.input} holds {len(events)} events: there are no numbers "
+                     f"{settings.first_event} to {last - 1} (--first_event, --num_events).")
   spec = ImageSpec(settings.num_pixels, settings.pitch_mm, settings.sigma_mm, settings.threshold_mev)
   starts = range(settings.first_event, last, settings.batch_size)
   with (console.workdir(settings.out, {**dataclasses.asdict(settings), "out": None}) as out,

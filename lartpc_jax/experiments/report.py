@@ -12,13 +12,13 @@ from lartpc_jax.metrics.estimate import significance
 from lartpc_jax.plotting import evaluation as figures
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
-STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}table{border-collapse:collapse;
-font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
+STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}table{border-collapse:
+collapse;font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
 td:first-child,td:nth-child(2),th{text-align:left}
 tr.published{color:#777}td.bad{background:#f6c0b8}img{max-width:100%}h2{margin-top:1.6em}"""
-HEAD = ("Value +- standard error; p: probability of so large a value if both samples come from one distribution. "
-        "The first column is real against real: what perfection looks like at this number of images. Rows of the published "
-        "definitions are for comparison with the literature only.")
+HEAD = ("Value +- standard error; p: probability of so large a value if both samples come from one "
+        "distribution. The first column is real against real: what perfection looks like at this number of "
+        "images. Rows of the published definitions are for comparison with the literature only.")
 
 
 def number(value: float) -> str:
@@ -106,7 +106,8 @@ def markdown(report: Report) -> str:
   if report.separations is not None:
     s = report.separations
     lines += ["",
-              f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} images):", "",
+              f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} "
+              "images):", "",
               markdown_table(["distance", "k-NN accuracy", "silhouette"], [
                   (name, *(f"{x.value:.3f} +- {x.error:.3f}" for x in (s.knn_accuracy, s.silhouette)))
                   for name, s in report.separations.numbers.items()])]
@@ -168,12 +169,13 @@ def page(report: Report) -> str:
   text = [f"<!doctype html><meta charset=utf-8><title>Is it good enough?</title><style>{STYLE}</style>",
           "<h1>Is it good enough?</h1>",
           f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
-          "<p>Images: " + escape("; ".join(f"{name}: {count} of {report.sources.get(name, report.sources.get(FLOOR))}"
+          "<p>Images: " + escape("; ".join(f"{name}: {count} of "
+                                           f"{report.sources.get(name, report.sources.get(FLOOR))}"
                                            for name, count in report.counts.items())) + ".",
           "<p>Left out: " + escape("; ".join(report.missing) or "nothing") + ".", *table, "</table>"]
   if len(report.columns) > 1:
-    text.append("<h2>Ranking, worst first</h2><table><tr><th>sample<th>mean rank<th>metrics 3 sigma above the floor"
-                "<th>seen best by")
+    text.append("<h2>Ranking, worst first</h2><table><tr><th>sample<th>mean rank<th>metrics 3 sigma above "
+                "the floor<th>seen best by")
     text += [f"<tr><td>{escape(name)}<td>{rank:.2f}<td>{above}<td>{escape(best)}"
              for name, rank, above, best in ranking(report)]
     text.append("</table>")

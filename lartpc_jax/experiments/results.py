@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lartpc_jax.inference.errors import EDGE, LARGE_ERROR_MEV, error_summary, hidden_name, momentum_error, outside_range
+from lartpc_jax.inference.errors import (
+  EDGE,
+  LARGE_ERROR_MEV,
+  error_summary,
+  hidden_name,
+  momentum_error,
+  outside_range,
+)
 from lartpc_jax.tables import write_csv, write_json
 
 AXES = "xyz"
@@ -20,7 +27,8 @@ class Results(NamedTuple):
   unconverged: list[int]
   at_edge: list[int]
   kinetic_range_mev: tuple[float, float]
-  failed: list[int]  # not converged or, where the truth is known, off by more than errors.LARGE_ERROR_MEV; the worst first
+  # not converged or, where the truth is known, off by more than errors.LARGE_ERROR_MEV; the worst first
+  failed: list[int]
 
 
 def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], true_mev: np.ndarray | None,
@@ -76,7 +84,9 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
 
 
 def _seconds(fields: dict) -> float:
-  """Mean seconds an event, without the first chunk of each run, which compiles, unless there is nothing else."""
+  """Mean seconds an event, without the first chunk of each run, which compiles, unless there is nothing
+  else.
+  """
   warm = ~fields["cold"].astype(bool)
   return float(fields["seconds"][warm if np.any(warm) else slice(None)].mean())
 
@@ -124,7 +134,9 @@ def summary_text(table: Results) -> str:
 
 
 def event_table(table: Results) -> str:
-  """One line an event: truth (if known), inferred momentum and those of the baselines in MeV/c, distances in px."""
+  """One line an event: truth (if known), inferred momentum and those of the baselines in MeV/c, distances in
+  px.
+  """
   columns, baselines = table.columns, table.summary["baselines"]
   prefixes = {"truth": "true_", "inferred": "", **{name: f"{name}_" for name in baselines}}
   shown = {label: np.stack([columns[f"{prefix}p{axis}_mev"] for axis in AXES], axis=1)
@@ -162,7 +174,8 @@ def summary_table(table: Results) -> str:
     if "share_above_50_mev_clean" in summary["inferred"]:
       lines.append("* contained in the views, and without nuclear interaction")
   else:
-    lines.append(f"{'median distance inferred - classical':40}{summary['median_distance_to_classical_mev']:12.1f} MeV/c")
+    apart = summary["median_distance_to_classical_mev"]
+    lines.append(f"{'median distance inferred - classical':40}{apart:12.1f} MeV/c")
   for view in summary["views"]:
     start, end = (summary[f"median_{name}_px"][view] for name in ("emd_start", "emd_end"))
     lines.append(f"{f'median EMD in {view}, start -> end':40}{start:12.2f} -> {end:.2f} px")
@@ -180,8 +193,9 @@ def warnings(table: Results) -> list[str]:
   if table.unconverged:
     found.append(f"WARNING: {len(table.unconverged)} events did not converge: {named(table.unconverged)}.")
   if table.at_edge:
-    found.append(f"WARNING: the inferred kinetic energy of {len(table.at_edge)} events is at the edge of, or outside, the "
-                 f"{low:g} to {high:g} MeV that the generator was trained on: {named(table.at_edge)}.")
+    found.append(f"WARNING: the inferred kinetic energy of {len(table.at_edge)} events is at the edge of, or "
+                 f"outside, the {low:g} to {high:g} MeV that the generator was trained on: "
+                 f"{named(table.at_edge)}.")
   views = tuple(table.summary["views"])
   if (hidden := hidden_name(views)) is not None:
     found.append(f"NOTE: one view tells |p{hidden}| and not its sign: p and its mirror image fit alike "

@@ -1,4 +1,6 @@
-"""How the inference bears faults of the detector and events that the generator seldom draws: a table of degradation."""
+"""How the inference bears faults of the detector and events that the generator seldom draws: a table of
+degradation.
+"""
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,7 +91,8 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
     directory = out / ("fitted_vertex" if label else "known_vertex" if fit else "baselines")
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "images.npz"
-    # always anew, or those of other flags would be taken for these; the same flags write the same bytes, so a run goes on
+    # always anew, or those of other flags would be taken for these; the same flags write the same bytes, so a
+    # run goes on
     save_images(file, sets.images[index].reshape(-1, *sets.images.shape[2:]),
                 sets.momentum_mev[index].reshape(-1, 3))
     job = infer.prepare(settings_as(infer.Settings, settings, input=str(file), first_event=0, num_events=None,
@@ -113,7 +116,8 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
                        {k: x[rows] for k, x in fields.items()}))
   text = markdown_table(head(list(estimates)), lines) + "\n"
   write_text(out / "robustness.md", text)
-  console.say(f"{num} events a row, views {','.join(views)}, start {settings.start}; |dp| in MeV/c\n\n{text}\n"
+  console.say(f"{num} events a row, views {','.join(views)}, start {settings.start}; |dp| in "
+              f"MeV/c\n\n{text}\n"
               f"Wrote {out / 'robustness.md'}")
   return 0
 

@@ -7,7 +7,16 @@ import numpy as np
 
 from lartpc_jax.build.segmentation import build_image_classifier
 from lartpc_jax.experiments.samples import Sample
-from lartpc_jax.metrics import c2st, frechet, gof, histograms, memorisation, momentum as closure, neighbours, particles
+from lartpc_jax.metrics import (
+  c2st,
+  frechet,
+  gof,
+  histograms,
+  memorisation,
+  momentum as closure,
+  neighbours,
+  particles,
+)
 from lartpc_jax.metrics.estimate import Estimate, mean_estimate, share_estimate
 from lartpc_jax.transport.divergence import sinkhorn_divergence
 
@@ -90,7 +99,9 @@ def physics(reference: Sample, sample: Sample, tools: Tools, extra: Extra) -> li
 def goodness_of_fit(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num_permutations: int,
                     num_projections: int, transport_batch: int, transport_batches: int, sinkhorn_batch: int,
                     sinkhorn_batches: int, sinkhorn_epsilon: float, published_sinkhorn: bool) -> list[Row]:
-  """MMD, energy distance, sliced and exact Wasserstein, Sinkhorn divergence on flattened images in MeV; occupancy."""
+  """MMD, energy distance, sliced and exact Wasserstein, Sinkhorn divergence on flattened images in MeV;
+  occupancy.
+  """
   x, y = (s.images.reshape(len(s.images), -1) for s in (reference, sample))
   if "within" not in tools.cache:
     tools.cache["within"] = gof.distances_within(x)
@@ -147,15 +158,14 @@ def frechet_rows(reference: Sample, sample: Sample, tools: Tools, extra: Extra, 
 
 
 def classifiers(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, cnn_folds: int,
-                cnn_epochs: int,
-                cnn_images: int, boosting_folds: int, augment: bool,
+                cnn_epochs: int, cnn_images: int, boosting_folds: int, augment: bool,
                 progress: Callable = lambda share: None) -> list[Row]:
   """Classifier two-sample tests."""
   boosting = c2st.cross_validated_test(reference.features, sample.features, c2st.gradient_boosting(),
                                        num_folds=boosting_folds)
   progress(0.1)
-  fit = build_image_classifier(num_epochs=cnn_epochs, augment=augment,
-                                          progress=lambda done: progress(0.1 + 0.9 * done / (cnn_epochs * cnn_folds)))
+  share = lambda done: progress(0.1 + 0.9 * done / (cnn_epochs * cnn_folds))
+  fit = build_image_classifier(num_epochs=cnn_epochs, augment=augment, progress=share)
   cnn = c2st.cross_validated_test(reference.images[:cnn_images], sample.images[:cnn_images], fit,
                                   num_folds=cnn_folds)
   rows = []
@@ -201,7 +211,8 @@ def memory(reference: Sample, sample: Sample, tools: Tools, extra: Extra, *, num
                                    progress=lambda done: progress(done / num_emd_queries))
     rows.append(Row("memorisation", "EMD to the nearest training image [px]", "corrected", -1,
                     mean_estimate(found.distance[:, 0]),
-                    f"{num_emd_queries} queries, {found.num_exact.mean():.0f} exact distances each of {len(training)}"))
+                    f"{num_emd_queries} queries, {found.num_exact.mean():.0f} exact distances each of "
+                    f"{len(training)}"))
     rows.append(Row("memorisation", "EMD ratio to the second, mean", "corrected", -1,
                     mean_estimate(found.distance[:, 0] / np.maximum(found.distance[:, 1], 1e-9))))
     tools.cache[("emd", sample.name)] = found

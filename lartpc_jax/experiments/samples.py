@@ -19,7 +19,8 @@ class SampleImages(NamedTuple):
   """n images on the host."""
   values: np.ndarray                # [n h w] float32 MeV, zero below the threshold
   momentum_mev: np.ndarray | None   # [n 3], if the file tells
-  is_track: np.ndarray | None = None  # [n] bool: more track than shower pixels in truth, if the file tells and was asked
+  # [n] bool: more track than shower pixels in truth, if the file tells and was asked
+  is_track: np.ndarray | None = None
 
 
 class Sample(NamedTuple):
@@ -37,7 +38,9 @@ LEVELS = "levels"  # the unit of 8-bit images
 
 
 def parse_path(path: str) -> tuple[str, slice, str | None]:
-  """"file.npy[100:200]@levels" -> ("file.npy", slice(100, 200), "levels"); without brackets everything, without @ None."""
+  """"file.npy[100:200]@levels" -> ("file.npy", slice(100, 200), "levels"); without brackets everything,
+  without @ None.
+  """
   file, chosen, unit = re.fullmatch(r"(.*?)(\[\d*:\d*\])?(?:@([\w.+-]+))?", path).groups()
   low, high = (int(x) if x else None for x in (chosen or "[:]")[1:-1].split(":"))
   return file, slice(low, high), unit
@@ -51,16 +54,23 @@ def _mev(unit: str, level_mev: float, path: str) -> float:
   except ValueError:
     scale = float("nan")
   if not 0.0 < scale < float("inf"):
-    raise ValueError(f"{path}: the unit behind @ must be {LEVELS} (images.level_mev = {level_mev:g} MeV), mev, or the MeV "
-                     f"of value 1, such as @0.05; got {unit!r}.")
+    raise ValueError(f"{path}: the unit behind @ must be {LEVELS} (images.level_mev = {level_mev:g} MeV), "
+                     f"mev, or the MeV of value 1, such as @0.05; got {unit!r}.")
   return scale
 
 
+def _check_finite(images: np.ndarray, path: str) -> None:
+  if not np.isfinite(images).all():
+    raise ValueError(f"{path}: images hold NaN or infinity.")
+
+
 def _open(path: str, level_mev: float):
-  """What a path names, and which of it; the unit of its values is told, by the file or behind @, or refused."""
+  """What a path names, and which of it; the unit of its values is told, by the file or behind @, or
+  refused.
+  """
   file, chosen, unit = parse_path(path)
-  say = (f"Say their unit behind the name: {path}@{LEVELS} (images.level_mev = {level_mev:g} MeV), {path}@mev, or "
-         f"{path}@0.05 for the MeV of value 1.")
+  say = (f"Say their unit behind the name: {path}@{LEVELS} (images.level_mev = {level_mev:g} MeV), "
+         f"{path}@mev, or {path}@0.05 for the MeV of value 1.")
   try:
     opened = open_data(file, scale_mev=0.0 if unit is None else _mev(unit, level_mev, path))
   except UnitError as error:
@@ -70,8 +80,9 @@ def _open(path: str, level_mev: float):
       raise ValueError(f"{path}: events are in MeV; leave @{unit} away.")
     return opened, file, chosen
   some = opened.read(slice(0, min(opened.num, 64)), ())["image"]
-  if unit is None and Path(file).suffix == ".npy" and some.max(initial=0.0) > 1.0 and np.array_equal(some,
-                                                                                                     np.round(some)):
+  _check_finite(some, path)
+  whole = some.max(initial=0.0) > 1.0 and np.array_equal(some, np.round(some))
+  if unit is None and Path(file).suffix == ".npy" and whole:
     raise ValueError(f"{path}: holds whole numbers, which look like grey levels and not like MeV. {say}")
   if unit is not None and _says_itself(file, some):
     raise ValueError(f"{path}: the file says its unit itself; leave @{unit} away.")
@@ -79,7 +90,9 @@ def _open(path: str, level_mev: float):
 
 
 def _says_itself(file: str, some: np.ndarray) -> bool:
-  """Whether the values do not follow what they are said to be: 0.5 or 1 MeV of value 1 give the same images."""
+  """Whether the values do not follow what they are said to be: 0.5 or 1 MeV of value 1 give the same
+  images.
+  """
   other = open_data(file, scale_mev=0.5).read(slice(0, len(some)), ())["image"]
   return some.any() and np.array_equal(other,
                                        open_data(file, scale_mev=1.0).read(slice(0, len(some)), ())["image"])
@@ -128,8 +141,7 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: boo
     values, momentum_mev = found["image"][:, 0], found.get("momentum_mev")
     label = found["label"][:, 0] if "label" in found else None
   values = np.where(values >= threshold_mev, values, 0).astype(np.float32)
-  if not np.isfinite(values).all():
-    raise ValueError(f"{path}: images hold NaN or infinity.")
+  _check_finite(values, path)
   charged = values.sum((1, 2)) > 0
   if not charged.any():
     raise ValueError(f"{path}: no image with charge above {threshold_mev} MeV.")

@@ -1,4 +1,6 @@
-"""Pictures of score matching and diffusion from closed forms and tiny trained scores: see launch.score_toy."""
+"""Pictures of score matching and diffusion from closed forms and tiny trained scores: see
+launch.score_toy.
+"""
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +25,8 @@ from lartpc_jax.train.toy import fit_toy_score
 SHOWN_TIMES = (0.0, 0.1, 0.25, 0.5, 1.0)
 NUM_POINTS = 800
 LEVELS = tuple(np.geomspace(2.5, 0.05,
-                            10).round(4).tolist())  # of annealed Langevin dynamics and denoising score matching
+                            # of annealed Langevin dynamics and denoising score matching
+                            10).round(4).tolist())
 SHOWN_LEVELS = (0.05, 0.3, 1.0)
 PICTURE_DPI = 68
 
@@ -43,7 +46,9 @@ PICTURES = Settings.pictures
 
 
 class Errors(NamedTuple):
-  """Mean cosine between a learned score and the true one at that noise level: near the data, and over the whole square."""
+  """Mean cosine between a learned score and the true one at that noise level: near the data, and over the
+  whole square.
+  """
   name: str
   near: float
   square: float
@@ -76,7 +81,9 @@ def _noised(key, sde: SDE, x0, t: float):
 
 
 def reverse_paths(key, sde: SDE, score_fn: Callable, x, times: np.ndarray) -> dict[str, jax.Array]:
-  """States [len(times) ...] on the way from x, by the reverse SDE (Euler-Maruyama) and by the flow ODE (Runge-Kutta 4)."""
+  """States [len(times) ...] on the way from x, by the reverse SDE (Euler-Maruyama) and by the flow ODE
+  (Runge-Kutta 4).
+  """
   predict, inputs = PREDICTORS["euler_maruyama"](sde, times, score_fn, x.dtype)
   flow, grid = probability_flow(sde, score_fn), jnp.asarray(times, x.dtype)
   velocity = lambda x, t: flow(x, jnp.full(x.shape[:1], t))
@@ -146,7 +153,9 @@ def _errors(name: str, learned: Callable, truth: Callable, near: np.ndarray, squ
 
 
 def langevin_figure(key, mixture: toy.Mixture):
-  """Plain Langevin dynamics at the smallest noise beside annealed dynamics, and the share of points in the blob (0.3)."""
+  """Plain Langevin dynamics at the smallest noise beside annealed dynamics, and the share of points in the
+  blob (0.3).
+  """
   sde = edm_sde(LEVELS[0])
   score_fn = toy.mixture_score(mixture, sde)
   key_start, key_plain, key_annealed = jax.random.split(key, 3)

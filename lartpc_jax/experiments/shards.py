@@ -75,7 +75,9 @@ def part_of(shards: Sequence[Shard], part: tuple[int, int] | None) -> list[Shard
 
 
 def file_settings(path: str | Path) -> dict | None:
-  """The settings with which a file was made, None if it does not say. Raises ValueError if it is not readable."""
+  """The settings with which a file was made, None if it does not say. Raises ValueError if it is not
+  readable.
+  """
   try:
     with np.load(path, allow_pickle=False) as npz:
       return json.loads(str(npz["settings"])) if "settings" in npz.files else None
@@ -175,7 +177,9 @@ def make_shards(simulate: Callable, plan: Plan, missing: Sequence[Shard], *, sto
 
 
 def save_shard(plan: Plan, shard: Shard, events: Events) -> None:
-  """Writes a shard with the settings of its plan. `join_shards` finds one that a crash of the machine has damaged."""
+  """Writes a shard with the settings of its plan. `join_shards` finds one that a crash of the machine has
+  damaged.
+  """
   with atomic_write(plan.file(shard), "wb", durable=False) as file:
     np.savez(file, momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel,
              edep=events.edep_mev,
@@ -206,8 +210,8 @@ def join_shards(plan: Plan, *, compress: bool = False, update: Callable = lambda
   for shard in shards:
     counts, own_types, voxel_mm = _look_at(plan, shard)
     if types is not None and types != own_types:
-      raise ValueError(f"{plan.file(shard)} has fields {list(own_types)}, others have {list(types)} (or of other types); "
-                       "remove it and run again.")
+      raise ValueError(f"{plan.file(shard)} has fields {list(own_types)}, others have {list(types)} (or of "
+                       "other types); remove it and run again.")
     types = own_types
     rows = {name: rows.get(name, 0) + counts[name] for name in types}
   rows["offsets"] = plan.num_events + 1
@@ -262,7 +266,8 @@ def _readable(plan: Plan, shard: Shard) -> Iterator[None]:
     yield
   except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
     path.unlink()
-    raise OSError(f"{path} was damaged ({error}) and is removed; the same command simulates it again.") from error
+    raise OSError(f"{path} was damaged ({error}) and is removed; the same command simulates it again."
+                  ) from error
 
 
 def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
@@ -286,7 +291,8 @@ def _look_at(plan: Plan, shard: Shard) -> tuple[dict, dict, np.ndarray]:
       raise ValueError(f"its offsets do not fit {wrong or 'the events'}")
   check_same_settings(plan.settings, settings, str(path))
   if len(offsets) - 1 != shard.count:
-    raise ValueError(f"{path} has {len(offsets) - 1} events instead of {shard.count}; remove it and run again.")
+    raise ValueError(f"{path} has {len(offsets) - 1} events instead of {shard.count}; remove it and run "
+                     "again.")
   return counts, {name: (shape[1:], dtype) for name, (shape, dtype) in headers.items()}, voxel_mm
 
 

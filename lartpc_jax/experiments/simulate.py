@@ -1,4 +1,6 @@
-"""Files of simulated events: the fast transport in jax, or Geant4. Each backend imports what it needs when it is asked."""
+"""Files of simulated events: the fast transport in jax, or Geant4. Each backend imports what it needs when it
+is asked.
+"""
 import concurrent.futures
 import dataclasses
 import json
@@ -11,13 +13,24 @@ import numpy as np
 
 from lartpc_jax.data.events import Events
 from lartpc_jax.experiments import shards
-from lartpc_jax.experiments.protocol import SILENT, Console, exit_code, fraction, integer_pair, parsed, ranges, setting
+from lartpc_jax.experiments.protocol import (
+  SILENT,
+  Console,
+  exit_code,
+  fraction,
+  integer_pair,
+  parsed,
+  ranges,
+  setting,
+)
 from lartpc_jax.simulation.primaries import check_energies
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What to simulate. `out`, `part`, `compress`, `chunk_size`, `workers` and `geant4_data` do not change the events."""
+  """What to simulate. `out`, `part`, `compress`, `chunk_size`, `workers` and `geant4_data` do not change the
+  events.
+  """
   backend: str = setting("fast", "What simulates.", choices=("fast", "geant4"))
   particles: tuple[str, ...] = setting(
       ("proton",),
@@ -39,10 +52,12 @@ class Settings:
       None, "I/N: make only the I-th of N parts of the shards, I from 0 (see launch/slurm).", fraction)
   merge: bool = setting(False, "Join the shards that parts have made; takes --out and --compress alone.")
   beam_parts: int | None = setting(None,
-                                   "Let an Apache Beam pipeline make so many parts and join them (extra [beam]).",
+                                   "Let an Apache Beam pipeline make so many parts and join them (extra "
+                                   "[beam]).",
                                    lower=1)
   beam: tuple[str, ...] = setting((),
-                                  "Options of that pipeline, such as --runner=FlinkRunner; default: it runs here.")
+                                  "Options of that pipeline, such as --runner=FlinkRunner; default: it runs "
+                                  "here.")
   nuclear: bool = setting(True, "fast: nuclear interactions.", goes_with="backend=fast")
   chunk_size: int = setting(1000, "fast: events a device works on at once.", lower=1,
                             goes_with="backend=fast")
@@ -57,7 +72,8 @@ class Settings:
                                 goes_with="backend=geant4")
   geant4_data: str | None = setting(
       None,
-      "geant4: folder of its data sets; default: the environment, GEANT4_DATA_DIR, or what geant4_pybind downloaded.",
+      "geant4: folder of its data sets; default: the environment, GEANT4_DATA_DIR, or what geant4_pybind "
+      "downloaded.",
       goes_with="backend=geant4")
 
 
@@ -67,19 +83,23 @@ class Backend(NamedTuple):
   Events must follow from the settings and their number alone, so that a resumed run ends with the same file,
   and parts of a run never share a random number.
   """
-  identity: Callable  # settings -> dict of what determines the events, as JSON has it; ValueError for bad settings
-  build: Callable     # settings -> make(plan, missing shards, stop=, update=, say=) -> None or what stopped it
+  # settings -> dict of what determines the events, as JSON has it; ValueError for bad settings
+  identity: Callable
+  # settings -> make(plan, missing shards, stop=, update=, say=) -> None or what stopped it
+  build: Callable
   shard_events: int   # by default
 
 
-SUM_EVENTS = 200  # of the fast backend summed at once: with larger arrays most of the time goes into fresh memory pages
+# of the fast backend summed at once: with larger arrays most of the time goes into fresh memory pages
+SUM_EVENTS = 200
 FAST_KEYS = ("particles", "kinetic_mev", "nuclear", "voxel_mm", "seed")
 
 
 def _fast_identity(settings: Settings) -> dict:
   if len(settings.particles) > 1 or settings.multiplicity is not None:
     raise ValueError(f"The fast backend has one particle an event; got {','.join(settings.particles)}"
-                     f"{' with a multiplicity' if settings.multiplicity else ''}. Geant4 has more (--backend=geant4).")
+                     f"{' with a multiplicity' if settings.multiplicity else ''}. Geant4 has more "
+                     "(--backend=geant4).")
   return json.loads(json.dumps({name: getattr(settings, name) for name in FAST_KEYS}))
 
 
@@ -111,8 +131,8 @@ def make_track_fns(settings: Settings) -> tuple[tuple[Callable, ...], tuple]:
   kind = stopping.find_particle(particle)
   reach_mm = 1.15 * float(stopping.csda_range(high, kind))  # 10 sigma of straggling beyond
   if reach_mm > voxels.MAX_VOXELS * settings.voxel_mm:
-    raise ValueError(f"A {particle} of {high:g} MeV reaches {reach_mm:.0f} mm, beyond {voxels.MAX_VOXELS} voxels of "
-                     f"{settings.voxel_mm:g} mm; choose larger voxels or less energy.")
+    raise ValueError(f"A {particle} of {high:g} MeV reaches {reach_mm:.0f} mm, beyond {voxels.MAX_VOXELS} "
+                     f"voxels of {settings.voxel_mm:g} mm; choose larger voxels or less energy.")
   simulator = fast.make_fast_simulator(particle, nuclear=settings.nuclear, segment_mm=settings.voxel_mm,
                                        min_kinetic_mev=low,
                                        max_kinetic_mev=high)
@@ -235,7 +255,8 @@ def run(settings: Settings, console: Console) -> int:
   stopped = execute(settings, console)
   if stopped is None and not existed and settings.part is None:
     seconds = time.perf_counter() - start
-    console.say(f"Wrote {settings.out}: {settings.num_events} events in {seconds:.1f} s, start and files included.")
+    console.say(f"Wrote {settings.out}: {settings.num_events} events in {seconds:.1f} s, start and files "
+                "included.")
   return exit_code(stopped)
 
 

@@ -1,4 +1,6 @@
-"""The objective over two components of the momentum, the third fixed or profiled: what launch.surface does."""
+"""The objective over two components of the momentum, the third fixed or profiled: what launch.surface
+does.
+"""
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -81,8 +83,8 @@ def compute(settings: Settings, config: Mapping, *, progress: Callable = lambda 
   start = None if settings.start is None else parse_momenta(settings.start)[0]
   for name, p in (("truth", truth), ("start", start)):
     if p is not None and outside_range(p[None], generator.kinetic_range_mev)[0]:
-      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the {generator.kinetic_range_mev} MeV "
-          "that the generator was trained on.")
+      say(f"WARNING: the {name} ({p[0]:g}, {p[1]:g}, {p[2]:g}) MeV/c lies outside the "
+          f"{generator.kinetic_range_mev} MeV that the generator was trained on.")
   middle = np.zeros(3) if truth is None else truth
   others = _others(settings, float(middle[({0, 1, 2} - set(axes)).pop()]))
   offsets = np.linspace(-settings.half_width_mev, settings.half_width_mev, settings.points)
@@ -146,8 +148,9 @@ def _others(settings: Settings, middle: float) -> np.ndarray:
   if len(values) == 1:
     return np.array(values)
   if len(values) != 3 or values[0] >= values[1] or values[2] < 2 or values[2] != int(values[2]):
-    raise ValueError("--third must be one value in MeV/c, which fixes the third component, or minimum,maximum,number, "
-                     f"over which it is profiled; got {','.join(map(str, settings.third))!r}.")
+    raise ValueError("--third must be one value in MeV/c, which fixes the third component, or "
+                     "minimum,maximum,number, over which it is profiled; got "
+                     f"{','.join(map(str, settings.third))!r}.")
   return np.linspace(values[0], values[1], int(values[2]))
 
 

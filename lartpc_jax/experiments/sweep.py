@@ -17,7 +17,8 @@ COLUMNS = {"median_dp_mev": "median error, MeV/c", "q95_dp_mev": "95 % quantile"
 class Settings(DescentSettings):
   """What to infer, and the values to try."""
   changes: tuple[str, ...] = setting((),
-                                     "Config key and its values: key=value,value. May be given several times.",
+                                     "Config key and its values: key=value,value. May be given several "
+                                     "times.",
                                      flag="set", required=True, repeated=True)
 
 
@@ -37,7 +38,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, list]:
   for text in texts:
     key, equals, values = text.partition("=")
     if not equals or not key or not values or key in found:
-      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second.num_steps=8,14, each key once.")
+      raise ValueError(f"Bad --set {text!r}: give key=value,value such as inference.second.num_steps=8,14, "
+                       "each key once.")
     found[key] = [_value(x) for x in values.split(",")]
   return found
 

@@ -34,7 +34,8 @@ def open_targets(path: str, *, views: Sequence[str], spec: ImageSpec, first: int
   events = first + np.arange(len(data.images))
   charged = np.any(np.asarray(data.images) != 0, axis=(2, 3)).all(axis=1)
   if not charged.any():
-    raise ValueError(f"{path}: none of the {len(events)} events has charge in every view; nothing can be inferred.")
+    raise ValueError(f"{path}: none of the {len(events)} events has charge in every view; nothing can be "
+                     "inferred.")
   kept = data if charged.all() else data._replace(**{
       name: value[charged] for name, value in data._asdict().items() if isinstance(value, np.ndarray)})
   images = check_target_images(kept.images, num_views=len(views), num_pixels=spec.num_pixels,

@@ -39,8 +39,8 @@ class Settings(EventSettings):
   """What to fit, and what tells how many tracks there are."""
   max_tracks: int = setting(2, "Hypotheses of 1 to so many tracks are fitted.")
   refine: tuple[str, ...] | None = setting(None,
-                                           "Numbers of tracks whose hypotheses are refined, empty for none; default: "
-                                           "all.")
+                                           "Numbers of tracks whose hypotheses are refined, empty for none; "
+                                           "default: all.")
   null: tuple[str, ...] = setting((), "Runs of this command on generated events with 1, 2, ... tracks.")
   level: float = setting(0.05, "False splits allowed at each step of the count.")
   num_pictures: int = setting(8, "Events drawn.", lower=0)
@@ -187,7 +187,8 @@ def read_null(path: str, job: Job, number: int) -> np.ndarray:
   """
   file = Path(path) / NULL_FILE
   if not file.is_file():
-    raise ValueError(f"--null: no {NULL_FILE} in {path!r}; it must be the --out of a finished run of launch.tracks.")
+    raise ValueError(f"--null: no {NULL_FILE} in {path!r}; it must be the --out of a finished run of "
+                     "launch.tracks.")
   with np.load(file, allow_pickle=False) as npz:
     objective, identity = npz["objective"], json.loads(str(npz["identity"]))
     true_number = npz["true_number"]
@@ -197,7 +198,8 @@ def read_null(path: str, job: Job, number: int) -> np.ndarray:
   if differing:
     raise ValueError(f"--null: {path} is of another {', '.join(differing)} than this run.")
   if objective.shape[1] <= number:
-    raise ValueError(f"--null: {path} has hypotheses of up to {objective.shape[1]} tracks; {number + 1} are needed.")
+    raise ValueError(f"--null: {path} has hypotheses of up to {objective.shape[1]} tracks; {number + 1} are "
+                     "needed.")
   if not np.all(true_number == number):
     raise ValueError(f"--null: number {number} must be of events with {number} tracks each; {path} has "
                      f"{sorted(set(true_number.tolist()))}.")
@@ -282,8 +284,8 @@ def _draw(job: Job, out: Path, fields: dict, counted: counting.Counted | None,
           performance: dict) -> list[Path]:
   paths = []
   for i in range(min(job.settings.num_pictures, len(job.events))):
-    images = {f"{n} track{'s' * (n > 1)}, objective {fields[f'objective_{n}'][i]:.2f} px": fields[f"images_{n}"][i]
-              for n in job.identity["refine"]}
+    name = lambda n, i=i: f"{n} track{'s' * (n > 1)}, objective {fields[f'objective_{n}'][i]:.2f} px"
+    images = {name(n): fields[f"images_{n}"][i] for n in job.identity["refine"]}
     title = f"event {job.events[i]}"
     if counted is not None:
       title += f": {counted.number[i]} tracks, p of more than one {counted.p_value[i, 0]:.3f}"

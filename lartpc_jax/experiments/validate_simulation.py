@@ -46,7 +46,9 @@ class Settings:
 
 
 class Comparison(NamedTuple):
-  """One quantity in bins: the same rule applied to both samples, with statistical errors where they are known."""
+  """One quantity in bins: the same rule applied to both samples, with statistical errors where they are
+  known.
+  """
   quantity: str        # a key of LIMITS
   where: str           # "" or what the bins belong to
   edges: np.ndarray    # [bins + 1]
@@ -68,7 +70,9 @@ def run(settings: Settings, console: Console) -> int:
   fast = first(load_events(settings.input)) if settings.input else _simulate(settings, console)
   validation = compare_simulations(reference, fast)
   failed = failures(validation)
-  verdict = "Outside their limits:\n\n- " + "\n- ".join(failed) if failed else "Everything is within its limit."
+  verdict = "Everything is within its limit."
+  if failed:
+    verdict = "\n- ".join(["Outside their limits:\n", *failed])
   text = f"{validation_table(validation)}\n{verdict}\n"
   console.say(text)
   out = Path(settings.out)
@@ -100,7 +104,9 @@ def _draw(validation: "Validation", out: Path) -> None:
 
 
 def end_to_stop_mm(particle: stopping.Particle) -> float:
-  """Distance from the centroid of the last `tracks.END_MEV` to the end of a track: the mean of R over that energy."""
+  """Distance from the centroid of the last `tracks.END_MEV` to the end of a track: the mean of R over that
+  energy.
+  """
   energies = (np.arange(2000) + 0.5) * (tracks.END_MEV / 2000)
   return float(np.mean(stopping.csda_range(energies, particle)))
 
@@ -122,8 +128,8 @@ def compare_simulations(reference: Events, fast: Events, *, num_histogram: int =
     ends = tracks.track_ends(events, depths)
     counts = np.histogram(ends.kinetic_mev, ENERGY_EDGES_MEV)[0]
     if counts.min() < 100:
-      raise ValueError(f"The {name} sample needs at least 100 events in each bin of energy {ENERGY_EDGES_MEV.tolist()} MeV; "
-                       f"got {counts.tolist()}.")
+      raise ValueError(f"The {name} sample needs at least 100 events in each bin of energy "
+                       f"{ENERGY_EDGES_MEV.tolist()} MeV; got {counts.tolist()}.")
     samples.append((events, depths, ends))
   comparisons = []
   def add(quantity, where, edges, unit, rows):
@@ -179,8 +185,8 @@ def validation_table(validation: Validation) -> str:
   rows += [(name, f"{len(a)} and {len(b)} events", "", "",
             f"chi2/ndf {chi2.chi2:.1f}/{chi2.ndf} = {chi2.reduced:.2f}",
             LIMITS["chi2/ndf"]) for name, (_, a, b, chi2) in validation.histograms.items()]
-  note = ("Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; straggling: its "
-          "spread. dE/dx in MeV/mm, lateral rms in mm.")
+  note = ("Range: depth of the centroid of the last 20 MeV, over its CSDA value for the unscaled formula; "
+          "straggling: its spread. dE/dx in MeV/mm, lateral rms in mm.")
   lines = [markdown_table(HEAD, rows), "", note, "", pstar_table()]
   return "\n".join(lines) + "\n"
 

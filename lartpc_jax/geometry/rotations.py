@@ -1,4 +1,6 @@
-"""Rotations of space: random ones inside jitted code, and those that take one direction to another, on the host."""
+"""Rotations of space: random ones inside jitted code, and those that take one direction to another, on the
+host.
+"""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,9 @@ from scipy.spatial.transform import Rotation
 
 
 def random_rotations(key: Array, num: int) -> Float[Array, "b 3 3"]:
-  """Rotation matrices uniform on SO(3), from normalised Gaussian quaternions (Shoemake 1992, Graphics Gems III)."""
+  """Rotation matrices uniform on SO(3), from normalised Gaussian quaternions (Shoemake 1992, Graphics Gems
+  III).
+  """
   q = jax.random.normal(key, (num, 4))
   w, x, y, z = jnp.moveaxis(q / jnp.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
   rows = [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
