@@ -129,6 +129,7 @@ def high_level_features(images: np.ndarray, found: Particles) -> tuple[np.ndarra
       "major axis": np.sqrt(np.maximum(0.5 * (xx + yy + root), 0.0)),
       "minor axis": np.sqrt(np.maximum(0.5 * (xx + yy - root), 0.0)),
       "length": found.length, "width": found.width, "clusters": found.clusters,
-      "cluster share": found.cluster_share, "track pixels": found.track_pixels, "shower pixels": found.shower_pixels, "certainty": found.certainty
+      "cluster share": found.cluster_share, "track pixels": found.track_pixels,
+      "shower pixels": found.shower_pixels, "certainty": found.certainty
   }
   return np.stack([np.asarray(values, float) for values in table.values()], axis=1), list(table)

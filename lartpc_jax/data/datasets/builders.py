@@ -27,7 +27,7 @@ LABELS = ["background", "track", "shower", "delta", "michel"]
 PAPER = """@article{imani2024score, title={Score-based diffusion models for generating liquid argon time
   projection chamber images}, author={Imani, Zeviel and Wongjirad, Taritree and Aeron, Shuchin},
   journal={Phys. Rev. D}, volume={109}, pages={072011}, year={2024}}"""
-GEANT4 = """@article{geant4, title={Recent developments in Geant4}, author={Allison, J. and others}, 
+GEANT4 = """@article{geant4, title={Recent developments in Geant4}, author={Allison, J. and others},
   journal={Nucl. Instrum. Meth. A}, volume={835}, pages={186--225}, year={2016}}"""
 
 

@@ -5,11 +5,10 @@ point, points ordered by cluster. `cluster` holds number of points, fragment, gr
 class (and, from version 2, PID) for every cluster. `cluster_extra` (from version 2) holds mass (MeV),
 |momentum| (GeV/c) and the vertex in voxel numbers, in version 3 also a flag of primaries; some files of
 version 3 pack the momentum (px, py, pz in GeV/c) behind them, with or without two more columns, others have
-it in `cluster_extra_2` and the vertices in `interaction_extra` (interaction, x, y, z). -1 in all of a
-vertex or momentum says that there is none;
-vertices outside the volume are left out. Semantic classes: 0 shower, 1 track, 2 Michel, 3 delta, 4 low-energy
-scatter; PIDs: see `PDG`. The vertex of `cluster_extra` is that of the cluster's particle, so of an
-interaction we take that of the cluster with the largest momentum.
+it in `cluster_extra_2` and the vertices in `interaction_extra` (interaction, x, y, z). -1 in all of a vertex
+or momentum says that there is none; vertices outside the volume are left out. Semantic classes: 0 shower, 1
+track, 2 Michel, 3 delta, 4 low-energy scatter; PIDs: see `PDG`. The vertex of `cluster_extra` is that of the
+cluster's particle, so of an interaction we take that of the cluster with the largest momentum.
 """
 import os
 from collections.abc import Iterator
