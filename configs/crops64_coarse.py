@@ -31,7 +31,8 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.network = v["network"]
   config.sde = dict(name="edm", sigma_max=40.0)
   config.loss = dict(p_mean=0.2, p_std=1.2, cond_dropout=0.1)
-  config.sampler = dict(name="dpm_solver_pp_2m", num_evaluations=24, sigma_min=0.03, sigma_max=40.0, rho=7.0)
+  config.sampler = dict(name="sde_dpm_solver_pp_2m", num_evaluations=40, eta=0.7, sigma_min=0.03, sigma_max=40.0,
+                        rho=7.0)
   config.optim = common.muon(rate=v["rate"], muon_rate=v["muon_rate"], warmup=v["warmup"], decay_fraction=0.4)
   config.train = {**common.intervals(v["num_steps"], v["every"]), "draw_every_steps": 0}
   return config
