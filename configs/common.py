@@ -1,8 +1,9 @@
-"""Blocks shared by the configs, as plain dicts."""
+"""Blocks shared by the configs, as dicts; the defaults are in `config.schema` and `inference.settings`."""
 import dataclasses
 
 from ml_collections import config_dict
 
+from lartpc_jax.config import schema
 from lartpc_jax.inference.settings import FitSettings
 
 
@@ -36,10 +37,49 @@ def proton_condition() -> dict:
   return dict(momentum_mev=dict(kind="vector", scale=500.0, low=310.0, high=445.0))
 
 
-def intervals(num_steps: int, every: int) -> dict:
+def block(kind: type, *names: str, **changes) -> dict:
+  """A block: the defaults of a class of `config.schema` but for `changes`; only these fields, if any."""
+  values = dataclasses.asdict(kind(**changes))
+  return {name: values[name] for name in names} if names else values
+
+
+def optim(learning_rate: float, num_steps: int, *, warmup_steps: int = 200, **changes) -> dict:
+  """Block `optim` of Adam alone, with a warm-up of a quarter of the run at most."""
+  warmup_steps = min(warmup_steps, num_steps // 4)
+  values = block(schema.Optim, learning_rate=learning_rate, warmup_steps=warmup_steps, **changes)
+  return {name: value for name, value in values.items() if name != "muon"}
+
+
+def intervals(num_steps: int, every: int, **changes) -> dict:
   """Block `train` of a run that logs ten times as often as it saves, evaluates and draws."""
-  return dict(num_steps=num_steps, log_every_steps=max(every // 10, 1), checkpoint_every_steps=every,
-              eval_every_steps=every, draw_every_steps=every, keep_checkpoints=2)
+  values = dict(log_every_steps=max(every // 10, 1), checkpoint_every_steps=every, eval_every_steps=every,
+                draw_every_steps=every)
+  return block(schema.Train, num_steps=num_steps, **{**values, **changes})
+
+
+def data(values: dict, *names: str) -> dict:
+  """Block `data`: path, batch_size, num_holdout and `names`, of `values` or else the defaults."""
+  names = ("path", "batch_size", "num_holdout", *names)
+  return block(schema.DataSettings, *names, **{name: values[name] for name in names if name in values})
+
+
+def crops64_data(values: dict, *names: str) -> dict:
+  """The same of crops, whose events are held out, not they."""
+  found = data(values, *names)
+  return {"num_holdout_events": found.pop("num_holdout"), **found}
+
+
+GRID = ("sigma_min", "sigma_max", "rho")
+
+
+def sampler(**changes) -> dict:
+  """Block `sampler` of so many steps."""
+  return block(schema.Sampler, "name", "num_steps", *GRID, **changes)
+
+
+def stage_sampler(**changes) -> dict:
+  """Block `sampler` of a stage of the cascade, of so many evaluations of its network."""
+  return block(schema.Sampler, "name", "num_evaluations", *GRID, **changes)
 
 
 def crops64_states() -> dict:
@@ -56,11 +96,11 @@ def crops64_condition(*names: str) -> dict:
   return {name: variables[name] for name in names}
 
 
-def muon(*, rate: float, muon_rate: float, warmup: int, decay_fraction: float) -> dict:
+def muon(*, rate: float, muon_rate: float, warmup: int) -> dict:
   """Block `optim`: Muon for the matrices of transformer blocks, Adam for the rest, a power average of a twentieth."""
-  return dict(learning_rate=rate, warmup_steps=warmup, schedule="wsd", decay_fraction=decay_fraction, b1=0.9, b2=0.98,
-              weight_decay=0.01, grad_clip_norm=1.0, ema_decay=0.0, ema_power=16.97,
-              muon=dict(pattern=r"block_\d+/(qkv|out|expand|contract)/kernel", learning_rate=muon_rate, weight_decay=0.1))
+  matrices = schema.Muon(r"block_\d+/(qkv|out|expand|contract)/kernel", muon_rate, weight_decay=0.1)
+  return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01,
+               ema_decay=0.0, ema_power=16.97, muon=matrices)
 
 
 def readout() -> dict:
@@ -74,9 +114,9 @@ def readout() -> dict:
               noise_electrons=unset(float), threshold_electrons=unset(float))
 
 
-def descent_sampler(name: str = "dpm_solver_pp_2m", *, num_steps: int) -> dict:
+def fit_sampler(**changes) -> dict:
   """Sampler of the draws that inference compares and differentiates."""
-  return dict(name=name, num_steps=num_steps, sigma_min=0.05, sigma_max=30.0, rho=7.0)
+  return sampler(**{**dataclasses.asdict(schema.FIT_SAMPLER), **changes})
 
 
 def fit_settings(changes: dict) -> dict:

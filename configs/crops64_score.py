@@ -18,35 +18,36 @@ tiny: for tests, on images of the single protons of the package (data.path="samp
 import ml_collections
 
 from configs import common
+from lartpc_jax.config import schema
 
 BASE = dict(features=48, multipliers=(1, 2), num_blocks=2, attention_sizes=(8,), stem=4, fir=False, input_pyramid=False,
             embedding="fourier", fourier_scale=0.5)
-SMALL = dict(network={**BASE, "features": 32, "num_blocks": 1, "stem": 8}, num_holdout_events=2_000, batch_size=64,
-             num_steps=600, every=600, rate=2e-3, loss="edm", ema=0.99, threshold_mev=0.09, path="", clip=1.0, b2=0.99,
+SMALL = dict(network={**BASE, "features": 32, "num_blocks": 1, "stem": 8}, num_holdout=2_000, batch_size=64,
+             num_steps=600, every=600, rate=2e-3, loss="edm", ema=0.99, threshold_mev=0.09, path="", b2=0.99,
              schedule="wsd", num_evaluation=128)
-CPU = dict(network=BASE, num_holdout_events=2_000, batch_size=64, num_steps=4_000, every=250, rate=1e-3, loss="edm",
-           ema=0.998, charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.1, path="", clip=1.0, b2=0.99,
+CPU = dict(network=BASE, num_holdout=2_000, batch_size=64, num_steps=4_000, every=250, rate=1e-3, loss="edm",
+           ema=0.998, charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.1, path="", b2=0.99,
            schedule="wsd", num_evaluation=128)
 VARIANTS = {
     "base": CPU,
     "gated": {**CPU, "network": {**BASE, "gated_skip": True}, "batch_size": 32, "num_steps": 4_000, "every": 250,
               "p_mean": 0.8},
     "gpu": dict(network={**BASE, "features": 64, "multipliers": (1, 2, 2), "stem": 2, "gated_skip": True}, p_mean=0.8,
-                num_holdout_events=2_000, batch_size=256, num_steps=30_000, every=2_500, rate=1e-3, loss="edm", ema=0.9995,
-                charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.09, path="", clip=1.0, b2=0.99, schedule="wsd",
+                num_holdout=2_000, batch_size=256, num_steps=30_000, every=2_500, rate=1e-3, loss="edm", ema=0.9995,
+                charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.09, path="", b2=0.99, schedule="wsd",
                 num_evaluation=512),
     "published": dict(
         network=dict(features=128, multipliers=(1, 2, 2, 2), num_blocks=4, attention_sizes=(16,), stem=1, fir=True,
                      input_pyramid=True, embedding="positional", fourier_scale=16.0),
-        num_holdout_events=2_000, batch_size=128, num_steps=120_000, every=5_000, rate=2e-4, loss="prediction", ema=0.9999,
-        charge=dict(name="grey8", scale_mev=0.02), threshold_mev=0.09, path="", clip=1.0, b2=0.999, schedule="constant",
+        num_holdout=2_000, batch_size=128, num_steps=120_000, every=5_000, rate=2e-4, loss="prediction", ema=0.9999,
+        charge=dict(name="grey8", scale_mev=0.02), threshold_mev=0.09, path="", b2=0.999, schedule="constant",
         num_evaluation=128),
     "small_grey8": {**SMALL, "charge": dict(name="grey8", scale_mev=0.02)},
     "small_sqrt": {**SMALL, "charge": dict(name="sqrt", scale_mev=1.0)},
     "small_arcsinh": {**SMALL, "charge": dict(name="arcsinh", scale_mev=0.1)},
-    "tiny": dict(network={**BASE, "features": 8, "num_blocks": 1, "stem": 8}, num_holdout_events=16, batch_size=8,
+    "tiny": dict(network={**BASE, "features": 8, "num_blocks": 1, "stem": 8}, num_holdout=16, batch_size=8,
                  num_steps=20, every=10, rate=1e-3, loss="edm", ema=0.99, charge=dict(name="sqrt", scale_mev=1.0),
-                 threshold_mev=0.1, path="sample", clip=1.0, b2=0.99, schedule="wsd", num_evaluation=16),
+                 threshold_mev=0.1, path="sample", b2=0.99, schedule="wsd", num_evaluation=16),
 }
 
 
@@ -55,14 +56,13 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(task="generator", seed=0, init_from="", image=None, frame=None, charge_plane=None,
                                           kinetic_range_mev=None, condition={}))
   config.codec = dict(name="pixels", charge=v["charge"], threshold_mev=v["threshold_mev"])
-  config.data = dict(path=v["path"], num_holdout_events=v["num_holdout_events"], batch_size=v["batch_size"],
-                     num_evaluation=v["num_evaluation"], scale_mev=0.0)  # MeV of a grey level; 0: the file is in MeV
+  config.data = common.crops64_data(v, "num_evaluation", "scale_mev")
   config.network = {"name": "ncsnpp", **v["network"]}
-  config.prediction = dict(name="edm" if v["loss"] == "edm" else "eps", sigma_data=1.0)
+  config.prediction = common.block(schema.Prediction, name="edm" if v["loss"] == "edm" else "eps")
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
-  config.loss = dict(name=v["loss"], p_mean=v.get("p_mean", 0.0), p_std=1.4, t_min=1e-5)
-  config.sampler = dict(name="dpm_solver_pp_2m", num_steps=16, sigma_min=0.02, sigma_max=80.0, rho=7.0)
-  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule=v["schedule"],
-                      decay_fraction=0.4, b1=0.9, b2=v["b2"], weight_decay=0.0, grad_clip_norm=v["clip"], ema_decay=v["ema"])
+  config.loss = common.block(schema.Loss, name=v["loss"], p_mean=v.get("p_mean", 0.0))
+  config.sampler = common.sampler(num_steps=16)
+  config.optim = common.optim(v["rate"], v["num_steps"], schedule=v["schedule"], b2=v["b2"],
+                              ema_decay=v["ema"])
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

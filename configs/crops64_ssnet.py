@@ -14,6 +14,7 @@ published: the topology of the paper, 4.33 M parameters; not trained (12 images 
 import ml_collections
 
 from configs import common
+from lartpc_jax.config import schema
 
 BASE = dict(features=32, num_strides=2, num_modules=1, stem=2, num_groups=8, learned_upsampling=False,
             project_always=False)
@@ -34,11 +35,10 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
   config = ml_collections.ConfigDict(dict(task="ssnet", seed=0))
   config.charge = dict(name="sqrt", scale_mev=1.0)
-  config.data = dict(path=v["path"], num_holdout_events=v["num_holdout"], batch_size=v["batch_size"], five_classes=False,
-                     delta="shower", michel="shower")
+  config.data = common.crops64_data(v, "five_classes", "delta", "michel")
   config.network = dict(v["network"])
-  config.loss = dict(background_weight=0.1)
-  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",
-                      decay_fraction=0.25, b1=0.9, b2=0.99, weight_decay=1e-3, grad_clip_norm=1.0, ema_decay=0.998)
+  config.loss = common.block(schema.SegmentationLoss)
+  config.optim = common.optim(v["rate"], v["num_steps"], decay_fraction=0.25, weight_decay=1e-3,
+                              ema_decay=0.998)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -10,6 +10,7 @@ pixels and 0.80 in charge. gpu, multi_gpu: for one GPU and for eight; not run.
 import ml_collections
 
 from configs import common
+from lartpc_jax.config import schema
 
 VARIANTS = {
     "base": dict(features=64, encoder_features=32, blocks=(1, 2), path="", num_pixels=512, crop_px=64, num_holdout=500,
@@ -28,12 +29,11 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(task="autoencoder", seed=0, frame=None))
   config.image = common.events512_image(v["num_pixels"])
   config.charge = dict(name="sqrt", scale_mev=1.0)
-  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
-                     num_evaluation=v["num_evaluation"], crop_px=v["crop_px"])
+  config.data = common.data(v, "num_evaluation", "crop_px")
   config.network = dict(latent_channels=4, stem=8, features=v["features"], encoder_features=v["encoder_features"],
                         num_encoder_blocks=v["blocks"][0], num_decoder_blocks=v["blocks"][1])
-  config.loss = dict(kl_weight=3e-4, charge_weight=10.0)
-  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(100, v["num_steps"] // 4), schedule="cosine", b1=0.9,
-                      b2=0.99, weight_decay=1e-4, grad_clip_norm=1.0, ema_decay=0.99)
+  config.loss = common.block(schema.AutoencoderLoss)
+  config.optim = common.optim(v["rate"], v["num_steps"], warmup_steps=100, schedule="cosine",
+                              weight_decay=1e-4, ema_decay=0.99)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -12,6 +12,7 @@ gpu, multi_gpu: on 64x64 (attention at 16x16), for one GPU and for eight, over w
 import ml_collections
 
 from configs import common
+from lartpc_jax.config import schema
 
 BASE = dict(features=48, multipliers=(1, 2, 2), num_blocks=1, attention_sizes=(8,), stem=2, fir=False, input_pyramid=False,
             embedding="fourier", fourier_scale=0.5, gated_skip=True)
@@ -34,14 +35,12 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
                                           kinetic_range_mev=None, condition={}))
   config.image = common.events512_image(v["num_pixels"])
   config.codec = dict(name="autoencoder", weights="")
-  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"],
-                     num_evaluation=v["num_evaluation"])
+  config.data = common.data(v, "num_evaluation")
   config.network = {"name": "ncsnpp", **v["network"]}
-  config.prediction = dict(name="edm", sigma_data=1.0)
+  config.prediction = common.block(schema.Prediction)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
-  config.loss = dict(name="edm", p_mean=1.0, p_std=1.5, t_min=1e-5)
-  config.sampler = dict(name="dpm_solver_pp_2m", num_steps=16, sigma_min=0.02, sigma_max=80.0, rho=7.0)
-  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",
-                      decay_fraction=0.4, b1=0.9, b2=0.99, weight_decay=0.0, grad_clip_norm=1.0, ema_decay=v["ema"])
+  config.loss = common.block(schema.Loss, p_mean=1.0, p_std=1.5)
+  config.sampler = common.sampler(num_steps=16)
+  config.optim = common.optim(v["rate"], v["num_steps"], ema_decay=v["ema"])
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -11,10 +11,11 @@ gpu, images_gpu: for launch/train_all_gpu.sh, not measured.
 import ml_collections
 
 from configs import common
+from lartpc_jax.config import schema
 
-EVENTS = dict(data=dict(num_holdout=5_000, batch_size=64, contained_only=False), frame=common.track_frame(),
-              path="", features=128, num_steps=5_000, every=1_000, rate=1.5e-3)
-IMAGES = dict(EVENTS, data={**EVENTS["data"], "symmetries": True, "scale_mev": 0.0}, frame=None)
+EVENTS = dict(num_holdout=5_000, batch_size=64, data=("contained_only",), frame=common.track_frame(), path="",
+              features=128, num_steps=5_000, every=1_000, rate=1.5e-3)
+IMAGES = dict(EVENTS, data=("contained_only", "symmetries", "scale_mev"), frame=None)
 GPU = dict(features=192, batch_size=512, num_steps=6_000, every=1_000, rate=2e-3)
 TINY = dict(features=16, batch_size=8, num_steps=20, every=10, rate=1e-3)
 VARIANTS = {
@@ -29,10 +30,10 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.image = common.protons64_image()
   config.frame = v["frame"]
   config.charge = dict(name="sqrt", scale_mev=1.0)
-  config.data = {"path": v["path"], **v["data"], **{key: v[key] for key in ("num_holdout", "batch_size") if key in v}}
+  config.data = common.data(v, *v["data"])
   config.network = dict(latent_channels=8, stem=8, features=v["features"], num_encoder_blocks=2, num_decoder_blocks=3)
-  config.loss = dict(kl_weight=3e-4, charge_weight=10.0)
-  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="cosine", b1=0.9,
-                      b2=0.99, weight_decay=1e-4, grad_clip_norm=1.0, ema_decay=0.998)
+  config.loss = common.block(schema.AutoencoderLoss)
+  config.optim = common.optim(v["rate"], v["num_steps"], schedule="cosine", weight_decay=1e-4,
+                              ema_decay=0.998)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

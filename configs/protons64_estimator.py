@@ -32,9 +32,9 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(task="estimator", seed=0, views=v["views"]))
   config.image = common.protons64_image()
   config.kinetic_range_mev = common.PROTON_KINETIC_MEV
-  config.data = dict(path=v["path"], num_holdout=v["num_holdout"], batch_size=v["batch_size"], readout=common.readout())
+  config.data = {**common.data(v), "readout": common.readout()}
   config.network = dict(width=v["width"], num_blocks=v["num_blocks"], num_components=4)
-  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(200, v["num_steps"] // 4), schedule="wsd",
-                      decay_fraction=0.5, b1=0.9, b2=0.99, weight_decay=1e-3, grad_clip_norm=1.0, ema_decay=0.998)
+  config.optim = common.optim(v["rate"], v["num_steps"], decay_fraction=0.5, weight_decay=1e-3,
+                              ema_decay=0.998)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -47,9 +47,9 @@ VARIANTS = {
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(
       guidance_scale=1.0, inference=common.fit_settings(common.variant_of(VARIANTS, variant)), distance=dict(name="w1"),
-      sampler=common.descent_sampler(num_steps=5), screen_sampler=common.descent_sampler(num_steps=4)))
+      sampler=common.fit_sampler(num_steps=5), screen_sampler=common.fit_sampler(num_steps=4)))
   if variant == "published":
-    config.sampler = common.descent_sampler("ddim", num_steps=9)
+    config.sampler = common.fit_sampler(name="ddim", num_steps=9)
     config.distance = dict(name="sinkhorn", ot_epsilon_px=0.01, num_pixels=240)
   if variant == "tiny":
     config.sampler.num_steps, config.screen_sampler.num_steps = 3, 2

@@ -19,16 +19,17 @@ gpu: for launch/train_all_gpu.sh, not measured.
 import ml_collections
 
 from configs import common
+from lartpc_jax.config import schema
 
 SPECIALIST = dict(
-    data=dict(num_holdout=5_000, batch_size=64, contained_only=False), frame=common.track_frame(),
+    num_holdout=5_000, batch_size=64, data=("contained_only",), frame=common.track_frame(),
     network=dict(features=64, multipliers=(1, 2), num_blocks=2, attention_levels=(1,), num_heads=4, num_groups=8,
                  conditioning="track"),
     codec="protons64", plane=dict(reference="kinetic", mean=1.0, std=0.1), p_mean=-0.6)
 # Images and labels, nothing else: no turn, no range of protons, no energy from the momentum. Training charges of protons
 # are 75 +- 15 MeV.
 IMAGES = dict(
-    data=dict(num_holdout=5_000, batch_size=64, symmetries=True, scale_mev=0.0), frame=None,
+    num_holdout=5_000, batch_size=64, data=("symmetries", "scale_mev"), frame=None,
     network={**SPECIALIST["network"], "conditioning": "features"}, codec="protons64_images",
     plane=dict(reference="none", mean=75.0, std=15.0), p_mean=-0.4)
 VARIANTS = {
@@ -56,13 +57,12 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.kinetic_range_mev = common.PROTON_KINETIC_MEV
   config.codec = dict(name="autoencoder", weights=v["codec"])
   config.charge_plane = v["plane"]
-  config.data = {"path": v["path"], **v["data"], **{key: v[key] for key in ("num_holdout", "batch_size") if key in v}}
+  config.data = common.data(v, *v["data"])
   config.network = {"name": "latent_unet", **v["network"], "features": v["features"]}
-  config.prediction = dict(name="edm", sigma_data=1.0)
+  config.prediction = common.block(schema.Prediction)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
-  config.loss = dict(name="edm", p_mean=v["p_mean"], p_std=1.3, cond_dropout=0.1)
-  config.sampler = dict(name="dpm_solver_pp_2m", num_steps=8, sigma_min=0.02, sigma_max=80.0, rho=7.0)
-  config.optim = dict(learning_rate=v["rate"], warmup_steps=min(500, v["num_steps"] // 4), schedule="wsd",
-                      decay_fraction=0.4, b1=0.9, b2=0.99, weight_decay=1e-4, grad_clip_norm=1.0, ema_decay=0.999)
+  config.loss = common.block(schema.Loss, p_mean=v["p_mean"], p_std=1.3, cond_dropout=0.1)
+  config.sampler = common.sampler()
+  config.optim = common.optim(v["rate"], v["num_steps"], warmup_steps=500, weight_decay=1e-4)
   config.train = common.intervals(v["num_steps"], v["every"])
   return config

@@ -80,7 +80,7 @@ BAD_AUTOENCODER = [
     ("data.num_holdout", 0, "data.num_holdout must lie between"),
     ("network.width", 3, r"Unknown config key network.width = 3; allowed: \['encoder_features', 'features'"),
     ("loss.gan_weight", 3, r"Unknown config key loss.gan_weight = 3; allowed: \['charge_weight', 'kl_weight'\]"),
-    ("loss.kl_weight", ..., "Missing config key loss.kl_weight"),
+    ("loss.kl_weight", float("nan"), "loss.kl_weight is NaN"),
 ]
 BAD_DIFFUSION = [
     ("sde.name", "vq", r"Unknown config value sde.name = 'vq'; allowed: \[.*'vp'"),
@@ -91,7 +91,9 @@ BAD_DIFFUSION = [
     ("network.depth", 3, r"Unknown config key network.depth = 3; allowed: \['attention_levels'"),
     ("condition.momentum_mev.scale", ..., "Condition variable 'momentum_mev': .*missing .*'scale'"),
     ("condition.momentum_mev.kind", "matrix", "Unknown kind 'matrix' of condition variable 'momentum_mev'"),
-    ("condition.mass_mev", {"kind": "scalar", "mean": 0.0, "scale": 1.0}, "needs a block `frame` and the condition momentum_mev"),
+    ("condition.mass_mev", {"kind": "scalar", "mean": 0.0, "scale": 1.0}, "The label 'mass_mev' is not known of these events; known"),
+    ("condition.kinetic_mev", {"kind": "scalar", "mean": 75.0, "scale": 25.0},
+     "needs a block `frame` and the condition momentum_mev"),
     ("frame", None, "was trained on TrackFrame.*; the config says ImageSpec"),
     ("network.conditioning", "words", "Unknown network.conditioning 'words'; choose from"),
     ("charge_plane.reference", "weight", r"Unknown config value charge_plane.name = 'weight'; allowed: \['kinetic', 'none'\]"),
@@ -204,5 +206,5 @@ def test_training_goes_on_from_released_weights(weights):
 
 def test_released_weights_of_another_network_are_named(weights):
   config = edited(tiny("ldm", weights), "init_from", str(weights))
-  with pytest.raises(ValueError, match="init_from = .* holds network"):
+  with pytest.raises(ValueError, match="init_from = .* has network"):
     lib.build_task(config)

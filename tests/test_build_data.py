@@ -1,10 +1,13 @@
 """Training data of a config: of every kind of path, with any labels, resumed, behind a detector's readout."""
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from lartpc_jax.build import data as lib
+from lartpc_jax.config.schema import Optim, Run, Train
 from lartpc_jax.data.events import Events, deposited_energy, save_events, select_events
 from lartpc_jax.data.open import open_events
 from lartpc_jax.data.pictures import images_of, voxel_images
@@ -52,13 +55,14 @@ def test_a_resumed_run_sees_the_same_batches(toy, kind, tmp_path):
       return jnp.mean(error**2), {}
     shape = batch_fn(0)["image"].shape[1:]
     task = Task(init=lambda key: jnp.zeros(shape), loss_fn=loss_fn, batch_fn=remember)
-    settings = dict(ema_decay=0.9, seed=0, num_steps=7, log_every_steps=7, checkpoint_every_steps=2,
-                    eval_every_steps=0,
-                    draw_every_steps=0, keep_checkpoints=2, say=lambda text: None)
+    settings = Run(Optim(1e-3, ema_decay=0.9),
+                   Train(7, log_every_steps=7, checkpoint_every_steps=2, eval_every_steps=0,
+                         draw_every_steps=0))
+    train = functools.partial(loop.train, task, optax.sgd(1e-3), settings, workdir=workdir, say=str)
     if crash_at is None:
-      return loop.train(task, optax.sgd(1e-3), workdir=workdir, **settings).state, seen
+      return train().state, seen
     with pytest.raises(Crash):
-      loop.train(task, optax.sgd(1e-3), workdir=workdir, **settings)
+      train()
     return None, seen
 
   state, seen = run(tmp_path / "straight")

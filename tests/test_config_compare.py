@@ -1,4 +1,4 @@
-"""Which configs may resume each other, and which keys a builder takes."""
+"""Which configs may resume each other."""
 from pathlib import Path
 
 import pytest
@@ -7,10 +7,6 @@ from lartpc_jax.config import compare as run_config
 
 SAVED = {"seed": 0, "network": {"mult": (1, 2), "num_channels": 8}, "data": {"path": Path("a")},
          "train": {"num_steps": 5}}
-
-
-def build(*, size: int, rate: float = 0.1, workdir: str = ""):
-  return size, rate, workdir
 
 
 def test_what_json_cannot_tell_apart_is_equal():
@@ -33,13 +29,13 @@ def test_keys_that_only_start_alike_still_count():
   assert run_config.config_differences({"training": 1}, {"training": 2}) == ["training: 1 -> 2"]
 
 
-def test_keywords_for():
-  assert build(**run_config.keywords_for(build, "block", {"size": 3}, supplied=["workdir"])) == (3, 0.1, "")
-  with pytest.raises(ValueError, match=r"block\.sizes = 3; allowed: \['rate', 'size'\]"):
-    run_config.keywords_for(build, "block", {"sizes": 3}, supplied=["workdir"])
-  with pytest.raises(ValueError, match=r"Missing config key block\.size; there are \['rate'\]"):
-    run_config.keywords_for(build, "block", {"rate": 1.0}, supplied=["workdir"])
-  with pytest.raises(ValueError, match=r"block\.workdir = 'a'"):
-    run_config.keywords_for(build, "block", {"size": 1, "workdir": "a"}, supplied=["workdir"])
-  with pytest.raises(ValueError, match=r"The config value block\.rate is NaN"):
-    run_config.keywords_for(build, "block", {"size": 1, "rate": float("nan")}, supplied=["workdir"])
+def test_a_key_that_an_earlier_version_did_not_know_has_its_default():
+  saved = {"task": "generator", "optim": {"learning_rate": 1.0}, "loss": {"p_mean": 0.5}}
+  new = {"task": "generator", "optim": {"learning_rate": 1.0, "ema_power": 0.0},
+         "loss": {"p_mean": 0.5, "t_min": 1e-5}}
+  assert run_config.config_differences(saved, new) == run_config.config_differences(new, saved) == []
+  new["optim"]["ema_power"], new["loss"]["cond_dropout"] = 6.94, 0.1
+  assert run_config.config_differences(saved, new) == [
+      "loss.cond_dropout: 0.0 -> 0.1", "optim.ema_power: 0.0 -> 6.94"]
+  stage = lambda **loss: {"task": "cascade_stage", "loss": {"p_mean": 0.2, **loss}}  # another default
+  assert run_config.config_differences(stage(), stage(cond_dropout=0.1)) == []

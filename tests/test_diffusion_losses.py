@@ -1,4 +1,6 @@
 """Objectives against closed forms: optimum at the true denoiser, KL by quadrature, log-normal noise levels."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +31,8 @@ def true_network(params, x, c_noise, cond):
 def gaussian_loss(params, key):
   key_z, key_loss = jax.random.split(key)
   z = MEAN + STD * jax.random.normal(key_z, (NUM, DIMENSIONS))
-  return losses.edm_denoising(true_network, params, z, {}, key_loss, cond_dropout=0.1, **KNOBS)
+  network = functools.partial(true_network, params)
+  return losses.edm_denoising(network, z, {}, key_loss, cond_dropout=0.1, **KNOBS)
 
 
 def test_loss_at_the_true_denoiser_is_the_posterior_variance():
@@ -67,13 +70,13 @@ def test_noise_levels_are_log_normal_and_stratified():
 
 def test_conditions_are_dropped_at_the_asked_rate_and_passed_on():
   seen = []
-  def apply_fn(params, x, c_noise, cond):
+  def network(x, c_noise, cond):
     seen.append(cond)
     return x
   momentum = jnp.ones((NUM, 3))
   for rate in (0.0, 0.1, 1.0):
     seen.clear()
-    losses.edm_denoising(apply_fn, None, jnp.zeros((NUM, 1)), {"momentum": momentum}, jax.random.key(3),
+    losses.edm_denoising(network, jnp.zeros((NUM, 1)), {"momentum": momentum}, jax.random.key(3),
                          cond_dropout=rate, **KNOBS)
     keep = np.asarray(seen[0]["keep"])
     assert seen[0]["momentum"] is momentum and set(np.unique(keep)) <= {0.0, 1.0}
@@ -142,8 +145,9 @@ def test_every_target_has_its_optimum_at_the_true_denoiser(prediction):
     noisy = x / c_in
     denoised = MEAN + STD**2 / (STD**2 + sigma[:, None] ** 2) * (noisy - MEAN)
     return (denoised - c_skip * noisy) / c_out + params
-  loss = lambda shift: losses.prediction_matching(network, shift, z, None, key_loss, sde=sde, prediction=prediction,
-                                                  sigma_data=SIGMA_DATA, t_min=0.01)
+  loss = lambda shift: losses.prediction_matching(
+      functools.partial(network, shift), z, None, key_loss, sde=sde, prediction=prediction,
+      sigma_data=SIGMA_DATA, t_min=0.01)
   with jax.debug_key_reuse(False):
     (value, t), (worse, _), (also_worse, _) = loss(0.0), loss(0.3), loss(-0.3)
   alpha, std = (np.asarray(a, float) for a in alpha_std(sde, t))
@@ -162,7 +166,8 @@ def test_noise_prediction_equals_uniform_score_matching():
   z = 0.1 * jnp.arange(40.0).reshape(10, 4)
   with jax.debug_key_reuse(False):
     a, _ = losses.score_matching(sde, score_fn, z, jax.random.key(3), t_min=0.05)
-    b, _ = losses.prediction_matching(network, None, z, None, jax.random.key(3), sde=sde, prediction="eps", t_min=0.05)
+    b, _ = losses.prediction_matching(functools.partial(network, None), z, None, jax.random.key(3), sde=sde,
+                                      prediction="eps", t_min=0.05)
   np.testing.assert_allclose(a, b, rtol=2e-3)
 
 

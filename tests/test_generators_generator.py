@@ -101,11 +101,11 @@ def test_state_scale_normalises_and_representations_invert(name, scale):
 def test_grey_levels_are_published_ones():
   """8 bits, linear, cut off at 255, and pixels <= 4 to zero (Phys. Rev. D 109, 072011)."""
   transform = make_charge_transform("grey8", 0.02)
-  q = jnp.array([[0.0, 0.079, 0.081, 0.1, 4.0, 50.0]])
+  q = jnp.array([[[0.0, 0.079, 0.081, 0.1, 4.0, 50.0]]])
   levels = np.asarray(transform.forward(q)) * 255
-  np.testing.assert_allclose(levels, [[0, 4, 4, 5, 200, 255]], atol=1e-3)
+  np.testing.assert_allclose(levels, [[[0, 4, 4, 5, 200, 255]]], atol=1e-3)
   kept = codecs.exact_zeros(transform.inverse(transform.forward(q)), 4.5 * 0.02)
-  np.testing.assert_allclose(kept, [[0, 0, 0, 0.1, 4.0, 5.1]], rtol=1e-5)
+  np.testing.assert_allclose(kept, [[[0, 0, 0, 0.1, 4.0, 5.1]]], rtol=1e-5)
 
 
 def test_equal_pixels_have_no_scale():

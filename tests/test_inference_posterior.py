@@ -94,5 +94,5 @@ def test_bad_temperatures_and_a_missing_package_are_named(monkeypatch):
   with pytest.raises(ValueError, match="temperature_px = 2.0 needs a distance"):
     lib.make_log_density(estimator, temperature_px=2.0)
   monkeypatch.setitem(sys.modules, "blackjax", None)
-  with pytest.raises(ValueError, match=r"lartpc_jax\[sampling\]"):
+  with pytest.raises(ValueError, match=r"needs blackjax, of the extra \[sampling\]: pip install"):
     lib.nuts(jax.random.key(0), estimator, lib.make_log_density(estimator), seen(estimator, ("xy", "xz"))[1])

@@ -77,5 +77,5 @@ def test_pool():
     ("distance", 2, "Sets of 2 tracks need the screening method 'squares'; got 'distance'")])
 def test_a_method_that_does_not_fit_is_named(method, num_tracks, message):
   with pytest.raises(ValueError, match=message):
-    screening.make_screen(None, Screening(method=method), kinetic_range_mev=toy.KINETIC_RANGE_MEV, charge_weight_px=0.0,
+    screening.make_screen(np.subtract, Screening(method=method), kinetic_range_mev=toy.KINETIC_RANGE_MEV, charge_weight_px=0.0,
                           num_tracks=num_tracks)

@@ -185,7 +185,7 @@ def test_degenerate_images_cost_their_rows_and_nothing_else(tmp_path):
   assert np.isnan(row.estimate.value) and "no histogram" in row.note
   assert np.isfinite(found.rows["gof", "energy distance [MeV]", "corrected"]["others"].estimate.value)
   assert found.rows["memorisation", "duplicates, share", "corrected"]["real vs real"].estimate.value == 1.0
-  assert [p.name for p in report_lib.write(found, tmp_path / "out")][2] == "report.html"
+  assert [p.name for p in report_lib.write_report(found, tmp_path / "out")][2] == "report.html"
 
 
 def test_a_part_that_fails_is_left_out_and_said(monkeypatch, tmp_path):

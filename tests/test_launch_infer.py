@@ -191,13 +191,13 @@ def with_key(block, key, value):
 
 
 @pytest.mark.parametrize("changes,config,message", [
-    (dict(input="no.npz"), tiny(), "No input file at 'no.npz'"), (dict(views=("xq",)), tiny(), "Unknown view 'xq'"),
-    (dict(num_events=501), tiny(), "holds 500 events"), (dict(weights="nowhere"), tiny(), "No weights: nowhere"),
+    (dict(input="no.npz"), tiny(), "No file or directory of data at 'no.npz'"), (dict(views=("xq",)), tiny(), "Unknown view 'xq'"),
+    (dict(num_events=501), tiny(), "holds 500 events"), (dict(weights="nowhere"), tiny(), "No weights: there is no directory 'nowhere', and the package has"),
     (dict(start="here"), tiny(), "Unknown --start"),
     ({}, with_key("inference", "steps", 3), r"inference.steps = 3; allowed"),
     ({}, with_key("inference.screening", "num_starts", 0), "num_starts must be at least 1"),
     ({}, with_key("inference.screening", "num_starts", 99), "num_starts = 99 exceeds"),
-    ({}, with_key("sampler", "steps", 3), "sampler.steps = 3"),
+    ({}, with_key("sampler", "steps", 3), "takes no option 'steps'"),
     ({}, with_key("sampler", "name", "x"), "Unknown sampler 'x'"),
     ({}, with_key(None, "surplus", 3), "surplus = 3; allowed"), ({}, with_key(None, "guidance_scale", np.nan), "finite"),
     ({}, with_key("inference.second", "num_averaged", 99), "num_averaged"),
@@ -355,7 +355,7 @@ def launch(repo, script, *arguments):
 
 @pytest.mark.parametrize("arguments,message", [
     ([], "Give --input"), (["--input=sample", "--out=x", "--config.inference.steps=1"], "no key"),
-    (["--input=none.npz", "--out=x", "--weights=WEIGHTS"], "error: No input file at 'none.npz'"),
+    (["--input=none.npz", "--out=x", "--weights=WEIGHTS"], "error: No file or directory of data at 'none.npz'"),
     (["--start=here"], "start")])
 def test_mistakes_are_one_message(repo, weights, arguments, message):
   done = launch(repo, "infer", *(a.replace("WEIGHTS", weights) for a in arguments))

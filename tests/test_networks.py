@@ -96,7 +96,7 @@ def test_fourier_features_equal_numpy():
 
 
 def test_pixel_coordinates_count_from_the_window_and_from_the_end():
-  out = np.asarray(unet.pixel_coordinates(jnp.array([0.25, -1.0]), 4, 2))
+  out = np.asarray(unet.pixel_coordinates(4, 2, jnp.array([0.25, -1.0])))
   assert out.shape[:3] == (2, 4, 2)
   along, across = np.array([-0.75, -0.25, 0.25, 0.75]), np.array([-0.5, 0.5])
   np.testing.assert_allclose(out[1, ..., 0], np.broadcast_to(along[:, None], (4, 2)), atol=1e-6)

@@ -1,4 +1,5 @@
 """Stages of a cascade from config to draws: loss against numpy, resumed runs, exported weights, bad settings."""
+import dataclasses
 import json
 
 import jax
@@ -8,6 +9,7 @@ import pytest
 
 from configs import crops64_coarse, crops64_fine
 from lartpc_jax.build import cascade as builders, tasks
+from lartpc_jax.config.schema import Train
 from lartpc_jax.experiments import cascades
 from lartpc_jax.generators import cascade as cascade_lib, weights as weight_files
 from lartpc_jax.generators.sparse_state import lit_pixels
@@ -148,10 +150,12 @@ def test_stages_that_do_not_belong_together_are_named(directory, tmp_path):
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_a_stopped_and_resumed_run_equals_an_unbroken_one(stage, tmp_path):
   config = tiny(stage)
-  optim, train = settings(config)
-  task, tx = tasks.build_task(config), optimizer.make_optimizer(**optim)
-  run = lambda name, num_steps: loop.train(task, tx, workdir=tmp_path / name, say=lambda text: None, **{
-      **train, "num_steps": num_steps, "eval_every_steps": 0, "checkpoint_every_steps": 3, "log_every_steps": 1})
+  training = settings(config)
+  task, tx = tasks.build_task(config), optimizer.make_optimizer(training.optim, training.train.num_steps)
+  run = lambda name, num_steps: loop.train(
+      task, tx, dataclasses.replace(training, train=Train(
+          num_steps, log_every_steps=1, checkpoint_every_steps=3, eval_every_steps=0, draw_every_steps=0)),
+      workdir=tmp_path / name, say=lambda text: None)
   unbroken = run("whole", 6).state
   run("broken", 3)
   resumed = run("broken", 6).state
@@ -162,10 +166,10 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(stage, tmp_path):
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_training_lowers_the_held_out_error(stage):
   config = tiny(stage)
-  optim, train = settings({**config, "train": {**config["train"], "num_steps": 60}})
-  task, tx = tasks.build_task(config), optimizer.make_optimizer(**optim)
+  optim = settings(config).optim
+  task, tx = tasks.build_task(config), optimizer.make_optimizer(optim, 60)
   state = loop.init_train_state(task.init(jax.random.key(0)), tx)
-  step = jax.jit(loop.make_train_step(task.loss_fn, tx, ema_decay=0.0, ema_power=train["ema_power"]))
+  step = jax.jit(loop.make_train_step(task.loss_fn, tx, ema_decay=0.0, ema_power=optim.ema_power))
   before = task.evaluate(state.ema_params, jax.random.key(1))
   for i in range(60):
     state, _ = step(state, task.batch_fn(i), jax.random.key(2))

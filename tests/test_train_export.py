@@ -28,10 +28,11 @@ def toy(num_steps=8):
 
 
 def run(config, workdir, task):
-  optim, train = settings(config)
+  training = settings(config)
+  tx = optimizer.make_optimizer(training.optim, training.train.num_steps)
   workdir.mkdir()
   (workdir / "config.json").write_text(json.dumps(config, default=str))
-  loop.train(task, optimizer.make_optimizer(**optim), workdir=workdir, config=config, say=lambda text: None, **train)
+  loop.train(task, tx, training, workdir=workdir, config=config, say=lambda text: None)
   return workdir
 
 

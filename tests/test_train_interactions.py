@@ -114,7 +114,7 @@ def test_real_images_are_the_held_out_ones():
 
 @pytest.mark.parametrize("key,value,match", [
     ("image.num_pixels", 60, r"network.stem = 8 must divide .* \(32, 32\) in training and \(60, 60\) by the config"),
-    ("image.sigma_mm", 1.0, "image.sigma_mm must be 0; got 1.0"),
+    ("image.sigma_mm", 1.0, "data.crop_px = 32 does not apply to sparse events that are rotated"),
     ("data.crop_px", 72, "data.crop_px must lie between 0 .none. and image.num_pixels = 64; got 72"),
     ("data.window", 3, r"Unknown config key data.window = 3; allowed: \['batch_size'"),
     ("sde", {}, "Unknown config key sde = {} of task 'autoencoder'")])

@@ -10,11 +10,15 @@ import numpy as np
 import optax
 import pytest
 
+from lartpc_jax.config.schema import Optim, Run, Train
 from lartpc_jax.plotting.training import loss_curve
 from lartpc_jax.train import interrupt, loop, optimizer, step as step_lib
 from lartpc_jax.train.state import init_train_state
 from tests import toy_train
 
+OPTIM = Optim(1e-2, warmup_steps=2, weight_decay=1e-2, ema_decay=0.9)
+TRAIN = dict(num_steps=12, log_every_steps=2, checkpoint_every_steps=3, eval_every_steps=4,
+             draw_every_steps=0, keep_checkpoints=2)
 TIMING = ("wall_seconds", "images_per_second")
 
 
@@ -23,11 +27,12 @@ class Crash(Exception):
 
 
 def run(workdir, task=None, **changes):
-  tx = optimizer.make_optimizer(learning_rate=1e-2, warmup_steps=2, num_steps=12, weight_decay=1e-2)
-  settings = dict(ema_decay=0.9, seed=0, num_steps=12, log_every_steps=2, checkpoint_every_steps=3, eval_every_steps=4,
-                  draw_every_steps=0, keep_checkpoints=2, config={"network": {"num_channels": 8}, "train": {}},
-                  say=lambda text: None)
-  return loop.train(task or toy_train.make_task(), tx, workdir=workdir, **{**settings, **changes})
+  """A run of the toy; `changes` are fields of the schema's Train, or arguments of loop.train."""
+  steps = {name: changes.pop(name) for name in list(changes) if name in TRAIN}
+  arguments = dict(config={"network": {"num_channels": 8}, "train": {}}, say=lambda text: None)
+  settings = Run(OPTIM, Train(**{**TRAIN, **steps}))
+  tx = optimizer.make_optimizer(OPTIM, 12)
+  return loop.train(task or toy_train.make_task(), tx, settings, workdir=workdir, **{**arguments, **changes})
 
 
 def rows(workdir):
@@ -64,7 +69,7 @@ def straight(tmp_path_factory):
 
 def test_equals_a_hand_written_loop_on_one_device(straight):
   task, keys = toy_train.make_task(), loop.run_keys(0)
-  tx = optimizer.make_optimizer(learning_rate=1e-2, warmup_steps=2, num_steps=12, weight_decay=1e-2)
+  tx = optimizer.make_optimizer(OPTIM, 12)
   state = init_train_state(task.init(keys.init), tx)
   train_step, losses = jax.jit(step_lib.make_train_step(task.loss_fn, tx, ema_decay=0.9)), []
   for step in range(12):
@@ -147,8 +152,8 @@ def test_a_longer_run_continues(tmp_path):
 
 def test_two_runs_in_one_directory_are_refused(tmp_path):
   def again():
-    with pytest.raises(OSError, match="Another process is training in .*"):
-      run(tmp_path)
+    with concurrent.futures.ThreadPoolExecutor(1) as other, pytest.raises(OSError, match="Another process is training"):
+      other.submit(run, tmp_path).result()
   assert int(run(tmp_path, failing_at(4, again)).state.step) == 12
 
 
@@ -226,7 +231,8 @@ def test_the_batch_must_split_over_the_devices(tmp_path):
 def test_optax_is_the_only_rule(tmp_path):
   """Any optax transformation will do: one step of plain gradient descent lowers the loss of its batch."""
   task = toy_train.make_task(batch_fn=lambda step: toy_train.make_batch(0))
-  loop.train(task, optax.sgd(1e-2), ema_decay=0.0, workdir=tmp_path, seed=1, num_steps=20, log_every_steps=1,
-             checkpoint_every_steps=20, eval_every_steps=0, draw_every_steps=0, keep_checkpoints=1, say=str)
+  steps = Train(20, log_every_steps=1, eval_every_steps=0, draw_every_steps=0)
+  settings = Run(Optim(1e-2, ema_decay=0.0), steps, seed=1)
+  loop.train(task, optax.sgd(1e-2), settings, workdir=tmp_path, say=str)
   losses = [row["train/loss"] for row in rows(tmp_path)]
   assert losses[-1] < 0.5 * losses[0]

@@ -4,13 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lartpc_jax.config.blocks import parse
+from lartpc_jax.config.schema import Muon, Optim
 from lartpc_jax.train import optimizer
 
-SETTINGS = dict(learning_rate=2e-3, warmup_steps=10, num_steps=110)
+SETTINGS = dict(learning_rate=2e-3, warmup_steps=10)
 
 
 def rates(steps, **changes):
-  schedule = optimizer.make_schedule(**{**SETTINGS, "schedule": "cosine", **changes})
+  schedule = optimizer.make_schedule(Optim(**{**SETTINGS, "schedule": "cosine", **changes}), 110)
   return np.array([float(schedule(jnp.int32(step))) for step in steps])
 
 
@@ -37,8 +39,7 @@ def test_warmup_stable_decay():
 
 def test_two_steps_of_adamw_by_hand():
   """Loshchilov and Hutter 2019, algorithm 2, with the gradient clipped to norm 1; biases do not decay."""
-  tx = optimizer.make_optimizer(learning_rate=0.1, warmup_steps=0, num_steps=10, schedule="constant", b1=0.8, b2=0.9,
-                                weight_decay=0.05, grad_clip_norm=1.0)
+  tx = optimizer.make_optimizer(Optim(0.1, schedule="constant", b1=0.8, b2=0.9, weight_decay=0.05), 10)
   params = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
   grads = {"kernel": jnp.array([[3.0, 0.0]]), "bias": jnp.array([4.0])}  # norm 5
   state = tx.init(params)
@@ -53,22 +54,23 @@ def test_two_steps_of_adamw_by_hand():
 
 
 def test_no_clipping():
-  settings = dict(learning_rate=0.1, warmup_steps=0, num_steps=10)
   params, grads = {"a": jnp.ones((2, 2))}, {"a": jnp.full((2, 2), 100.0)}
   second_moments = []
   for norm in (None, 1.0):
-    tx = optimizer.make_optimizer(**settings, grad_clip_norm=norm)
+    tx = optimizer.make_optimizer(Optim(0.1, b2=0.999, grad_clip_norm=norm), 10)
     _, state = tx.update(grads, tx.init(params), params)
     second_moments.append(max(float(np.max(leaf)) for leaf in (state if norm is None else state[1])[0].nu.values()))
   np.testing.assert_allclose(second_moments, [1e-3 * 100.0**2, 1e-3 * 0.5**2], rtol=1e-5)
 
 
 @pytest.mark.parametrize("key,value", [
-    ("schedule", "linear"), ("learning_rate", 0.0), ("learning_rate", np.nan), ("learning_rate", np.inf), ("warmup_steps", -1), ("warmup_steps", 200), ("num_steps", 0),
+    ("schedule", "linear"), ("learning_rate", 0.0), ("learning_rate", np.nan), ("learning_rate", np.inf),
+    ("warmup_steps", -1), ("warmup_steps", 200), ("num_steps", 0),
     ("decay_fraction", 0.0), ("b1", 1.0), ("b2", -0.1), ("weight_decay", -1.0), ("grad_clip_norm", 0.0)])
 def test_bad_values_are_named(key, value):
   with pytest.raises(ValueError, match=key) as error:
-    optimizer.make_optimizer(**{**SETTINGS, key: value})
+    values = {"num_steps": 110, **SETTINGS, key: value}
+    optimizer.make_optimizer(num_steps=values.pop("num_steps"), optim=Optim(**values))
   assert str(value) in str(error.value)
 
 
@@ -88,9 +90,9 @@ def test_muon_equals_its_equations_in_numpy_and_leaves_the_rest_to_adam():
   draw = lambda *shape: random.normal(size=shape)
   params = {"block_0": {"qkv": {"kernel": draw(4, 3, 6), "bias": draw(3, 6)}, "out": {"kernel": draw(8, 4)}},
             "head": {"kernel": draw(4, 2)}}
-  settings = dict(learning_rate=1e-2, warmup_steps=0, num_steps=10, schedule="constant", b1=0.9, b2=0.98, grad_clip_norm=None)
-  tx = optimizer.make_optimizer(**settings, muon=dict(pattern="block_0/.*kernel", learning_rate=0.02, weight_decay=0.1))
-  adam = optimizer.make_optimizer(**settings)
+  settings = dict(learning_rate=1e-2, schedule="constant", b2=0.98, grad_clip_norm=None)
+  tx = optimizer.make_optimizer(Optim(**settings, muon=Muon("block_0/.*kernel", 0.02, weight_decay=0.1)), 10)
+  adam = optimizer.make_optimizer(Optim(**settings), 10)
   as_jax = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
   state, adam_state = tx.init(as_jax(params)), adam.init(as_jax(params))
   moment = {"qkv": np.zeros((4, 3, 6)), "out": np.zeros((8, 4))}
@@ -117,4 +119,5 @@ def test_muon_equals_its_equations_in_numpy_and_leaves_the_rest_to_adam():
     (dict(pattern="w", learning_rate=0.1, beta=0.9), "Unknown config key optim.muon.beta")])
 def test_bad_settings_of_muon_are_named(muon, message):
   with pytest.raises(ValueError, match=message):
-    optimizer.make_optimizer(**SETTINGS, muon=muon).init({"w": jnp.zeros((2, 2)), "v": jnp.zeros(2)})
+    optim = parse(Optim, "optim", {**SETTINGS, "muon": muon})
+    optimizer.make_optimizer(optim, 110).init({"w": jnp.zeros((2, 2)), "v": jnp.zeros(2)})

@@ -1,18 +1,27 @@
 """The blocks optim and train of a config: what training gets, and which key is wrong."""
+import dataclasses
+
 import pytest
 
+from lartpc_jax.config.schema import Muon
 from lartpc_jax.train.settings import settings
 from tests.toy_config import get_config
 
 
 def test_settings():
-  optim, train = settings(get_config().to_dict())
-  assert optim["num_steps"] == 12 and train["ema_decay"] == 0.9 and train["seed"] == 0 and "ema_decay" not in optim
+  config = get_config().to_dict()
+  run = settings(config)
+  assert dataclasses.asdict(run) == {"optim": {**config["optim"], "muon": None},
+                                     "train": config["train"], "seed": 0}
+  config["optim"]["muon"] = {"pattern": "kernel", "learning_rate": 0.1}
+  assert settings(config).optim.muon == Muon("kernel", 0.1)
 
 
 @pytest.mark.parametrize("block,value,message", [
     ("optim", None, "needs a block 'optim'"), ("optim", {"lr": 1.0}, r"optim.lr = 1.0; allowed: .*learning_rate"),
-    ("train", {"seed": 3}, r"train.seed = 3; allowed")])
+    ("optim", {"ema_decay": float("nan")}, "optim.ema_decay is NaN"),
+    ("optim", {"muon": {"patern": "a"}}, r"optim.muon.patern = 'a'; allowed: \['learning_rate', 'pattern'"),
+    ("train", None, "needs a block 'train'"), ("train", {"seed": 3}, r"train.seed = 3; allowed")])
 def test_unknown_keys_are_named(block, value, message):
   config = get_config().to_dict()
   config[block] = value and {**config[block], **value}
@@ -21,8 +30,7 @@ def test_unknown_keys_are_named(block, value, message):
 
 
 @pytest.mark.parametrize("block,key,message", [
-    ("train", "log_every_steps", "Missing config key train.log_every_steps"),
-    ("optim", "ema_decay", "Missing config key optim.ema_decay"),
+    ("train", "num_steps", "Missing config key train.num_steps"),
     ("optim", "learning_rate", "Missing config key optim.learning_rate"), (None, "seed", "Missing config key seed")])
 def test_missing_keys_are_named(block, key, message):
   config = get_config().to_dict()

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from lartpc_jax.config.schema import Optim, Run, Train
 from lartpc_jax.train import summary
 from lartpc_jax.train.task import Task
 from tests import toy_train
+
+SETTINGS = Run(Optim(1e-3), Train(1))
 
 
 def test_parameter_table():
@@ -21,7 +24,7 @@ def test_parameter_table():
 def test_dry_run(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   said = []
-  summary.dry_run(toy_train.make_task(), optax.adam(1e-3), ema_decay=0.9, seed=0, say=said.append)
+  summary.dry_run(toy_train.make_task(), optax.adam(1e-3), SETTINGS, say=said.append)
   text = "\n".join(said)
   assert "total            48" in text and "images/s" in text and "on 4 device(s)" in text
   assert list(tmp_path.iterdir()) == []
@@ -37,7 +40,7 @@ def test_flops_of_a_matrix_product():
               loss_fn=lambda params, batch, key: (jnp.mean((batch @ params["w"])**2), {}),
               batch_fn=lambda step: np.ones((b, m), np.float32))
   said = []
-  summary.dry_run(task, optax.sgd(1e-3), ema_decay=0.0, seed=0, say=said.append)
+  summary.dry_run(task, optax.sgd(1e-3), SETTINGS, say=said.append)
   found = float(re.search(r"one image: ([\d.e+-]+) MFLOP", "\n".join(said)).group(1)) * 1e6
   # Per image: both products, plus what every device does to its copy of the parameters (a few per parameter).
   assert 4 * m * n <= found <= 4 * m * n + 10 * m * n * 4 / b

@@ -143,7 +143,7 @@ def test_diffusion_evaluates_draws_and_exports_a_generator(diffusion, tmp_path):
   task, _, state = diffusion
   metrics = task.evaluate(state.ema_params, jax.random.key(3))
   assert {"eval/loss", "eval/mse_at_1", "eval/emd", "eval/emd_median", "eval/charge_ratio_median"} <= set(metrics)
-  assert all(np.isfinite(value) for value in metrics.values())
+  assert all(np.isfinite(value) for value in metrics.values()), metrics
   assert task.evaluate(state.ema_params, jax.random.key(3)) == metrics  # the same key, the same numbers
   assert len(task.draw(state.ema_params, jax.random.key(3)).axes) >= 8
   task.export(state.ema_params, tmp_path, {"step": 30, "config": None})

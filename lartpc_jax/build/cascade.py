@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 
 from lartpc_jax.build.data import build_crop_data
 from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
-from lartpc_jax.config.blocks import call_with, section
+from lartpc_jax.config.blocks import call_with, parse, section
 from lartpc_jax.config.compare import plain
+from lartpc_jax.config.schema import StageLoss
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
 from lartpc_jax.generators.cascade import Cascade, Stage, noisy_map
 from lartpc_jax.networks.api import DenoiserNetwork
@@ -101,8 +102,8 @@ def _stage_task(config: dict) -> Task:
 
   if config.get("init_from"):
     network = network._replace(init=_released_init(config["init_from"], stage, saved))
-  return call_with(stage_task, "loss", section(config, "loss"), network=network, state_shape=state_shape, encode=encode,
-                   batch_fn=crops.batch_fn, holdout=crops.holdout, export=export)
+  return stage_task(network, state_shape, encode=encode, batch_fn=crops.batch_fn, holdout=crops.holdout,
+                    export=export, loss=parse(StageLoss, "loss", section(config, "loss")))
 
 
 def _released_init(directory: str, stage: str, saved: dict) -> Callable:

@@ -1,4 +1,5 @@
 """Builders of training data from config blocks `data`: batches, and examples that are never trained on."""
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
@@ -6,7 +7,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lartpc_jax.config.blocks import call_with
+from lartpc_jax.config.blocks import parse
+from lartpc_jax.config.schema import DataSettings, defaults
 from lartpc_jax.data import labels as labels_lib, pictures
 from lartpc_jax.data.batches import (
   Pool,
@@ -29,24 +31,6 @@ from lartpc_jax.simulation.readout import ReadoutParams, make_view_readout, nomi
 Wanted = Mapping[str, Collection[str]]  # label -> names of its classes, empty for numbers
 
 
-class DataSettings(NamedTuple):
-  """Config block `data`. What does not apply to what the path names must keep its default."""
-  path: str                         # see data.open
-  batch_size: int
-  num_holdout: int                  # events; crops of one event count once
-  num_evaluation: int = 128         # held-out examples that evaluations look at
-  prefetch_batches: int = 2
-  contained_only: bool = False      # of rotated events: only those that never leave the window
-  readout: Mapping = {"on": False}  # of rotated events in detector pixels: see `build_readout`
-  crop_px: int = 0                  # of exact pictures of voxels: see data.batches.voxel_pool
-  order: str = ""                   # of images: "epochs" or "replacement"; "": as the task has it
-  symmetries: bool = True           # of images: turn and flip them at random
-  scale_mev: float = 0.0            # of images without calibration: MeV of value 1
-  five_classes: bool = False        # of pixel labels: see data.labels.pixel_table
-  delta: str = "shower"
-  michel: str = "shower"
-
-
 OF_ROTATED, OF_VOXELS = {"contained_only", "readout"}, {"crop_px"}
 OF_IMAGES = {"order", "symmetries", "scale_mev", "five_classes", "delta", "michel"}
 
@@ -67,7 +51,7 @@ def parse_data(values: Mapping) -> DataSettings:
   values = dict(values)
   if "num_holdout_events" in values:  # as configs of crops call it
     values["num_holdout"] = values.pop("num_holdout_events")
-  return call_with(DataSettings, "data", values)
+  return parse(DataSettings, "data", values)
 
 
 def build_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: TrackFrame | None = None,
@@ -136,7 +120,7 @@ def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted,
                            delta=settings.delta, michel=settings.michel)
   else:
     images = open_pictures(settings.path, scale_mev=settings.scale_mev)
-  return image_data(settings._replace(order=settings.order or "replacement"), images, seed=seed,
+  return image_data(dataclasses.replace(settings, order=settings.order or "replacement"), images, seed=seed,
                     wanted=wanted, num_symmetries=NUM_SQUARE, threshold_mev=threshold_mev)
 
 
@@ -260,8 +244,9 @@ def _num_symmetries(wanted: Wanted) -> int:
 
 
 def _check_applies(settings: DataSettings, allowed: Collection[str], kind: str) -> None:
+  unset = defaults(DataSettings)
   for name in sorted((OF_ROTATED | OF_VOXELS | OF_IMAGES) - set(allowed)):
     value = getattr(settings, name)
-    if value.get("on", True) if name == "readout" else value != DataSettings._field_defaults[name]:
+    if value.get("on", True) if name == "readout" else value != unset[name]:
       raise ValueError(f"data.{name} = {getattr(settings, name)!r} does not apply to {kind}, which data.path "
                        f"= {settings.path!r} names.")

@@ -23,8 +23,9 @@ from lartpc_jax.build.models import (
   load_autoencoder,
 )
 from lartpc_jax.build.training_data import build_generator_data
-from lartpc_jax.config.blocks import call_with, pick, section
+from lartpc_jax.config.blocks import call_with, parse, pick, section
 from lartpc_jax.config.compare import plain
+from lartpc_jax.config.schema import Loss, Prediction
 from lartpc_jax.diffusion.prediction import PREDICTIONS
 from lartpc_jax.generators import condition as condition_lib, frame as frames, weights as weight_files
 from lartpc_jax.generators.codec import (
@@ -42,7 +43,7 @@ from lartpc_jax.geometry.charge import make_charge_transform
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.networks.api import DenoiserNetwork
 from lartpc_jax.train.denoising import denoising_task, make_objective
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Task, TaskData
 from lartpc_jax.units import kinetic_from_momentum
 
 NAME = "generator"   # of the files of released weights
@@ -62,12 +63,6 @@ class Weights(NamedTuple):
   digests: dict        # sha256 of the files by name: what a run writes down to know its weights again
 
 
-def _prediction(*, name: str = "edm", sigma_data: float = 1.0) -> dict:
-  if name not in PREDICTIONS:
-    raise ValueError(f"Unknown config value prediction.name = {name!r}; allowed: {sorted(PREDICTIONS)}.")
-  return {"prediction": name, "sigma_data": sigma_data}
-
-
 def _gated(description: Mapping) -> bool:
   return bool(description["network"].get("gated_skip"))
 
@@ -75,11 +70,15 @@ def _gated(description: Mapping) -> bool:
 def _build_denoiser(description: Mapping, condition: condition_lib.Condition) -> tuple[Denoiser, DenoiserNetwork]:
   num_features = condition_lib.num_features(condition) if condition.variables else 0
   network = build_denoising_network(description["network"], num_features=num_features)
-  prediction = call_with(_prediction, "prediction", description["prediction"])
-  if _gated(description) and prediction != {"prediction": "edm", "sigma_data": 1.0}:
+  prediction = parse(Prediction, "prediction", description["prediction"])
+  if prediction.name not in PREDICTIONS:
+    raise ValueError(f"Unknown config value prediction.name = {prediction.name!r}; allowed: "
+                     f"{sorted(PREDICTIONS)}.")
+  if _gated(description) and (prediction.name != "edm" or prediction.sigma_data != 1.0):
     raise ValueError("network.gated_skip needs prediction.name = 'edm' and prediction.sigma_data = 1; got "
-                     f"{prediction['prediction']!r} and {prediction['sigma_data']}.")
-  return Denoiser(network.apply, None, build_sde(description["sde"]), **prediction), network
+                     f"{prediction.name!r} and {prediction.sigma_data}.")
+  sde = build_sde(description["sde"])
+  return Denoiser(network.apply, None, sde, prediction.name, prediction.sigma_data), network
 
 
 def _pixel_codec(*, charge: Mapping, threshold_mev: float, scale: Mapping, shape: tuple[int, int]) -> Codec:
@@ -192,18 +191,26 @@ def _find_autoencoder(description: dict) -> dict:
   trained = load_autoencoder(values["weights"])
   same = (trained.window._replace(num_pixels=window.num_pixels) if isinstance(trained.window, ImageSpec) and frame is None
           else trained.window)  # convolutional: in detector pixels the size may differ
-  if same != window:
-    raise ValueError(f"The autoencoder in {values['weights']} was trained on {trained.window}; the config says {window}.")
+  if same != window or frame is not None and plain(trained.info["image"]) != plain(spec._asdict()):
+    raise ValueError(f"The autoencoder in {values['weights']} was trained on {trained.window} of {trained.info['image']}; "
+                     f"the config says {window} of {spec._asdict()}.")
   return {**description, "codec": values}
+
+
+def _seen(description: Mapping) -> dict:
+  """The description as a network sees it: without the range of a condition, beyond which draws are refused."""
+  variables = {name: {key: value for key, value in variable.items() if key not in ("low", "high")}
+               for name, variable in (description["condition"] or {}).items()}
+  return {**description, "condition": variables}
 
 
 def _started_from(source: str, description: Mapping) -> Callable:
   """init(key, shape) that starts from released weights (a directory or a name) in place of random numbers."""
   _, params, info = old_weights.load_description(weight_files.find_weights(source))
-  wanted = plain(dict(description))
+  released, wanted = plain(_seen(info)), plain(_seen(description))
   for block in ("network", "prediction", "charge_plane", "condition"):
-    if plain(info[block]) != wanted[block]:
-      raise ValueError(f"init_from = {source!r} has {block} {info[block]}; the config says {wanted[block]}.")
+    if released[block] != wanted[block]:
+      raise ValueError(f"init_from = {source!r} has {block} {released[block]}; the config says {wanted[block]}.")
   for name in ("scale", "latent"):
     stored, measured = info["codec"].get(name), wanted["codec"].get(name)
     if bool(stored) != bool(measured) or stored and not all(
@@ -235,8 +242,8 @@ def generator_task(config: dict) -> Task:
       weight_files.copy_weights(description["codec"]["weights"], directory, "autoencoder")
 
   return denoising_task(
-      init, generator, batch_fn=data.batch_fn, holdout=data.holdout,
-      objective=call_with(make_objective, "loss", section(config, "loss"), apply_fn=network.apply, generator=generator),
+      init, generator, TaskData(data.batch_fn, data.holdout),
+      objective=make_objective(network.apply, generator, parse(Loss, "loss", section(config, "loss"))),
       sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=generator.denoiser.sde),
       distance=build_emd_batch() if generator.condition.variables else None, figure=data.figure, export=export)
 

@@ -2,6 +2,7 @@
 
 For the other modules of `build`, which put them together.
 """
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lartpc_jax.config.blocks import call_with, pick, section
+from lartpc_jax.config.blocks import call_with, parse, pick, section
+from lartpc_jax.config.schema import Sampler
 from lartpc_jax.diffusion import samplers, time_grids
 from lartpc_jax.diffusion.sde import SDE, SDES
 from lartpc_jax.generators import weights as weight_files
@@ -29,36 +31,31 @@ def build_sde(values: dict) -> SDE:
   return call_with(function, "sde", rest)
 
 
-def build_sampler(sde: SDE, *, name: str = "dpm_solver_pp_2m", num_steps: int = 8, num_evaluations: int | None = None,
-                  uniform: bool = False, t_min: float = 1e-3, sigma_min: float = 0.02, sigma_max: float = 80.0,
-                  rho: float = 7.0, **knobs) -> Callable:
+def build_sampler(sde: SDE, **values) -> Callable:
   """Sampler of a config block `sampler`: sample(score_fn, noise, key=None) -> x0, from standard normal noise.
 
   See `diffusion.samplers`; the noise is scaled to the first level of the grid, whatever the SDE.
 
   Args:
     sde: of the generator.
-    name: of the sampler.
-    num_steps: steps of the sampler; an adaptive one takes what it needs.
-    num_evaluations: in place of num_steps, as many steps as so many evaluations of the network allow.
-    uniform: times uniform from 1 to t_min in place of a Karras grid from sigma_max to sigma_min.
-    t_min: last time, `uniform` only.
-    sigma_min: last noise level.
-    sigma_max: first noise level.
-    rho: of the grid (Karras et al. 2022, eq. 5).
-    **knobs: those of the sampler.
+    **values: fields of `config.schema.Sampler`, and knobs of the sampler of that name.
   Raises:
     ValueError: naming an unknown sampler or knob, or too few evaluations.
   """
+  fields = {field.name for field in dataclasses.fields(Sampler)}
+  settings = parse(Sampler, "sampler", {key: value for key, value in values.items() if key in fields})
+  name, num_steps = settings.name, settings.num_steps
+  knobs = {key: value for key, value in values.items() if key not in fields}
   allowed = inspect.signature(samplers.SAMPLERS[name]).parameters if name in samplers.SAMPLERS else knobs
   for key in sorted(set(knobs) - set(allowed)):
     raise ValueError(f"Sampler {name!r} takes no option {key!r}; it takes {sorted(set(allowed) - {'sde', 'times'})}.")
-  if num_evaluations is not None:
+  if settings.num_evaluations is not None:
     counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
     known = samplers.num_evaluations(name, 1, **counted)
-    num_steps = samplers.num_steps_for(name, num_evaluations, **counted) if known else 1
-  times = (time_grids.uniform_grid(num_steps, t_min=t_min, sde=sde) if uniform else
-           time_grids.karras_grid(sde, num_steps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho))
+    num_steps = samplers.num_steps_for(name, settings.num_evaluations, **counted) if known else 1
+  times = (time_grids.uniform_grid(num_steps, t_min=settings.t_min, sde=sde) if settings.uniform else
+           time_grids.karras_grid(sde, num_steps, sigma_min=settings.sigma_min, sigma_max=settings.sigma_max,
+                                  rho=settings.rho))
   return samplers.start_from_noise(sde, times, samplers.make_sampler(name, sde, times, **knobs))
 
 

@@ -11,7 +11,7 @@ REQUIRED = ("network", "sde", "prediction", "codec", "charge_plane", "condition"
 
 def _of_protons(directory: Path, info: dict) -> dict:
   """diffusion.json beside autoencoder.json: single protons in the track frame."""
-  autoencoder = weight_files.load_weights(directory, "autoencoder")[1]
+  _, autoencoder = load_checked(directory, "autoencoder", ("latent", "frame", "image"))
   low, high = (float(momentum_from_kinetic(kinetic)) for kinetic in info["kinetic_range_mev"])
   frame = autoencoder["frame"]
   return {"network": {"name": "latent_unet", "conditioning": "track", **info["network"]}, "prediction": {"name": "edm", "sigma_data": 1.0},

@@ -7,14 +7,15 @@ import numpy as np
 
 from lartpc_jax.build import data as data_lib
 from lartpc_jax.build.models import check_fields, check_fit, load_checked
-from lartpc_jax.config.blocks import call_with, section
+from lartpc_jax.config.blocks import call_with, parse, section
+from lartpc_jax.config.schema import SegmentationLoss
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.geometry.charge import make_charge_transform
 from lartpc_jax.networks import api as networks
 from lartpc_jax.plotting.images import label_rows
 from lartpc_jax.train.classifier import cnn_fit_predict
 from lartpc_jax.train.segmentation import Segmenter, make_segmenter, segmentation_task
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Task, TaskData
 
 SSNET = "ssnet64"     # the segmentation network that ships with the package
 FEATURE_PIXELS = 8    # a side of the encoder stage that the Frechet distance compares
@@ -65,7 +66,7 @@ def ssnet_task(config: dict) -> Task:
     evaluation = evaluate(weight_files.rounded(params))  # what ships is what is judged
     weight_files.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
 
-  return call_with(segmentation_task, "loss", section(config, "loss"), network=build_ssnet(values),
-                   transform=call_with(make_charge_transform, "charge", charge), shape=saved["shape"],
-                   batch_fn=data.batch_fn, holdout=holdout, classes=classes, export=export,
-                   figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))
+  return segmentation_task(build_ssnet(values), TaskData(data.batch_fn, holdout),
+                           parse(SegmentationLoss, "loss", section(config, "loss")), classes=classes,
+                           transform=call_with(make_charge_transform, "charge", charge), export=export,
+                           figure=lambda x, a, b: label_rows(x, {"truth": a, "SSNet": b}, classes))

@@ -9,13 +9,14 @@ from lartpc_jax.build.generators import BLOCKS, generator_task
 from lartpc_jax.build.models import build_autoencoder, build_emd_batch, build_geometry
 from lartpc_jax.build.segmentation import ssnet_task
 from lartpc_jax.build.training_data import build_generator_data
-from lartpc_jax.config.blocks import call_with, section
+from lartpc_jax.config.blocks import call_with, parse, section
+from lartpc_jax.config.schema import AutoencoderLoss
 from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.generators.condition import Condition
 from lartpc_jax.geometry.charge import make_charge_transform
 from lartpc_jax.plotting.images import image_rows
 from lartpc_jax.train.autoencoder import autoencoder_task
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Task, TaskData
 
 SHOWN_PIXELS = 64  # side of what a picture shows of a decoded image, from its middle
 
@@ -38,11 +39,12 @@ def _autoencoder_task(config: dict) -> Task:
         "step": info["step"],
         "latent": {"shift": np.asarray(scale.shift).tolist(), "scale": np.asarray(scale.scale).tolist()}})
 
-  return call_with(autoencoder_task, "loss", section(config, "loss"), network=build_autoencoder(values),
-                   transform=call_with(make_charge_transform, "charge", charge), threshold_mev=window.threshold_mev,
-                   shape=shape, batch_fn=data.batch_fn, holdout_batch=data.holdout.batch, emd=build_emd_batch(),
-                   export=export, figure=lambda x, y: image_rows({"data": x, "decoded": y},
-                                                                 half_width_px=min(SHOWN_PIXELS, *shape) // 2))
+  figure = lambda x, y: image_rows({"data": x, "decoded": y}, half_width_px=min(SHOWN_PIXELS, *shape) // 2)
+  return autoencoder_task(
+      build_autoencoder(values), TaskData(data.batch_fn, data.holdout.batch),
+      parse(AutoencoderLoss, "loss", section(config, "loss")), emd=build_emd_batch(), figure=figure,
+      transform=call_with(make_charge_transform, "charge", charge), threshold_mev=window.threshold_mev,
+      export=export)
 
 
 TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "ssnet": ssnet_task,

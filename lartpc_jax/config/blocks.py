@@ -1,6 +1,7 @@
 """Blocks of a config as keyword arguments: look them up, call with them, and name a bad key."""
 import dataclasses
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ def check_keywords(function: Callable, block: str, values: Mapping, supplied: Ma
     if key not in parameters and not open_ended:
       raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
   for name, parameter in parameters.items():
-    if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and name not in values:
+    required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    if required and name not in values:
       raise ValueError(f"Missing config key {block}.{name}; there are {sorted(values)}.")
 
 
@@ -34,7 +36,7 @@ def section(config: Mapping, name: str) -> dict:
 
 
 def pick(table: Mapping, block: str, values: dict) -> tuple[Any, dict]:
-  """Splits `values` into table[values["name"]] and the other keys. Raises ValueError naming an unknown name."""
+  """table[values["name"]] and the other keys of `values`. Raises ValueError naming an unknown name."""
   values = dict(values)
   name = values.pop("name", None)
   if name not in table:
@@ -42,19 +44,34 @@ def pick(table: Mapping, block: str, values: dict) -> tuple[Any, dict]:
   return table[name], values
 
 
-def parse(defaults: Any, block: str, values: Mapping) -> Any:
-  """A copy of a frozen dataclass with the values of a config block; a dataclass in it is a block of its own.
+def parse(schema: Any, block: str, values: Mapping) -> Any:
+  """A frozen dataclass with the values of a config block; a dataclass in it is a block of its own.
 
+  Args:
+    schema: an instance, which holds where the block says nothing, or a class, whose fields without a default
+      the block must have.
+    block: its name, for messages.
+    values: key -> value.
   Raises:
-    ValueError: naming an unknown key, its value and the allowed set, or a block that is none.
+    ValueError: naming an unknown key, its value and the allowed set, a missing key, a block that is none, or
+      NaN.
   """
-  names, found = [field.name for field in dataclasses.fields(defaults)], {}
+  fields, found = {field.name: field for field in dataclasses.fields(schema)}, {}
   for key, value in values.items():
-    if key not in names:
-      raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(names)}.")
-    own = getattr(defaults, key)
-    if dataclasses.is_dataclass(own) != isinstance(value, Mapping):
-      raise ValueError(f"Config key {block}.{key} must be {'a block' if dataclasses.is_dataclass(own) else 'a value'}; "
-                       f"got {value!r}.")
-    found[key] = parse(own, f"{block}.{key}", value) if isinstance(value, Mapping) else value
-  return dataclasses.replace(defaults, **found)
+    if key not in fields:
+      raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(fields)}.")
+    if isinstance(value, float) and value != value:
+      raise ValueError(f"The config value {block}.{key} is NaN; give a number.")
+    kinds = (fields[key].type, *typing.get_args(fields[key].type))
+    inner = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
+    found[key] = value
+    if inner and isinstance(value, Mapping):
+      found[key] = parse(getattr(schema, key, None) or inner, f"{block}.{key}", value)
+    elif inner and not (value is None and type(None) in kinds):
+      raise ValueError(f"Config key {block}.{key} must be a block; got {value!r}.")
+    elif not inner and isinstance(value, Mapping) and Mapping not in kinds:
+      raise ValueError(f"Config key {block}.{key} must be a value; got {value!r}.")
+  if not isinstance(schema, type):
+    return dataclasses.replace(schema, **found)
+  check_keywords(schema, block, found, {})
+  return schema(**found)

@@ -1,7 +1,8 @@
-"""Plain-dict run configurations: what may change when a run resumes, and which keys a function takes."""
-import inspect
+"""Plain-dict run configurations: what may change when a run resumes."""
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+
+from lartpc_jax.config import schema
 
 RESUMABLE = ("train.",)  # prefixes of keys that may differ: run length and intervals
 
@@ -23,11 +24,23 @@ def flatten(config: dict, prefix: str = "") -> dict:
 
 
 def config_differences(saved: dict, new: dict, *, ignore: Collection[str] = RESUMABLE) -> list[str]:
-  """Lines "key: saved -> new" for every differing key that starts with no prefix in `ignore`."""
+  """Lines "key: saved -> new" for every differing key that starts with no prefix in `ignore`.
+
+  A key that one of them lacks has the default of the schema.
+  """
+  known = _defaults(new.get("task"))
   saved, new = flatten(plain(saved)), flatten(plain(new))
-  show = lambda config, key: repr(config[key]) if key in config else "(absent)"
+  show = lambda config, key: repr({**known, **config}[key]) if key in known or key in config else "(absent)"
   return [f"{key}: {show(saved, key)} -> {show(new, key)}" for key in sorted(saved.keys() | new.keys())
           if not f"{key}.".startswith(tuple(ignore)) and show(saved, key) != show(new, key)]
+
+
+def _defaults(task: str | None) -> dict:
+  """Flat keys -> defaults: a config of an earlier version lacks the keys that came later."""
+  kinds = {"optim": schema.Optim, "sampler": schema.Sampler, "data": schema.DataSettings}
+  kinds |= {"loss": schema.LOSSES[task]} if task in schema.LOSSES else {}
+  return {f"{block}.{key}": value for block, kind in kinds.items()
+          for key, value in schema.defaults(kind).items()}
 
 
 def check_same_config(saved: dict | None, new: dict, *, source: str) -> None:
@@ -35,30 +48,5 @@ def check_same_config(saved: dict | None, new: dict, *, source: str) -> None:
   differences = config_differences(saved or {}, new)
   if differences:
     listing = "\n  ".join(differences)
-    raise ValueError(f"The config differs from that of {source} (saved -> now):\n  {listing}\nUse the saved values "
-                     "to resume, or another workdir for a new run. (train.* may change.)")
-
-
-def keywords_for(function: Callable, block: str, values: dict, *, supplied: Collection[str] = ()) -> dict:
-  """Checks that config block `values` fits the keyword-only arguments of `function`, and returns it.
-
-  Args:
-    function: the builder.
-    block: the block's name, for messages, e.g. "optim".
-    values: keyword -> value.
-    supplied: keywords that the caller passes itself; not allowed in the block.
-  Raises:
-    ValueError: naming an unknown key, its value and the allowed set, or a missing key.
-  """
-  parameters = {name: p for name, p in inspect.signature(function).parameters.items()
-                if p.kind is p.KEYWORD_ONLY and name not in supplied}
-  for key, value in values.items():
-    if isinstance(value, float) and value != value:
-      raise ValueError(f"The config value {block}.{key} is NaN; give a number.")
-    if key not in parameters:
-      raise ValueError(f"Unknown config key {block}.{key} = {value!r}; allowed: {sorted(parameters)}.")
-  for name, parameter in parameters.items():
-    if parameter.default is parameter.empty and name not in values:
-      raise ValueError(f"Missing config key {block}.{name}; there are {sorted(values)}, "
-                       f"allowed: {sorted(parameters)}.")
-  return dict(values)
+    raise ValueError(f"The config differs from that of {source} (saved -> now):\n  {listing}\nUse the saved "
+                     "values to resume, or another workdir for a new run. (train.* may change.)")

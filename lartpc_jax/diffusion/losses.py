@@ -54,16 +54,15 @@ def sample_sigma(key: Array, num: int, *, p_mean: float, p_std: float) -> Float[
   return jnp.exp(p_mean + p_std * jax.scipy.special.ndtri(u))
 
 
-def edm_denoising(apply_fn: Callable, params: Params, z: Float[Array, "b ..."], cond: dict, key: Array, *,
-                  sigma_data: float, p_mean: float, p_std: float, cond_dropout: float
+def edm_denoising(network: Callable, z: Float[Array, "b ..."], cond: dict, key: Array, *, sigma_data: float,
+                  p_mean: float, p_std: float, cond_dropout: float
                   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
   """Denoising score matching with EDM preconditioning and weights (Karras et al. 2022, eq. 8): value [b] and sigma [b].
 
   The weight cancels c_out, so the value is the plain squared error of the raw network, averaged over dimensions.
 
   Args:
-    apply_fn: raw network, (params, x, c_noise, cond) -> like x.
-    params: its parameters.
+    network: raw network with its parameters, (x, c_noise, cond) -> like x.
     z: clean latents.
     cond: conditions of the examples, without `keep`.
     key: draws noise levels, noise and condition dropout.
@@ -78,7 +77,7 @@ def edm_denoising(apply_fn: Callable, params: Params, z: Float[Array, "b ..."], 
   keep = jax.random.bernoulli(key_drop, 1.0 - cond_dropout, (z.shape[0],)).astype(z.dtype)
   c_skip, c_out, c_in, c_noise = edm_coefficients(sigma, sigma_data)
   target = batch_mul(1.0 / c_out, z - batch_mul(c_skip, noisy))
-  predicted = apply_fn(params, batch_mul(c_in, noisy), c_noise, {**cond, "keep": keep})
+  predicted = network(batch_mul(c_in, noisy), c_noise, {**cond, "keep": keep})
   return jnp.mean((predicted - target) ** 2, axis=tuple(range(1, z.ndim))), sigma
 
 
@@ -108,10 +107,10 @@ def score_matching(sde: SDE, score_fn: ScoreFn, x0: Float[Array, "b ..."], key: 
   return (value * (sde.diffusion(t) / std) ** 2 if likelihood_weighting else value), t
 
 
-def prediction_matching(apply_fn: Callable, params: Params, x0: Float[Array, "b ..."], cond: dict | None, key: Array, *,
+def prediction_matching(network: Callable, x0: Float[Array, "b ..."], cond: dict | None, key: Array, *,
                         sde: SDE, prediction: str, sigma_data: float = 1.0, t_min: float = 1e-5
                         ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Squared error of the raw network against its own target ("edm", "eps", "x0" or "v"), t uniform: value [b] and t [b].
+  """Squared error of the raw network against its target ("edm", "eps", "x0", "v"), t uniform: value, t [b].
 
   For "eps" it is Ho et al. 2020, eq. 14 in continuous time, and equals `score_matching` with uniform weighting.
   """
@@ -122,7 +121,7 @@ def prediction_matching(apply_fn: Callable, params: Params, x0: Float[Array, "b 
   noisy = x0 + batch_mul(sigma, jax.random.normal(key_noise, x0.shape, x0.dtype))
   c_skip, c_out, c_in, c_noise = PREDICTIONS[prediction](sigma, sigma_data)
   target = batch_mul(1.0 / c_out, x0 - batch_mul(c_skip, noisy))
-  error = apply_fn(params, batch_mul(c_in, noisy), c_noise, cond) - target
+  error = network(batch_mul(c_in, noisy), c_noise, cond) - target
   return _sum_squares(error) / (x0.size // x0.shape[0]), t
 
 

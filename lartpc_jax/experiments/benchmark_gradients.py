@@ -8,6 +8,7 @@ import numpy as np
 
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.build.models import build_sampler
+from lartpc_jax.config.schema import Sampler
 from lartpc_jax.data import pictures
 from lartpc_jax.data.open import SAMPLE, open_events
 from lartpc_jax.experiments.protocol import Console, setting
@@ -35,7 +36,7 @@ class Settings:
   weights: str | None = setting(None, "Directory of weights; default: those of the package.")
   batch_sizes: tuple[str, ...] = setting(("1", "8"), "Numbers of events differentiated at once.")
   num_steps: tuple[str, ...] = setting(("8", "20"), "Numbers of sampler steps.")
-  sampler: str = setting("dpm_solver_pp_2m", "Name of the sampler.")
+  sampler: str = setting(Sampler.name, "Name of the sampler.")
   repeats: int = setting(5, "Runs, of which the median counts.", lower=1)
   seed: int = setting(0, "Seed of the noise.")
 

@@ -93,13 +93,13 @@ def _measure(config: dict, seconds: float) -> tuple[float, float]:
   """Images a second that the pipeline of a config gives by itself, and that its training step takes by
   itself.
   """
-  optim, train = training_settings(config)
-  task, tx, mesh = config_lib.build_task(config), optimizer.make_optimizer(**optim), parallel.make_mesh()
+  training, mesh = training_settings(config), parallel.make_mesh()
+  task, tx = config_lib.build_task(config), optimizer.make_optimizer(training.optim, training.train.num_steps)
   size = config["data"]["batch_size"]
   given = _rate(lambda i: jax.block_until_ready(task.batch_fn(i)), size, seconds)
-  keys = loop.run_keys(train["seed"])
+  keys = loop.run_keys(training.seed)
   state = [parallel.replicate(jax.jit(lambda key: init_train_state(task.init(key), tx))(keys.init), mesh)]
-  step_fn = loop.jit_train_step(task, tx, train["ema_decay"], mesh)
+  step_fn = loop.jit_train_step(task, tx, training.optim, mesh)
   batch = parallel.shard_batch(task.batch_fn(0), mesh)
 
   def step(i):

@@ -3,19 +3,19 @@ figures.
 """
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from lartpc_jax.build.generators import build_generator
-from lartpc_jax.build.models import build_sampler
+from lartpc_jax.build.generators import build_generate, build_generator
+from lartpc_jax.config.blocks import section
 from lartpc_jax.data.events import select_events
 from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
-from lartpc_jax.generators.generator import make_generate, prior_noise
+from lartpc_jax.generators.generator import prior_noise
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.keys import root_key
 from lartpc_jax.metrics import closure, proton
@@ -39,12 +39,12 @@ class Settings:
   window_mev: float = setting(0.0,
                               "Half-width in energy of the matched events; 0: 1 MeV, for small files 3 MeV.")
   max_events: int = setting(200, "Events at each energy and direction.")
-  num_steps: int = setting(12, "Sampler steps.")
+  num_steps: int = setting(0, "Sampler steps; 0: as inference takes.", lower=0)
   seed: int = setting(0, "Seed of rolls and noise.")
 
 
-def run(settings: Settings, console: Console) -> None:
-  """Compares, and writes tables and figures."""
+def run(settings: Settings, inference: Mapping, console: Console) -> None:
+  """Compares draws by the sampler of an inference config, and writes tables and figures."""
   events = open_events(settings.input)
   events = select_events(events, np.arange(settings.first_event, len(events)))
   out = Path(settings.out)
@@ -52,8 +52,8 @@ def run(settings: Settings, console: Console) -> None:
   total = len(ENERGIES_MEV) * len(closure.DIRECTIONS)
   with console.progress(total, unit="sample") as progress:
     table = closure.closure_table(
-        events, _make_generate(settings), kinetic_mev=ENERGIES_MEV, max_events=settings.max_events,
-        seed=settings.seed,
+        events, _make_generate(settings, inference), kinetic_mev=ENERGIES_MEV,
+        max_events=settings.max_events, seed=settings.seed,
         window_mev=settings.window_mev or (1.0 if len(events) >= 2000 else 3.0), spec=ImageSpec(),
         progress=progress.update)
   curves = np.nanmean([row.dedx for row in table if np.isfinite(row.dedx).any()], axis=0)
@@ -65,11 +65,12 @@ def run(settings: Settings, console: Console) -> None:
   console.say(f"Wrote {out}/fidelity.md, fidelity.json, length.png, charge.png, bragg.png")
 
 
-def _make_generate(settings: Settings) -> Callable:
+def _make_generate(settings: Settings, inference: Mapping) -> Callable:
   """momentum_mev [n 3] -> images [n p p], in batches."""
   generator = build_generator(settings.weights).generator
-  sampler = build_sampler(generator.denoiser.sde, num_steps=settings.num_steps)
-  one_batch = jax.jit(make_generate(generator, sampler))
+  steps = {"num_steps": settings.num_steps} if settings.num_steps else {}
+  sampler = {**section(inference, "sampler"), **steps}
+  one_batch = jax.jit(build_generate({**inference, "sampler": sampler}, generator))
 
   def generate(momentum_mev):
     images = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from lartpc_jax import parallel
 from lartpc_jax.build.generators import build_generate, build_generator
+from lartpc_jax.config.schema import FIT_SAMPLER
 from lartpc_jax.data import multi_track
 from lartpc_jax.data.images import check_views
 from lartpc_jax.data.open import open_events
@@ -19,8 +20,8 @@ from lartpc_jax.keys import root_key
 from lartpc_jax.units import momentum_from_kinetic
 
 GENERATOR = "generator"
-# The sampler of configs/protons64_tracks.py with enough steps to have converged.
-SAMPLER = dict(name="dpm_solver_pp_2m", num_steps=16, sigma_min=0.05, sigma_max=30.0, rho=7.0)
+# That of fits, with enough steps to have converged.
+SAMPLER = dataclasses.asdict(dataclasses.replace(FIT_SAMPLER, num_steps=16))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lartpc_jax.config.schema import Sampler
 from lartpc_jax.experiments import pixels
 from lartpc_jax.experiments.models import Model, open_model
 from lartpc_jax.experiments.pictures import save_figure
@@ -27,7 +28,7 @@ class Settings:
   data: str | None = setting(None, "The file that the model was trained on; its last events were held out.")
   out: str | None = setting(None, "Directory of the results.", required=True)
   num: int = setting(5000, "Images.", lower=1)
-  sampler: str = setting("dpm_solver_pp_2m", "Name of the sampler, see lartpc_jax.diffusion.samplers.")
+  sampler: str = setting(Sampler.name, "Name of the sampler, see lartpc_jax.diffusion.samplers.")
   num_evaluations: int = setting(20, "Network evaluations an image, at most.", lower=2)
   uniform: bool = setting(False, "Equal steps in time instead of those of Karras et al. 2022.")
   coarse_sampler: str = setting("", "Of a cascade: NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA.")

@@ -59,6 +59,11 @@ def _mev(unit: str, level_mev: float, path: str) -> float:
   return scale
 
 
+def _check_finite(images: np.ndarray, path: str) -> None:
+  if not np.isfinite(images).all():
+    raise ValueError(f"{path}: images hold NaN or infinity.")
+
+
 def _open(path: str, level_mev: float):
   """What a path names, and which of it; the unit of its values is told, by the file or behind @, or
   refused.
@@ -75,6 +80,7 @@ def _open(path: str, level_mev: float):
       raise ValueError(f"{path}: events are in MeV; leave @{unit} away.")
     return opened, file, chosen
   some = opened.read(slice(0, min(opened.num, 64)), ())["image"]
+  _check_finite(some, path)
   whole = some.max(initial=0.0) > 1.0 and np.array_equal(some, np.round(some))
   if unit is None and Path(file).suffix == ".npy" and whole:
     raise ValueError(f"{path}: holds whole numbers, which look like grey levels and not like MeV. {say}")
@@ -135,8 +141,7 @@ def load_images(path: str, *, threshold_mev: float, level_mev: float, truth: boo
     values, momentum_mev = found["image"][:, 0], found.get("momentum_mev")
     label = found["label"][:, 0] if "label" in found else None
   values = np.where(values >= threshold_mev, values, 0).astype(np.float32)
-  if not np.isfinite(values).all():
-    raise ValueError(f"{path}: images hold NaN or infinity.")
+  _check_finite(values, path)
   charged = values.sum((1, 2)) > 0
   if not charged.any():
     raise ValueError(f"{path}: no image with charge above {threshold_mev} MeV.")

@@ -30,16 +30,16 @@ def run(settings: Settings, config: Mapping | None, console: Console) -> int:
     raise ValueError("Give a directory for the run: --workdir=runs/name.")
   if settings.huge_pages:
     restart_with_huge_pages()
-  optim, train = training_settings(config)
-  tx = optimizer.make_optimizer(**optim)
+  training = training_settings(config)
+  tx = optimizer.make_optimizer(training.optim, training.train.num_steps)
   console.say(f"Devices: {device_summary()}")
   if settings.dry_run:
     console.say(json.dumps(config, indent=2, default=str))
-    summary.dry_run(config_lib.build_task(config), tx, ema_decay=train["ema_decay"], seed=train["seed"])
+    summary.dry_run(config_lib.build_task(config), tx, training)
     return 0
   console.check(settings.workdir, config)
   task = config_lib.build_task(config)  # before the workdir is made: it may find a mistake in the config
   with console.workdir(settings.workdir, config) as workdir:
-    result = loop.train(task, tx, workdir=workdir, config=config, plot_loss=loss_curve,
-                        progress=console.progress, **train)
+    result = loop.train(task, tx, training, workdir=workdir, config=config, plot_loss=loss_curve,
+                        progress=console.progress)
   return exit_code(None if result.completed else result.stop_signal)

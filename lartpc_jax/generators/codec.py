@@ -118,7 +118,7 @@ def autoencoder_codec(encode: Callable, decode: Callable, params: Params, scale:
     latent = z * scale.scale[None, None, None] + scale.shift[None, None, None]
     return exact_zeros(transform.inverse(decode(params, latent)[..., 0]), threshold_mev)
 
-  latent_shape = jax.eval_shape(encode_images, jax.ShapeDtypeStruct((1, *shape), jnp.float32)).shape[1:]
+  latent_shape = jax.eval_shape(encode_images, jax.ShapeDtypeStruct((1, *shape), scale.shift.dtype)).shape[1:]
   return Codec(encode_images, decode_images, tuple(latent_shape))
 
 

@@ -5,28 +5,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.config.schema import AutoencoderLoss
 from lartpc_jax.diffusion import losses
 from lartpc_jax.generators.codec import LatentScale, autoencoder_codec, measure_latent_scale
 from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.networks.api import AutoencoderNetwork
 from lartpc_jax.train.held_out import compare_charge
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Task, TaskData
 
 
-def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform, threshold_mev: float,
-                     shape: tuple[int, int], batch_fn: Callable, holdout_batch: dict, kl_weight: float, charge_weight: float,
-                     emd: Callable, figure: Callable | None, export: Callable | None) -> Task:
+def autoencoder_task(network: AutoencoderNetwork, data: TaskData, loss: AutoencoderLoss, *,
+                     transform: ChargeTransform, threshold_mev: float, emd: Callable, figure: Callable | None,
+                     export: Callable | None) -> Task:
   """Task whose loss is reconstruction + kl_weight KL + charge_weight (relative error of the total charge)^2.
 
   Args:
     network: autoencoder.
+    data: batches dict(image [b h w], ...), and one never trained on, for evaluation and pictures.
+    loss: the weights.
     transform: charge transform.
     threshold_mev: pixels below are zero, in the data and after decoding.
-    shape: (h, w) of the images.
-    batch_fn: step -> dict(image [b h w], ...).
-    holdout_batch: images [b h w] never trained on, for evaluation and pictures.
-    kl_weight: weight of the KL term, in nats, against the summed squared error.
-    charge_weight: weight of the charge term.
     emd: (images [b h w], images [b h w]) -> Earth Mover's Distances [b] in pixels.
     figure: (images, reconstructions) -> Figure.
     export: (params, directory, info, scale) -> None; scale is the LatentScale measured on the holdout.
@@ -36,9 +34,11 @@ def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform,
                                      transform=transform)
     metrics = {name: value.mean() for name, value in terms._asdict().items()}
     metrics["charge"] = jnp.sqrt(metrics["charge"])  # rms relative error
-    return jnp.mean(terms.reconstruction + kl_weight * terms.kl + charge_weight * terms.charge), metrics
+    values = terms.reconstruction + loss.kl_weight * terms.kl + loss.charge_weight * terms.charge
+    return values.mean(), metrics
 
-  holdout = jnp.asarray(holdout_batch["image"])
+  holdout = jnp.asarray(data.holdout["image"])
+  shape = holdout.shape[1:]
 
   @jax.jit
   def reconstruct(params):
@@ -66,5 +66,5 @@ def autoencoder_task(network: AutoencoderNetwork, *, transform: ChargeTransform,
     latent, _ = reconstruct(params)
     export(params, directory, info, measure_latent_scale(latent))
 
-  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=batch_fn, evaluate=evaluate,
-              draw=draw if figure else None, export=export_weights if export else None)
+  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=data.batch_fn,
+              evaluate=evaluate, draw=draw if figure else None, export=export_weights if export else None)

@@ -38,12 +38,12 @@ def export_checkpoint(build_task: Callable, workdir: str | Path, out: str | Path
     ValueError: naming the missing step and those there are, or what is wrong with the run.
   """
   config = read_config(workdir) if config is None else config
-  optim, train = settings(config)
-  task, tx = build_task(config), optimizer.make_optimizer(**optim)
+  run = settings(config)
+  task, tx = build_task(config), optimizer.make_optimizer(run.optim, run.train.num_steps)
   if task.export is None:
     raise ValueError(f"Task {config.get('task')!r} of {workdir} has no weights to export.")
   mesh = parallel.make_mesh()
-  abstract = loop.abstract_state(task, tx, loop.run_keys(train["seed"]).init, mesh)
+  abstract = loop.abstract_state(task, tx, loop.run_keys(run.seed).init, mesh)
   state = restore_step(Path(workdir) / "checkpoints", step, abstract, config=config).state
   loop.write_weights(task, state, Path(out), config)
   return int(state.step)

@@ -17,6 +17,7 @@ import jax
 import optax
 
 from lartpc_jax import parallel
+from lartpc_jax.config.schema import Optim, Run, Train
 from lartpc_jax.files import hold_lock
 from lartpc_jax.keys import root_key
 from lartpc_jax.train.checkpoint import Checkpoints, open_checkpoints, restore_latest
@@ -39,19 +40,19 @@ class TrainResult(NamedTuple):
 
 
 class RunKeys(NamedTuple):
-  """The root keys of a run, all from its seed; evaluations share one, and so do pictures, to be comparable."""
+  """The root keys of a run, all from its seed; evaluations share one, as do pictures, to be comparable."""
   init: jax.Array
   train: jax.Array
   evaluate: jax.Array
   draw: jax.Array
 
 
-class Intervals(NamedTuple):
-  """Steps between actions; 0 means never."""
-  log: int
-  checkpoint: int
-  evaluate: int
-  draw: int
+class Due(NamedTuple):
+  """Which actions follow a step."""
+  log: bool
+  checkpoint: bool
+  evaluate: bool
+  draw: bool
 
 
 class _Memory(NamedTuple):
@@ -65,26 +66,16 @@ def run_keys(seed: int) -> RunKeys:
   return RunKeys(*jax.random.split(root_key(seed), len(RunKeys._fields)))
 
 
-def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, workdir: str | Path, seed: int,
-          num_steps: int, log_every_steps: int, checkpoint_every_steps: int, eval_every_steps: int,
-          draw_every_steps: int, keep_checkpoints: int, ema_power: float = 0.0, config: dict | None = None,
-          plot_loss: Callable | None = None, progress: Callable | None = None,
+def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdir: str | Path,
+          config: dict | None = None, plot_loss: Callable | None = None, progress: Callable | None = None,
           say: Callable = print) -> TrainResult:
-  """Trains to num_steps, from the newest whole checkpoint in `workdir` if there is one; then exports the weights.
+  """Trains to train.num_steps, from the newest whole checkpoint in `workdir` if any; exports the weights.
 
   Args:
     task: the model.
     tx: the optimiser; see `lartpc_jax.train.optimizer`.
-    ema_decay: of the averaged parameters, which evaluate, draw and export get.
-    workdir: gets metrics.jsonl, tensorboard/, loss.png, samples/, checkpoints/, weights/, and the file `lock`.
-    seed: of everything random.
-    num_steps: length of the run, counting steps done before a restart.
-    log_every_steps: interval of metric lines (means over the interval).
-    checkpoint_every_steps: interval of checkpoints. For all intervals the last step counts as a multiple.
-    eval_every_steps: interval of task.evaluate; 0 for never.
-    draw_every_steps: interval of task.draw and of the loss curve; 0 for never.
-    keep_checkpoints: newest checkpoints kept.
-    ema_power: if not 0, the average is over a share of the run instead; see `step.ema_decay_at`.
+    settings: the seed, the length and intervals, and of the optimiser the moving average of the parameters.
+    workdir: gets metrics.jsonl, tensorboard/, loss.png, samples/, checkpoints/, weights/ and a file `lock`.
     config: plain dict saved in each checkpoint; one with another config is refused (train.* may change).
     plot_loss: (steps, values) -> Figure, for loss.png.
     progress: (total, initial=...) -> context manager of an object with update(done, **metrics), write(text).
@@ -96,9 +87,9 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
     FloatingPointError: naming the step, if loss or gradient is not finite.
     OSError: if another process is training in `workdir`.
   """
-  workdir, mesh, keys = Path(workdir), parallel.make_mesh(), run_keys(seed)
-  every = Intervals(log_every_steps, checkpoint_every_steps, eval_every_steps, draw_every_steps)
-  _check_numbers(num_steps, every)
+  workdir, mesh, keys = Path(workdir), parallel.make_mesh(), run_keys(settings.seed)
+  num_steps = settings.train.num_steps
+  _check_numbers(settings.train)
   workdir.mkdir(parents=True, exist_ok=True)
   with hold_lock(workdir / "lock", busy=f"Another process is training in {workdir}."):
     state, memory = resume_or_init(task, tx, keys.init, mesh, workdir, config)
@@ -106,30 +97,31 @@ def train(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, wor
     if start < num_steps:
       if start:
         say(f"Resuming {workdir} at step {start} of {num_steps}.")
-      step_fn = jit_train_step(task, tx, ema_decay, mesh, ema_power=ema_power)
+      step_fn = jit_train_step(task, tx, settings.optim, mesh)
       with contextlib.ExitStack() as stack:
         log = stack.enter_context(open_metric_log(workdir, start_step=start))
-        checkpoints = stack.enter_context(open_checkpoints(workdir / "checkpoints", max_to_keep=keep_checkpoints))
+        checkpoints = stack.enter_context(open_checkpoints(
+            workdir / "checkpoints", max_to_keep=settings.train.keep_checkpoints))
         requested = stack.enter_context(stop_requests())
         bar = stack.enter_context((progress or _no_progress)(num_steps, initial=start))
-        run = _Run(task, mesh, keys, workdir, num_steps, every, config, plot_loss, log, checkpoints, requested, bar)
+        run = _Run(task, mesh, keys, workdir, settings.train, config, plot_loss, log, checkpoints, requested,
+                   bar)
         state, stop_signal = _run_steps(run, step_fn, state, memory)
     else:
       say(f"{workdir} is already complete: {start} steps done, train.num_steps is {num_steps}.")
     if stop_signal is not None:
-      say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved. "
-          "The same command resumes.")
+      say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved."
+          " The same command resumes.")
     elif task.export is not None:
       write_weights(task, state, workdir / "weights", config)
       say(f"Wrote the weights to {workdir / 'weights'}.")
   return TrainResult(state, stop_signal is None, stop_signal)
 
 
-def jit_train_step(task: Task, tx: optax.GradientTransformation, ema_decay: float, mesh, *, ema_power: float = 0.0
-                   ) -> Callable:
+def jit_train_step(task: Task, tx: optax.GradientTransformation, optim: Optim, mesh) -> Callable:
   """The compiled step: batch split over the mesh, state replicated and donated."""
   replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  step = make_train_step(task.loss_fn, tx, ema_decay=ema_decay, ema_power=ema_power)
+  step = make_train_step(task.loss_fn, tx, ema_decay=optim.ema_decay, ema_power=optim.ema_power)
   return jax.jit(step, out_shardings=(replicated, replicated), donate_argnums=0)
 
 
@@ -166,8 +158,7 @@ class _Run(NamedTuple):
   mesh: Any
   keys: RunKeys
   workdir: Path
-  num_steps: int
-  every: Intervals
+  train: Train
   config: dict | None
   plot_loss: Callable | None
   log: MetricLog
@@ -179,8 +170,8 @@ class _Run(NamedTuple):
 def _run_steps(run: _Run, step_fn: Callable, state: TrainState, memory: _Memory):
   """Runs to the last step or to a stop request; returns the state and the stopping signal or None."""
   pending, start, began = list(memory.pending), int(state.step), time.monotonic()
-  images, mark = 0, began  # images since `mark`, which skips the time of evaluations, pictures and checkpoints
-  for step in range(start + 1, run.num_steps + 1):
+  images, mark = 0, began  # images since `mark`, which skips the time of what is due between steps
+  for step in range(start + 1, run.train.num_steps + 1):
     batch = parallel.shard_batch(run.task.batch_fn(step - 1), run.mesh)
     state, metrics = step_fn(state, batch, run.keys.train)
     pending.append(metrics)
@@ -217,16 +208,19 @@ def _run_steps(run: _Run, step_fn: Callable, state: TrainState, memory: _Memory)
       memory_now = _Memory(pending, seconds)._asdict()
       run.checkpoints.save(step, state, {"config": run.config, "memory": memory_now})
     mark += time.monotonic() - now
-    if stop is not None and step < run.num_steps:
+    if stop is not None and step < run.train.num_steps:
       return state, stop
   return state, None
 
 
-def _due(run: _Run, step: int, stopping: bool) -> Intervals:
-  """Which actions follow this step; an interval counts the last step as a multiple."""
-  log, checkpoint, evaluate, draw = (n > 0 and (step % n == 0 or step == run.num_steps) for n in run.every)
-  return Intervals(log=log, checkpoint=checkpoint or stopping or step == run.num_steps,
-                   evaluate=evaluate and run.task.evaluate is not None, draw=draw)
+def _due(run: _Run, step: int, stopping: bool) -> Due:
+  """An interval counts the last step as a multiple."""
+  last, every = step == run.train.num_steps, run.train
+  is_due = lambda interval: interval > 0 and (last or step % interval == 0)
+  return Due(log=is_due(every.log_every_steps),
+             checkpoint=is_due(every.checkpoint_every_steps) or stopping or last,
+             evaluate=is_due(every.eval_every_steps) and run.task.evaluate is not None,
+             draw=is_due(every.draw_every_steps))
 
 
 def _draw(run: _Run, state: TrainState, step: int) -> None:
@@ -250,17 +244,17 @@ def _check_finite(run: _Run, pending: list[dict], last: int) -> None:
       good = run.checkpoints.latest_step()
       where = ("there is no checkpoint yet" if good is None else
                f"last good checkpoint: {run.workdir / 'checkpoints' / str(good)}")
-      raise FloatingPointError(f"Training diverged at step {step}: loss {loss}, gradient norm {norm}; {where}. Try "
-                               "a lower optim.learning_rate or optim.grad_clip_norm in a new workdir.")
+      raise FloatingPointError(f"Training diverged at step {step}: loss {loss}, gradient norm {norm}; {where}. "
+                               "Try a lower optim.learning_rate or optim.grad_clip_norm in a new workdir.")
 
 
-def _check_numbers(num_steps: int, every: Intervals) -> None:
-  if num_steps < 1 or every.log < 1 or every.checkpoint < 1:
-    raise ValueError("train.num_steps, train.log_every_steps and train.checkpoint_every_steps must be at least 1; "
-                     f"got {num_steps}, {every.log}, {every.checkpoint}.")
-  if every.evaluate < 0 or every.draw < 0:
-    raise ValueError("train.eval_every_steps and train.draw_every_steps must be at least 0 (0: never); got "
-                     f"{every.evaluate}, {every.draw}.")
+def _check_numbers(train: Train) -> None:
+  lowest = {"num_steps": 1, "log_every_steps": 1, "checkpoint_every_steps": 1, "eval_every_steps": 0,
+            "draw_every_steps": 0}
+  for name, low in lowest.items():
+    value, never = getattr(train, name), "" if low else " (0: never)"
+    if value < low:
+      raise ValueError(f"train.{name} must be at least {low}{never}; got {value}.")
 
 
 @contextlib.contextmanager

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from lartpc_jax.config.schema import SegmentationLoss
 from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.metrics import segmentation
 from lartpc_jax.metrics.calibration import calibration
 from lartpc_jax.networks.api import SegmentationNetwork
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Task, TaskData
 
 
 class Segmenter(NamedTuple):
@@ -23,6 +24,7 @@ class Segmenter(NamedTuple):
 
 
 ORIENTATIONS = symmetries.NUM_SQUARE  # the medium prefers none
+NUM_EVALUATED = 512                   # held-out images of the evaluations on the way
 
 
 def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, stage: int, chunk: int = 64,
@@ -119,24 +121,22 @@ def evaluate_segmentation(predict: Callable, images: np.ndarray, label: np.ndarr
           "calibration": {name: np.asarray(value).tolist() for name, value in reliability._asdict().items()}}
 
 
-def segmentation_task(network: SegmentationNetwork, *, transform: ChargeTransform, shape: tuple[int, int],
-                      batch_fn: Callable, holdout: dict, classes: tuple[str, ...], background_weight: float,
-                      figure: Callable | None, export: Callable | None, num_evaluated: int = 512, chunk: int = 64) -> Task:
+def segmentation_task(network: SegmentationNetwork, data: TaskData, loss: SegmentationLoss, *,
+                      transform: ChargeTransform, classes: tuple[str, ...], figure: Callable | None,
+                      export: Callable | None) -> Task:
   """Task of pixel classification.
 
   Args:
     network: segmentation network.
+    data: batches dict(image [b h w] MeV, label [b h w]), and one never trained on, for evaluation (its first
+      `NUM_EVALUATED` images), pictures and the numbers that ship (all of it).
+    loss: see `pixel_cross_entropy`.
     transform: charge transform.
-    shape: (h, w) of the images.
-    batch_fn: step -> dict(image [b h w] MeV, label [b h w]).
-    holdout: dict(image, label) never trained on, for evaluation, pictures and the numbers that ship.
     classes: names, background first.
-    background_weight: see `pixel_cross_entropy`.
     figure: (images, true classes, predicted classes) -> Figure.
     export: (params, directory, info, evaluate: params -> dict) -> None.
-    num_evaluated: held-out images of the evaluations on the way; the export takes all.
-    chunk: images predicted at once.
   """
+  holdout = data.holdout
   apply = lambda params, images: network.apply(params, transform.forward(images)[..., None])
 
   def loss_fn(params, batch, key):
@@ -144,16 +144,16 @@ def segmentation_task(network: SegmentationNetwork, *, transform: ChargeTransfor
     logits = apply(params, batch["image"])
     charged = batch["image"] > 0
     right = (logits[..., 1:].argmax(-1) + 1 == batch["label"]) & charged
-    loss = pixel_cross_entropy(logits, batch["image"], batch["label"], background_weight)
-    return loss, {"accuracy": right.sum() / jnp.maximum(charged.sum(), 1)}
+    value = pixel_cross_entropy(logits, batch["image"], batch["label"], loss.background_weight)
+    return value, {"accuracy": right.sum() / jnp.maximum(charged.sum(), 1)}
 
-  segment = make_segment(network, transform, stage=0, chunk=chunk)
+  segment = make_segment(network, transform, stage=0)
   predict = lambda params, images: segment(params, images)[0]
 
   def evaluate(params, key):
     del key
-    result = evaluate_segmentation(lambda x: predict(params, x), holdout["image"][:num_evaluated],
-                                   holdout["label"][:num_evaluated], classes)
+    result = evaluate_segmentation(lambda x: predict(params, x), holdout["image"][:NUM_EVALUATED],
+                                   holdout["label"][:NUM_EVALUATED], classes)
     return {**{f"eval/iou_{name}": value for name, value in result["iou"].items()},
             "eval/pixel_accuracy": result["pixel_accuracy"], "eval/image_agreement": result["image_agreement"]["corrected"],
             "eval/calibration_error": result["calibration"]["expected_error"]}
@@ -168,5 +168,6 @@ def segmentation_task(network: SegmentationNetwork, *, transform: ChargeTransfor
     export(params, directory, info, lambda params: evaluate_segmentation(
         lambda x: predict(params, x), holdout["image"], holdout["label"], classes))
 
-  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=batch_fn, evaluate=evaluate,
-              draw=draw if figure else None, export=export_weights if export else None)
+  return Task(init=lambda key: network.init(key, holdout["image"].shape[1:]), loss_fn=loss_fn,
+              batch_fn=data.batch_fn, evaluate=evaluate, draw=draw if figure else None,
+              export=export_weights if export else None)

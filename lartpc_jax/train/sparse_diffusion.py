@@ -1,10 +1,13 @@
 """Training task of one stage of a cascade: conditional diffusion of block maps, or of pixels given block maps."""
+import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lartpc_jax.config.schema import StageLoss
 from lartpc_jax.diffusion import losses
 from lartpc_jax.diffusion.prediction import make_denoiser
 from lartpc_jax.networks.api import DenoiserNetwork
@@ -31,8 +34,7 @@ def initial_uncertainty() -> dict:
 
 
 def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, encode: Callable, batch_fn: Callable,
-               holdout: dict, export: Callable | None, p_mean: float = 0.4, p_std: float = 1.3, cond_dropout: float = 0.1,
-               chunk_size: int = 64) -> Task:
+               holdout: dict, export: Callable | None, loss: StageLoss, chunk_size: int = 64) -> Task:
   """Denoising with EDM preconditioning, log-normal noise levels and uncertainty weights.
 
   Args:
@@ -42,16 +44,15 @@ def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, e
     batch_fn: step -> batch for encode.
     holdout: such a batch, never trained on, for the loss curve.
     export: (params of the network, directory, info) -> None.
-    p_mean: of log sigma.
-    p_std: of log sigma.
-    cond_dropout: probability of training an example without its features.
+    loss: noise levels, and dropout of the features.
     chunk_size: examples of the loss curve at once.
   """
   def loss_fn(params, batch, key):
     key_encode, key_loss = jax.random.split(key)
     state, cond = encode(batch, key_encode)
-    values, sigma = losses.edm_denoising(network.apply, params["network"], state, cond, key_loss, sigma_data=1.0,
-                                         p_mean=p_mean, p_std=p_std, cond_dropout=cond_dropout)
+    raw = functools.partial(network.apply, params["network"])
+    values, sigma = losses.edm_denoising(raw, state, cond, key_loss, sigma_data=1.0,
+                                         **dataclasses.asdict(loss))
     u = uncertainty(params["uncertainty"], sigma)
     return jnp.mean(values * jnp.exp(-u) + u), {"edm_loss": values.mean()}
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from lartpc_jax import parallel
+from lartpc_jax.config.schema import Run
 from lartpc_jax.train.loop import jit_train_step, run_keys
 from lartpc_jax.train.state import init_train_state
 from lartpc_jax.train.task import Task
@@ -23,16 +24,16 @@ def parameter_table(params) -> str:
   return "\n".join(f"  {name:<{width}}  {count:>12,}  {size / 2**20:>9.2f} MiB" for name, count, size in rows)
 
 
-def dry_run(task: Task, tx: optax.GradientTransformation, *, ema_decay: float, seed: int, num_timed: int = 3,
+def dry_run(task: Task, tx: optax.GradientTransformation, settings: Run, *, num_timed: int = 3,
             say: Callable = print) -> None:
   """Says parameter counts, FLOPs (XLA's cost analysis) and time of one step; writes nothing."""
-  mesh, keys = parallel.make_mesh(), run_keys(seed)
+  mesh, keys = parallel.make_mesh(), run_keys(settings.seed)
   state = parallel.replicate(jax.jit(lambda key: init_train_state(task.init(key), tx))(keys.init), mesh)
   say("Parameters by top-level module:\n" + parameter_table(state.params))
   batch = parallel.shard_batch(task.batch_fn(0), mesh)
   size = parallel.batch_size(batch)
   began = time.monotonic()
-  step_fn = jit_train_step(task, tx, ema_decay, mesh).lower(state, batch, keys.train).compile()
+  step_fn = jit_train_step(task, tx, settings.optim, mesh).lower(state, batch, keys.train).compile()
   say(f"Compilation of the step: {time.monotonic() - began:.1f} s on {mesh.size} device(s).")
   cost, memory = step_fn.cost_analysis() or {}, step_fn.memory_analysis()
   flops = cost.get("flops")

@@ -1,6 +1,12 @@
 """The border between a model and the training loop."""
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+
+class TaskData(NamedTuple):
+  """What a model learns from, and what it is judged on."""
+  batch_fn: Callable   # step (int, from 0) -> batch; a pure function of the step
+  holdout: Any         # never trained on: a batch, or what the task says
 
 
 class Task(NamedTuple):

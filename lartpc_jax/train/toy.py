@@ -4,6 +4,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from lartpc_jax.config.schema import Optim
 from lartpc_jax.diffusion import losses
 from lartpc_jax.diffusion.sde import batch_mul
 from lartpc_jax.diffusion.toy import Mixture, draw_points
@@ -50,7 +51,8 @@ def fit_toy_score(mixture: Mixture, key, *, sigmas: tuple[float, ...] = (), num_
       return losses.ncsn_score_matching(score_of(params), batch, key, sigmas=levels)[0].mean(), {}
     return losses.sliced_score_matching(score_of(params), batch, key, num_probes=2).mean(), {}
 
-  tx = make_optimizer(learning_rate=learning_rate, warmup_steps=min(50, num_steps), num_steps=num_steps)
+  optim = Optim(learning_rate, warmup_steps=min(50, num_steps), schedule="cosine", b2=0.999)
+  tx = make_optimizer(optim, num_steps)
   state = init_train_state(init_mlp(key_init, 3 if sigmas else 2, 2), tx)
   step_fn = make_train_step(loss_fn, tx, ema_decay=0.99)
 
