@@ -17,7 +17,7 @@ CPU = dict(network=dict(width=160, depth=8, num_heads=4), batch_size=64, num_ste
 VARIANTS = {
     "base": CPU, "gpu": {
         **CPU, "network": dict(width=384, depth=12, num_heads=6, dtype="bfloat16"), "batch_size": 1024,
-        "num_steps": 6_000, "every": 1_000
+        "num_steps": 4_000, "every": 1_000
     }, "tiny": {
         **CPU, "network": dict(width=16, depth=1, num_heads=2), "batch_size": 8, "num_steps": 20, "warmup": 5,
         "every": 10, "path": "sample_crops", "num_holdout": 16, "num_evaluation": 16
@@ -34,7 +34,8 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.network = v["network"]
   config.sde = dict(name="edm", sigma_max=40.0)
   config.loss = common.block(schema.StageLoss, p_mean=0.2, p_std=1.2)
-  config.sampler = common.stage_sampler(num_evaluations=24, sigma_min=0.03, sigma_max=40.0)
+  config.sampler = {**common.stage_sampler(name="sde_dpm_solver_pp_2m", num_evaluations=40, sigma_min=0.03,
+                                           sigma_max=40.0), "eta": 0.7}
   config.optim = common.muon(rate=v["rate"], muon_rate=v["muon_rate"], warmup=v["warmup"])
   config.train = common.intervals(v["num_steps"], v["every"], draw_every_steps=0)
   return config

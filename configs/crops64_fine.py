@@ -17,8 +17,8 @@ CPU = dict(network=dict(width=192, depth=6, num_heads=4,
            warmup=60, every=300, path="", num_holdout=2_000, num_evaluation=256)
 VARIANTS = {
     "base": CPU, "gpu": {
-        **CPU, "network": dict(width=384, depth=12, num_heads=6, dtype="bfloat16"), "batch_size": 1024,
-        "num_steps": 6_000, "every": 1_000
+        **CPU, "network": dict(width=384, depth=12, num_heads=6, head_features=64, dtype="bfloat16"),
+        "batch_size": 1024, "num_steps": 6_000, "every": 1_000
     }, "tiny": {
         **CPU, "network": dict(width=16, depth=1, num_heads=2), "batch_size": 8, "num_steps": 20, "warmup": 5,
         "every": 10, "path": "sample_crops", "num_holdout": 16, "num_evaluation": 16

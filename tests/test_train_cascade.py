@@ -90,6 +90,14 @@ def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
   assert set(np.unique(counts)) <= set(range(17))
 
 
+def test_another_sampler_keeps_the_noise_levels_alone(directory):
+  cascade, info = builders.build_cascade(directory)
+  assert info["coarse"]["sampler"]["eta"] == 0.7
+  builders.build_cascade_samplers(cascade, info, coarse=dict(name="dpm_solver_pp_2m"))  # which takes no eta
+  with pytest.raises(ValueError, match="Sampler 'dpm_solver_pp_2m' takes no option 'eta'"):
+    builders.build_cascade_samplers(cascade, info, coarse=dict(name="dpm_solver_pp_2m", eta=0.5))
+
+
 @pytest.mark.parametrize("text,wanted", [
     ("ddim", {"name": "ddim"}), ("ddim:12", {"name": "ddim", "num_evaluations": 12}),
     ("sde_dpm_solver_pp_2m:24:0.5", {"name": "sde_dpm_solver_pp_2m", "num_evaluations": 24, "eta": 0.5})])

@@ -23,6 +23,7 @@ from lartpc_jax.train.task import Task
 STAGES = ("coarse", "fine")
 TABLE = "conditions"      # weights that hold the conditions of training crops
 TABLE_ROWS = 4096
+GRID_KEYS = ("num_evaluations", "sigma_min", "sigma_max", "rho")  # of a sampler block: what any sampler takes
 
 
 class ConditionalCrops(NamedTuple):
@@ -164,10 +165,16 @@ def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Cal
   """Samplers of the coarse and the fine stage as their JSON says.
 
   `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and
-  fine=dict(...).
+  fine=dict(...). With another name only the noise levels stay, not the knobs of the sampler.
   """
-  return tuple(call_with(build_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
-                         sde=getattr(cascade, name).sde) for name in STAGES)
+  def values_of(name):
+    own, new = info[name]["sampler"], changed.get(name, {})
+    kept = own if new.get("name",
+                          own["name"]) == own["name"] else {key: own[key] for key in GRID_KEYS if key in own}
+    return {**kept, **new}
+
+  return tuple(
+      call_with(build_sampler, "sampler", values_of(name), sde=getattr(cascade, name).sde) for name in STAGES)
 
 
 CASCADE_TASKS = {"cascade_stage": _stage_task}
