@@ -15,13 +15,11 @@ from lartpc_jax.config import schema
 CPU = dict(network=dict(width=160, depth=8, num_heads=4), batch_size=64, num_steps=4_200, rate=1.5e-3,
            muon_rate=2e-3, warmup=60, every=300, path="", num_holdout=2_000, num_evaluation=256)
 VARIANTS = {
-    "base": CPU, "gpu": {
-        **CPU, "network": dict(width=384, depth=12, num_heads=6, dtype="bfloat16"), "batch_size": 1024,
-        "num_steps": 4_000, "every": 1_000
-    }, "tiny": {
-        **CPU, "network": dict(width=16, depth=1, num_heads=2), "batch_size": 8, "num_steps": 20, "warmup": 5,
-        "every": 10, "path": "sample_crops", "num_holdout": 16, "num_evaluation": 16
-    },
+    "base": CPU,
+    "gpu": {**CPU, "network": dict(width=384, depth=12, num_heads=6, dtype="bfloat16"),
+            "batch_size": 1024, "num_steps": 4_000, "every": 1_000},
+    "tiny": {**CPU, "network": dict(width=16, depth=1, num_heads=2), "batch_size": 8, "num_steps": 20,
+             "warmup": 5, "every": 10, "path": "sample_crops", "num_holdout": 16, "num_evaluation": 16},
 }
 
 

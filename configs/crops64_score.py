@@ -29,34 +29,36 @@ CPU = dict(network=BASE, num_holdout=2_000, batch_size=64, num_steps=4_000, ever
            ema=0.998, charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.1, path="", b2=0.99,
            schedule="wsd", num_evaluation=128)
 VARIANTS = {
-    "base": CPU, "gated": {
-        **CPU, "network": {**BASE, "gated_skip": True}, "batch_size": 32, "num_steps": 4_000, "every": 250,
-        "p_mean": 0.8
-    }, "gpu": dict(network={**BASE, "features": 64, "multipliers": (1, 2, 2), "stem": 2, "gated_skip": True
-                           }, p_mean=0.8, num_holdout=2_000, batch_size=256, num_steps=30_000, every=2_500,
-                   rate=1e-3, loss="edm", ema=0.9995, charge=dict(name="sqrt", scale_mev=1.0),
-                   threshold_mev=0.09, path="", b2=0.99, schedule="wsd", num_evaluation=512),
+    "base": CPU,
+    "gated": {**CPU, "network": {**BASE, "gated_skip": True}, "batch_size": 32, "num_steps": 4_000,
+              "every": 250, "p_mean": 0.8},
+    "gpu": dict(network={**BASE, "features": 64, "multipliers": (1, 2, 2), "stem": 2, "gated_skip": True},
+                p_mean=0.8,
+                num_holdout=2_000, batch_size=256, num_steps=30_000, every=2_500, rate=1e-3, loss="edm",
+                ema=0.9995,
+                charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.09, path="", b2=0.99, schedule="wsd",
+                num_evaluation=512),
     "published": dict(
         network=dict(features=128, multipliers=(1, 2, 2, 2), num_blocks=4, attention_sizes=(16,), stem=1,
                      fir=True, input_pyramid=True, embedding="positional", fourier_scale=16.0),
         num_holdout=2_000, batch_size=128, num_steps=120_000, every=5_000, rate=2e-4, loss="prediction",
-        ema=0.9999, charge=dict(name="grey8",
-                                scale_mev=0.02), threshold_mev=0.09, path="", b2=0.999, schedule="constant",
-        num_evaluation=128), "small_grey8": {**SMALL, "charge": dict(name="grey8", scale_mev=0.02)},
-    "small_sqrt": {**SMALL, "charge": dict(name="sqrt", scale_mev=1.0)
-                  }, "small_arcsinh": {**SMALL, "charge": dict(name="arcsinh", scale_mev=0.1)},
-    "tiny": dict(network={**BASE, "features": 8, "num_blocks": 1,
-                          "stem": 8}, num_holdout=16, batch_size=8, num_steps=20, every=10, rate=1e-3,
-                 loss="edm", ema=0.99, charge=dict(name="sqrt", scale_mev=1.0), threshold_mev=0.1,
-                 path="sample", b2=0.99, schedule="wsd", num_evaluation=16),
+        ema=0.9999,
+        charge=dict(name="grey8", scale_mev=0.02), threshold_mev=0.09, path="", b2=0.999, schedule="constant",
+        num_evaluation=128),
+    "small_grey8": {**SMALL, "charge": dict(name="grey8", scale_mev=0.02)},
+    "small_sqrt": {**SMALL, "charge": dict(name="sqrt", scale_mev=1.0)},
+    "small_arcsinh": {**SMALL, "charge": dict(name="arcsinh", scale_mev=0.1)},
+    "tiny": dict(network={**BASE, "features": 8, "num_blocks": 1, "stem": 8}, num_holdout=16, batch_size=8,
+                 num_steps=20, every=10, rate=1e-3, loss="edm", ema=0.99,
+                 charge=dict(name="sqrt", scale_mev=1.0),
+                 threshold_mev=0.1, path="sample", b2=0.99, schedule="wsd", num_evaluation=16),
 }
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(
-      dict(task="generator", seed=0, init_from="", image=None, frame=None, charge_plane=None,
-           kinetic_range_mev=None, condition={}))
+  config = ml_collections.ConfigDict(dict(task="generator", seed=0, init_from="", image=None, frame=None,
+                                          charge_plane=None, kinetic_range_mev=None, condition={}))
   config.codec = dict(name="pixels", charge=v["charge"], threshold_mev=v["threshold_mev"])
   config.data = common.crops64_data(v, "num_evaluation", "scale_mev")
   config.network = {"name": "ncsnpp", **v["network"]}

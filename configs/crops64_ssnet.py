@@ -25,13 +25,12 @@ PUBLISHED = dict(features=16, num_strides=4, num_modules=2, stem=1, num_groups=8
                  project_always=True)
 VARIANTS = {
     "base": dict(network=BASE, path="", num_holdout=2_000, batch_size=32, num_steps=6_000, every=500,
-                 rate=2e-3), "published": dict(network=PUBLISHED, path="", num_holdout=2_000, batch_size=32,
-                                               num_steps=6_000, every=500, rate=2e-3), "gpu": dict(
-                                                   network={
-                                                       **PUBLISHED, "features": 32, "num_strides": 3,
-                                                       "learned_upsampling": False, "project_always": False
-                                                   }, path="", num_holdout=2_000, batch_size=256,
-                                                   num_steps=10_000, every=1_000, rate=2e-3),
+                 rate=2e-3),
+    "published": dict(network=PUBLISHED, path="", num_holdout=2_000, batch_size=32, num_steps=6_000,
+                      every=500, rate=2e-3),
+    "gpu": dict(network={**PUBLISHED, "features": 32, "num_strides": 3, "learned_upsampling": False,
+                         "project_always": False}, path="", num_holdout=2_000, batch_size=256,
+                num_steps=10_000, every=1_000, rate=2e-3),
     "tiny": dict(network={**BASE, "features": 8, "num_groups": 4}, path="sample_crops", num_holdout=8,
                  batch_size=8, num_steps=20, every=10, rate=3e-3),
 }

@@ -16,10 +16,11 @@ VARIANTS = {
     "base": dict(features=64, encoder_features=32, blocks=(1, 2), path="", num_pixels=512, crop_px=64,
                  num_holdout=500, batch_size=32, num_evaluation=64, num_steps=12_000, every=3_000, rate=3e-3),
     "gpu": dict(features=192, encoder_features=128, blocks=(2, 4), path="", num_pixels=512, crop_px=128,
-                num_holdout=500, batch_size=256, num_evaluation=128, num_steps=20_000, every=2_000,
-                rate=1e-3), "multi_gpu": dict(features=192, encoder_features=128, blocks=(2, 4), path="",
-                                              num_pixels=512, crop_px=256, num_holdout=500, batch_size=512,
-                                              num_evaluation=128, num_steps=20_000, every=2_000, rate=1.5e-3),
+                num_holdout=500,
+                batch_size=256, num_evaluation=128, num_steps=20_000, every=2_000, rate=1e-3),
+    "multi_gpu": dict(features=192, encoder_features=128, blocks=(2, 4), path="", num_pixels=512, crop_px=256,
+                      num_holdout=500, batch_size=512, num_evaluation=128, num_steps=20_000, every=2_000,
+                      rate=1.5e-3),
     "tiny": dict(features=16, encoder_features=8, blocks=(1, 1), path="sample", num_pixels=128, crop_px=32,
                  num_holdout=100, batch_size=8, num_evaluation=16, num_steps=20, every=10, rate=3e-3),
 }
@@ -32,8 +33,8 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.charge = dict(name="sqrt", scale_mev=1.0)
   config.data = common.data(v, "num_evaluation", "crop_px")
   config.network = dict(latent_channels=4, stem=8, features=v["features"],
-                        encoder_features=v["encoder_features"], num_encoder_blocks=v["blocks"][0],
-                        num_decoder_blocks=v["blocks"][1])
+                        encoder_features=v["encoder_features"],
+                        num_encoder_blocks=v["blocks"][0], num_decoder_blocks=v["blocks"][1])
   config.loss = common.block(schema.AutoencoderLoss)
   config.optim = common.optim(v["rate"], v["num_steps"], warmup_steps=100, schedule="cosine",
                               weight_decay=1e-4, ema_decay=0.99)

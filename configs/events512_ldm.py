@@ -23,21 +23,20 @@ VARIANTS = {
     "base": dict(network=BASE, path="", num_pixels=512, num_holdout=500, batch_size=16, num_evaluation=32,
                  num_steps=1_300, every=325, rate=1.5e-3, ema=0.99),
     "gpu": dict(network=LARGE, path="", num_pixels=512, num_holdout=500, batch_size=64, num_evaluation=128,
-                num_steps=60_000, every=5_000, rate=3e-4,
-                ema=0.9995), "multi_gpu": dict(network={**LARGE, "features": 192}, path="", num_pixels=512,
-                                               num_holdout=500, batch_size=512, num_evaluation=128,
-                                               num_steps=60_000, every=5_000, rate=5e-4, ema=0.9995),
-    "tiny": dict(network={**BASE, "features": 8,
-                          "attention_sizes": ()}, path="sample", num_pixels=128, num_holdout=100,
+                num_steps=60_000, every=5_000, rate=3e-4, ema=0.9995),
+    "multi_gpu": dict(network={**LARGE, "features": 192}, path="", num_pixels=512, num_holdout=500,
+                      batch_size=512,
+                      num_evaluation=128, num_steps=60_000, every=5_000, rate=5e-4, ema=0.9995),
+    "tiny": dict(network={**BASE, "features": 8, "attention_sizes": ()}, path="sample", num_pixels=128,
+                 num_holdout=100,
                  batch_size=8, num_evaluation=16, num_steps=20, every=10, rate=1e-3, ema=0.9),
 }
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(
-      dict(task="generator", seed=0, init_from="", frame=None, charge_plane=None, kinetic_range_mev=None,
-           condition={}))
+  config = ml_collections.ConfigDict(dict(task="generator", seed=0, init_from="", frame=None,
+                                          charge_plane=None, kinetic_range_mev=None, condition={}))
   config.image = common.events512_image(v["num_pixels"])
   config.codec = dict(name="autoencoder", weights="")
   config.data = common.data(v, "num_evaluation")

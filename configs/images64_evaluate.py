@@ -16,8 +16,8 @@ PARTS = ("physics", "gof", "frechet", "c2st", "memorisation", "momentum", "embed
 FULL = dict(num_images=5_000, num_training=50_000, num_permutations=200, batch=1_000, batches=3, cnn_epochs=3,
             cnn_images=5_000, queries=10, embedded=300)
 VARIANTS = {
-    "base": dict(FULL, threshold_mev=0.09, augment=True), "protons": dict(FULL, threshold_mev=0.005,
-                                                                          augment=False),
+    "base": dict(FULL, threshold_mev=0.09, augment=True),
+    "protons": dict(FULL, threshold_mev=0.005, augment=False),
     "tiny": dict(threshold_mev=0.09, augment=True, num_images=150, num_training=200, num_permutations=50,
                  batch=100, batches=1, cnn_epochs=1, cnn_images=100, queries=2, embedded=60),
 }

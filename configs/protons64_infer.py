@@ -32,11 +32,11 @@ PRIOR_STAGE = dict(num_steps=8, num_averaged=4, learning_rate=0.01, energy_facto
 # all momenta that the generator knows (see docs/notes.md). 9 steps are 10 evaluations of the network. Of the
 # published 4096 pixels, sums of two pictures light at most 237 (500 sample events): 240 are all that count.
 PUBLISHED = dict(
-    screening=dict(num_candidates=1, num_screened=1,
-                   num_starts=1), comparison=dict(charge_weight_px=0.0, pictures="sum", draws="best"),
+    screening=dict(num_candidates=1, num_screened=1, num_starts=1),
+    comparison=dict(charge_weight_px=0.0, pictures="sum", draws="best"),
     second=dict(num_steps=39, num_draws=32, learning_rate=0.1 / 64, final_rate_share=0.01, num_averaged=1,
-                vertex_power=0.0), report=dict(num_draws=32), coordinates="free", optimizer="sgd",
-    noise="independent")
+                vertex_power=0.0),
+    report=dict(num_draws=32), coordinates="free", optimizer="sgd", noise="independent")
 TINY = dict(
     screening=dict(num_candidates=16, num_screened=4), first=dict(num_steps=2, num_draws=1),
     second=dict(num_steps=3, num_draws=2, num_averaged=2), report=dict(num_draws=2))
@@ -53,10 +53,10 @@ VARIANTS = {
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict(
-      dict(guidance_scale=1.0, inference=common.fit_settings(common.variant_of(VARIANTS, variant)),
-           distance=dict(name="w1"), sampler=common.fit_sampler(num_steps=5),
-           screen_sampler=common.fit_sampler(num_steps=4)))
+  config = ml_collections.ConfigDict(dict(
+      guidance_scale=1.0, inference=common.fit_settings(common.variant_of(VARIANTS, variant)),
+      distance=dict(name="w1"),
+      sampler=common.fit_sampler(num_steps=5), screen_sampler=common.fit_sampler(num_steps=4)))
   if variant == "published":
     config.sampler = common.fit_sampler(name="ddim", num_steps=9)
     config.distance = dict(name="sinkhorn", ot_epsilon_px=0.01, num_pixels=240)

@@ -24,8 +24,8 @@ from lartpc_jax.config import schema
 SPECIALIST = dict(
     num_holdout=5_000, batch_size=64, data=("contained_only",), frame=common.track_frame(),
     network=dict(features=64, multipliers=(1, 2), num_blocks=2, attention_levels=(1,), num_heads=4,
-                 num_groups=8, conditioning="track"), codec="protons64",
-    plane=dict(reference="kinetic", mean=1.0, std=0.1), p_mean=-0.6)
+                 num_groups=8, conditioning="track"),
+    codec="protons64", plane=dict(reference="kinetic", mean=1.0, std=0.1), p_mean=-0.6)
 # Images and labels, nothing else: no turn, no range of protons, no energy from the momentum. Training charges
 # of protons are 75 +- 15 MeV.
 IMAGES = dict(

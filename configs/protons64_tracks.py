@@ -19,18 +19,19 @@ BASE = dict(
     first=dict(num_steps=8, num_draws=1, learning_rate=0.08, final_rate_share=0.5),
     second=dict(num_steps=8, num_draws=2, num_averaged=4, vertex_power=1.0),
     report=dict(judges_start=False), noise="by_track", skips_first=False)
-TINY = dict(BASE, screening=dict(BASE["screening"], num_candidates=32, beam=8, num_screened=4,
-                                 num_starts=2), first=dict(BASE["first"], num_steps=2),
-            second=dict(BASE["second"], num_steps=3, num_draws=1,
-                        num_averaged=2), report=dict(BASE["report"], num_draws=2))
+TINY = dict(
+    BASE, screening=dict(BASE["screening"], num_candidates=32, beam=8, num_screened=4, num_starts=2),
+    first=dict(BASE["first"], num_steps=2),
+    second=dict(BASE["second"], num_steps=3, num_draws=1, num_averaged=2),
+    report=dict(BASE["report"], num_draws=2))
 VARIANTS = {"base": BASE, "shape": dict(BASE, comparison=dict(charge_weight_px=0.0)), "tiny": TINY}
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict(
-      dict(guidance_scale=1.0, inference=common.fit_settings(common.variant_of(VARIANTS, variant)),
-           distance=dict(name="w1"), sampler=common.fit_sampler(num_steps=5),
-           screen_sampler=common.fit_sampler(num_steps=4)))
+  config = ml_collections.ConfigDict(dict(
+      guidance_scale=1.0, inference=common.fit_settings(common.variant_of(VARIANTS, variant)),
+      distance=dict(name="w1"),
+      sampler=common.fit_sampler(num_steps=5), screen_sampler=common.fit_sampler(num_steps=4)))
   if variant == "tiny":
     config.sampler.num_steps, config.screen_sampler.num_steps = 3, 2
   return config

@@ -97,9 +97,8 @@ def _stage_task(config: dict) -> Task:
       return coarse, cond
     return state, {**cond, "map": noisy_map(coarse, noise, key)}
 
-  saved = {
-      name: section(config, name) for name in ("network", "state", "blocks", "condition", "sde", "sampler")
-  }
+  saved = {name: section(config, name)
+           for name in ("network", "state", "blocks", "condition", "sde", "sampler")}
 
   def export(params, directory, done):
     weight_files.save_weights(directory, stage, params, {
@@ -169,17 +168,14 @@ def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Cal
   """
   def values_of(name):
     own, new = info[name]["sampler"], changed.get(name, {})
-    kept = own if new.get("name",
-                          own["name"]) == own["name"] else {key: own[key] for key in GRID_KEYS if key in own}
-    return {**kept, **new}
+    same = new.get("name", own["name"]) == own["name"]
+    return {**{key: value for key, value in own.items() if same or key in GRID_KEYS}, **new}
 
-  return tuple(
-      call_with(build_sampler, "sampler", values_of(name), sde=getattr(cascade, name).sde) for name in STAGES)
+  return tuple(call_with(build_sampler, "sampler", values_of(name), sde=getattr(cascade, name).sde)
+               for name in STAGES)
 
 
 CASCADE_TASKS = {"cascade_stage": _stage_task}
 CASCADE_TASK_KEYS = {
-    "cascade_stage": {
-        "stage", "state", "blocks", "condition", "sde", "sampler", "map_noise", "coarse", "init_from"
-    }
-}
+    "cascade_stage": {"stage", "state", "blocks", "condition", "sde", "sampler", "map_noise", "coarse",
+                      "init_from"}}

@@ -13,14 +13,14 @@ def _of_protons(directory: Path, info: dict) -> dict:
   _, autoencoder = load_checked(directory, "autoencoder", ("latent", "frame", "image"))
   low, high = (float(momentum_from_kinetic(kinetic)) for kinetic in info["kinetic_range_mev"])
   frame = autoencoder["frame"]
+  momentum = {"kind": "vector", "scale": info["momentum_scale_mev"], "low": low, "high": high}
   return {
-      "network": {"name": "latent_unet", "conditioning": "track",
-                  **info["network"]}, "prediction": {"name": "edm", "sigma_data": 1.0},
-      "codec": {"name": "autoencoder", "latent": autoencoder["latent"]
-               }, "charge_plane": {"reference": "kinetic", **info["charge_ratio"]},
-      "condition": {
-          "momentum_mev": {"kind": "vector", "scale": info["momentum_scale_mev"], "low": low, "high": high}
-      }, "frame": frame, "image": autoencoder["image"], "shape": [frame["num_along"], frame["num_across"]]
+      "network": {"name": "latent_unet", "conditioning": "track", **info["network"]},
+      "prediction": {"name": "edm", "sigma_data": 1.0},
+      "codec": {"name": "autoencoder", "latent": autoencoder["latent"]},
+      "charge_plane": {"reference": "kinetic", **info["charge_ratio"]},
+      "condition": {"momentum_mev": momentum}, "frame": frame, "image": autoencoder["image"],
+      "shape": [frame["num_along"], frame["num_across"]]
   }
 
 
