@@ -1,5 +1,5 @@
-"""Batches: pure functions of (seed, step) whatever they are drawn from; labels by name; a run that resumes
-sees the same."""
+"""Batches: pure functions of (seed, step) whatever they are drawn from; labels by name; epochs;
+prefetching."""
 import itertools
 
 import numpy as np
@@ -153,8 +153,9 @@ def test_rotated_events_keep_energy_and_momentum_and_lie_along_the_first_axis(ev
 def test_particles_are_told_by_their_place_among_those_asked_for(events):
   mixed = Events(**{**events._asdict(), "pdg": np.where(np.arange(40) % 3 == 0, 13, 2212)})
   draw = lambda key, position_mm, edep_mev, momentum_mev: (edep_mev.sum(1), momentum_mev)
-  read = lambda *names: lib.rotated_pool(mixed, draw,
-                                         {"particle": names}).read(np.arange(6), None, None)["particle"]
+  def read(*names):
+    return lib.rotated_pool(mixed, draw, {"particle": names}).read(np.arange(6), None,
+                                                                   lambda: None)["particle"]
   np.testing.assert_array_equal(read("proton", "muon"), [1, 0, 0, 1, 0, 0])
   np.testing.assert_array_equal(read("pi+", "muon", "proton"), [1, 2, 2, 1, 2, 2])
   assert read("proton", "muon").dtype == np.int32
