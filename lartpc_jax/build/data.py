@@ -140,9 +140,11 @@ def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: Ima
       pictures.rotated_views, views=views or ("xy",), spec=spec,
       readout=respond and respond(views or ("xy",), spec))
   one_view = frame is None and views is None
-  batches = lambda events, size, ahead: make_batches(
-      rotated_pool(events, _first_view(draw) if one_view else draw, wanted), batch_size=size, seed=seed,
-      prefetch_batches=ahead)
+
+  def batches(events, size, ahead):
+    return make_batches(
+        rotated_pool(events, _first_view(draw) if one_view else draw, wanted), batch_size=size, seed=seed,
+        prefetch_batches=ahead)
 
   def evaluation(num=None):
     batch = batches(held, settings.num_evaluation if num is None else num, 0)(0)
@@ -160,9 +162,12 @@ def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: Image
   """Exact pictures of events, or crops of them."""
   _check_applies(settings, OF_VOXELS, "sparse events that are drawn voxel by voxel (image.sigma_mm = 0)")
   train, held = split_by_event(events, num_holdout=settings.num_holdout)
-  batches = lambda events, size, ahead: make_batches(
-      voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px), batch_size=size, seed=seed,
-      num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
+
+  def batches(events, size, ahead):
+    return make_batches(
+        voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px), batch_size=size, seed=seed,
+        num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
+
   still = lambda events: voxel_pool(events, spec=spec, wanted=wanted, view="xy")
 
   def evaluation(num=None):

@@ -127,8 +127,11 @@ def load_checked(directory: str | Path, name: str, keys: tuple[str, ...]) -> tup
 
 def check_fit(params: Params, wanted: Params, directory: str | Path, name: str) -> None:
   """Raises ValueError naming the first weight whose shape is not that of the network."""
-  shapes = lambda tree: {jax.tree_util.keystr(path): tuple(leaf.shape)
-                         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+  def shapes(tree):
+    return {jax.tree_util.keystr(path): tuple(leaf.shape)
+            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
   stored, wanted = shapes(params), shapes(wanted)
   for key in sorted(stored.keys() | wanted.keys()):
     if stored.get(key) != wanted.get(key):

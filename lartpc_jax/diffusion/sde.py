@@ -96,8 +96,10 @@ def vp_cosine_sde(offset: float = 0.008, t_end: float = 0.9946) -> SDE:
   angle = lambda t: rate * (t_end * t + offset)
   start = rate * offset
   # cos(u) / cos(u_0) = 1 - (1 - ratio), with the difference of cosines as a product: exact near t = 0 too
-  log_alpha = lambda t: jnp.log1p(-2.0 * jnp.sin(0.5 * (angle(t) + start)) * jnp.sin(0.5 * rate * t_end * t) /
-                                  np.cos(start))
+  def log_alpha(t):
+    return jnp.log1p(-2.0 * jnp.sin(0.5 * (angle(t) + start)) * jnp.sin(0.5 * rate * t_end * t) /
+                     np.cos(start))
+
   return _vp(lambda t: 2.0 * rate * t_end * jnp.tan(angle(t)), log_alpha)
 
 

@@ -78,8 +78,11 @@ def pixel_codec(transform: ChargeTransform, scale: StateScale, *, threshold_mev:
     shape: of the images.
   """
   encode = lambda images, cond=None: ((transform.forward(images) - scale.shift) / scale.scale)[..., None]
-  decode = lambda state, cond=None: exact_zeros(transform.inverse(state[..., 0] * scale.scale + scale.shift),
-                                                threshold_mev)
+
+  def decode(state, cond=None):
+    return exact_zeros(transform.inverse(state[..., 0] * scale.scale + scale.shift),
+                       threshold_mev)
+
   return Codec(encode, decode, (*shape, 1))
 
 

@@ -31,8 +31,11 @@ def delong_auc(probability: np.ndarray, generated: np.ndarray) -> Estimate:
   positive, negative = probability[generated], probability[~generated]
   if np.isnan(probability).any() or not (len(positive) and len(negative)):
     return Estimate(NAN)
-  below = lambda values, among: 0.5 * (np.searchsorted(np.sort(among), values, "left")
-                                       + np.searchsorted(np.sort(among), values, "right")) / len(among)
+
+  def below(values, among):
+    return 0.5 * (np.searchsorted(np.sort(among), values, "left")
+                  + np.searchsorted(np.sort(among), values, "right")) / len(among)
+
   of_positive, of_negative = below(positive, negative), 1.0 - below(negative, positive)
   variance = of_positive.var(ddof=1) / len(positive) + of_negative.var(ddof=1) / len(negative)
   return Estimate(float(of_positive.mean()), float(np.sqrt(variance)))

@@ -117,8 +117,11 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, degree: int = 4, num_blocks
   np.fill_diagonal(xx, 0.0)
   np.fill_diagonal(yy, 0.0)
   blocks_x, blocks_y = (np.arange(len(s)) * num_blocks // len(s) for s in (x, y))
-  sums = lambda k, rows, columns: np.array(
-      [[k[np.ix_(rows == i, columns == j)].sum() for j in range(num_blocks)] for i in range(num_blocks)])
+
+  def sums(k, rows, columns):
+    return np.array(
+        [[k[np.ix_(rows == i, columns == j)].sum() for j in range(num_blocks)] for i in range(num_blocks)])
+
   pairs = sums(xx, blocks_x, blocks_x), sums(yy, blocks_y, blocks_y), sums(xy, blocks_x, blocks_y)
   size_x, size_y = (np.bincount(b, minlength=num_blocks) for b in (blocks_x, blocks_y))
 

@@ -61,10 +61,12 @@ class SSNet(nn.Module):
   project_always: bool = True
 
   def setup(self):
-    level = lambda width, stride: [
-        ResidualModule(width, stride if i == 0 else 1, self.num_groups, self.project_always)
-        for i in range(self.num_modules)
-    ]
+    def level(width, stride):
+      return [
+          ResidualModule(width, stride if i == 0 else 1, self.num_groups, self.project_always)
+          for i in range(self.num_modules)
+      ]
+
     widths = [self.features * 2**i for i in range(self.num_strides + 1)]
     self.first = nn.Conv(self.features, (3, 3))
     self.first_norm = nn.GroupNorm(self.num_groups)

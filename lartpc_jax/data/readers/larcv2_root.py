@@ -41,8 +41,10 @@ def open_larcv2_root(path: str | os.PathLike, *, image_tree: str = "", particle_
     raise ValueError(f"scale_mev must be positive; got {scale_mev}.")
   path = root_file(path)
   trees = tree_names(path)
-  find = lambda given, prefix: given or next(
-      (t for t in trees if t.startswith(prefix) and t.endswith("_tree")), "")
+
+  def find(given, prefix):
+    return given or next((t for t in trees if t.startswith(prefix) and t.endswith("_tree")), "")
+
   name = find(image_tree, "image2d_")
   if not name:
     raise ValueError(f"{path}: lacks a tree 'image2d_*_tree'; it holds {trees}.")
