@@ -12,7 +12,7 @@ from configs import crops64_coarse, crops64_fine
 from lartpc_jax.build import cascade as builders, tasks
 from lartpc_jax.config.schema import Train
 from lartpc_jax.experiments import cascades
-from lartpc_jax.generators import cascade as cascade_lib, weights as weight_files
+from lartpc_jax.generators import cascade as cascade_lib, condition as condition_lib, weights as weight_files
 from lartpc_jax.generators.sparse_state import lit_pixels
 from lartpc_jax.train import loop, optimizer, sparse_diffusion
 from lartpc_jax.train.settings import settings
@@ -149,6 +149,17 @@ def test_stages_that_do_not_belong_together_are_named(directory, tmp_path):
   with pytest.raises(ValueError, match="The stages in .* differ in blocks"):
     builders.build_cascade(tmp_path)
   assert builders.is_cascade(tmp_path) and not builders.is_cascade("crops64")
+
+
+def test_the_bundled_cascade_is_small_and_fits_its_networks():
+  assert builders.is_cascade("crops64_cascade")
+  cascade, info = builders.build_cascade("crops64_cascade")
+  assert (cascade.coarse.state_shape, cascade.fine.state_shape) == ((16, 16, 2), (64, 64, 1))
+  declared = cascade.coarse.condition
+  condition_lib.check(declared, {name: np.asarray(cascade.table[name]) for name in declared.variables})
+  builders.build_cascade_samplers(cascade, info)
+  files = weight_files.bundled_directory("crops64_cascade").iterdir()
+  assert sum(path.stat().st_size for path in files) < 8_000_000
 
 
 @pytest.mark.slow
