@@ -21,11 +21,15 @@ TEXT = {".py", ".md", ".cfg", ".toml", ".sh", ".ipynb", ".json", ".txt", ".yml",
 
 MAX_MODULE_LINES = 350
 MAX_SCRIPT_LINES = 40
+MAX_FUNCTION_LINES = 60
+MAX_PARAMETERS = 8
 # Installed under another name than they are imported by.
-IMPORT_NAMES = {"absl-py": "absl", "apache-beam": "apache_beam", "geant4-pybind": "geant4_pybind",
-                "ml-collections": "ml_collections", "orbax-checkpoint": "orbax", "ott-jax": "ott", "pillow": "PIL",
-                "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
-                "tensorflow-datasets": "tensorflow_datasets"}
+IMPORT_NAMES = {
+    "absl-py": "absl", "apache-beam": "apache_beam", "geant4-pybind": "geant4_pybind",
+    "ml-collections": "ml_collections", "orbax-checkpoint": "orbax", "ott-jax": "ott", "pillow": "PIL",
+    "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
+    "tensorflow-datasets": "tensorflow_datasets"
+}
 FREE_FOR_ALL = {"jax", "jaxtyping", "numpy", "scipy"}
 
 
@@ -75,6 +79,34 @@ def test_files_are_short(paths, limit):
   counts = {relative(p): len(p.read_text().splitlines()) for p in paths}
   too_long = {name: count for name, count in counts.items() if count > limit}
   assert not too_long, f"Over {limit} lines, so more than one concept: {too_long}"
+
+
+def exceptions():
+  """(path below lartpc_jax, function) of the table in CONTRIBUTING."""
+  rows = re.findall(r"^\| `([\w/]+\.py)`: (.*?) \|", (REPO / "CONTRIBUTING.md").read_text(), re.M)
+  return {(path, name) for path, names in rows for name in re.findall(r"`(\w+)`", names)}
+
+
+def test_functions_are_short_with_few_parameters():
+  """But for those that CONTRIBUTING names with their reason, each of which must still need it."""
+  large = set()
+  for path in PACKAGE + SCRIPTS + CONFIGS:
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.FunctionDef):
+        found = node.args
+        parameters = [*found.posonlyargs, *found.args, *found.kwonlyargs, found.vararg, found.kwarg]
+        if (node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+            or sum(p is not None for p in parameters) > MAX_PARAMETERS):
+          large.add((relative(path).removeprefix("lartpc_jax/"), node.name))
+  assert large == exceptions()
+
+
+def test_named_lambdas_are_one_line():
+  long = [f"{relative(path)}:{node.lineno}" for path in PACKAGE + SCRIPTS
+          for node in ast.walk(ast.parse(path.read_text()))
+          if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)
+          and node.value.end_lineno > node.value.lineno]
+  assert not long, f"Make them functions: {long}"
 
 
 @pytest.mark.parametrize("path", [p for p in PACKAGE if p.read_text().strip()], ids=relative)

@@ -126,7 +126,8 @@ def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted,
 
 def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec, wanted: Wanted,
                  frame: TrackFrame | None = None, views: tuple[str, ...] | None = None) -> TrainingData:
-  """Events rotated in 3D: images [b h w] in the track frame, [b n n] in detector pixels or [b v n n] of `views`."""
+  """Events rotated in 3D: images [b h w] in the track frame, [b n n] in detector pixels or [b v n n] of
+  `views`."""
   _check_applies(settings, OF_ROTATED, "sparse events that are rotated")
   if settings.contained_only:
     events = pictures.keep_contained(events, spec)
@@ -139,9 +140,11 @@ def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: Ima
       pictures.rotated_views, views=views or ("xy",), spec=spec,
       readout=respond and respond(views or ("xy",), spec))
   one_view = frame is None and views is None
-  batches = lambda events, size, ahead: make_batches(
-      rotated_pool(events, _first_view(draw) if one_view else draw, wanted), batch_size=size, seed=seed,
-      prefetch_batches=ahead)
+
+  def batches(events, size, ahead):
+    return make_batches(
+        rotated_pool(events, _first_view(draw) if one_view else draw, wanted), batch_size=size, seed=seed,
+        prefetch_batches=ahead)
 
   def evaluation(num=None):
     batch = batches(held, settings.num_evaluation if num is None else num, 0)(0)
@@ -159,9 +162,12 @@ def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: Image
   """Exact pictures of events, or crops of them."""
   _check_applies(settings, OF_VOXELS, "sparse events that are drawn voxel by voxel (image.sigma_mm = 0)")
   train, held = split_by_event(events, num_holdout=settings.num_holdout)
-  batches = lambda events, size, ahead: make_batches(
-      voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px), batch_size=size, seed=seed,
-      num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
+
+  def batches(events, size, ahead):
+    return make_batches(
+        voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px), batch_size=size, seed=seed,
+        num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
+
   still = lambda events: voxel_pool(events, spec=spec, wanted=wanted, view="xy")
 
   def evaluation(num=None):
@@ -217,7 +223,8 @@ def build_readout(values: Mapping, *, voxel_mm: float) -> Callable | None:
 
 def open_labelled(path: str, *, five_classes: bool = False, delta: str = "shower", michel: str = "shower",
                   **options) -> Images:
-  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample": the package's crops.
+  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample": the package's
+  crops.
 
   The protons that "sample" names elsewhere have no such labels, so it has always meant these crops where they
   are needed; "sample_crops" says so. Raises ValueError if there are none; `options` are those of

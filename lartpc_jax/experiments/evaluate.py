@@ -290,8 +290,9 @@ def _embed(*, reference: Sample, truth: np.ndarray | None, num_images: int, num_
     np.fill_diagonal(euclidean, 0.0)
     distances.append({"L2": euclidean})
     for j, name in enumerate(("EMD", "EMD, centred")):
-      say = lambda done, done_before=i + 0.5 * j, n=len(images): progress(
-          0.9 * (done_before + 0.5 * (done / n)**2) / len(parts))
+      def say(done, done_before=i + 0.5 * j, n=len(images)):
+        return progress(0.9 * (done_before + 0.5 * (done / n)**2) / len(parts))
+
       distances[-1][name] = neighbours.pairwise_emd(images, pool=pool, centred=name != "EMD", progress=say)
     found.append({name: embedding.separation(d, is_track[part], num_neighbours=num_neighbours)
                   for name, d in distances[-1].items()})

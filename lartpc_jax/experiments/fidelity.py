@@ -99,8 +99,11 @@ def _curve_table(curves: np.ndarray) -> str:
 
 def _draw(table: list, curves: np.ndarray, out: Path) -> None:
   by_direction = {name: [row for row in table if row.direction == name] for name in closure.DIRECTIONS}
-  collect = lambda field: {name: np.array([getattr(r, field) for r in rows]).T
-                           for name, rows in by_direction.items()}
+
+  def collect(field):
+    return {name: np.array([getattr(r, field) for r in rows]).T
+            for name, rows in by_direction.items()}
+
   draw = functools.partial(figures.quantity_against_energy, np.array(ENERGIES_MEV), band=0.03)
   lengths = draw(collect("length_mm"), collect("length_error_mm"), ylabel="track length [mm]")
   save_figure(lengths, out / "length.png", dpi=120)

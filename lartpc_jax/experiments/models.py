@@ -41,9 +41,12 @@ def _open_cascade(settings: Any) -> Model:
   changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
   samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
   asked = condition_lib.parse(cascade.coarse.condition, settings.cond)
-  draw = lambda update: cascades.draw_cascade(
-      cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
-      seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
+
+  def draw(update):
+    return cascades.draw_cascade(
+        cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
+        seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
+
   knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
   return Model(draw, info["fine"],
                " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))

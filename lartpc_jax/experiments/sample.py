@@ -81,8 +81,11 @@ def _compare(model: Model, real: pixels.RealImages, images: np.ndarray, out: Pat
   samples = {name: pixel_statistics(x, **cut) for name, x in samples.items()}
   held = pixel_statistics(real.holdout, **cut)
   save_figure(statistics_figure(held, samples, chi2), out / "statistics.png")
-  row = lambda label, sample, cells: [label, len(sample.active), f"{sample.active.mean():.1f}",
-                                      f"{sample.charge.mean():.1f}", *cells]
+
+  def row(label, sample, cells):
+    return [label, len(sample.active), f"{sample.active.mean():.1f}",
+            f"{sample.charge.mean():.1f}", *cells]
+
   rows = [row("held-out", held, ["", "", ""])]
   rows += [row(name, sample, pixels.chi2_cells(chi2[name])) for name, sample in samples.items()]
   return (f"{model.info['step']} training steps, {model.label}, {1e3 * seconds:.1f} ms an image, "

@@ -64,9 +64,12 @@ def make_stage_objectives(imager: Imager, views: tuple[str, ...], settings: FitS
                           ) -> tuple[Objective, Objective, Objective]:
   """Objectives of the screening, the first and the second stage; see `make_fit`."""
   distance = emd_lib.make_emd(**emd_lib.DESCENT) if distance is None else distance
-  build = lambda power, weight: make_objective(
-      imager.generate, distance, views=views, num_pixels=imager.num_pixels, settings=settings.comparison,
-      vertex_power=power, prior=prior, prior_weight_px=weight)
+
+  def build(power, weight):
+    return make_objective(
+        imager.generate, distance, views=views, num_pixels=imager.num_pixels, settings=settings.comparison,
+        vertex_power=power, prior=prior, prior_weight_px=weight)
+
   stages = (settings.first, settings.second)
   return build(0.0, 0.0), *(build(stage.vertex_power, stage.prior_weight_px) for stage in stages)
 
@@ -125,7 +128,8 @@ def _check(settings: FitSettings, num_tracks: int, mode: str) -> None:
     raise ValueError(f"coordinates 'free' need optimizer 'sgd'; got {settings.optimizer!r}.")
   for name, stage in (("first", settings.first), ("second", settings.second)):
     if not 0.0 < stage.learning_rate < float("inf"):
-      raise ValueError(f"{name}.learning_rate of the inference must be positive and finite; got {stage.learning_rate}.")
+      raise ValueError(
+          f"{name}.learning_rate of the inference must be positive and finite; got {stage.learning_rate}.")
   if mode != MIXED:
     if num_tracks > 1:
       raise ValueError(f"{num_tracks} tracks need the gradient mode {MIXED!r}; got {mode!r}.")
