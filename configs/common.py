@@ -20,12 +20,14 @@ def protons64_image() -> dict:
 
 
 def events512_image(num_pixels: int = 512) -> dict:
-  """Whole interactions: pixels as large as the 3 mm voxels, unsmeared; the cut of metrics.pixels.ANALYSIS_THRESHOLD_MEV."""
+  """Whole interactions: pixels as large as the 3 mm voxels, unsmeared; the cut of
+  metrics.pixels.ANALYSIS_THRESHOLD_MEV."""
   return dict(num_pixels=num_pixels, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
 
 
 def track_frame() -> dict:
-  """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see geometry/frames.py)."""
+  """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see
+  geometry/frames.py)."""
   return dict(num_along=64, num_across=32, pitch_mm=2.0, sigma_mm=0.8, start_mm=-24.0, threshold_mev=0.001)
 
 
@@ -33,7 +35,8 @@ PROTON_KINETIC_MEV = (50.0, 100.0)  # kinetic energies of edep_protons64
 
 
 def proton_condition() -> dict:
-  """Block `condition` of protons: a momentum in units of 500 MeV/c, 310.3 to 444.6 MeV/c by its kinetic energy."""
+  """Block `condition` of protons: a momentum in units of 500 MeV/c, 310.3 to 444.6 MeV/c by its kinetic
+  energy."""
   return dict(momentum_mev=dict(kind="vector", scale=500.0, low=310.0, high=445.0))
 
 
@@ -83,13 +86,15 @@ def stage_sampler(**changes) -> dict:
 
 
 def crops64_states() -> dict:
-  """Blocks `state` and `blocks` of the cascade for crops; scales measured on the first 4,096 Geant4 training crops."""
+  """Blocks `state` and `blocks` of the cascade for crops; scales measured on the first 4,096 Geant4 training
+  crops."""
   return dict(state=dict(threshold_mev=0.09, charge_scale_mev=0.1, gap=0.8, scale=0.5416),
               blocks=dict(size=4, lit_scale=0.6285, mean=3.34, mean_scale=0.2704))
 
 
 def crops64_condition(*names: str) -> dict:
-  """Block `condition` with these variables of crops: ranges of the data, mean and standard deviation (of logarithms)."""
+  """Block `condition` with these variables of crops: ranges of the data, mean and standard deviation (of
+  logarithms)."""
   variables = dict(track_share=dict(kind="scalar", mean=0.45, scale=0.45, low=0.0, high=1.0),
                    charge_mev=dict(kind="scalar", mean=4.2, scale=0.65, low=0.09, high=1e4, log=True),
                    lit_pixels=dict(kind="scalar", mean=4.45, scale=0.5, low=1.0, high=4096.0, log=True))
@@ -97,7 +102,8 @@ def crops64_condition(*names: str) -> dict:
 
 
 def muon(*, rate: float, muon_rate: float, warmup: int) -> dict:
-  """Block `optim`: Muon for the matrices of transformer blocks, Adam for the rest, a power average of a twentieth."""
+  """Block `optim`: Muon for the matrices of transformer blocks, Adam for the rest, a power average of a
+  twentieth."""
   matrices = schema.Muon(r"block_\d+/(qkv|out|expand|contract)/kernel", muon_rate, weight_decay=0.1)
   return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01,
                ema_decay=0.0, ema_power=16.97, muon=matrices)

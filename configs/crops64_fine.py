@@ -12,21 +12,22 @@ import ml_collections
 from configs import common
 from lartpc_jax.config import schema
 
-CPU = dict(network=dict(width=192, depth=6, num_heads=4, embedding_features=64), batch_size=64, num_steps=5_600,
-           rate=1e-3, muon_rate=1.5e-3, warmup=60, every=300, path="", num_holdout=2_000, num_evaluation=256)
+CPU = dict(network=dict(width=192, depth=6, num_heads=4, embedding_features=64), batch_size=64,
+           num_steps=5_600, rate=1e-3, muon_rate=1.5e-3, warmup=60, every=300, path="", num_holdout=2_000,
+           num_evaluation=256)
 VARIANTS = {
     "base": CPU,
-    "gpu": {**CPU, "network": dict(width=384, depth=12, num_heads=6, dtype="bfloat16"), "batch_size": 1024,
-            "num_steps": 6_000, "every": 1_000},
-    "tiny": {**CPU, "network": dict(width=16, depth=1, num_heads=2), "batch_size": 8, "num_steps": 20, "warmup": 5,
-             "every": 10, "path": "sample_crops", "num_holdout": 16, "num_evaluation": 16},
+    "gpu": {**CPU, "network": dict(width=384, depth=12, num_heads=6, head_features=64, dtype="bfloat16"),
+            "batch_size": 1024, "num_steps": 6_000, "every": 1_000},
+    "tiny": {**CPU, "network": dict(width=16, depth=1, num_heads=2), "batch_size": 8, "num_steps": 20,
+             "warmup": 5, "every": 10, "path": "sample_crops", "num_holdout": 16, "num_evaluation": 16},
 }
 
 
 def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   v = common.variant_of(VARIANTS, variant)
-  config = ml_collections.ConfigDict(dict(task="cascade_stage", stage="fine", seed=0, map_noise=(0.07, 0.15), coarse="",
-                                         init_from=""))
+  config = ml_collections.ConfigDict(
+      dict(task="cascade_stage", stage="fine", seed=0, map_noise=(0.07, 0.15), coarse="", init_from=""))
   config.update(common.crops64_states())
   config.condition = common.crops64_condition("track_share")
   config.data = common.crops64_data(v, "num_evaluation")

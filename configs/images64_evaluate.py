@@ -1,11 +1,12 @@
 r"""What a report on 64x64 images computes; no training.
 
-python -m launch.evaluate --config=configs/images64_evaluate.py --real=crops.npz[50000:60000] --generated=generated.npz \
+python -m launch.evaluate --config=configs/images64_evaluate.py --real=crops.npz[50000:60000] \
+    --generated=generated.npz \
     --train=crops.npz[0:50000] --out=runs/report
 
-base: crops in MeV; level_mev is what counts as one 8-bit grey level in the published definitions, threshold_mev their cut of
-pixels <= 4. protons: 64x64 single protons, which the published cut would blunt; their vertex is at the centre, so the image
-classifier keeps the orientation.
+base: crops in MeV; level_mev is what counts as one 8-bit grey level in the published definitions,
+threshold_mev their cut of pixels <= 4. protons: 64x64 single protons, which the published cut would blunt;
+their vertex is at the centre, so the image classifier keeps the orientation.
 """
 import ml_collections
 
@@ -17,8 +18,8 @@ FULL = dict(num_images=5_000, num_training=50_000, num_permutations=200, batch=1
 VARIANTS = {
     "base": dict(FULL, threshold_mev=0.09, augment=True),
     "protons": dict(FULL, threshold_mev=0.005, augment=False),
-    "tiny": dict(threshold_mev=0.09, augment=True, num_images=150, num_training=200, num_permutations=50, batch=100,
-                 batches=1, cnn_epochs=1, cnn_images=100, queries=2, embedded=60),
+    "tiny": dict(threshold_mev=0.09, augment=True, num_images=150, num_training=200, num_permutations=50,
+                 batch=100, batches=1, cnn_epochs=1, cnn_images=100, queries=2, embedded=60),
 }
 
 
@@ -28,8 +29,8 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.images = dict(threshold_mev=v["threshold_mev"], level_mev=0.02, num_images=v["num_images"],
                        num_training=v["num_training"], seed=0)
   config.gof = dict(num_permutations=v["num_permutations"], num_projections=128, transport_batch=v["batch"],
-                    transport_batches=v["batches"], sinkhorn_batch=min(500, v["batch"]), sinkhorn_batches=v["batches"],
-                    sinkhorn_epsilon=0.1, published_sinkhorn=False)
+                    transport_batches=v["batches"], sinkhorn_batch=min(500, v["batch"]),
+                    sinkhorn_batches=v["batches"], sinkhorn_epsilon=0.1, published_sinkhorn=False)
   config.frechet = dict(num_published=v["num_images"])
   config.c2st = dict(cnn_folds=2, cnn_epochs=v["cnn_epochs"], cnn_images=v["cnn_images"], boosting_folds=5,
                      augment=v["augment"])

@@ -5,15 +5,15 @@ python -m launch.train --config=configs/protons64_ldm.py --config.data.path=prot
 python -m launch.train --config=configs/protons64_ldm.py:images --config.data.path=DIRECTORY_OF_BATCHES \
     --workdir=runs/images
 
-codec.weights is the directory of a trained autoencoder, or the name of weights of the package; init_from=protons64 goes on
-from the shipped weights. images, images_gpu, images_tiny: the general generator, which learns from images and labels alone.
-particles_tiny: the same of two particles, asked for by launch.generate --cond=particle=mu-.
-base: about 45 minutes on two CPU cores, reckoned from 390 images a second; not run whole. The shipped
-weights came in two runs: 12,611 of 16,000
-steps without the plane of `charge_ratio`; then, with a channel added that started at zero, 5,800 steps from there at a
-rate of 8e-4 (init_from; warm-up of 100 steps, decay over the last 80 %): 1.18 million images in all. Held-out loss 0.172;
-Earth Mover's Distance of one draw to a real event of equal momentum 0.51 px in the median (64 sample events; two real
-events: 0.46), charge 0.1 +- 0.2 % off.
+codec.weights is the directory of a trained autoencoder, or the name of weights of the package;
+init_from=protons64 goes on from the shipped weights. images, images_gpu, images_tiny: the general generator,
+which learns from images and labels alone. particles_tiny: the same of two particles, asked for by
+launch.generate --cond=particle=mu-. base: about 45 minutes on two CPU cores, reckoned from 390 images a
+second; not run whole. The shipped weights came in two runs: 12,611 of 16,000
+steps without the plane of `charge_ratio`; then, with a channel added that started at zero, 5,800 steps from
+there at a rate of 8e-4 (init_from; warm-up of 100 steps, decay over the last 80 %): 1.18 million images in
+all. Held-out loss 0.172; Earth Mover's Distance of one draw to a real event of equal momentum 0.51 px in the
+median (64 sample events; two real events: 0.46), charge 0.1 +- 0.2 % off.
 gpu: for launch/train_all_gpu.sh, not measured.
 """
 import ml_collections
@@ -23,11 +23,11 @@ from lartpc_jax.config import schema
 
 SPECIALIST = dict(
     num_holdout=5_000, batch_size=64, data=("contained_only",), frame=common.track_frame(),
-    network=dict(features=64, multipliers=(1, 2), num_blocks=2, attention_levels=(1,), num_heads=4, num_groups=8,
-                 conditioning="track"),
+    network=dict(features=64, multipliers=(1, 2), num_blocks=2, attention_levels=(1,), num_heads=4,
+                 num_groups=8, conditioning="track"),
     codec="protons64", plane=dict(reference="kinetic", mean=1.0, std=0.1), p_mean=-0.6)
-# Images and labels, nothing else: no turn, no range of protons, no energy from the momentum. Training charges of protons
-# are 75 +- 15 MeV.
+# Images and labels, nothing else: no turn, no range of protons, no energy from the momentum. Training charges
+# of protons are 75 +- 15 MeV.
 IMAGES = dict(
     num_holdout=5_000, batch_size=64, data=("symmetries", "scale_mev"), frame=None,
     network={**SPECIALIST["network"], "conditioning": "features"}, codec="protons64_images",
@@ -36,12 +36,15 @@ VARIANTS = {
     "base": dict(SPECIALIST, path="", features=64, num_steps=16_000, every=1_000, rate=1e-3),
     "gpu": dict(SPECIALIST, path="", features=96, batch_size=512, num_steps=20_000, every=2_000, rate=1e-3),
     "images": dict(IMAGES, path="", features=64, num_steps=16_000, every=1_000, rate=1e-3),
-    "images_gpu": dict(IMAGES, path="", features=96, batch_size=512, num_steps=20_000, every=2_000, rate=1e-3),
-    "tiny": dict(SPECIALIST, path="sample", features=16, num_holdout=100, batch_size=8, num_steps=20, every=10, rate=1e-3),
-    "images_tiny": dict(IMAGES, path="", features=16, num_holdout=4, batch_size=8, num_steps=20, every=10, rate=1e-3),
+    "images_gpu": dict(IMAGES, path="", features=96, batch_size=512, num_steps=20_000, every=2_000,
+                       rate=1e-3),
+    "tiny": dict(SPECIALIST, path="sample", features=16, num_holdout=100, batch_size=8, num_steps=20,
+                 every=10, rate=1e-3),
+    "images_tiny": dict(IMAGES, path="", features=16, num_holdout=4, batch_size=8, num_steps=20, every=10,
+                        rate=1e-3),
     # The particle type besides the momentum: proton or muon.
-    "particles_tiny": dict(IMAGES, path="", features=16, num_holdout=8, batch_size=8, num_steps=20, every=10, rate=1e-3,
-                           particles=("proton", "mu-")),
+    "particles_tiny": dict(IMAGES, path="", features=16, num_holdout=8, batch_size=8, num_steps=20, every=10,
+                           rate=1e-3, particles=("proton", "mu-")),
 }
 
 

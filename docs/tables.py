@@ -4,10 +4,10 @@ python docs/tables.py            writes them (`make docs`)
 python docs/tables.py --check    writes nothing; exit code 1 and the names of the pages that are out of date
 
 A result file holds `title`, `runs` (each with the `commands` that measured, the `commit` that brought the
-numbers into the repository and the `machine`), `columns` and `rows`, and if wanted a `note` and a `headline`. A
-cell is a number, written as it stands in the file, a pair [value, error], a text, or null. A page asks for the
-table of docs/results/NAME.json by a line `<!-- table NAME -->` and a line `<!-- end -->`; what stands between
-them is replaced. `<!-- headlines -->` asks for the headline numbers. Needs Python alone.
+numbers into the repository and the `machine`), `columns` and `rows`, and if wanted a `note` and a `headline`.
+A cell is a number, written as it stands in the file, a pair [value, error], a text, or null. A page asks for
+the table of docs/results/NAME.json by a line `<!-- table NAME -->` and a line `<!-- end -->`; what stands
+between them is replaced. `<!-- headlines -->` asks for the headline numbers. Needs Python alone.
 """
 import json
 import os
@@ -83,7 +83,8 @@ def load_results(folder: Path = DOCS / "results") -> dict[str, dict]:
 
 
 def cell_text(cell: object) -> str:
-  """A cell as Markdown: 200,000; 0.80; 68.4 ± 2.1; a text; nothing for null. Raises ValueError for all else."""
+  """A cell as Markdown: 200,000; 0.80; 68.4 ± 2.1; a text; nothing for null. Raises ValueError for all
+  else."""
   if cell is None:
     return ""
   if isinstance(cell, Decimal):

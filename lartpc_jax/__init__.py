@@ -1,2 +1,3 @@
-"""lartpc_jax: generate liquid-argon TPC images by diffusion, and invert the generator for particle momenta."""
+"""lartpc_jax: generate liquid-argon TPC images by diffusion, and invert the generator for particle
+momenta."""
 __version__ = "0.1.0"

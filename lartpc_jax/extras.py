@@ -1,4 +1,5 @@
-"""Optional packages: which extra of setup.cfg brings which, and an error with the line to type before work is lost."""
+"""Optional packages: which extra of setup.cfg brings which, and an error with the line to type before work is
+lost."""
 import importlib.util
 
 # extra -> module that is imported -> package of pip
@@ -13,7 +14,9 @@ EXTRAS = {
 
 
 def require_extra(extra: str, what: str) -> None:
-  """Raises ValueError naming the packages of an extra that `what` needs and that are not installed; imports nothing."""
+  """Raises ValueError naming the packages of an extra that `what` needs and that are not installed; imports
+  nothing."""
   missing = [package for module, package in EXTRAS[extra].items() if importlib.util.find_spec(module) is None]
   if missing:
-    raise ValueError(f"{what} needs {' and '.join(missing)}, of the extra [{extra}]: pip install {' '.join(missing)}")
+    raise ValueError(
+        f"{what} needs {' and '.join(missing)}, of the extra [{extra}]: pip install {' '.join(missing)}")

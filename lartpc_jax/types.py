@@ -5,7 +5,8 @@ from typing import Any
 from jaxtyping import Array, Float, Int
 
 Params = Any  # nested dict of arrays, as flax.linen makes it
-Cond = dict[str, Array] | None  # network condition; cond["momentum"] is [b 3], already divided by the momentum scale
+# network condition; cond["momentum"] is [b 3], already divided by the momentum scale
+Cond = dict[str, Array] | None
 Images = Float[Array, "b h w"]  # MeV per pixel
 ScoreFn = Callable  # (x [b ...], t [b]) -> grad log p_t(x) [b ...]
 

@@ -1,6 +1,7 @@
 r"""Events a second of the inference against their number and the number of devices, as a Markdown table.
 
-python -m launch.benchmark_infer --config=configs/protons64_infer.py:amortised --start=amortised --events=1,8,64,512 \
+python -m launch.benchmark_infer --config=configs/protons64_infer.py:amortised --start=amortised \
+    --events=1,8,64,512 \
     --devices=1,2,4 --out=runs/speed
 
 Each number of devices is a process of its own; on CPU they are virtual ones that share the cores. Compilation

@@ -1,7 +1,7 @@
 r"""Input pipeline against training step: images a second that each kind of training data gives, and that a
 step takes.
 
-python -m launch.benchmark_input                                       (the events of the package, as every kind of data)
+python -m launch.benchmark_input    (the events of the package, as every kind of data)
 python -m launch.benchmark_input --config=configs/protons64_autoencoder.py \
     --paths=protons_geant4.npz,batches,datasets/protons64
 """

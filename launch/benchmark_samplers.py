@@ -1,6 +1,7 @@
 r"""Sampler x network evaluations x quality x time of a trained pixel model, as a Markdown table.
 
-python -m launch.benchmark_samplers --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=256 --out=runs/samplers
+python -m launch.benchmark_samplers --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=256 \
+    --out=runs/samplers
 
 Quality: two-sample chi2/ndf against all held-out crops of active pixels, total charge and pixel spectrum; the
 first rows are as many real (training) images. The last row is the published setting, 1000 uniform steps of

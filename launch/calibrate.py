@@ -2,7 +2,8 @@ r"""Is the amortised posterior of momenta calibrated? Coverage, simulation-based
 known truth.
 
 python -m launch.calibrate --input=sample --views=xy,xz --out=runs/calibrate
-python -m launch.calibrate --input=protons_geant4.npz --first_event=195000 --num_events=4000 --views=xy --out=runs/one_view
+python -m launch.calibrate --input=protons_geant4.npz --first_event=195000 --num_events=4000 --views=xy \
+    --out=runs/one_view
 python -m launch.calibrate --method=tempered --input=sample --fit_events=100 --out=runs/tempered
 """
 from lartpc_jax import cli

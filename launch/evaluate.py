@@ -3,9 +3,11 @@ uncertainty.
 
 python -m launch.evaluate --real=crops.npz[50000:60000] --generated=a.npz,b.npz --train=crops.npz[0:50000] \
     --out=runs/report
-python -m launch.evaluate --config=configs/images64_evaluate.py:protons --real=protons.npz --generated=generated.npz \
+python -m launch.evaluate --config=configs/images64_evaluate.py:protons --real=protons.npz \
+    --generated=generated.npz \
     --out=runs/protons
-python -m launch.evaluate --config=configs/images64_evaluate.py:tiny --real=sample_crops --planted=shift,blur \
+python -m launch.evaluate --config=configs/images64_evaluate.py:tiny --real=sample_crops \
+    --planted=shift,blur \
     --out=runs/planted
 
 Files: npz of crops, of images in MeV or of sparse events, npy, larcv_png_64; [first:last] behind a name

@@ -2,7 +2,8 @@ r"""Likelihood of images under a trained unconditional model, by its probability
 dimension.
 
 python -m launch.likelihood --input=sample_crops --num=16 --out=runs/likelihood
-python -m launch.likelihood --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=256 --out=runs/likelihood
+python -m launch.likelihood --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=256 \
+    --out=runs/likelihood
 
 Images hold exact zeros, so each is seen with noise of --sigma_min, and the density is that of the noised
 state (normalised pixels, or latents). --data compares held-out images with as many of those trained on: a

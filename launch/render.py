@@ -2,7 +2,8 @@ r"""Draws sparse events as images, in the group's files: batch_{i}.npy (xy), bat
 batch_mom_{i}.npy.
 
 python -m launch.render --input=protons_geant4.npz --out=data/batches
-python -m launch.train --config=configs/protons64_ldm.py:images --config.data.path=data/batches --workdir=runs/images
+python -m launch.train --config=configs/protons64_ldm.py:images --config.data.path=data/batches \
+    --workdir=runs/images
 
 The same command again goes on where it stopped. A batch of 128 events takes 4 MB (float32, two views).
 """

@@ -1,7 +1,8 @@
 r"""What the inference bears: nuclear interactions, noise, miscalibration, dead wires, a vertex that is off; a
 table.
 
-python -m launch.robustness --config=configs/protons64_infer.py:amortised --start=amortised --input=protons_geant4.npz \
+python -m launch.robustness --config=configs/protons64_infer.py:amortised --start=amortised \
+    --input=protons_geant4.npz \
     --first_event=195000 --num_events=200 --out=runs/robustness
 
 The same clean events in every row but the one of nuclear interactions. "Flagged" are events that did not

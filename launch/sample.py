@@ -2,14 +2,18 @@ r"""Draws from an unconditional model: images.npz, a mosaic beside real images, 
 held-out ones.
 
 python -m launch.sample --weights=crops64 --num=100 --out=runs/sample
-python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=5000 --out=runs/sample
-python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=64 --sampler=euler_maruyama \
+python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=5000 \
+    --out=runs/sample
+python -m launch.sample --weights=runs/crops/weights --data=lartpc_crops_geant4.npz --num=64 \
+    --sampler=euler_maruyama \
     --num_evaluations=1000 --uniform --out=runs/published
 
-python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 --grid=9 \
+python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_events_geant4.npz --num=500 \
+    --grid=9 \
     --chunk_size=16 --out=runs/events512_sample
 
-python -m launch.sample --weights=runs/fine/weights --cond=track_share=1,charge_mev=100 --num=64 --out=runs/tracks
+python -m launch.sample --weights=runs/fine/weights --cond=track_share=1,charge_mev=100 --num=64 \
+    --out=runs/tracks
 
 images.npz holds `images` (N,1,n,n) in MeV; of a cascade also the conditions that were asked for. A cascade
 has two stages, with samplers of their own (--coarse_sampler, --fine_sampler; else those of its weights). Real

@@ -1,7 +1,7 @@
 r"""From score matching to samples in pictures: points in the plane whose score is known, and images under the
 forward SDE.
 
-python -m launch.score_toy --out=runs/toy                                  (images: single protons of the package)
+python -m launch.score_toy --out=runs/toy    (images: single protons of the package)
 python -m launch.score_toy --out=runs/toy --data=lartpc_crops_geant4.npz
 
 forward.png, reverse.png: the forward SDE, and back by the reverse SDE and the flow ODE. scores.png,

@@ -1,6 +1,7 @@
 r"""Draws the objective over two components of the momentum, and how far its gradient can be trusted.
 
-python -m launch.surface --momentum=-356,-245,40 --views=xy --axes=px,py --start=-200,-350,40 --out=runs/surface
+python -m launch.surface --momentum=-356,-245,40 --views=xy --axes=px,py --start=-200,-350,40 \
+    --out=runs/surface
 python -m launch.surface --input=sample --event=3 --axes=px,pz --third=-400,400,9 --out=runs/profiled
 
 The target is drawn by the generator with --momentum, or an event of --input. The third component is that of

@@ -17,18 +17,20 @@ from pathlib import Path
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Most of the time of these tests is compilation, which is a third cheaper without optimisation. Processes that tests
-# start inherit it.
+# Most of the time of these tests is compilation, which is a third cheaper without optimisation. Processes
+# that tests start inherit it.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
   os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 
-# What one process of the session has compiled, the others need not: workers of xdist and commands that tests start.
+# What one process of the session has compiled, the others need not: workers of xdist and commands that tests
+# start.
 _CACHE = None
 if "PYTEST_XDIST_WORKER" not in os.environ and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   _CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lartpc_jax_tests_")
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
-gc.set_threshold(100_000, 50, 100)  # traces make objects that stay; looking at them often costs a twentieth of the time
+# traces make objects that stay; looking at them often costs a twentieth of the time
+gc.set_threshold(100_000, 50, 100)
 
 import jax
 import pytest
@@ -44,8 +46,8 @@ jax.config.update("jax_debug_key_reuse", True)
 
 REPO = Path(__file__).resolve().parent.parent
 # Files and folders of tests that train, fit or solve a transport problem from start to end.
-THIRD_PARTY_TESTS = ("build", "cli", "colabs", "config", "configs", "docs", "experiments", "generators_weights",
-                     "inference", "launch", "metrics", "plotting", "train", "transport")
+THIRD_PARTY_TESTS = ("build", "cli", "colabs", "config", "configs", "docs", "experiments",
+                     "generators_weights", "inference", "launch", "metrics", "plotting", "train", "transport")
 
 
 def pytest_unconfigure():

@@ -1,4 +1,5 @@
-"""What the tests read out of README.md, CONTRIBUTING.md and docs/: code blocks, inline code, links, commands."""
+"""What the tests read out of README.md, CONTRIBUTING.md and docs/: code blocks, inline code, links,
+commands."""
 import importlib.util
 import re
 import shlex
@@ -35,7 +36,8 @@ def inline_code(text: str) -> list[str]:
 
 
 def shell_lines(script: str) -> list[list[str]]:
-  """The commands of a shell script as words: continued lines joined, comments gone, `$NAME` of a for loop replaced.
+  """The commands of a shell script as words: continued lines joined, comments gone, `$NAME` of a for loop
+  replaced.
 
   Loops count once, with their first value.
   """

@@ -43,7 +43,7 @@ def edited(config, key, value):
   return config
 
 
-# --- whole configs -------------------------------------------------------------------------------------------------
+# --- whole configs -----------------------------------------------------------------------------
 def test_tiny_configs_build_tasks(weights):
   for config in (tiny("autoencoder"), tiny("ldm", weights)):
     task = lib.build_task(config)
@@ -61,13 +61,16 @@ def test_unknown_variant_is_named(name):
 
 BAD_AUTOENCODER = [
     ("task", "gan", r"Unknown config value task = 'gan'; allowed: \['autoencoder', .*'generator', .*"
-                    r"'ssnet'\]"),
+     r"'ssnet'\]"),
     ("task", ..., "Unknown config value task = None"),
     ("seed", ..., "Missing config key seed"),
     ("extra", 1, r"Unknown config key extra = 1 of task 'autoencoder'; allowed: \['charge'"),
-    ("sde", {}, r"Unknown config key sde = {} of task 'autoencoder'"),  # a block of the other task would do nothing
-    ("frame.pitch", 1.0, r"Unknown config key frame.pitch = 1.0; allowed: \['num_across', 'num_along', 'pitch_mm'"),
-    ("frame.sigma_mm", 2.0, "frame.sigma_mm = 2.0 and frame.pitch_mm = 2.0 smear more than the image.sigma_mm = 1.35"),
+    # a block of the other task would do nothing
+    ("sde", {}, r"Unknown config key sde = {} of task 'autoencoder'"),
+    ("frame.pitch", 1.0,
+     r"Unknown config key frame.pitch = 1.0; allowed: \['num_across', 'num_along', 'pitch_mm'"),
+    ("frame.sigma_mm", 2.0,
+     "frame.sigma_mm = 2.0 and frame.pitch_mm = 2.0 smear more than the image.sigma_mm = 1.35"),
     ("image", ..., "A block `frame` needs a block `image`"),
     ("data", 3, "The config needs a block 'data'"),
     ("image.pitch", 1.0, r"Unknown config key image.pitch = 1.0; allowed: \['num_pixels', 'pitch_mm'"),
@@ -79,7 +82,8 @@ BAD_AUTOENCODER = [
     ("data.path", "", "data.path is not set"),
     ("data.num_holdout", 0, "data.num_holdout must lie between"),
     ("network.width", 3, r"Unknown config key network.width = 3; allowed: \['encoder_features', 'features'"),
-    ("loss.gan_weight", 3, r"Unknown config key loss.gan_weight = 3; allowed: \['charge_weight', 'kl_weight'\]"),
+    ("loss.gan_weight", 3,
+     r"Unknown config key loss.gan_weight = 3; allowed: \['charge_weight', 'kl_weight'\]"),
     ("loss.kl_weight", float("nan"), "loss.kl_weight is NaN"),
 ]
 BAD_DIFFUSION = [
@@ -91,15 +95,18 @@ BAD_DIFFUSION = [
     ("network.depth", 3, r"Unknown config key network.depth = 3; allowed: \['attention_levels'"),
     ("condition.momentum_mev.scale", ..., "Condition variable 'momentum_mev': .*missing .*'scale'"),
     ("condition.momentum_mev.kind", "matrix", "Unknown kind 'matrix' of condition variable 'momentum_mev'"),
-    ("condition.mass_mev", {"kind": "scalar", "mean": 0.0, "scale": 1.0}, "The label 'mass_mev' is not known of these events; known"),
-    ("condition.kinetic_mev", {"kind": "scalar", "mean": 75.0, "scale": 25.0},
-     "needs a block `frame` and the condition momentum_mev"),
+    ("condition.mass_mev", {"kind": "scalar", "mean": 0.0,
+                            "scale": 1.0}, "The label 'mass_mev' is not known of these events; known"),
+    ("condition.kinetic_mev", {"kind": "scalar", "mean": 75.0,
+                               "scale": 25.0}, "needs a block `frame` and the condition momentum_mev"),
     ("frame", None, "was trained on TrackFrame.*; the config says ImageSpec"),
     ("network.conditioning", "words", "Unknown network.conditioning 'words'; choose from"),
-    ("charge_plane.reference", "weight", r"Unknown config value charge_plane.name = 'weight'; allowed: \['kinetic', 'none'\]"),
+    ("charge_plane.reference", "weight",
+     r"Unknown config value charge_plane.name = 'weight'; allowed: \['kinetic', 'none'\]"),
     ("loss.cond_dropout", 1.5, r"loss.cond_dropout must be in \[0, 1\); got 1.5"),
     ("codec.weights", "", "The config needs codec.weights"),
-    ("codec.weights", "nowhere", "No weights: there is no directory 'nowhere', and the package has .*protons64"),
+    ("codec.weights", "nowhere",
+     "No weights: there is no directory 'nowhere', and the package has .*protons64"),
     ("frame.start_mm", -20.0, "was trained on .*start_mm=-24.0.*; the config says .*start_mm=-20.0"),
     ("image.pitch_mm", 4.0, "was trained on .*'pitch_mm': 3.0.*; the config says .*'pitch_mm': 4.0"),
 ]
@@ -123,16 +130,20 @@ def test_bad_diffusion_configs_are_named(weights, key, value, message):
     ("sampler", ..., "The config needs a block 'sampler'"),
     ("sampler.eta", 0.0, "Sampler 'dpm_solver_pp_2m' takes no option 'eta'"),
     ("inference.restarts", 2, "Unknown config key inference.restarts = 2; allowed"),
-    ("inference.second.steps", 2, r"Unknown config key inference.second.steps = 2; allowed: \['energy_factor'"),
+    ("inference.second.steps", 2,
+     r"Unknown config key inference.second.steps = 2; allowed: \['energy_factor'"),
     ("inference.second", 2, "Config key inference.second must be a block; got 2"),
     ("inference.noise", {"a": 1}, "Config key inference.noise must be a value; got {'a': 1}"),
     ("inference.first.num_draws", 0, "inference.first.num_draws must be at least 1; got 0"),
-    ("inference.screening.num_starts", 99, "screening.num_starts = 99 exceeds inference.screening.num_screened = 4"),
-    ("inference.screening.num_screened", 17, "num_screened = 17 exceeds inference.screening.num_candidates = 16"),
+    ("inference.screening.num_starts", 99,
+     "screening.num_starts = 99 exceeds inference.screening.num_screened = 4"),
+    ("inference.screening.num_screened", 17,
+     "num_screened = 17 exceeds inference.screening.num_candidates = 16"),
 ])
 def test_bad_inference_configs_are_named(weights, key, value, message):
   with pytest.raises(ValueError, match=message):
-    config_inference.build_infer(edited(tiny("infer"), key, value), build_generator(weights).generator, ("xy",))
+    config_inference.build_infer(edited(tiny("infer"), key, value),
+                                 build_generator(weights).generator, ("xy",))
 
 
 def test_call_with_names_keys_that_the_caller_supplies_itself():
@@ -140,14 +151,16 @@ def test_call_with_names_keys_that_the_caller_supplies_itself():
     call_with(lambda sde, num_steps=1: None, "block", {"sde": 1}, sde=None)
 
 
-# --- released weights ----------------------------------------------------------------------------------------------
+# --- released weights
+# ----------------------------------------------------------------------------------------------
 def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
   generator, info, _ = build_generator(weights)
   spec = generator.spec
   assert spec.num_pixels == 64 and info["kinetic_range_mev"] == [50.0, 100.0]
   assert generator.codec.state_shape == (8, 4, 5) and generator.kinetic_range_mev == (50.0, 100.0)
   sampler = models.build_sampler(generator.denoiser.sde, num_steps=3)
-  of_momentum = lambda generate: jax.jit(lambda noise, momentum_mev: generate(noise, {"momentum_mev": momentum_mev}))
+  of_momentum = lambda generate: jax.jit(lambda noise, momentum_mev: generate(
+      noise, {"momentum_mev": momentum_mev}))
   generate = of_momentum(make_generate(generator, sampler))
   noise = prior_noise(generator, jax.random.key(0), 2)
   momentum = jnp.array([[300.0, 100.0, 50.0], [0.0, -350.0, 120.0]])
@@ -158,7 +171,8 @@ def test_released_weights_generate_the_same_image_from_the_same_noise(weights):
   np.testing.assert_allclose(generate(noise, momentum * jnp.array([[1.0, 1.0, -1.0]])), images, atol=1e-5)
   assert np.abs(generate(-noise, momentum) - images).max() > 1e-3
   assert np.abs(generate(noise, 0.9 * momentum) - images).max() > 1e-5
-  # turning the momentum in the plane of the image turns the image: exact by a quarter, about the vertex at the centre
+  # turning the momentum in the plane of the image turns the image: exact by a quarter, about the vertex at
+  # the centre
   quarter = jnp.stack([-momentum[:, 1], momentum[:, 0], momentum[:, 2]], axis=-1)
   np.testing.assert_allclose(generate(noise, quarter), np.rot90(images, axes=(1, 2)), rtol=1e-3, atol=6e-3)
   again = of_momentum(make_generate(build_generator(weights).generator, sampler))  # another load
@@ -178,10 +192,13 @@ def rewrite(source, target, name, **changes):
 @pytest.mark.parametrize("name,changes,message", [
     ("diffusion", dict(momentum_scale_mev=...), r"diffusion.json: lacks \['momentum_scale_mev'\]; it holds"),
     ("autoencoder", dict(latent=...), r"autoencoder.json: lacks \['latent'\]"),
-    ("autoencoder", dict(network=dict(latent_channels=4, stem=8, features=16, num_encoder_blocks=1, num_decoder_blocks=1)),
-     "autoencoder.npz does not fit the network of autoencoder.json: .*bias.* is .8,., the network needs .16,."),
-    ("diffusion", dict(network=dict(features=16, multipliers=[1], num_blocks=1, attention_levels=[], num_heads=1,
-                                    num_groups=4)), "diffusion.npz does not fit the network of diffusion.json"),
+    ("autoencoder", dict(network=dict(latent_channels=4, stem=8, features=16, num_encoder_blocks=1,
+                                      num_decoder_blocks=1)),
+     "autoencoder.npz does not fit the network of autoencoder.json: .*bias.* is .8,., the network needs"),
+    ("diffusion", dict(network=dict(features=16, multipliers=[1], num_blocks=1, attention_levels=[],
+                                    num_heads=1,
+                                    num_groups=4)),
+     "diffusion.npz does not fit the network of diffusion.json"),
     ("diffusion", dict(network=dict(widht=1)), "Unknown config key network.widht = 1"),
     ("diffusion", dict(sde=dict(name="vq")), "Unknown config value sde.name = 'vq'"),
 ])

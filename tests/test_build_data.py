@@ -38,7 +38,8 @@ class Crash(Exception):
 
 @pytest.mark.parametrize("kind", ["npz", "images", "batches", "dataset"])
 def test_a_resumed_run_sees_the_same_batches(toy, kind, tmp_path):
-  """The real loop, checkpoint and all: a linear model of the image, so that it ends elsewhere after any other batch."""
+  """The real loop, checkpoint and all: a linear model of the image, so that it ends elsewhere after any other
+  batch."""
   def run(workdir, crash_at=None):
     batch_fn = lib.build_data(block(toy[0][kind]), seed=0, spec=SPEC, frame=TrackFrame()).batch_fn
     seen = []
@@ -74,7 +75,8 @@ def test_a_resumed_run_sees_the_same_batches(toy, kind, tmp_path):
 
 
 def test_the_same_protons_of_every_kind(toy):
-  """Held-out examples as they are: pictures of the events, or the images, with the momentum along the axes of the view."""
+  """Held-out examples as they are: pictures of the events, or the images, with the momentum along the axes of
+  the view."""
   paths, events, images = toy
   drawn = lib.first(lib.build_data(block(paths["npz"]), seed=0, spec=SPEC).held)
   np.testing.assert_array_equal(drawn["image"], images[36:, 0])
@@ -84,8 +86,8 @@ def test_the_same_protons_of_every_kind(toy):
     found = data.evaluation(None)
     np.testing.assert_array_equal(found["image"], images[36:].reshape(-1, 64, 64))
     np.testing.assert_allclose(found["momentum_mev"][1::2], events.momentum_mev[36:][:, [0, 2, 1]])
-    assert data.kind == "images" and data.train.num == 72 and set(data.batch_fn(0)) == {"image",
-                                                                                        "momentum_mev"}
+    assert data.kind == "images" and data.train.num == 72 and set(data.batch_fn(0)) == {
+        "image", "momentum_mev"}
 
 
 def test_labels_are_cond_entries_by_name(toy, tmp_path):
@@ -107,7 +109,8 @@ def test_labels_are_cond_entries_by_name(toy, tmp_path):
     np.testing.assert_array_equal(batch["lit_pixels"], lit.sum((1, 2)))
     assert batch["momentum_mev"].shape == (8, 3)
   crops = lib.build_crop_data(block("sample_crops"), seed=0, wanted={"track_share": ()}).batch_fn(0)
-  assert set(crops) == {"image", "track_share"} and 0 <= crops["track_share"].min() < crops["track_share"].max() <= 1
+  assert set(crops) == {"image", "track_share"
+                       } and 0 <= crops["track_share"].min() < crops["track_share"].max() <= 1
 
 
 def test_sample_names_the_labelled_crops_where_labels_are_needed():
@@ -133,7 +136,8 @@ def test_exact_pictures(toy):
 
 
 def test_a_quiet_readout_changes_nothing():
-  """No recombination, no loss, no diffusion, no noise: the same picture, but for the threshold of 0.005 MeV."""
+  """No recombination, no loss, no diffusion, no noise: the same picture, but for the threshold of 0.005
+  MeV."""
   plain, read = (lib.build_data(block("sample", readout=readout), seed=0, spec=SPEC).batch_fn(2)
                  for readout in ({**QUIET, "on": False}, {**QUIET, "ionisation_ev": None}))
   np.testing.assert_array_equal(plain["momentum_mev"], read["momentum_mev"])
@@ -142,17 +146,20 @@ def test_a_quiet_readout_changes_nothing():
 
 
 def test_a_readout_loses_and_spreads_charge(toy):
-  """Recombination takes more of dense deposits than of a minimum-ionising track; attachment exp(-t / lifetime) of all."""
+  """Recombination takes more of dense deposits than of a minimum-ionising track; attachment exp(-t /
+  lifetime) of all."""
   charge = lambda **changes: np.asarray(lib.build_data(block("sample", readout={**QUIET, **changes}), seed=0,
                                                        spec=SPEC
                                                       ).batch_fn(0)["image"]).sum((1, 2))
   plain = charge()
   events = open_events("sample")
   share = lambda dedx: np.log(0.93 + 0.3 * dedx) / (0.3 * dedx)  # modified box: 0.207 / (1.38 * 0.5) is 0.3
-  def expected(number):  # MeV that a minimum-ionising particle, 2.1 MeV/cm, would need for the electrons of the event
+  # MeV that a minimum-ionising particle, 2.1 MeV/cm, would need for the electrons of the event
+  def expected(number):
     edep = events.edep_mev[events.offsets[number]:events.offsets[number + 1]]
     edep = edep[edep > 0.02]  # below 0.2 MeV/cm the formula says nothing
-    return np.sum(edep * share(15.0 * edep)) / share(2.1) / edep.sum()  # the mean chord of a voxel of 1 mm is 2/3 mm
+    # the mean chord of a voxel of 1 mm is 2/3 mm
+    return np.sum(edep * share(15.0 * edep)) / share(2.1) / edep.sum()
   want = [expected(number) for number in np.random.default_rng((0, 0)).integers(0, 492, 8)]
   np.testing.assert_allclose(charge(recombination="box") / plain, want, rtol=0.02)
   assert min(want) > 0.3 and max(want) < 0.6  # 50 to 100 MeV in 23 to 78 mm
@@ -163,8 +170,8 @@ def test_a_readout_loses_and_spreads_charge(toy):
   lit = np.asarray(noisy)[np.asarray(noisy) > 0]
   assert lit.min() > 7e3 * 23.6e-6  # the threshold of 7,000 electrons, in MeV before recombination
   views = lib.build_rotated_data(block(toy[0]["npz"], readout={}), seed=0, spec=SPEC, views=("xy", "yz"))
-  assert views.batch_fn(0)["image"].shape == (8, 2, 64, 64) and views.evaluation(5)["image"].shape == (5, 2,
-                                                                                                       64, 64)
+  assert views.batch_fn(0)["image"].shape == (8, 2, 64,
+                                              64) and views.evaluation(5)["image"].shape == (5, 2, 64, 64)
 
 
 @pytest.mark.parametrize("values,match", [
@@ -183,7 +190,8 @@ def test_bad_keys_of_rotated_events_are_named(values, match):
 def test_mistakes_are_named(toy):
   paths = toy[0]
   build = lambda spec=SPEC, **changes: lib.build_data(block(paths["batches"], **changes), seed=0, spec=spec)
-  with pytest.raises(ValueError, match="names batches of batches/, of 64 x 64 pixels; image.num_pixels is 32"):
+  with pytest.raises(ValueError,
+                     match="names batches of batches/, of 64 x 64 pixels; image.num_pixels is 32"):
     build(ImageSpec(num_pixels=32))
   with pytest.raises(ValueError, match="data.contained_only = True does not apply to batches of batches/"):
     build(contained_only=True)

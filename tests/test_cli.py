@@ -20,7 +20,8 @@ from absl import flags
 from lartpc_jax import cli, parallel
 from lartpc_jax.experiments import protocol
 
-CACHE = tempfile.TemporaryDirectory()  # compiled programs: all launches of this file train the same tiny model
+# compiled programs: all launches of this file train the same tiny model
+CACHE = tempfile.TemporaryDirectory()
 CONFIG = {"network": {"num_channels": 8}, "train": {"num_steps": 5}}
 RUN = ["--config=tests/toy_config.py", "--config.sleep_seconds=0.1"]  # slow enough to be killed in the middle
 MISTAKES = [  # arguments, what stderr must say
@@ -88,8 +89,10 @@ def straight(repo, tmp_path_factory):
 
 def test_launch_train_fills_the_workdir(straight):
   workdir, done = straight
-  names = {"config.json", "environment.txt", "metrics.jsonl", "checkpoints", "samples", "loss.png", "tensorboard", "lock",
-           "weights"}
+  names = {
+      "config.json", "environment.txt", "metrics.jsonl", "checkpoints", "samples", "loss.png", "tensorboard",
+      "lock", "weights"
+  }
   assert {p.name for p in workdir.iterdir()} == names
   assert json.loads((workdir / "config.json").read_text())["optim"]["b1"] == 0.9
   text = (workdir / "environment.txt").read_text()
@@ -133,7 +136,8 @@ def test_complete_and_changed_runs(repo, straight):
 def test_dry_run_writes_nothing(repo, tmp_path):
   done = launch(repo, "--config=tests/toy_config.py", f"--workdir={tmp_path / 'run'}", "--dry_run")
   assert done.returncode == 0, done.stderr
-  for wanted in ('"num_channels": 8', "total            48", "FLOPs of one step", "Time of one step", "1 x cpu"):
+  for wanted in ('"num_channels": 8', "total            48", "FLOPs of one step", "Time of one step",
+                 "1 x cpu"):
     assert wanted in done.stdout
   assert list(tmp_path.iterdir()) == []
 
@@ -161,13 +165,14 @@ def test_help_does_not_wait_for_jax(repo):
           "heavy = {'jax', 'orbax', 'flax', 'optax', 'matplotlib'} & sys.modules.keys()\n"
           "assert not heavy, heavy")
   subprocess.run([sys.executable, "-c", code], cwd=repo, check=True, timeout=300)
-  done = subprocess.run([sys.executable, "-m", "launch.train", "--help"], cwd=repo, capture_output=True, text=True,
-                        timeout=300, check=False)
+  done = subprocess.run([sys.executable, "-m", "launch.train", "--help"], cwd=repo, capture_output=True,
+                        text=True, timeout=300, check=False)
   assert "--workdir" in done.stdout and "the same command again resumes" in done.stdout
 
 
 def test_flags_are_the_fields_of_settings(repo):
-  """`cli` reads a class statement alone; the module says the same. Every command is an experiment with a run."""
+  """`cli` reads a class statement alone; the module says the same. Every command is an experiment with a
+  run."""
   for path in sorted((repo / "launch").glob("[a-z]*.py")):
     module = importlib.import_module(f"lartpc_jax.experiments.{path.stem}")
     fields = [[(f.name, f.type, f.default, f.metadata["text"]) for f in dataclasses.fields(kind)]
@@ -178,11 +183,12 @@ def test_flags_are_the_fields_of_settings(repo):
 
 
 def test_no_settings_wait_for_jax(repo):
-  code = ("import pathlib, sys; from lartpc_jax import cli\n"
-          "for path in pathlib.Path('launch').glob('[a-z]*.py'):\n"
-          "  cli.settings_class(path.stem)\n"
-          "heavy = {'jax', 'orbax', 'flax', 'optax', 'matplotlib', 'tensorflow_datasets'} & sys.modules.keys()\n"
-          "assert not heavy, heavy")
+  code = (
+      "import pathlib, sys; from lartpc_jax import cli\n"
+      "for path in pathlib.Path('launch').glob('[a-z]*.py'):\n"
+      "  cli.settings_class(path.stem)\n"
+      "heavy = {'jax', 'orbax', 'flax', 'optax', 'matplotlib', 'tensorflow_datasets'} & sys.modules.keys()\n"
+      "assert not heavy, heavy")
   subprocess.run([sys.executable, "-c", code], cwd=repo, check=True, timeout=300)
 
 
@@ -192,7 +198,8 @@ class ToySettings:
   name: str | None = protocol.setting(None, "A name.", required=True)
   size: int = protocol.setting(3, "A size.", lower=1)
   kind: str = protocol.setting("a", "A kind.", choices=("a", "b"))
-  low_high: tuple[float, float] | None = protocol.parsed("1,2", "A range.", functools.partial(protocol.pair, number=float))
+  low_high: tuple[float, float] | None = protocol.parsed(
+      "1,2", "A range.", functools.partial(protocol.pair, number=float))
   views: tuple[str, ...] = protocol.setting(("xy",), "Views.")
   changes: tuple[str, ...] = protocol.setting((), "Changes.", flag="change", repeated=True)
   only_b: bool = protocol.setting(False, "Of b.", goes_with="kind=b")
@@ -200,7 +207,8 @@ class ToySettings:
 
 @pytest.mark.parametrize("arguments, expected", [
     (["--name=x"], ToySettings("x")),
-    (["--name=x", "--size=5", "--kind=b", "--only_b", "--low_high=3,4", "--views=xz,yz", "--change=a=1,2", "--change=b=3"],
+    (["--name=x", "--size=5", "--kind=b", "--only_b", "--low_high=3,4", "--views=xz,yz", "--change=a=1,2",
+      "--change=b=3"],
      ToySettings("x", 5, "b", (3.0, 4.0), ("xz", "yz"), ("a=1,2", "b=3"), True)),
     ([], "Give --name"), (["--name=x", "--low_high=3"], "Bad --low_high=3: give two numbers, such as 1,5"),
     (["--name=x", "--only_b"], "--only_b goes with --kind=b"), (["--name=x", "--size=0"], "size"),
@@ -293,4 +301,5 @@ def test_bar_on_a_terminal():
     bar.update(1)
     bar.update(4, **{"train/loss": 0.5, "images_per_second": 1234.0})
     bar.write("a line")
-  assert "4/4" in stream.getvalue() and "loss 0.5, images/s 1234" in stream.getvalue() and "a line" in stream.getvalue()
+  assert "4/4" in stream.getvalue() and "loss 0.5, images/s 1234" in stream.getvalue(
+  ) and "a line" in stream.getvalue()

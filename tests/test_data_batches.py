@@ -1,4 +1,5 @@
-"""Batches: pure functions of (seed, step) whatever they are drawn from; labels by name; a run that resumes sees the same."""
+"""Batches: pure functions of (seed, step) whatever they are drawn from; labels by name; epochs;
+prefetching."""
 import itertools
 
 import numpy as np
@@ -67,8 +68,8 @@ def test_an_epoch_has_each_view_of_each_event_once(toy):
   pool = lib.image_pool(open_data(toy[0]["batches"]), {"momentum_mev": ()})
   make = lambda **kwargs: lib.make_batches(pool, **{"batch_size": 8, "seed": 3, "order": "epochs", **kwargs})
   plain = make()
-  charge = [np.sort(np.concatenate([plain(e * 11 + i)["image"].sum((1, 2)) for i in range(11)])) for e in (0,
-                                                                                                           1)]
+  charge = [np.sort(np.concatenate([plain(e * 11 + i)["image"].sum((1, 2)) for i in range(11)]))
+            for e in (0, 1)]
   everything = np.sort(lib.first(pool)["image"].sum((1, 2)))
   np.testing.assert_array_equal(charge[0], everything)
   np.testing.assert_array_equal(charge[1], everything)
@@ -79,7 +80,7 @@ def test_an_epoch_has_each_view_of_each_event_once(toy):
     make(batch_size=89)
 
 
-# --- images ---------------------------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["images", "batches", "dataset"])
 def test_images_are_those_of_the_source(toy, kind):
   paths, events, images = toy
@@ -88,7 +89,8 @@ def test_images_are_those_of_the_source(toy, kind):
   got = pool.read([0, 3, 2 * rows.num - 1])  # xy of the first event, xz of the second, xz of the last
   known = {tuple(p): i for i, p in enumerate(np.round(events.momentum_mev, 2).tolist())}
   for image, momentum, view in zip(got["image"], got["momentum_mev"], (0, 1, 1), strict=True):
-    p = momentum if view == 0 else momentum[[0, 2, 1]]  # the xz image of (px, py, pz) is the xy image of (px, pz, py)
+    # the xz image of (px, py, pz) is the xy image of (px, pz, py)
+    p = momentum if view == 0 else momentum[[0, 2, 1]]
     number = known[tuple(np.round(p, 2).tolist())]
     np.testing.assert_allclose(image, images[number, view], atol=1e-5)
 
@@ -126,7 +128,7 @@ def test_images_that_cannot_be_trained_on_are_named():
       lib.first(lib.image_pool(of_arrays(images, {}, "toy"), {}))
 
 
-# --- rotated events -------------------------------------------------------------------------------------------------
+# --- rotated events ----------------------------------------------------------------------------
 def test_rotated_events_keep_energy_and_momentum_and_lie_along_the_first_axis(events):
   """Every momentum is that of an event up to a rotation, and the charge lies where it points."""
   inner = pictures.keep_contained(events, ImageSpec())
@@ -151,8 +153,9 @@ def test_rotated_events_keep_energy_and_momentum_and_lie_along_the_first_axis(ev
 def test_particles_are_told_by_their_place_among_those_asked_for(events):
   mixed = Events(**{**events._asdict(), "pdg": np.where(np.arange(40) % 3 == 0, 13, 2212)})
   draw = lambda key, position_mm, edep_mev, momentum_mev: (edep_mev.sum(1), momentum_mev)
-  read = lambda *names: lib.rotated_pool(mixed, draw, {"particle": names}).read(np.arange(6), None,
-                                                                                None)["particle"]
+  def read(*names):
+    return lib.rotated_pool(mixed, draw, {"particle": names}).read(np.arange(6), None,
+                                                                   lambda: None)["particle"]
   np.testing.assert_array_equal(read("proton", "muon"), [1, 0, 0, 1, 0, 0])
   np.testing.assert_array_equal(read("pi+", "muon", "proton"), [1, 2, 2, 1, 2, 2])
   assert read("proton", "muon").dtype == np.int32
@@ -171,9 +174,11 @@ def test_still_events_are_as_they_are(events):
   assert len(lib.first(pool, 1000)["image"]) == 40
 
 
-# --- exact pictures of voxels ---------------------------------------------------------------------------------------
+# --- exact pictures of voxels
+# ---------------------------------------------------------------------------------------
 def turned_by_the_cube(event):
-  """An event turned by all 48 symmetries of the cube, from its voxels: (bytes of the xy picture, momentum)."""
+  """An event turned by all 48 symmetries of the cube, from its voxels: (bytes of the xy picture,
+  momentum)."""
   out = set()
   for axes in itertools.permutations(range(3)):
     for signs in itertools.product((1, -1), repeat=3):
@@ -190,7 +195,8 @@ def test_voxels_give_the_24_pictures_and_no_other():
   pool = lib.voxel_pool(ONE, spec=SPEC, wanted={})
   batch = lib.make_batches(pool, batch_size=200, seed=3, num_symmetries=8)(0)["image"]
   assert batch.shape == (200, 16, 16) and batch.dtype == np.float32
-  assert {image.tobytes() for image in batch} == wanted  # each is missed with probability 24 (23/24)^200 = 0.005
+  # each is missed with probability 24 (23/24)^200 = 0.005
+  assert {image.tobytes() for image in batch} == wanted
 
 
 def test_momenta_and_classes_turn_with_the_voxels():
@@ -220,12 +226,12 @@ def test_whole_pictures_as_they_are():
   np.testing.assert_array_equal(got["momentum_mev"], MOMENTA)
 
 
-# --- mistakes -------------------------------------------------------------------------------------------------------
+# --- mistakes ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("knobs,match", [
     (dict(crop_px=17), "data.crop_px must lie between 0 .none. and image.num_pixels = 16; got 17"),
     (dict(spec=SPEC._replace(sigma_mm=1.0)), "image.sigma_mm must be 0; got 1.0"),
-    (dict(wanted={"particle": ("proton",)}), r"The label 'particle' is not known of these events; known are "
-                                             r"\['charge_mev', 'kin")])
+    (dict(wanted={"particle": ("proton",)}),
+     r"The label 'particle' is not known of these events; known are \['charge_mev', 'kin")])
 def test_bad_numbers_of_voxels_are_named(knobs, match):
   with pytest.raises(ValueError, match=match):
     lib.voxel_pool(EVENTS, **{**dict(spec=SPEC, wanted={}), **knobs})
@@ -244,7 +250,8 @@ def test_mistakes_are_named(events):
     lib.make_batches(crop_pool(), batch_size=1, seed=0, num_symmetries=5)(0)
   unknown = select_events(events, np.arange(3))
   unknown.momentum_mev[1] = 0.0
-  with pytest.raises(ValueError, match="1 events have no momentum .*the first is number 1; training needs it"):
+  with pytest.raises(ValueError,
+                     match="1 events have no momentum .*the first is number 1; training needs it"):
     track_pool(unknown)
   with pytest.raises(ValueError, match=r"'label' is not known of images of images.npz"):
     lib.image_pool(of_arrays(np.ones((2, 1, 8, 8)), {}, "images of images.npz"), {"label": ()})

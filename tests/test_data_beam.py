@@ -11,7 +11,8 @@ from lartpc_jax.data.open import open_events
 from lartpc_jax.experiments import beam, simulate
 
 needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="no apache-beam")
-SETTINGS = simulate.Settings(out="", num_events=30, shard_events=8, chunk_size=8, kinetic_mev=((50.0, 55.0),), nuclear=False)
+SETTINGS = simulate.Settings(out="", num_events=30, shard_events=8, chunk_size=8, kinetic_mev=((50.0, 55.0),),
+                             nuclear=False)
 
 
 @needs_beam

@@ -1,4 +1,5 @@
-"""Builders and loader: built from source files without TensorFlow, read in an order that the seed fixes, resumed."""
+"""Builders and loader: built from source files without TensorFlow, read in an order that the seed fixes,
+resumed."""
 import sys
 
 import numpy as np
@@ -69,8 +70,8 @@ def test_lartpc_crops_are_split_by_event(tmp_path):
     total += len(rows)
     events[split] = {int(row["event"]) for row in rows}
     want = np.isin(arrays["event"], list(events[split]))
-    np.testing.assert_allclose(sum(row["image"].sum(dtype=np.float64) for row in rows), 0.004 * arrays["image"][want].sum(),
-                               rtol=1e-5)
+    np.testing.assert_allclose(sum(row["image"].sum(dtype=np.float64) for row in rows),
+                               0.004 * arrays["image"][want].sum(), rtol=1e-5)
     assert sum(int((row["label"] == 3).sum()) for row in rows) == (arrays["label"][want] == 3).sum()
   assert total == 60 and not events["train"] & (events["validation"] | events["test"])
 

@@ -24,12 +24,14 @@ def test_noise_is_that_of_the_brightest_pixel_and_suppressed_elsewhere():
   np.testing.assert_allclose(pull.std(), 1.0, atol=4 / np.sqrt(2 * pull.size))
   np.testing.assert_allclose(pull.mean(), 0.0, atol=4 / np.sqrt(pull.size))
   share = np.mean(noisy[~lit] > 0)
-  assert share < 1e-4 and noisy.min() == 0.0 and np.all((noisy == 0) | (noisy >= 4.0 * sigma))  # 3.2e-5 beyond 4 sigma
+  # 3.2e-5 beyond 4 sigma
+  assert share < 1e-4 and noisy.min() == 0.0 and np.all((noisy == 0) | (noisy >= 4.0 * sigma))
 
 
 def test_charge_and_dead_wires():
   clean = images()
-  np.testing.assert_allclose(faults.miscalibrated(clean, np.random.default_rng(1), SIZES), 1.05 * clean, rtol=1e-6)
+  np.testing.assert_allclose(faults.miscalibrated(clean, np.random.default_rng(1), SIZES), 1.05 * clean,
+                             rtol=1e-6)
   dead = faults.with_dead_wires(clean + 0.01, np.random.default_rng(2), SIZES)
   silent = np.all(dead == 0.0, axis=2)
   assert np.all(silent.sum(-1) == 6)  # a tenth of 64 wires, all along the drift axis
@@ -45,7 +47,8 @@ def test_shifts_move_the_event():
   events, spec = open_events(SAMPLE), ImageSpec()
   chosen = np.arange(3)
   still = pictures.images_of(events, chosen, views=("xy", "xz"), spec=spec)
-  moved = faults.shifted_images(events, chosen, np.array([[3.0, -6.0, 0.0]] * 3), views=("xy", "xz"), spec=spec)
+  moved = faults.shifted_images(events, chosen, np.array([[3.0, -6.0, 0.0]] * 3), views=("xy", "xz"),
+                                spec=spec)
   np.testing.assert_allclose(moved[:, 0], np.roll(still[:, 0], (1, -2), axis=(1, 2)), atol=1e-3)
   np.testing.assert_allclose(moved[:, 1], np.roll(still[:, 1], (1, 0), axis=(1, 2)), atol=1e-3)
   shifts = faults.random_shifts(500, 3.0, np.random.default_rng(0))

@@ -56,7 +56,8 @@ def test_selection_equals_a_loop(indices):
     index %= len(events)
     np.testing.assert_array_equal(chosen.momentum_mev[i], events.momentum_mev[index])
     np.testing.assert_array_equal(chosen.voxel[rows_of(chosen, i)], events.voxel[rows_of(events, index)])
-    np.testing.assert_array_equal(chosen.edep_mev[rows_of(chosen, i)], events.edep_mev[rows_of(events, index)])
+    np.testing.assert_array_equal(chosen.edep_mev[rows_of(chosen, i)],
+                                  events.edep_mev[rows_of(events, index)])
 
 
 def test_padding_keeps_every_deposit_and_adds_only_zero_energy():
@@ -67,7 +68,8 @@ def test_padding_keeps_every_deposit_and_adds_only_zero_energy():
     rows = rows_of(events, index)
     count = rows.stop - rows.start
     np.testing.assert_array_equal(padded.edep_mev[row, :count], events.edep_mev[rows])
-    np.testing.assert_allclose(padded.position_mm[row, :count], (events.voxel[rows] + 0.5) * 3.0)  # voxel centres
+    # voxel centres
+    np.testing.assert_allclose(padded.position_mm[row, :count], (events.voxel[rows] + 0.5) * 3.0)
     assert not padded.edep_mev[row, count:].any()
   assert lib.pad_events(events, np.array([1])).edep_mev.shape == (1, 64)  # an empty event still has a shape
 
@@ -76,7 +78,8 @@ def test_deposited_energy_is_the_sum_over_each_event():
   events = make_events()
   expected = [events.edep_mev[rows_of(events, i)].sum() for i in range(len(events))]
   np.testing.assert_allclose(lib.deposited_energy(events), expected, rtol=1e-6)
-  sample = open_events("sample")  # a proton of 50 to 100 MeV deposits at most its kinetic energy, and mostly that
+  # a proton of 50 to 100 MeV deposits at most its kinetic energy, and mostly that
+  sample = open_events("sample")
   momentum = np.linalg.norm(sample.momentum_mev.astype(float), axis=1)
   ratio = lib.deposited_energy(sample) / (np.sqrt(momentum**2 + 938.27209**2) - 938.27209)
   assert ratio.max() < 1.001 and np.median(ratio) > 0.9
@@ -86,8 +89,10 @@ def test_deposited_energy_is_the_sum_over_each_event():
     (dict(momentum_mev=np.zeros((5, 2), np.float32)), r"field 'momentum' must be \(5, 3\); got \(5, 2\)"),
     (dict(voxel=np.zeros((9, 2), np.int16)), r"field 'voxel' must be \(9, 3\); got \(9, 2\)"),
     (dict(voxel=np.zeros((9, 3), np.float32)), "field 'voxel' must hold integers; got float32"),
-    (dict(offsets=np.zeros(1, np.int64), momentum_mev=np.zeros((0, 3), np.float32)), "'offsets' describes no event"),
-    (dict(offsets=np.array([1, 3, 3, 8, 9, 9])), "field 'offsets' must rise from 0 to the number of voxels 9"),
+    (dict(offsets=np.zeros(1, np.int64), momentum_mev=np.zeros((0, 3), np.float32)),
+     "'offsets' describes no event"),
+    (dict(offsets=np.array([1, 3, 3, 8, 9, 9])),
+     "field 'offsets' must rise from 0 to the number of voxels 9"),
     (dict(offsets=np.array([0, 3, 3, 8, 9, 8])), "field 'offsets' must rise"),
     (dict(offsets=np.array([0, 4, 3, 8, 9, 9])), "field 'offsets' must rise"),
     (dict(momentum_mev=np.full((5, 3), np.nan, np.float32)), "field 'momentum' holds NaN"),
@@ -111,8 +116,8 @@ def test_bad_values_are_named_with_file_and_field(tmp_path, changes, message):
 ])
 def test_fields_of_another_type_are_named_with_the_file(tmp_path, field, value):
   events = make_events()
-  fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev,
-                voxel_mm=events.voxel_mm)
+  fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel,
+                edep=events.edep_mev, voxel_mm=events.voxel_mm)
   np.savez(tmp_path / "bad.npz", **{**fields, field: value})
   with pytest.raises(ValueError, match=f"bad.npz.*{field}"):
     lib.load_events(tmp_path / "bad.npz")
@@ -128,7 +133,8 @@ def test_missing_file_missing_field_and_broken_files_are_named(tmp_path):
   with pytest.raises(ValueError, match="e.npz: not a readable npz"):
     lib.load_events(path)
   middle = content.index(b"edep.npy") + 60  # inside the compressed bytes of one array
-  path.write_bytes(content[:middle] + bytes(255 - b for b in content[middle:middle + 20]) + content[middle + 20:])
+  path.write_bytes(content[:middle] + bytes(255 - b for b in content[middle:middle + 20]) +
+                   content[middle + 20:])
   with pytest.raises(ValueError, match="e.npz"):
     lib.load_events(path)
   for other in (b"", b"momentum,offsets\n1,2\n"):
@@ -140,7 +146,8 @@ def test_missing_file_missing_field_and_broken_files_are_named(tmp_path):
   with pytest.raises(ValueError, match="e.npz: not a readable npz"):
     lib.load_events(path)
   np.savez(path, momentum=np.zeros((1, 3)), voxel_mm=1.0)
-  with pytest.raises(ValueError, match=r"lacks \['offsets', 'voxel', 'edep'\]; it holds \['momentum', 'voxel_mm'\]"):
+  with pytest.raises(ValueError,
+                     match=r"lacks \['offsets', 'voxel', 'edep'\]; it holds \['momentum', 'voxel_mm'\]"):
     lib.load_events(path)
 
 
@@ -178,30 +185,35 @@ def test_labels_codes_and_primaries_are_kept(tmp_path):
   np.testing.assert_array_equal(found.label, np.arange(9))
   chosen = lib.select_events(found, np.array([2, 4, 1, 2]))
   np.testing.assert_array_equal(chosen.pdg, [0, 22, 0, 0])
-  np.testing.assert_array_equal(chosen.primaries, [[0, 13, 20, 0, 1, 0], [0, 2212, 60, 0, 0, 1], [1, 22, np.nan, 0, 0, 0],
-                                                   [3, 13, 20, 0, 1, 0], [3, 2212, 60, 0, 0, 1]])
+  np.testing.assert_array_equal(chosen.primaries,
+                                [[0, 13, 20, 0, 1, 0], [0, 2212, 60, 0, 0, 1], [1, 22, np.nan, 0, 0, 0],
+                                 [3, 13, 20, 0, 1, 0], [3, 2212, 60, 0, 0, 1]])
   np.testing.assert_array_equal(chosen.label, [3, 4, 5, 6, 7, 3, 4, 5, 6, 7])
   lib.save_events(tmp_path / "c.npz", chosen)
   again = lib.load_events(tmp_path / "c.npz")
   np.testing.assert_array_equal(again.primaries, chosen.primaries)
   np.testing.assert_array_equal(again.pdg, chosen.pdg)
-  assert lib.describe_others(found) == "1 of several particles, 1 of pi- (PDG code -211), 1 of gamma (PDG code 22)"
+  assert lib.describe_others(
+      found) == "1 of several particles, 1 of pi- (PDG code -211), 1 of gamma (PDG code 22)"
 
 
 @pytest.mark.parametrize("settings,code", [
-    ('{"particles": ["muon"], "seed": 0}', 13), ('{"particles": ["proton"]}', 2212), ('{"particles": ["pi-"]}', -211),
+    ('{"particles": ["muon"], "seed": 0}', 13), ('{"particles": ["proton"]}', 2212),
+    ('{"particles": ["pi-"]}', -211),
     ('{"particles": ["proton", "mu-"]}', None), ('{"particles": ["axion"]}', None), ('{"seed": 0}', None),
     ("no json", None)])
 def test_the_settings_of_a_simulation_name_the_particle(tmp_path, settings, code):
   np.savez(tmp_path / "e.npz", **fields_of(make_events()), settings=np.array(settings))
   found = lib.load_events(tmp_path / "e.npz")
-  np.testing.assert_array_equal(found.pdg if code is None else found.pdg[:2], None if code is None else [code] * 2)
+  np.testing.assert_array_equal(found.pdg if code is None else found.pdg[:2],
+                                None if code is None else [code] * 2)
 
 
 @pytest.mark.parametrize("field,value,message", [
     ("vlabel", np.zeros(8, np.uint8), "field 'vlabel' must hold 9 unsigned integers"),
     ("vlabel", np.zeros(9), "field 'vlabel' must hold 9 unsigned integers"),
-    ("pdg", np.zeros(4, int), "field 'pdg' must hold 5 integers"), ("pdg", np.zeros(5), "field 'pdg' must hold 5 integers"),
+    ("pdg", np.zeros(4, int), "field 'pdg' must hold 5 integers"),
+    ("pdg", np.zeros(5), "field 'pdg' must hold 5 integers"),
     ("primaries", np.zeros((2, 5)), "field 'primaries' must have rows of 6 numbers"),
     ("primaries", np.eye(6) * 3, "field 'primaries' must name events 0 to 4 in their order"),
     ("primaries", np.full((1, 6), 9.0), "field 'primaries' must name events 0 to 4"),
@@ -213,7 +225,8 @@ def test_bad_truth_is_named(tmp_path, field, value, message):
 
 
 def test_momenta_in_gev_are_refused(tmp_path):
-  """Protons of 50 to 100 MeV have 310 to 444 MeV/c. Slow muons and pions set free their rest mass: no false alarm."""
+  """Protons of 50 to 100 MeV have 310 to 444 MeV/c. Slow muons and pions set free their rest mass: no false
+  alarm."""
   events = lib.select_events(open_events("sample"), np.arange(20))
   np.savez(tmp_path / "e.npz", **{**fields_of(events), "momentum": events.momentum_mev / 1000})
   with pytest.raises(ValueError, match="e.npz: field 'momentum' must be in MeV/c.*seems to be in GeV/c"):

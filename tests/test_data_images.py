@@ -39,7 +39,9 @@ def test_events_are_drawn(tmp_path):
   events_lib.save_events(tmp_path / "a.npz", events)
   found = images_lib.open_images(tmp_path / "a.npz", views=TWO, spec=SPEC, first=2)
   np.testing.assert_array_equal(found.momentum_mev, events.momentum_mev[2:])
-  np.testing.assert_allclose(found.images.sum((2, 3))[:, 0], events_lib.deposited_energy(events)[2:], rtol=0.02)
+  np.testing.assert_allclose(
+      found.images.sum((2, 3))[:, 0],
+      events_lib.deposited_energy(events)[2:], rtol=0.02)
   same = images_lib.open_images("sample", views=TWO, spec=SPEC, first=2, num=4)
   np.testing.assert_array_equal(same.images, found.images)
 
@@ -48,12 +50,18 @@ def test_clean_events_deposit_all_their_energy_in_the_window():
   def event(momentum, voxel):  # 50 MeV deposited in one voxel
     return np.array([momentum], np.float32), np.array([voxel], np.int16)
   kinetic_50 = (0.0, 0.0, 310.3)  # MeV/c of 50 MeV
-  cases = [event(kinetic_50, (0, 0, 20)), event((0.0, 0.0, 330.0), (0, 0, 20)), event(kinetic_50, (0, 0, 200)),
-           event(kinetic_50, (200, 0, 0))]
-  events = events_lib.Events(np.concatenate([p for p, _ in cases]), np.arange(5), np.concatenate([v for _, v in cases]),
-                             np.full(4, 50.0, np.float32), 1.0)
-  assert images_lib.clean_events(events, np.arange(4), views=("xy",), spec=SPEC).tolist() == [True, False, True, False]
-  assert images_lib.clean_events(events, np.arange(4), views=TWO, spec=SPEC).tolist() == [True, False, False, False]
+  cases = [
+      event(kinetic_50, (0, 0, 20)),
+      event((0.0, 0.0, 330.0), (0, 0, 20)),
+      event(kinetic_50, (0, 0, 200)),
+      event(kinetic_50, (200, 0, 0))
+  ]
+  events = events_lib.Events(np.concatenate([p for p, _ in cases]), np.arange(5),
+                             np.concatenate([v for _, v in cases]), np.full(4, 50.0, np.float32), 1.0)
+  assert images_lib.clean_events(events, np.arange(4), views=("xy",),
+                                 spec=SPEC).tolist() == [True, False, True, False]
+  assert images_lib.clean_events(events, np.arange(4), views=TWO,
+                                 spec=SPEC).tolist() == [True, False, False, False]
 
 
 def write_file(path, name):
@@ -91,7 +99,8 @@ def write_file(path, name):
 
 
 @pytest.mark.parametrize("name,message", [
-    ("text.txt", "must be an npz or npy"), ("cut.npz", "truncated"), ("cut.npy", "not a readable file of images"),
+    ("text.txt", "must be an npz or npy"), ("cut.npz", "truncated"),
+    ("cut.npy", "not a readable file of images"),
     ("empty.npy", "not a readable file"), ("other.npz", r"needs `images`.*pictures"),
     ("small.npy", r"shape \(n, p, p\), \(n, views, p, p\) or.*got \(3, 2, 64, 32\)"),
     ("one_view.npy", "1 views of each event, but 2"),
@@ -141,7 +150,8 @@ LAYOUTS = {"no axis": lambda x: x[:, 0], "last": lambda x: np.moveaxis(x, 1, -1)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-@pytest.mark.parametrize("layout,views", [("no axis", 1), ("last", 1), ("first", 1), ("last", 2), ("first", 2)])
+@pytest.mark.parametrize("layout,views", [("no axis", 1), ("last", 1), ("first", 1), ("last", 2),
+                                          ("first", 2)])
 def test_every_layout_of_images_is_taken(tmp_path, layout, views, suffix):
   images, path = random_images(3, views), tmp_path / f"a{suffix}"
   stored = LAYOUTS[layout](images)
@@ -152,7 +162,8 @@ def test_every_layout_of_images_is_taken(tmp_path, layout, views, suffix):
   np.testing.assert_array_equal(images_lib.open_images(path, views=TWO[:views], spec=SPEC).images, images)
   opened = open_data(path)
   np.testing.assert_array_equal(opened.read(np.arange(3))["image"], images)
-  np.testing.assert_array_equal(first(image_pool(opened, {}))["image"], images.reshape(-1, 64, 64))  # views are examples
+  # views are examples
+  np.testing.assert_array_equal(first(image_pool(opened, {}))["image"], images.reshape(-1, 64, 64))
 
 
 def test_units(tmp_path):
@@ -161,15 +172,18 @@ def test_units(tmp_path):
   np.save(tmp_path / "b.npy", images)
   np.save(tmp_path / "b_unit.npy", "ADC count")
   for name, unit in (("a.npz", "grey level"), ("b.npy", "ADC count")):
-    with pytest.raises(ValueError, match=f"{name}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one "
-                                         f"{unit}, or convert them with --scale_mev"):
+    with pytest.raises(
+        ValueError, match=f"{name}: holds images in {unit}s, not in MeV; set data.scale_mev, the MeV of one "
+        f"{unit}, or convert them with --scale_mev"):
       images_lib.open_images(tmp_path / name, views=("xy",), spec=SPEC)
-    np.testing.assert_allclose(open_data(tmp_path / name, scale_mev=2.0).read(np.arange(3))["image"], 2 * images)
+    np.testing.assert_allclose(
+        open_data(tmp_path / name, scale_mev=2.0).read(np.arange(3))["image"], 2 * images)
 
 
 def test_momenta_that_are_not_those_of_protons_are_remarked(tmp_path, caplog):
   events = events_lib.select_events(open_events("sample"), np.arange(3))
-  fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev, voxel_mm=1.0)
+  fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel,
+                edep=events.edep_mev, voxel_mm=1.0)
   remark = "momenta are those 2 of muon \\(PDG code 13\\); the models of the package are of single protons"
   np.savez(tmp_path / "e.npz", **fields, pdg=[13, 2212, 13])
   images = images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC).images
@@ -179,8 +193,14 @@ def test_momenta_that_are_not_those_of_protons_are_remarked(tmp_path, caplog):
   assert [bool(re.search(remark, record.getMessage())) for record in caplog.records] == [True] * 3
   images_lib.open_images(tmp_path / "e.npz", views=("xy",), spec=SPEC, first=1, num=1)  # a proton
   assert len(caplog.records) == 3
-  muon = events_lib.Events(np.array([[100.0, 0, 0]], np.float32), np.array([0, 1]), np.zeros((1, 3), np.int16),
-                           np.array([39.7726], np.float32), 1.0, pdg=np.array([13]))  # its kinetic energy, PDG masses
+  muon = events_lib.Events(
+      np.array([[100.0, 0, 0]], np.float32),
+      np.array([0, 1]),
+      np.zeros((1, 3), np.int16),
+      # its kinetic energy, PDG masses
+      np.array([39.7726], np.float32),
+      1.0,
+      pdg=np.array([13]))
   assert images_lib.clean_events(muon, np.arange(1), views=("xy",), spec=SPEC).tolist() == [True]
 
 

@@ -14,8 +14,8 @@ def test_mapping_of_delta_and_michel():
   assert set(np.unique(five)) == {0, 1, 2, 3, 4} and classes == ("background", "track", "shower")
   np.testing.assert_array_equal(three == 2, np.isin(five, [2, 3, 4]))
   np.testing.assert_array_equal(table[five] == 1, np.isin(five, [1, 3]))
-  assert lib.pixel_table(five_classes=True)[1] == lib.PIXEL_CLASSES == ("background", "track", "shower",
-                                                                        "delta", "michel")
+  assert lib.pixel_table(five_classes=True)[1] == lib.PIXEL_CLASSES == (
+      "background", "track", "shower", "delta", "michel")
 
 
 @pytest.mark.parametrize("kwargs,message", [

@@ -19,20 +19,27 @@ def test_opening_angles_are_those_asked_for():
 
 
 def test_the_sum_of_two_events():
-  """Charge adds up, momenta have the length of the events' and the wanted directions, a track turned back is as before."""
+  """Charge adds up, momenta have the length of the events' and the wanted directions, a track turned back is
+  as before."""
   events = open_events("sample")
   rng = np.random.default_rng(2)
-  indices, directions = np.array([[3, 7], [11, 5]]), multi_track.opening_directions(rng, np.array([40.0, 120.0]))
+  indices, directions = np.array([[3, 7], [11,
+                                           5]]), multi_track.opening_directions(rng, np.array([40.0, 120.0]))
   found = multi_track.combine_events(events, indices, directions, views=VIEWS, spec=PROTONS64)
   assert found.images.shape == (2, 2, 64, 64)
   length = np.linalg.norm(events.momentum_mev[indices], axis=-1)
   np.testing.assert_allclose(found.momenta_mev, length[..., None] * directions, rtol=1e-4, atol=1e-2)
-  parts = [multi_track.combine_events(events, indices[:, [k]], directions[:, [k]], views=VIEWS, spec=PROTONS64).images
-           for k in range(2)]
-  np.testing.assert_allclose(found.images.sum((2, 3)), sum(parts).sum((2, 3)), rtol=5e-3)  # but for the threshold
+  parts = [
+      multi_track.combine_events(events, indices[:, [k]], directions[:, [k]], views=VIEWS,
+                                 spec=PROTONS64).images for k in range(2)
+  ]
+  # but for the threshold
+  np.testing.assert_allclose(found.images.sum((2, 3)), sum(parts).sum((2, 3)), rtol=5e-3)
   own = events.momentum_mev[[3]] / np.linalg.norm(events.momentum_mev[[3]], axis=1, keepdims=True)
-  alone = multi_track.combine_events(events, np.array([[3]]), own[:, None], views=VIEWS, spec=PROTONS64).images
-  np.testing.assert_allclose(alone, pictures.images_of(events, np.array([3]), views=VIEWS, spec=PROTONS64), atol=2e-3)
+  alone = multi_track.combine_events(events, np.array([[3]]), own[:, None], views=VIEWS,
+                                     spec=PROTONS64).images
+  np.testing.assert_allclose(alone, pictures.images_of(events, np.array([3]), views=VIEWS, spec=PROTONS64),
+                             atol=2e-3)
 
 
 def test_bad_input_is_named():

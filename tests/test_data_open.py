@@ -1,4 +1,5 @@
-"""One meaning of a path: every kind of file and directory, the labels that it holds, and what is wrong with others."""
+"""One meaning of a path: every kind of file and directory, the labels that it holds, and what is wrong with
+others."""
 import numpy as np
 import pytest
 
@@ -29,7 +30,8 @@ def save_crops(path, **changes):
 
 
 def test_what_ships_with_the_package():
-  """"sample" is protons in 3D, or their pictures where images are needed; "sample_crops" are labelled crops."""
+  """"sample" is protons in 3D, or their pictures where images are needed; "sample_crops" are labelled
+  crops."""
   protons, crops = lib.open_data("sample"), lib.open_data("sample_crops")
   assert isinstance(protons, Events) and len(protons) == 500
   pictures = lib.open_pictures("sample")
@@ -37,8 +39,8 @@ def test_what_ships_with_the_package():
   assert pictures.num_pixels == 64 and 40 < np.median(charge) < 100  # protons of 50 to 100 MeV
   np.testing.assert_array_equal(pictures.read([7], ("momentum_mev",))["momentum_mev"],
                                 protons.momentum_mev[[7]])
-  assert isinstance(crops, Images) and "label" in crops.labels and crops.classes[:3] == ("background",
-                                                                                         "track", "shower")
+  assert isinstance(crops, Images) and "label" in crops.labels and crops.classes[:3] == (
+      "background", "track", "shower")
   assert lib.open_pictures("sample_crops").num == crops.num and 1 < len(set(crops.event)) < crops.num
 
 
@@ -125,7 +127,8 @@ def test_grey_levels_are_no_mev(tmp_path):
 
 
 def test_folders_of_grey_crops(tmp_path):
-  """Tracks and showers: their share of track is in the names of the files; PNGs in the order of their numbers."""
+  """Tracks and showers: their share of track is in the names of the files; PNGs in the order of their
+  numbers."""
   for kind, level in (("showers", 3), ("tracks", 7)):
     np.save(tmp_path / f"larcv_png_64_train_{kind}.npy", np.full((2, 64, 64), level, np.uint8))
   rows = lib.open_data(tmp_path, scale_mev=0.5)
@@ -183,8 +186,8 @@ def test_a_dataset_of_labelled_crops(tmp_path):
 @pytest.mark.parametrize("changes,match", [
     (dict(event=None), "lacks .*event"), (dict(image=np.zeros((3, 8, 8), "i4")), "'image' must be uint16"),
     (dict(image=np.zeros((3, 8, 9), np.uint16)), "'image' must be uint16"),
-    (dict(event=np.arange(2)), "one 'event' a crop"), (dict(unit_mev=np.float32(0)), "positive 'unit_mev'; "
-                                                                                     "got .* and 0.0"),
+    (dict(event=np.arange(2)), "one 'event' a crop"),
+    (dict(unit_mev=np.float32(0)), "positive 'unit_mev'; got .* and 0.0"),
     (dict(label=np.full((3, 8, 8), 7, np.uint8)), "each below 5; got uint8 .*, largest 7"),
     (dict(label=np.ones((3, 4, 4), np.uint8)), r"must be uint8 \(3, 8, 8\)"),
     (dict(primaries=np.zeros((2, 5))), "'primaries' must have rows of 6 numbers"),
@@ -200,7 +203,8 @@ def test_mistakes_are_named(tmp_path):
     lib.open_data("")
   with pytest.raises(FileNotFoundError, match="No file or directory of data at .*nothing"):
     lib.open_data(tmp_path / "nothing")
-  with pytest.raises(ValueError, match="holds no training data; looked for dataset_info.json; directory of batch_"):
+  with pytest.raises(ValueError,
+                     match="holds no training data; looked for dataset_info.json; directory of batch_"):
     lib.open_data(tmp_path)
   np.save(tmp_path / "four.npy", np.ones((2, 4, 8, 8), np.float32))
   with pytest.raises(ValueError, match="has 4 views of each event; at most 3 are known"):
@@ -230,7 +234,8 @@ def test_a_dataset_without_images_is_named(tmp_path):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self):
-      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"x": tfds.features.Scalar(np.int64)}))
+      return tfds.core.DatasetInfo(builder=self,
+                                   features=tfds.features.FeaturesDict({"x": tfds.features.Scalar(np.int64)}))
 
     def _split_generators(self, dl_manager):
       return {"train": self._generate_examples()}
@@ -251,5 +256,7 @@ def test_what_a_reader_of_images_knows_needs_no_conversion(tmp_path):
   images = np.random.default_rng(0).random((12, 1, 32, 32)).astype(np.float32)
   write_simpledet(tmp_path / "a.h5", images[:, 0], np.arange(12) % 3, first=95)
   rows = lib.open_data(tmp_path / "a.h5")
-  np.testing.assert_array_equal(rows.read([7, 2])["image"], open_source("simpledet", tmp_path / "a.h5").read(0, 12)[[7, 2]])
+  np.testing.assert_array_equal(
+      rows.read([7, 2])["image"],
+      open_source("simpledet", tmp_path / "a.h5").read(0, 12)[[7, 2]])
   assert rows.num == 12 and rows.num_pixels == 32

@@ -1,4 +1,5 @@
-"""Pictures of events: charge, containment, and those of voxels by hand and against the crops that Geant4 events gave."""
+"""Pictures of events: charge, containment, and those of voxels by hand and against the crops that Geant4
+events gave."""
 import itertools
 
 import numpy as np
@@ -53,7 +54,8 @@ def test_keep_contained_drops_what_any_rotation_could_lose():
 
 
 def test_voxels_by_hand(path):
-  """Two voxels on one line of sight add up, the larger gives the class; far ones are lost, faint ones background."""
+  """Two voxels on one line of sight add up, the larger gives the class; far ones are lost, faint ones
+  background."""
   events = load_events(path)
   assert len(events) == 10 and not events.momentum_mev.any()
   image, label = lib.voxel_image(events, 1)

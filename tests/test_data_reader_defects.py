@@ -26,14 +26,16 @@ def events():
 def write_npy(name, shape=(3, 64, 64)):
   def write(path, events, wrong_type):
     del events
-    np.save(path / name, WORDS if wrong_type else np.random.default_rng(0).integers(0, 200, shape).astype(np.float32))
+    np.save(path / name,
+            WORDS if wrong_type else np.random.default_rng(0).integers(0, 200, shape).astype(np.float32))
   return write
 
 
 def write_png(path, events, wrong_type):
   from PIL import Image
   image = np.random.default_rng(0).integers(0, 256, (64, 64))
-  Image.fromarray(image.astype(np.uint16) * 256 if wrong_type else image.astype(np.uint8)).save(path / "larcv_64_0.png")
+  Image.fromarray(image.astype(np.uint16) * 256 if wrong_type else image.astype(np.uint8)).save(
+      path / "larcv_64_0.png")
 
 
 def write_segments(path, events, wrong_type):
@@ -67,8 +69,8 @@ def write_root(path, events, wrong_type):
 
 
 def write_events(path, events, wrong_type):
-  fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel, edep=events.edep_mev,
-                voxel_mm=events.voxel_mm)
+  fields = dict(momentum=events.momentum_mev, offsets=events.offsets, voxel=events.voxel,
+                edep=events.edep_mev, voxel_mm=events.voxel_mm)
   np.savez(path / "a.npz", **{**fields, "edep": np.full(len(events.edep_mev), "a")} if wrong_type else fields)
 
 
@@ -83,8 +85,8 @@ def write_crops(path, events, wrong_type):
 
 
 def write_labels(path, events, wrong_type):
-  np.savez(path / "a.npz", image=np.ones((3, 8, 8), np.uint16), event=np.arange(3), unit_mev=np.float32(0.004),
-           label=np.ones((3, 8, 8), np.float32 if wrong_type else np.uint8))
+  np.savez(path / "a.npz", image=np.ones((3, 8, 8), np.uint16), event=np.arange(3),
+           unit_mev=np.float32(0.004), label=np.ones((3, 8, 8), np.float32 if wrong_type else np.uint8))
 
 
 def converted(kind, name="", **kwargs):
@@ -97,17 +99,17 @@ def drawn(path, out):
 
 # reader: (file, how it is written, how it is read, field of the wrong type)
 READERS = {
-    "batches": ("batch_0.npy", write_npy("batch_0.npy"), converted("batches"), "xy"),
-    "larcv_npy": ("larcv_png_64_train_tracks.npy", write_npy("larcv_png_64_train_tracks.npy"), converted("larcv_npy"),
-                  "images"),
-    "larcv_pngs": ("larcv_64_0.png", write_png, converted("larcv_pngs"), "mode"),
-    "segments": ("a.h5", write_segments, converted("segments", "a.h5"), "segments"),
-    "pilarnet": ("a.h5", write_pilarnet, converted("pilarnet", "a.h5"), "point"),
-    "edepsim_root": ("a.root", write_root, converted("edepsim_root", "a.root"), "SegmentDetectors"),
-    "sparse events": ("a.npz", write_events, lambda path, out: events_lib.load_events(path / "a.npz"), "edep"),
-    "images": ("a.npz", write_images, drawn, "images"),
-    "crops": ("a.npz", write_crops, lambda path, out: first(image_pool(open_data(path / "a.npz"), {})), "image"),
-    "labels": ("a.npz", write_labels, lambda path, out: open_data(path / "a.npz").read([0], ("label",)), "label"),
+    "batches": ("batch_0.npy", write_npy("batch_0.npy"), converted("batches"), "xy"), "larcv_npy":
+        ("larcv_png_64_train_tracks.npy", write_npy("larcv_png_64_train_tracks.npy"), converted("larcv_npy"),
+         "images"), "larcv_pngs": ("larcv_64_0.png", write_png, converted("larcv_pngs"), "mode"),
+    "segments": ("a.h5", write_segments, converted("segments", "a.h5"), "segments"), "pilarnet":
+        ("a.h5", write_pilarnet, converted("pilarnet", "a.h5"), "point"), "edepsim_root":
+            ("a.root", write_root, converted("edepsim_root", "a.root"), "SegmentDetectors"), "sparse events":
+                ("a.npz", write_events, lambda path, out: events_lib.load_events(path / "a.npz"), "edep"),
+    "images": ("a.npz", write_images, drawn, "images"), "crops":
+        ("a.npz", write_crops, lambda path, out: first(image_pool(open_data(path / "a.npz"), {})), "image"),
+    "labels": ("a.npz", write_labels, lambda path, out: open_data(path / "a.npz").read([0],
+                                                                                       ("label",)), "label"),
 }
 
 

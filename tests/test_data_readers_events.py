@@ -76,7 +76,8 @@ def test_origins(sample, tmp_path):
   two = np.concatenate([vertices, vertices])
   two["x_vert"][NUM:] += 5
   toy.write_segments(tmp_path / "two.h5", segments, two, trajectories)
-  with pytest.raises(ValueError, match="two.h5: event 100: has 2 vertices; choose --origin=first, entry, centroid"):
+  with pytest.raises(ValueError,
+                     match="two.h5: event 100: has 2 vertices; choose --origin=first, entry, centroid"):
     convert("segments", tmp_path / "two.h5", tmp_path / "a.npz")
   convert("segments", tmp_path / "two.h5", tmp_path / "a.npz", origin="first")
   assert_same_voxels(load_events(tmp_path / "a.npz"), events)
@@ -114,13 +115,15 @@ def test_pilarnet_round_trip(sample, tmp_path):
   toy.write_pilarnet(tmp_path / "in.h5", rows)
   summary = convert("pilarnet", tmp_path / "in.h5", tmp_path / "a.npz")
   found = load_events(tmp_path / "a.npz")
-  assert found.voxel_mm == 3.0 and not found.momentum_mev.any() and "zeros for the others; momenta have no" in summary.text
+  assert found.voxel_mm == 3.0 and not found.momentum_mev.any(
+  ) and "zeros for the others; momenta have no" in summary.text
   assert_same_voxels(found, events)
   assert np.all(np.load(tmp_path / "a.npz")["vlabel"] == 1)
 
 
 def two_interactions(version=2):
-  """Interaction 3: a track of 500 MeV/c and a shower of 100; interaction 5: a Michel; a scatter of none (-1)."""
+  """Interaction 3: a track of 500 MeV/c and a shower of 100; interaction 5: a Michel; a scatter of none
+  (-1)."""
   rng = np.random.default_rng(3)
   event = toy.pilarnet_event(rng, [4, 9, 6, 5], [-1, 3, 3, 5], [4, 1, 0, 2], [0, 500, 100, 30],
                              np.array([[0, 0, 0], [210, 220, 230], [240, 240, 240], [250, 251, 252]]))
@@ -162,7 +165,8 @@ def test_edepsim_root(repo, tmp_path):
     start = np.stack([100 * i + k, np.full(i + 2, -50.0), np.full(i + 2, 20.0)], 1)
     other = i % 2  # odd events have a segment more, in another detector
     np.testing.assert_allclose(event.start_mm, np.concatenate([start, start[:other]]))
-    np.testing.assert_allclose(event.stop_mm[:i + 2] - start, np.stack([k * 0 + 1.0, k * 0 + 0.5, -0.25 * k], 1))
+    np.testing.assert_allclose(event.stop_mm[:i + 2] - start,
+                               np.stack([k * 0 + 1.0, k * 0 + 0.5, -0.25 * k], 1))
     np.testing.assert_allclose(event.edep_mev, np.concatenate([1 + 0.25 * k, [9.0] * other]))
     np.testing.assert_allclose(event.vertices_mm, [[100.0 * i, -50, 20]])
     np.testing.assert_allclose(event.momenta_mev, [[300.0 + i, -10.0 * i, 5]])
@@ -178,7 +182,8 @@ def test_broken_root(repo, tmp_path):
   whole = (repo / "tests" / "data" / "edepsim.root").read_bytes()
   path = tmp_path / "a.root"
   path.write_bytes(whole[:len(whole) // 2])
-  with pytest.raises(ValueError, match="a.root: is not a readable ROOT file|a.root: tree 'EDepSimEvents', basket 0"):
+  with pytest.raises(ValueError,
+                     match="a.root: is not a readable ROOT file|a.root: tree 'EDepSimEvents', basket 0"):
     convert("edepsim_root", path, tmp_path / "a.npz")
   path.write_text("hello, this is no ROOT file")
   with pytest.raises(ValueError, match="a.root: is not a readable ROOT file"):
@@ -192,15 +197,18 @@ def test_broken_root(repo, tmp_path):
     file.mktree("EDepSimEvents", {"EventId": "i4"}).extend({"EventId": np.arange(3, dtype=np.int32)})
   with pytest.raises(ValueError, match=r"lacks the branches \['SegmentDetectors'"):
     convert("edepsim_root", path, tmp_path / "a.npz")
-  with pytest.raises(ValueError, match=r"no event has segments in the detectors \['lar'\]; there are \['drift', 'other'\]"):
-    convert("edepsim_root", repo / "tests" / "data" / "edepsim.root", tmp_path / "a.npz", options={"detectors": ("lar",)})
+  with pytest.raises(
+      ValueError, match=r"no event has segments in the detectors \['lar'\]; there are \['drift', 'other'\]"):
+    convert("edepsim_root", repo / "tests" / "data" / "edepsim.root", tmp_path / "a.npz",
+            options={"detectors": ("lar",)})
   with pytest.raises(ValueError, match="must be a ROOT file, not a directory"):
     formats.open_source("edepsim_root", tmp_path)
   assert [p.name for p in tmp_path.iterdir()] == ["a.root"]
 
 
 def segment_bytes(repo):
-  tree, branches = open_tree(str(repo / "tests" / "data" / "edepsim.root"), edepsim_root.TREE, edepsim_root.BRANCHES)
+  tree, branches = open_tree(str(repo / "tests" / "data" / "edepsim.root"), edepsim_root.TREE,
+                             edepsim_root.BRANCHES)
   basket = branches[edepsim_root.VECTORS].basket(0)
   return np.asarray(basket.data)[:basket.byte_offsets[1]].copy(), edepsim_root._members("x", tree)
 
@@ -267,9 +275,11 @@ def broken_segments(path, name, sample):
     ("missing", r"lacks field 'segments'; it holds \['trajectories', 'vertices'\]"),
     ("group", "field 'segments' must be a dataset"), ("nan", "field 'segments.dE' holds NaN"),
     ("negative", "field 'segments.dE' must not be below 0; smallest is -1"),
-    ("infinite", "field 'segments.z_end' holds NaN or infinity"), ("no_rows", "field 'segments' holds no rows"),
+    ("infinite", "field 'segments.z_end' holds NaN or infinity"),
+    ("no_rows", "field 'segments' holds no rows"),
     ("bad_vertex", "field 'vertices' holds NaN"), ("columns", "field 'segments' lacks the column 'x_start'"),
-    ("words", "column 'dE' of field 'segments' must hold numbers"), ("plain", "field 'segments' must be a table with named"),
+    ("words", "column 'dE' of field 'segments' must hold numbers"),
+    ("plain", "field 'segments' must be a table with named"),
     ("scalar_momentum", "column 'pxyz_start' of field 'trajectories' must hold 3 numbers")])
 def test_broken_segments(sample, tmp_path, name, message):
   broken_segments(tmp_path / "a.h5", name, sample)
@@ -312,14 +322,17 @@ def broken_pilarnet(path, name):
 @pytest.mark.parametrize("name,message", [
     ("text", "a.h5: is not a readable HDF5 file"), ("cut", "a.h5: is not a readable HDF5 file"),
     ("missing", r"lacks field 'cluster'; it holds \['cluster_extra', 'point'\]"),
-    ("dense", "field 'cluster' must hold a row of variable length for each of 1 events; got 1 rows of float64"),
+    ("dense",
+     "field 'cluster' must hold a row of variable length for each of 1 events; got 1 rows of float64"),
     ("lengths", "got 2 rows"), ("no_events", "field 'point' holds no events"),
     ("nan", "event 0: field 'point' holds NaN"),
     ("negative", "event 0: field 'point.value' must not be below 0"),
     ("sizes", "event 0, field 'cluster': 24 numbers do not make clusters.*the 24 of field 'point'"),
     ("semantic", "event 0, field 'cluster'.*semantic class is 0 to 4"),
-    ("extra", "event 0, field 'cluster_extra': 15 numbers do not make rows of 5 or 6 or 9 or 11 for 4 clusters"),
-    ("columns", "event 0, field 'cluster'|event 0, field 'point'"), ("words", "field 'point': must hold numbers")])
+    ("extra", "event 0, field 'cluster_extra': 15 numbers do not make rows of 5 or 6 or 9 or 11 for 4 "
+              "clusters"),
+    ("columns", "event 0, field 'cluster'|event 0, field 'point'"),
+    ("words", "field 'point': must hold numbers")])
 def test_broken_pilarnet(tmp_path, name, message):
   broken_pilarnet(tmp_path / "a.h5", name)
   with pytest.raises(ValueError, match=message):
@@ -342,7 +355,8 @@ def test_wrong_options(sample, tmp_path):
     convert("segments", tmp_path / "a.h5", tmp_path / "a.npz", num=50)
   toy.write_pilarnet(tmp_path / "p.h5", [two_interactions()])
   with pytest.raises(ValueError, match="holds 1 events; asked for 2"):
-    convert("pilarnet", tmp_path / "p.h5", tmp_path / "a.npz", num=2, origin="first", options={"unit": "event"})
+    convert("pilarnet", tmp_path / "p.h5", tmp_path / "a.npz", num=2, origin="first",
+            options={"unit": "event"})
   assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "p.h5"]
 
 
@@ -361,7 +375,8 @@ def test_segments_are_streamed(tmp_path):
   toy.write_segments(tmp_path / "a.h5", rows, toy.table(toy.VERTEX, 160, event_id=np.arange(160)))
   assert (tmp_path / "a.h5").stat().st_size > 17e6
   del rows
-  peak = peak_of(lambda: convert("segments", tmp_path / "a.h5", tmp_path / "a.npz", options={"block_bytes": 200_000}))
+  peak = peak_of(
+      lambda: convert("segments", tmp_path / "a.h5", tmp_path / "a.npz", options={"block_bytes": 200_000}))
   assert len(load_events(tmp_path / "a.npz")) == 160 and peak < 4e6, f"{peak / 1e6:.1f} MB"
 
 

@@ -38,8 +38,8 @@ def write_batches(directory, images, momentum, *, xz=True, stem="batch", numbers
 def test_batches_round_trip(sample, tmp_path, stem, xz, suffix):
   images, momentum = sample
   done = []
-  summary = convert("batches", write_batches(tmp_path / "in", images, momentum, xz=xz, stem=stem), tmp_path / f"a{suffix}",
-                    update=done.append)
+  summary = convert("batches", write_batches(tmp_path / "in", images, momentum, xz=xz, stem=stem),
+                    tmp_path / f"a{suffix}", update=done.append)
   found = images_lib.open_images(tmp_path / f"a{suffix}", views=VIEWS[:1 + xz], spec=ImageSpec())
   np.testing.assert_array_equal(found.images, images[:, :1 + xz])
   if suffix == ".npz":
@@ -64,7 +64,8 @@ def test_one_batch_and_the_first_events(sample, tmp_path):
 
 def test_tracks(tmp_path):
   rng = np.random.default_rng(0)
-  images, momentum = rng.uniform(size=(5, 3, 64, 64)).astype(np.float32), rng.normal(size=(5, 3, 3)).astype(np.float32)
+  images, momentum = rng.uniform(size=(5, 3, 64,
+                                       64)).astype(np.float32), rng.normal(size=(5, 3, 3)).astype(np.float32)
   np.save(tmp_path / "batch_0.npy", images)
   np.save(tmp_path / "batch_mom_0.npy", momentum)
   each = formats.open_source("batches", tmp_path)
@@ -89,12 +90,14 @@ def test_an_axis_of_one_channel_is_no_axis_of_tracks(sample, tmp_path):
 @pytest.mark.parametrize("side,layout", [(64, "last"), (48, "none"), (80, "first")])
 def test_batches_of_any_size_and_layout(tmp_path, side, layout):
   images = np.random.default_rng(0).uniform(size=(4, side, side)).astype(np.float32)
-  np.save(tmp_path / "batch_0.npy", {"last": images[..., None], "first": images[:, None], "none": images}[layout])
+  np.save(tmp_path / "batch_0.npy", {"last": images[..., None], "first": images[:, None],
+                                     "none": images}[layout])
   np.save(tmp_path / "batch_mom_0.npy", np.full((4, 3), 300.0))
   np.testing.assert_array_equal(formats.open_source("batches", tmp_path).read(1, 4), images[1:, None])
   np.save(tmp_path / "batch_1.npy", np.ones((2, 32, 32), np.float32))
   np.save(tmp_path / "batch_mom_1.npy", np.full((2, 3), 300.0))
-  with pytest.raises(ValueError, match=f"batch_1.npy: field 'xy' has 32 pixels a side, but .*batch_0.npy has {side}"):
+  with pytest.raises(ValueError,
+                     match=f"batch_1.npy: field 'xy' has 32 pixels a side, but .*batch_0.npy has {side}"):
     formats.open_source("batches", tmp_path)
 
 
@@ -103,7 +106,8 @@ def test_events_with_nan_are_left_out_where_that_is_asked_for(sample, tmp_path):
   broken = images.copy()
   broken[[0, 4, 5], [0, 1, 0], 3, 3] = np.nan
   directory = write_batches(tmp_path / "in", broken, momentum)
-  with pytest.raises(ValueError, match="batch_2.npy: field 'xy' holds NaN or infinity .--nan=skip leaves such events out"):
+  with pytest.raises(
+      ValueError, match="batch_2.npy: field 'xy' holds NaN or infinity .--nan=skip leaves such events out"):
     convert("batches", directory, tmp_path / "a.npz")
   summary = convert("batches", directory, tmp_path / "a.npz", options={"nan": "skip"})
   assert summary.num == 4 and "3 events with NaN left out: [0, 4, 5]" in summary.text
@@ -123,7 +127,8 @@ def test_larcv_npy_of_every_layout(tmp_path, shape):
   np.save(tmp_path / "larcv_png_64_train_tracks.npy", grey.reshape(shape))
   source = formats.open_source("larcv_npy", tmp_path)
   np.testing.assert_array_equal(source.read(0, 3)[:, 0], grey)
-  assert source.unit == "grey level" and formats.open_source("larcv_npy", tmp_path, scale_mev=1.0).unit == "MeV"
+  assert source.unit == "grey level" and formats.open_source(
+      "larcv_npy", tmp_path, scale_mev=1.0).unit == "MeV"
 
 
 def test_larcv_npy_round_trip(tmp_path):
@@ -158,7 +163,8 @@ def test_pngs_round_trip(tmp_path):
 def test_memory_does_not_grow_with_the_file(tmp_path):
   """164 MB of images in 10 MB of memory."""
   with open(tmp_path / "batch_0.npy", "wb") as file:  # a sparse file: zeros that take no room on the disk
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10_000, 64, 64)})
+    np.lib.format.write_array_header_1_0(file,
+                                         {"descr": "<f4", "fortran_order": False, "shape": (10_000, 64, 64)})
     file.truncate(file.tell() + 10_000 * 64 * 64 * 4)
   tracemalloc.start()
   summary = convert("batches", tmp_path, tmp_path / "a.npz")
@@ -213,11 +219,16 @@ def broken_batches(directory, name, images, momentum):
 
 
 @pytest.mark.parametrize("name,message", [
-    ("cut", r"batch_2.npy: field 'xy' is truncated: 5000 bytes.*needs 65664"), ("empty", r"batch_2.npy: is empty"),
-    ("text", "batch_2.npy: field 'xy' is no readable npy"), ("words", "field 'xy' must hold numbers; got dtype <U1"),
-    ("complex", "must hold numbers; got dtype complex128"), ("small", r"field 'xy' must have shape.*got \(4, 32, 64\)"),
-    ("fortran", "field 'xy' is in Fortran order"), ("no_rows", r"field 'xy' holds no rows \(shape \(0, 64, 64\)\)"),
-    ("nan", "batch_2.npy: field 'xy' holds NaN"), ("negative", "field 'xy' must not be below 0; smallest is -"),
+    ("cut", r"batch_2.npy: field 'xy' is truncated: 5000 bytes.*needs 65664"),
+    ("empty", r"batch_2.npy: is empty"),
+    ("text", "batch_2.npy: field 'xy' is no readable npy"),
+    ("words", "field 'xy' must hold numbers; got dtype <U1"),
+    ("complex", "must hold numbers; got dtype complex128"),
+    ("small", r"field 'xy' must have shape.*got \(4, 32, 64\)"),
+    ("fortran", "field 'xy' is in Fortran order"),
+    ("no_rows", r"field 'xy' holds no rows \(shape \(0, 64, 64\)\)"),
+    ("nan", "batch_2.npy: field 'xy' holds NaN"),
+    ("negative", "field 'xy' must not be below 0; smallest is -"),
     ("momentum", r"batch_mom_2.npy: field 'momentum' must have shape \(4, 3\); got \(3, 3\)"),
     ("nan_momentum", "batch_mom_2.npy: field 'momentum' holds NaN"),
     ("xz", r"batch_xz_2.npy: field 'xz' must have the shape of the xy images, \(4, 64, 64\); got \(3"),
@@ -312,7 +323,8 @@ def test_a_missing_package_names_its_extra(sample, tmp_path, monkeypatch):
 
 
 def test_momenta_of_images_that_are_read_in_place(sample, tmp_path):
-  """(0, 0, 0) means unknown, so such a source has momenta of some events alone; momenta in GeV/c are refused."""
+  """(0, 0, 0) means unknown, so such a source has momenta of some events alone; momenta in GeV/c are
+  refused."""
   images, momentum = sample
   for name, values in (("zero", np.where(np.arange(7)[:, None] == 3, 0, momentum)), ("gev", momentum / 1e3)):
     write_batches(tmp_path / name, images, values)

@@ -1,4 +1,5 @@
-"""Layouts of other programs, written here: what each holds comes back, by event, in the right axes and units."""
+"""Layouts of other programs, written here: what each holds comes back, by event, in the right axes and
+units."""
 import types
 
 import numpy as np
@@ -69,7 +70,8 @@ def test_event_numbers_that_repeat(sample, tmp_path, truth):
   np.testing.assert_allclose(total[:NUM], total[NUM:])
   segments = tables[0][np.argsort(np.arange(len(tables[0])) % 3, kind="stable")]
   toy.write_segments(tmp_path / "a.h5", segments, *tables[1:])
-  with pytest.raises(ValueError, match="a.h5: the event numbers repeat.*cannot be told apart.*from a file of its own"):
+  with pytest.raises(ValueError,
+                     match="a.h5: the event numbers repeat.*cannot be told apart.*from a file of its own"):
     read(tmp_path / "a.h5")
 
 
@@ -109,7 +111,8 @@ def test_axes_of_old_outputs(sample, tmp_path, exchanged):
   toy.write_tables(tmp_path / "a.h5", {"tracks": rows, "vertices": vertices, "trajectories": trajectories})
   found, source = read(tmp_path / "a.h5")
   check(found, sample)
-  assert ("x and z exchanged: so the deposits start" if exchanged else "x and z as in the file: so") in source.note
+  assert ("x and z exchanged: so the deposits start"
+          if exchanged else "x and z as in the file: so") in source.note
   toy.write_tables(tmp_path / "b.h5", {"tracks": rows})  # nothing to compare with
   found, source = read(tmp_path / "b.h5")
   assert "x and z exchanged: a table 'tracks' has them so" in source.note
@@ -118,14 +121,18 @@ def test_axes_of_old_outputs(sample, tmp_path, exchanged):
   assert "as in the file (--axes)" in source.note
   toy.write_tables(tmp_path / "c.h5", {"tracks": rows}, zbeam=not exchanged)
   found, source = read(tmp_path / "c.h5")
-  np.testing.assert_array_equal(found[0].start_mm, kept[0].start_mm[:, ::-1] if exchanged else kept[0].start_mm)
+  np.testing.assert_array_equal(found[0].start_mm,
+                                kept[0].start_mm[:, ::-1] if exchanged else kept[0].start_mm)
   assert ("zbeam" in source.note) == exchanged
 
 
 def test_ndlar_flow(sample, tmp_path):
   segments, vertices, trajectories = toy.segments_of(*sample)
-  toy.write_tables(tmp_path / "a.h5", {"mc_truth/segments/data": segments, "mc_truth/interactions/data": vertices,
-                                       "mc_truth/trajectories/data": trajectories})
+  toy.write_tables(
+      tmp_path / "a.h5", {
+          "mc_truth/segments/data": segments, "mc_truth/interactions/data": vertices,
+          "mc_truth/trajectories/data": trajectories
+      })
   check(read(tmp_path / "a.h5")[0], sample)
   assert identify.look_at(tmp_path / "a.h5") == identify.Look("an ndlar_flow file", "segments")
 
@@ -158,7 +165,8 @@ def test_spills(sample, tmp_path):
 def test_the_entry_is_the_start_of_the_first_deposit(sample, tmp_path):
   """In time, not in the order of the rows; deposits without energy do not count."""
   start = np.array([[5.0, 0, 0], [1, 0, 0], [3, 0, 0]])
-  choose = lambda edep, time: voxels_lib.choose_origin("entry", start[:0], start, start + 1, np.array(edep), time)
+  choose = lambda edep, time: voxels_lib.choose_origin("entry", start[:0], start, start + 1, np.array(edep),
+                                                       time)
   np.testing.assert_array_equal(choose([1.0, 1, 1], None), start[0])
   np.testing.assert_array_equal(choose([1.0, 1, 1], np.array([3.0, 1, 2])), start[1])
   np.testing.assert_array_equal(choose([1.0, 0, 1], np.array([3.0, 1, 2])), start[2])
@@ -179,7 +187,8 @@ def test_events_without_deposits_are_kept_and_counted(sample, tmp_path):
   toy.write_segments(tmp_path / "a.h5", segments, vertices, trajectories)
   for origin in ("vertex", "entry", "centroid"):
     summary = convert("segments", tmp_path / "a.h5", tmp_path / "a.npz", origin=origin)
-    assert "1 events hold no deposits" in summary.text and np.diff(load_events(tmp_path / "a.npz").offsets)[2] == 0
+    assert "1 events hold no deposits" in summary.text and np.diff(load_events(
+        tmp_path / "a.npz").offsets)[2] == 0
 
 
 def test_jaxtpc(sample, tmp_path):
@@ -203,7 +212,8 @@ def test_jaxtpc(sample, tmp_path):
 
 def test_simpledet(tmp_path):
   images = np.random.default_rng(0).uniform(size=(12, 32, 32)).astype(np.float32)
-  toy.write_simpledet(tmp_path / "a.h5", images, np.arange(12) % 3, first=95)  # 95 to 106: sorts differently as text
+  # 95 to 106: sorts differently as text
+  toy.write_simpledet(tmp_path / "a.h5", images, np.arange(12) % 3, first=95)
   convert("auto", tmp_path / "a.h5", tmp_path / "a.npz")
   found = np.load(tmp_path / "a.npz")
   np.testing.assert_array_equal(found["images"][:, 0], images)
@@ -239,7 +249,8 @@ def test_larcv2(sample, tmp_path, gev):
   np.testing.assert_allclose(found.momentum_mev, events.momentum_mev, rtol=1e-5)
   np.testing.assert_allclose(np.load(tmp_path / "a.npz")["vertex_mm"], 5.0, atol=1e-4)
   toy.write_larcv2(tmp_path / "b.root", images, low, spec.pitch_mm / 10, momenta, energy * 2, middle)
-  with pytest.raises(ValueError, match="event 0: momentum .* fits its energy .* neither in MeV/c nor in GeV/c"):
+  with pytest.raises(ValueError,
+                     match="event 0: momentum .* fits its energy .* neither in MeV/c nor in GeV/c"):
     formats.open_source("larcv2_root", tmp_path / "b.root")
   with pytest.raises(ValueError, match=r"lacks a tree 'image2d_\*_tree'|lacks the tree 'image2d_x_tree'"):
     formats.open_source("larcv2_root", tmp_path / "a.root", image_tree="image2d_x_tree")
@@ -248,7 +259,8 @@ def test_larcv2(sample, tmp_path, gev):
 def pilarnet_rows():
   """An interaction of a proton and a muon, whose shower has two fragments of one group; a scatter of none."""
   rng = np.random.default_rng(3)
-  points, clusters, extra = toy.pilarnet_event(rng, [4, 9, 6, 5], [-1, 0, 0, 0], [4, 1, 1, 1], [-1, 0.4, 0.3, 0.3],
+  points, clusters, extra = toy.pilarnet_event(rng, [4, 9, 6, 5], [-1, 0, 0, 0], [4, 1, 1, 1],
+                                               [-1, 0.4, 0.3, 0.3],
                                                np.array([[-1, -1, -1], *[[210, 220, 230]] * 3]))
   clusters[:, 2], clusters[:, 5] = [0, 1, 2, 2], [-1, 4, 2, 2]
   extra[:, 0] = [-1, 938.27209, 105.6583755, 105.6583755]
@@ -305,8 +317,10 @@ def test_unsplit_segments(repo, monkeypatch):
     for i, row in enumerate(names.array(library="np")):
       data = np.asarray(basket.data)[basket.byte_offsets[i]:basket.byte_offsets[i + 1]]
       pieces = edepsim_segments.decode_split("x", data, len(row), edepsim_segments.MEMBERS)
-      entries.append(toy.unsplit_segments({str(name): list(zip(*piece, [[0], [1, 2, 3]] * 9)) for name, piece in
-                                           zip(row, pieces)}, checksum=i == 2))
+      entries.append(
+          toy.unsplit_segments(
+              {str(name): list(zip(*piece, [[0], [1, 2, 3]] * 9)) for name, piece in zip(row, pieces)},
+              checksum=i == 2))
     offsets = np.cumsum([0, *map(len, entries)])
     branches[edepsim_root.UNSPLIT] = types.SimpleNamespace(
         num_baskets=1, basket_uncompressed_bytes=lambda i: int(offsets[-1]),
@@ -337,7 +351,8 @@ def cut(data, at, *values):
     (lambda data: cut(data, 4, 0x40), "is streamed member by member, as an"),
     (lambda data: cut(data, 16, 9), "is truncated or of another layout|without a byte count"),
     (lambda data: cut(data, 18, 0x00), "without a byte count"),
-    (lambda data: cut(data, 20, 0, 20), "too short"), (lambda data: cut(data, 33, 0x10), "holds referenced objects"),
+    (lambda data: cut(data, 20, 0, 20), "too short"),
+    (lambda data: cut(data, 33, 0x10), "holds referenced objects"),
     (lambda data: cut(data, 37, 99), "segments of another layout"),
     (lambda data: cut(data, 70, 9), "TLorentzVector of another"),
     (lambda data: cut(data, 9, 9), "truncated|leaves|byte count")])
@@ -351,7 +366,9 @@ def test_damaged_unsplit_segments_are_not_decoded(change, message):
 
 def test_long_names_and_no_detectors():
   name = "v" * 300
-  assert list(edepsim_segments.decode_unsplit("x", toy.unsplit_segments({name: [HIT]}), edepsim_segments.MEMBERS)) == [name]
+  assert list(
+      edepsim_segments.decode_unsplit("x", toy.unsplit_segments({name: [HIT]}),
+                                      edepsim_segments.MEMBERS)) == [name]
   assert edepsim_segments.decode_unsplit("x", toy.unsplit_segments({}), edepsim_segments.MEMBERS) == {}
   with pytest.raises(ValueError, match="segments of the unknown members"):
     edepsim_segments.decode_unsplit("x", toy.unsplit_segments({name: [HIT]}), edepsim_segments.MEMBERS[2:])
@@ -359,26 +376,31 @@ def test_long_names_and_no_detectors():
 
 LOOKS = {
     "segments.h5": ("segments", "a dumpTree or larnd-sim file"), "p.h5": ("pilarnet", "PILArNet-M"),
-    "half.h5": ("pilarnet", "an HDF5 file of ['point'], in part like PILArNet-M"), "numl.h5": (None, "MicroBooNE open data"),
-    "other.h5": (None, "an HDF5 file of ['x']"), "cut.h5": (None, "a damaged HDF5 file"),
-    "e.npz": ("own", "sparse events of this"),
-    "batch_0.npy": ("batches", "a file of the group's batches"), "a.npy": ("own", "an npy of images"),
-    "larcv_png_64_train_tracks.npy": ("larcv_npy", "a file of larcv_png_64"), "a.gz": (None, "a gzip file: unpack it first"),
-    "lfs.h5": (None, "a pointer of Git LFS"), "a.pkl": (None, "a Python pickle"), "a.txt": (None, "a text"),
-    "empty": (None, "an empty file"), "noise": (None, "no kind of file that is known"), "cut.npz": (None, "a damaged npz"),
-    "tree.root": ("edepsim_root", "a ROOT file of the trees ['Muons']"),
-    "sparse.root": ("larcv2_root", "a LArCV file without"),
+    "half.h5": ("pilarnet", "an HDF5 file of ['point'], in part like PILArNet-M"), "numl.h5":
+        (None, "MicroBooNE open data"), "other.h5": (None, "an HDF5 file of ['x']"), "cut.h5":
+            (None, "a damaged HDF5 file"), "e.npz": ("own", "sparse events of this"), "batch_0.npy":
+                ("batches", "a file of the group's batches"), "a.npy": ("own", "an npy of images"),
+    "larcv_png_64_train_tracks.npy": ("larcv_npy", "a file of larcv_png_64"), "a.gz":
+        (None, "a gzip file: unpack it first"), "lfs.h5": (None, "a pointer of Git LFS"), "a.pkl":
+            (None, "a Python pickle"), "a.txt": (None, "a text"), "empty": (None, "an empty file"), "noise":
+                (None, "no kind of file that is known"), "cut.npz": (None, "a damaged npz"), "tree.root":
+                    ("edepsim_root", "a ROOT file of the trees ['Muons']"), "sparse.root":
+                        ("larcv2_root", "a LArCV file without"),
 }
 
 
 def write_looks(path, name, sample):
   import h5py
   import uproot
-  content = {"a.gz": b"\x1f\x8b123", "lfs.h5": b"version https://git-lfs.github.com/spec/v1\n", "a.pkl": b"\x80\x04\x95",
-             "a.txt": b"x,y,z\n1,2,3\n", "empty": b"", "noise": bytes(range(200)), "cut.h5": b"\x89HDF\r\n\x1a\n123",
-             "cut.npz": b"PK\x03\x04123"}
-  tables = {"p.h5": ("point", "cluster"), "half.h5": ("point",), "numl.h5": ("hit_table/event_id", "event_table/event_id"),
-            "other.h5": ("x",)}
+  content = {
+      "a.gz": b"\x1f\x8b123", "lfs.h5": b"version https://git-lfs.github.com/spec/v1\n",
+      "a.pkl": b"\x80\x04\x95", "a.txt": b"x,y,z\n1,2,3\n", "empty": b"", "noise": bytes(range(200)),
+      "cut.h5": b"\x89HDF\r\n\x1a\n123", "cut.npz": b"PK\x03\x04123"
+  }
+  tables = {
+      "p.h5": ("point", "cluster"), "half.h5": ("point",),
+      "numl.h5": ("hit_table/event_id", "event_table/event_id"), "other.h5": ("x",)
+  }
   if name in content:
     path.write_bytes(content[name])
   elif name in tables:
@@ -421,14 +443,16 @@ def test_what_directories_look_like(tmp_path):
 
 def test_another_format_is_named(sample, tmp_path):
   toy.write_segments(tmp_path / "a.h5", *toy.segments_of(*sample))
-  with pytest.raises(ValueError, match="lacks field 'point'.*like a dumpTree or larnd-sim file; try --format=segments"):
+  with pytest.raises(ValueError,
+                     match="lacks field 'point'.*like a dumpTree or larnd-sim file; try --format=segments"):
     convert("pilarnet", tmp_path / "a.h5", tmp_path / "a.npz")
   for name in formats.FORMATS:
     assert f"| {name} |" in formats.describe_formats()
 
 
 def test_pilarnet_vertices_in_another_frame_are_left_out(tmp_path):
-  """Those of a detector, as the public mini set has them: with them voxels would lie metres off, in silence."""
+  """Those of a detector, as the public mini set has them: with them voxels would lie metres off, in
+  silence."""
   points, clusters, extra, _ = pilarnet_rows()
   extra[1:, 2:5] = [-987.16, -424.33, 120.0]
   toy.write_pilarnet(tmp_path / "a.h5", [(points, clusters, extra)] * 3)

@@ -38,7 +38,8 @@ def test_what_a_dataset_keeps_apart_stays_apart(tmp_path):
                              events.momentum_mev[39:], rtol=1e-6)
   whole = open_data(paths["dataset"])
   train, held = split_by_event(whole, num_holdout=5)
-  assert held.num == 4 > 0 and whole.holdout is held  # every eleventh event: the split of the dataset, whatever num_holdout
+  # every eleventh event: the split of the dataset, whatever num_holdout
+  assert held.num == 4 > 0 and whole.holdout is held
 
 
 def test_bad_numbers_are_named():

@@ -28,11 +28,13 @@ def test_scale_one_is_conditional_and_zero_unconditional():
 
 @pytest.mark.parametrize("scale", [-1.0, 0.5, 3.0])
 def test_guidance_is_linear_in_its_scale(scale):
-  np.testing.assert_allclose(guided(scale), (1 - scale) * guided(0.0) + scale * guided(1.0), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(guided(scale), (1 - scale) * guided(0.0) + scale * guided(1.0), rtol=1e-4,
+                             atol=1e-5)
 
 
 def test_guidance_sharpens_the_likelihood_of_the_condition():
-  """Scores of p(x) p(c|x)^w at t -> 0: Gaussian precisions and their means combine with weights 1 - w and w."""
+  """Scores of p(x) p(c|x)^w at t -> 0: Gaussian precisions and their means combine with weights 1 - w and
+  w."""
   t = jnp.full(6, 1e-4)
   got = guidance.classifier_free(CONDITIONAL, FREE, guidance_scale=2.0)(X, t)
   precision = -1 / 1.0**2 + 2 / 0.3**2
@@ -42,7 +44,8 @@ def test_guidance_sharpens_the_likelihood_of_the_condition():
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 2.0])
 def test_the_generator_guides_from_no_condition_to_the_momentum(scale):
-  """A network that says 1 of a condition and 0 of none: the scores are alpha c_out / std^2 apart (Karras et al. 2022)."""
+  """A network that says 1 of a condition and 0 of none: the scores are alpha c_out / std^2 apart (Karras et
+  al. 2022)."""
   apply = lambda params, z, c_noise, cond: jnp.ones_like(z) * cond["keep"][:, None, None, None]
   codec = Codec(None, None, (2, 2, 1))
   protons = proton_generator(apply, None, SDE, codec, frame=TrackFrame(), spec=ImageSpec())

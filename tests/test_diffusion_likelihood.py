@@ -38,7 +38,8 @@ def gaussian_logp(x, sigma):
 def test_exact_divergence_gives_the_density_of_a_gaussian(sde_name):
   sde, times = grid(sde_name)
   x = np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, 32)
-  got = jax.jit(lambda x: lib.log_likelihood(sde, times, exact=True)(gaussian_score(sde), x))(jnp.asarray(x, jnp.float32))
+  got = jax.jit(lambda x: lib.log_likelihood(sde, times, exact=True)(gaussian_score(sde), x))(jnp.asarray(
+      x, jnp.float32))
   alpha, std = (np.asarray(a, float)[0] for a in alpha_std(sde, jnp.asarray(times[-1:], jnp.float32)))
   expected = gaussian_logp(x / alpha, std / alpha) - 3 * np.log(alpha)
   np.testing.assert_allclose(got, expected, atol=3 * TOLERANCE)
@@ -64,9 +65,11 @@ def test_density_of_a_skewed_mixture(adaptive):
   sde, times = grid("vp")
   x = mixture_draws(0, 64)
   logp = lib.log_likelihood(sde, times, adaptive=adaptive, rtol=1e-4, atol=1e-4)
-  got = jax.jit(lambda x, key: logp(mixture_score(sde), x, key))(jnp.asarray(x, jnp.float32)[:, None], jax.random.key(0))
+  got = jax.jit(lambda x, key: logp(mixture_score(sde), x, key))(
+      jnp.asarray(x, jnp.float32)[:, None], jax.random.key(0))
   alpha, std = (np.asarray(a, float)[0] for a in alpha_std(sde, jnp.asarray(times[-1:], jnp.float32)))
-  density = sum(w * stats.norm.pdf(x, alpha * m, np.hypot(alpha * s, std)) for w, m, s in zip(WEIGHTS, MEANS, STDS))
+  density = sum(
+      w * stats.norm.pdf(x, alpha * m, np.hypot(alpha * s, std)) for w, m, s in zip(WEIGHTS, MEANS, STDS))
   np.testing.assert_allclose(got, np.log(density), atol=TOLERANCE)
 
 
@@ -82,7 +85,8 @@ def test_divergences_of_a_matrix():
 
 
 def test_bits_per_dim_of_uniform_levels_are_their_logarithm():
-  """Levels 0..255, uniform, dequantised: density 1/256 a level, 8 bits; in units of z = level / 255 as well."""
+  """Levels 0..255, uniform, dequantised: density 1/256 a level, 8 bits; in units of z = level / 255 as
+  well."""
   logp = jnp.full(3, 4 * np.log(1 / 256), jnp.float32)
   np.testing.assert_allclose(lib.bits_per_dim(logp, 4), 8.0, rtol=1e-6)
   scaled = jnp.full(3, 4 * np.log(255 / 256), jnp.float32)

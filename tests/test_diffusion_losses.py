@@ -1,4 +1,5 @@
-"""Objectives against closed forms: optimum at the true denoiser, KL by quadrature, log-normal noise levels."""
+"""Objectives against closed forms: optimum at the true denoiser, KL by quadrature, log-normal noise
+levels."""
 import functools
 
 import jax
@@ -39,7 +40,8 @@ def test_loss_at_the_true_denoiser_is_the_posterior_variance():
   value, sigma = gaussian_loss(jnp.zeros(2), jax.random.key(0))
   s = np.asarray(sigma, float)
   posterior = STD**2 * s**2 / (STD**2 + s**2)
-  weight = (s**2 + SIGMA_DATA**2) / (s * SIGMA_DATA) ** 2  # Karras et al. 2022, eq. 8 and table 1: lambda(sigma)
+  # Karras et al. 2022, eq. 8 and table 1: lambda(sigma)
+  weight = (s**2 + SIGMA_DATA**2) / (s * SIGMA_DATA) ** 2
   excess = np.asarray(value, float) - weight * posterior
   assert abs(excess.mean()) < 4 * excess.std() / NUM**0.5
   bands = np.array_split(np.argsort(s), 4)  # and so at every noise level
@@ -49,18 +51,21 @@ def test_loss_at_the_true_denoiser_is_the_posterior_variance():
 def test_loss_has_its_minimum_at_the_true_denoiser():
   mean_loss = lambda params, key: gaussian_loss(params, key)[0].mean()
   with jax.debug_key_reuse(False):
-    gradients = jax.jit(jax.vmap(jax.grad(mean_loss), (None, 0)))(jnp.zeros(2), jax.random.split(jax.random.key(1), 32))
+    gradients = jax.jit(jax.vmap(jax.grad(mean_loss), (None, 0)))(
+        jnp.zeros(2), jax.random.split(jax.random.key(1), 32))
   np.testing.assert_allclose(gradients.mean(0), 0.0, atol=4 * float(gradients.std(0).max()) / 32**0.5)
   at = lambda *params: float(mean_loss(jnp.array(params), jax.random.key(2)))
   best = at(0.0, 0.0)
   assert all(at(*p) > best for p in [(0.2, 0.0), (-0.2, 0.0), (0.0, 0.2), (0.0, -0.2)])
-  np.testing.assert_allclose(at(0.0, 0.5) - best, 0.25, atol=0.02)  # the weight cancels c_out: plain squared error
+  # the weight cancels c_out: plain squared error
+  np.testing.assert_allclose(at(0.0, 0.5) - best, 0.25, atol=0.02)
 
 
 def test_noise_levels_are_log_normal_and_stratified():
   sigma = np.asarray(losses.sample_sigma(jax.random.key(0), 2000, p_mean=-0.6, p_std=1.3), float)
   target = stats.lognorm(s=1.3, scale=np.exp(-0.6)).cdf
-  assert stats.kstest(sigma, target).statistic < 1.5 / 2000  # one draw in each of 2000 equal shares of probability
+  # one draw in each of 2000 equal shares of probability
+  assert stats.kstest(sigma, target).statistic < 1.5 / 2000
   assert abs(np.corrcoef(np.arange(2000), np.log(sigma))[0, 1]) < 4 / 2000**0.5  # in random order
   with jax.debug_key_reuse(False):
     firsts = jax.vmap(lambda key: losses.sample_sigma(key, 4, p_mean=-0.6, p_std=1.3)[0])(
@@ -107,26 +112,31 @@ def test_latent_noise_has_the_encoder_s_variance():
     drawn.append(z)
     return jnp.zeros((NUM, 1, 1, 1))
   encode = lambda params, y: (jnp.full((NUM, 1, 1, 1), 2.0), jnp.full((NUM, 1, 1, 1), -1.0))
-  losses.autoencoder_terms(encode, decode, None, jnp.zeros((NUM, 1, 1)), jax.random.key(0), transform=sqrt_transform())
+  losses.autoencoder_terms(encode, decode, None, jnp.zeros((NUM, 1, 1)), jax.random.key(0),
+                           transform=sqrt_transform())
   assert stats.kstest(np.asarray(drawn[0]).ravel(), stats.norm(2.0, np.exp(-0.5)).cdf).pvalue > 1e-4
 
 
-# --- score matching: Gaussian data N(MEAN, STD^2), for which everything is known ----------------------------------------
+# --- score matching: Gaussian data N(MEAN, STD^2), for which everything is known
+# ----------------------------------------
 def gaussian_data(key):
   return MEAN + STD * jax.random.normal(key, (NUM, DIMENSIONS))
 
 
-@pytest.mark.parametrize("name,likelihood_weighting", [("vp", False), ("sub_vp", True), ("edm", False), ("ve", True)])
+@pytest.mark.parametrize("name,likelihood_weighting",
+                         [("vp", False), ("sub_vp", True), ("edm", False), ("ve", True)])
 def test_score_matching_at_the_true_score(name, likelihood_weighting):
-  """lambda(t) E|s + noise / std|^2 = lambda (1 / std^2 - 1 / total variance), per dimension (Vincent 2011, eq. 11)."""
+  """lambda(t) E|s + noise / std|^2 = lambda (1 / std^2 - 1 / total variance), per dimension (Vincent 2011,
+  eq. 11)."""
   sde = SDES[name]()
   key_data, key_loss = jax.random.split(jax.random.key(0))
-  value, t = losses.score_matching(sde, gaussian_score(sde, MEAN, STD), gaussian_data(key_data), key_loss, t_min=0.01,
-                                   likelihood_weighting=likelihood_weighting)
+  value, t = losses.score_matching(sde, gaussian_score(sde, MEAN, STD), gaussian_data(key_data), key_loss,
+                                   t_min=0.01, likelihood_weighting=likelihood_weighting)
   alpha, std = (np.asarray(a, float) for a in alpha_std(sde, t))
   weight = np.asarray(sde.diffusion(t), float) ** 2 if likelihood_weighting else std**2
   expected = weight * (1 / std**2 - 1 / ((alpha * STD) ** 2 + std**2))
-  pull = (np.asarray(value, float) - expected) / np.maximum(expected, 1e-6)  # at fixed t the value is a chi-squared
+  # at fixed t the value is a chi-squared
+  pull = (np.asarray(value, float) - expected) / np.maximum(expected, 1e-6)
   usable = expected > 1e-4
   assert abs(pull[usable].mean()) < 5 * pull[usable].std() / usable.sum() ** 0.5
   assert 0.01 <= t.min() < 0.011 and 0.999 < t.max() <= 1.0
@@ -184,7 +194,8 @@ def test_ncsn_objective_at_the_true_score():
 
 
 def test_sliced_score_matching_is_half_the_fisher_information_below_zero():
-  """At the true score E[tr grad s + |s|^2 / 2] = -d / (2 STD^2); a wrong score is larger by half its squared error."""
+  """At the true score E[tr grad s + |s|^2 / 2] = -d / (2 STD^2); a wrong score is larger by half its squared
+  error."""
   key_data, key_loss = jax.random.split(jax.random.key(4))
   x = gaussian_data(key_data)
   value = lambda shift: np.asarray(losses.sliced_score_matching(

@@ -42,8 +42,9 @@ def test_mixture_score_is_the_gradient_of_its_log_density():
     return np.log(sum(w * stats.norm.pdf(y, alpha * m, np.sqrt((alpha * s) ** 2 + std**2))
                       for w, m, s in zip(WEIGHTS, MEANS, STDS)))
   y = np.asarray(x[:, 0], float)
-  np.testing.assert_allclose(mixture_score(SDE)(x, t)[:, 0], (log_density(y + 1e-5) - log_density(y - 1e-5)) / 2e-5,
-                             rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(
+      mixture_score(SDE)(x, t)[:, 0], (log_density(y + 1e-5) - log_density(y - 1e-5)) / 2e-5, rtol=1e-3,
+      atol=1e-4)
 
 
 def test_denoised_from_score_inverts_score_from_denoiser():
@@ -55,7 +56,8 @@ def test_denoised_from_score_inverts_score_from_denoiser():
 
 
 def test_edm_coefficients_normalise_input_and_target():
-  """Karras et al. 2022, App. B.6: unit variance of c_in x and of the raw target, for data of variance sigma_data^2."""
+  """Karras et al. 2022, App. B.6: unit variance of c_in x and of the raw target, for data of variance
+  sigma_data^2."""
   sigma, sigma_data = jnp.array([0.02, 0.5, 1.0, 80.0]), 0.5
   c_skip, c_out, c_in, c_noise = (np.asarray(c, float) for c in lib.edm_coefficients(sigma, sigma_data))
   s = np.asarray(sigma, float)
@@ -85,7 +87,8 @@ def test_edm_denoiser_hands_the_network_scaled_inputs_and_the_condition():
 
 @pytest.mark.parametrize("prediction", sorted(lib.PREDICTIONS))
 def test_every_prediction_gives_the_same_denoiser(prediction):
-  """A network that predicts its target exactly, written from the definitions of Ho et al. 2020 and Salimans & Ho 2022."""
+  """A network that predicts its target exactly, written from the definitions of Ho et al. 2020 and Salimans &
+  Ho 2022."""
   sigma_data, truth = 0.7, gaussian_denoiser(0.3, 0.5)
 
   def network(params, scaled, c_noise, cond):
@@ -95,12 +98,14 @@ def test_every_prediction_gives_the_same_denoiser(prediction):
     alpha = 1.0 / jnp.sqrt(1.0 + s**2)
     noise = (x - x0) / s
     c_skip, c_out = sigma_data**2 / (s**2 + sigma_data**2), s * sigma_data / jnp.sqrt(s**2 + sigma_data**2)
-    return {"eps": noise, "x0": x0, "v": alpha * noise - alpha * s * x0, "edm": (x0 - c_skip * x) / c_out}[prediction]
+    return {"eps": noise, "x0": x0, "v": alpha * noise - alpha * s * x0,
+            "edm": (x0 - c_skip * x) / c_out}[prediction]
   x, sigma = jnp.linspace(-2.0, 2.0, 6)[:, None], jnp.geomspace(0.05, 20.0, 6)
   denoise_fn = lib.make_denoiser(network, None, None, prediction=prediction, sigma_data=sigma_data)
   np.testing.assert_allclose(denoise_fn(x, sigma), truth(x, sigma), atol=2e-4)
 
 
 def test_unknown_prediction_is_named():
-  with pytest.raises(ValueError, match=r"Unknown prediction 'noise'; choose from \['edm', 'eps', 'v', 'x0'\]"):
+  with pytest.raises(ValueError,
+                     match=r"Unknown prediction 'noise'; choose from \['edm', 'eps', 'v', 'x0'\]"):
     lib.make_denoiser(lambda *inputs: inputs[1], None, None, prediction="noise")

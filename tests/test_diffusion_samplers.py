@@ -10,7 +10,16 @@ from lartpc_jax.diffusion import samplers, time_grids
 from lartpc_jax.diffusion.prediction import denoised_from_score
 from lartpc_jax.diffusion.samplers.langevin import annealed_std
 from lartpc_jax.diffusion.sde import SDES, alpha_std, vp_sde
-from tests.toy_scores import MEANS, STDS, WEIGHTS, gaussian_score, mixture_cdf, mixture_draws, mixture_moments, mixture_score
+from tests.toy_scores import (
+  MEANS,
+  STDS,
+  WEIGHTS,
+  gaussian_score,
+  mixture_cdf,
+  mixture_draws,
+  mixture_moments,
+  mixture_score,
+)
 
 SDE = vp_sde()
 NUM = 4096
@@ -49,7 +58,8 @@ def grid_of(name, num_steps, knobs):
   return time_grids.karras_grid(sde, num_steps, **levels(name))
 
 
-@pytest.mark.parametrize("name,sde_name,num_steps,bias,knobs", CASES, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("name,sde_name,num_steps,bias,knobs", CASES,
+                         ids=lambda v: v if isinstance(v, str) else "")
 def test_recovers_a_gaussian_and_a_skewed_mixture(name, sde_name, num_steps, bias, knobs):
   """Three moments, and two-sample and one-sample Kolmogorov-Smirnov tests; one program for both laws."""
   sde, times = SDES[sde_name](), grid_of(sde_name, num_steps, knobs)
@@ -59,7 +69,8 @@ def test_recovers_a_gaussian_and_a_skewed_mixture(name, sde_name, num_steps, bia
   def draw(law, key):
     key_prior, key_steps = jax.random.split(key)
     alpha, std = alpha_std(sde, jnp.asarray(times[:1]))
-    x = std[0] * jax.random.normal(key_prior, (NUM, 1)) + alpha[0] * jnp.sum(law[0] * law[1])  # the marginal at times[0]
+    # the marginal at times[0]
+    x = std[0] * jax.random.normal(key_prior, (NUM, 1)) + alpha[0] * jnp.sum(law[0] * law[1])
     return sample(mixture_score(sde, *law), x, key_steps)[:, 0]
 
   for seed, law in enumerate((GAUSSIAN, MIXTURE)):
@@ -67,7 +78,8 @@ def test_recovers_a_gaussian_and_a_skewed_mixture(name, sde_name, num_steps, bia
     mean, variance, third = mixture_moments() if law is MIXTURE else (1.5, 0.09, 0.0)
     for power, expected in [(1, 0.0), (2, variance), (3, third)]:
       values = (x - mean) ** power
-      np.testing.assert_allclose(values.mean(), expected, atol=4 * values.std() / NUM**0.5 + bias * values.std())
+      np.testing.assert_allclose(values.mean(), expected,
+                                 atol=4 * values.std() / NUM**0.5 + bias * values.std())
     allowed = 1.95 / NUM**0.5 + 0.5 * bias  # 0.1 % point of the one-sample test, and what the bias may move
     assert stats.kstest(x, lambda y, law=law: mixture_cdf(y, *law)).statistic < allowed
     if law is MIXTURE:
@@ -81,14 +93,17 @@ def test_plain_langevin_draws_the_marginal_of_its_level():
   score_fn = mixture_score(sde)
   key_start, key_exact, key_steps = jax.random.split(jax.random.key(0), 3)
   sample = samplers.langevin(sde, times, step_scale=0.1)
-  x = jax.jit(lambda x, key: sample(score_fn, x, key))(2.0 * jax.random.normal(key_start, (NUM, 1)), key_steps)
-  noisy = jnp.asarray(mixture_draws(0, NUM), jnp.float32)[:, None] + 0.5 * jax.random.normal(key_exact, (NUM, 1))
+  x = jax.jit(lambda x, key: sample(score_fn, x, key))(2.0 * jax.random.normal(key_start, (NUM, 1)),
+                                                       key_steps)
+  noisy = jnp.asarray(mixture_draws(0, NUM),
+                      jnp.float32)[:, None] + 0.5 * jax.random.normal(key_exact, (NUM, 1))
   exact = denoised_from_score(sde, score_fn)(noisy, jnp.full(NUM, 0.5 / 80))
-  assert stats.ks_2samp(np.asarray(x[:, 0]), np.asarray(exact[:, 0])).statistic < 1.95 * (2 / NUM) ** 0.5 + 0.02
+  assert stats.ks_2samp(np.asarray(x[:, 0]), np.asarray(exact[:, 0])).statistic < 1.95 * (2 / NUM)**0.5 + 0.02
 
 
 def test_annealing_finds_the_weights_of_far_modes_where_plain_langevin_does_not():
-  """Song & Ermon 2019, sec. 3.2.2: with modes 20 standard deviations apart, plain dynamics keeps the start's shares."""
+  """Song & Ermon 2019, sec. 3.2.2: with modes 20 standard deviations apart, plain dynamics keeps the start's
+  shares."""
   sde = SDES["ve"](0.1, 20.0)
   law = ((0.2, 0.8), (-5.0, 5.0), (0.25, 0.25))
   times = time_grids.karras_grid(sde, 150, sigma_min=0.11, sigma_max=19.0)
@@ -106,8 +121,8 @@ def test_ddim_with_full_noise_is_ancestral_sampling(x64):
   times = time_grids.karras_grid(SDE, 5)
   x, key = jnp.linspace(-1.0, 1.0, 4, dtype=jnp.float64)[:, None], jax.random.key(0)
   with jax.debug_key_reuse(False):
-    a, b = (sample(mixture_score(SDE), x, key) for sample in (samplers.ddim(SDE, times, eta=1.0),
-                                                              samplers.ancestral(SDE, times)))
+    a, b = (sample(mixture_score(SDE), x, key)
+            for sample in (samplers.ddim(SDE, times, eta=1.0), samplers.ancestral(SDE, times)))
   np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
@@ -140,7 +155,8 @@ def test_order_of_convergence(x64, problem):
   exact = denoised_from_score(SDE, score_fn)(end, jnp.full(9, times[-1], jnp.float64))
   cases = [("ddim", {}, 1), ("dpm_solver_pp_2m", {}, 2), ("heun", {}, 2)]
   if problem == "gaussian":
-    cases += [("probability_flow_ode", dict(method=m), order) for m, order in (("euler", 1), ("heun", 2), ("rk4", 4))]
+    cases += [("probability_flow_ode", dict(method=m), order)
+              for m, order in (("euler", 1), ("heun", 2), ("rk4", 4))]
   for name, knobs, order in cases:
     errors = []
     for n in (40, 80):
@@ -157,7 +173,8 @@ def test_order_of_convergence(x64, problem):
     ("euler_maruyama", 16), *(pytest.param(*case, marks=pytest.mark.slow) for case in (
         ("reverse_diffusion", 16), ("ancestral", 16), ("sde_dpm_solver_pp_2m", 24)))])
 def test_weak_order_of_the_sde_solvers(name, num_steps):
-  """The error of the variance of Gaussian data halves with the step, or falls faster (Kloeden & Platen 1992, sec. 9.7)."""
+  """The error of the variance of Gaussian data halves with the step, or falls faster (Kloeden & Platen 1992,
+  sec. 9.7)."""
   std, num = 0.5, 1 << 18
 
   def error(n):
@@ -168,7 +185,8 @@ def test_weak_order_of_the_sde_solvers(name, num_steps):
 
     def draw(key):
       key_prior, key_steps = jax.random.split(key)
-      return sample(gaussian_score(SDE, 0.0, std), start * jax.random.normal(key_prior, (num, 1)), key_steps).var()
+      return sample(gaussian_score(SDE, 0.0, std), start * jax.random.normal(key_prior, (num, 1)),
+                    key_steps).var()
     sigma = noise[1] / alpha[1]
     denoised = std**4 / (std**2 + sigma**2)  # variance of the posterior mean
     return float(jax.jit(draw)(jax.random.key(n))) / denoised - 1.0
@@ -180,9 +198,11 @@ def test_weak_order_of_the_sde_solvers(name, num_steps):
 
 @pytest.mark.parametrize("name", [
     "ddim", "dpm_solver_pp_2m", "euler_maruyama", *(pytest.param(name, marks=pytest.mark.slow) for name in (
-        "ancestral", "annealed_langevin", "heun", "predictor_corrector", "probability_flow_ode", "sde_dpm_solver_pp_2m"))])
+        "ancestral", "annealed_langevin", "heun", "predictor_corrector", "probability_flow_ode",
+        "sde_dpm_solver_pp_2m"))])
 def test_gradients_through_the_sampler(x64, name):
-  """Reverse = forward mode = central differences, in the data mean (what score_fn closes over) and in the noise."""
+  """Reverse = forward mode = central differences, in the data mean (what score_fn closes over) and in the
+  noise."""
   times = time_grids.karras_grid(SDE, 6, sigma_min=0.05, sigma_max=5.0)
   x = jnp.linspace(-1.5, 1.5, 4, dtype=jnp.float64)[:, None]
 
@@ -199,7 +219,8 @@ def test_gradients_through_the_sampler(x64, name):
   total = g_mean * 0.7 + jnp.sum(g_x * dx)
   plus, minus = (value_and_grad(mean + s * h * 0.7, x + s * h * dx)[0] for s in (1, -1))
   np.testing.assert_allclose(total, (plus - minus) / (2 * h), rtol=1e-6)
-  np.testing.assert_allclose(jax.jit(lambda m, x: jax.jvp(f, (m, x), (jnp.float64(0.7), dx))[1])(mean, x), total, rtol=1e-9)
+  np.testing.assert_allclose(
+      jax.jit(lambda m, x: jax.jvp(f, (m, x), (jnp.float64(0.7), dx))[1])(mean, x), total, rtol=1e-9)
   if name not in ("ddim", "dpm_solver_pp_2m", "euler_maruyama"):  # remat is the same wrapper everywhere
     return
   remat_value, remat_grads = jax.jit(jax.value_and_grad(lambda m, x: f(m, x, True), argnums=(0, 1)))(mean, x)
@@ -215,7 +236,8 @@ def test_the_adaptive_flow_equals_scipy_and_differentiates_forward(x64):
   sample = samplers.probability_flow_adaptive(SDE, times, rtol=1e-8, atol=1e-8, count=True)
   run = jax.jit(lambda shift, x: sample(mixture_score(SDE), x + shift))
   x0, count = run(0.0, x)
-  exact = denoised_from_score(SDE, mixture_score(SDE))(exact_mixture_flow(x, times), jnp.full(5, times[-1], jnp.float64))
+  exact = denoised_from_score(SDE, mixture_score(SDE))(exact_mixture_flow(x, times),
+                                                       jnp.full(5, times[-1], jnp.float64))
   np.testing.assert_allclose(x0, exact, atol=1e-6)
   assert 50 < int(count) < 2000
   slope = jax.jvp(lambda s: run(s, x)[0], (jnp.float64(0.0),), (jnp.float64(1.0),))[1]
@@ -230,7 +252,8 @@ def test_evaluation_count_is_as_stated():
     return -x
   for name in sorted(samplers.SAMPLERS):
     calls.clear()
-    knobs = {"probability_flow_adaptive": dict(count=True), "annealed_langevin": dict(num_corrections=2)}.get(name, {})
+    knobs = {"probability_flow_adaptive": dict(count=True),
+             "annealed_langevin": dict(num_corrections=2)}.get(name, {})
     start = 0.3 if name == "annealed_langevin" else 1.0  # which follows no steeper fall in so few steps
     sample = samplers.make_sampler(name, SDE, np.linspace(start, 0.1, 6), **knobs)
     out = sample(score_fn, jnp.ones((1, 1)), jax.random.key(0))
@@ -245,14 +268,16 @@ def test_evaluation_count_is_as_stated():
 @pytest.mark.parametrize("sigma_max", [8.0, 30.0])
 @pytest.mark.parametrize("name", sorted(SDES))
 def test_standard_normal_noise_starts_at_the_first_level_of_the_grid(name, sigma_max):
-  """Data N(0, 0.5^2) come out with 0.5 from wherever the grid starts; noise of t = 1 gave 80 / 30 times as much with edm."""
+  """Data N(0, 0.5^2) come out with 0.5 from wherever the grid starts; noise of t = 1 gave 80 / 30 times as
+  much with edm."""
   sde = SDES[name]()
   times = time_grids.karras_grid(sde, 40, sigma_min=0.02, sigma_max=sigma_max)
   sample = samplers.start_from_noise(sde, times, samplers.dpm_solver_pp_2m(sde, times))
   noise = jax.random.normal(jax.random.key(0), (NUM, 1))
   x0 = np.asarray(jax.jit(lambda noise: sample(gaussian_score(sde, 0.0, 0.5), noise))(noise))
   alpha, std = (float(a[0]) for a in alpha_std(sde, jnp.asarray(times[:1])))
-  start = float(np.sqrt((alpha**2 + std**2) / ((0.5 * alpha) ** 2 + std**2)))  # data of variance 1 are taken for granted
+  # data of variance 1 are taken for granted
+  start = float(np.sqrt((alpha**2 + std**2) / ((0.5 * alpha) ** 2 + std**2)))
   np.testing.assert_allclose(x0.std() / np.asarray(noise).std(), 0.5 * start, rtol=0.01)
   assert start < 1.01
 
@@ -262,7 +287,8 @@ def test_variance_preserving_starts_are_the_noise_itself():
   for name in ("vp", "vp_cosine"):
     times = time_grids.karras_grid(SDES[name](), 3, sigma_max=30.0)
     noise = jax.random.normal(jax.random.key(0), (100, 3))
-    np.testing.assert_array_equal(samplers.start_from_noise(SDES[name](), times, lambda _, x, key: x)(None, noise), noise)
+    np.testing.assert_array_equal(
+        samplers.start_from_noise(SDES[name](), times, lambda _, x, key: x)(None, noise), noise)
 
 
 @pytest.mark.parametrize("name", sorted(set(samplers.SAMPLERS) - {"probability_flow_adaptive"}))
@@ -292,10 +318,12 @@ def test_half_precision_draws_the_same_law(name, sde_name, num_steps):
   assert abs(float(np.asarray(x0, np.float32).std()) - 0.5) < 0.07
 
 
-@pytest.mark.parametrize("num_steps,knobs", [(19, {}), (200, dict(step_scale=0.1)), (20, dict(num_corrections=3))])
+@pytest.mark.parametrize("num_steps,knobs", [(19, {}), (200, dict(step_scale=0.1)),
+                                             (20, dict(num_corrections=3))])
 def test_annealing_that_cannot_follow_its_levels_is_refused(num_steps, knobs):
   times = time_grids.karras_grid(SDES["edm"](), num_steps, sigma_min=0.02)
-  with pytest.raises(ValueError, match="annealed_langevin does not follow its .* noise levels with step_scale="):
+  with pytest.raises(ValueError,
+                     match="annealed_langevin does not follow its .* noise levels with step_scale="):
     samplers.annealed_langevin(SDES["edm"](), times, **knobs)
 
 
@@ -323,7 +351,8 @@ def test_bad_times_are_named(times):
     ("annealed_langevin", dict(num_corrections=0), "num_corrections >= 1; got 0"),
     ("predictor_corrector", dict(predictor="none"), r"Unknown predictor 'none'; choose from \['ancestral'"),
     ("predictor_corrector", dict(snr=0.0), "snr > 0; got num_corrections=1, snr=0.0"),
-    ("probability_flow_ode", dict(method="rk9"), r"Unknown method 'rk9'; choose from \['euler', 'heun', 'rk4'\]"),
+    ("probability_flow_ode", dict(method="rk9"),
+     r"Unknown method 'rk9'; choose from \['euler', 'heun', 'rk4'\]"),
     ("probability_flow_adaptive", dict(rtol=0.0), "rtol > 0 and atol > 0; got rtol=0.0"),
     ("probability_flow_adaptive", dict(remat=True), "takes no remat")])
 def test_bad_knobs_are_named(name, knobs, match):
@@ -332,7 +361,8 @@ def test_bad_knobs_are_named(name, knobs, match):
 
 
 def test_unknown_samplers_missing_keys_and_too_few_evaluations_are_named():
-  with pytest.raises(ValueError, match=r"Unknown sampler 'euler'; choose from \['ancestral', 'annealed_langevin', 'ddim'"):
+  with pytest.raises(
+      ValueError, match=r"Unknown sampler 'euler'; choose from \['ancestral', 'annealed_langevin', 'ddim'"):
     samplers.make_sampler("euler", SDE, np.array([1.0, 0.1]))
   with pytest.raises(ValueError, match="Unknown sampler 'euler'"):
     samplers.num_evaluations("euler", 3)

@@ -20,7 +20,8 @@ def test_karras_grid_hits_its_levels(num_steps, rho):
   sigma = sigma_of(sde, times)
   np.testing.assert_allclose(sigma[[0, -1]], [80.0, 0.02], rtol=1e-3)
   roots = sigma ** (1 / rho)
-  np.testing.assert_allclose(np.diff(roots), (roots[-1] - roots[0]) / num_steps, rtol=5e-3)  # equal steps of sigma^(1/rho)
+  # equal steps of sigma^(1/rho)
+  np.testing.assert_allclose(np.diff(roots), (roots[-1] - roots[0]) / num_steps, rtol=5e-3)
 
 
 def test_time_of_sigma_inverts_the_closed_form():
@@ -35,14 +36,15 @@ def test_uniform_grid_is_linspace():
   np.testing.assert_allclose(time_grids.uniform_grid(4, t_min=0.2), [1.0, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kwargs", [dict(num_steps=0), dict(num_steps=3, t_min=0.0), dict(num_steps=3, t_max=1.1),
-                                    dict(num_steps=3, t_min=0.5, t_max=0.5)])
+@pytest.mark.parametrize("kwargs", [dict(num_steps=0), dict(num_steps=3, t_min=0.0),
+                                    dict(num_steps=3, t_max=1.1), dict(num_steps=3, t_min=0.5, t_max=0.5)])
 def test_bad_uniform_grids_are_named(kwargs):
   with pytest.raises(ValueError, match="num_steps >= 1 and 0 < t_min < t_max <= 1; got num_steps"):
     time_grids.uniform_grid(**kwargs)
 
 
-@pytest.mark.parametrize("kwargs", [dict(num_steps=0), dict(num_steps=3, sigma_min=0.0), dict(num_steps=3, rho=0.0),
+@pytest.mark.parametrize("kwargs", [dict(num_steps=0), dict(num_steps=3, sigma_min=0.0),
+                                    dict(num_steps=3, rho=0.0),
                                     dict(num_steps=3, sigma_min=2.0, sigma_max=1.0)])
 def test_bad_karras_grids_are_named(kwargs):
   with pytest.raises(ValueError, match="0 < sigma_min < sigma_max, rho > 0; got num_steps"):
@@ -56,7 +58,8 @@ def test_levels_out_of_reach_of_the_sde_are_named(kwargs):
 
 
 @pytest.mark.parametrize("sde,limits", [
-    (ve_sde(), (0.01, 50.0)), (ve_sde(0.05, 20.0), (0.05, 20.0)), (edm_sde(), (0.01, 80.0)), (edm_sde(30.0), (0.01, 30.0))])
+    (ve_sde(), (0.01, 50.0)), (ve_sde(0.05, 20.0), (0.05, 20.0)), (edm_sde(), (0.01, 80.0)),
+    (edm_sde(30.0), (0.01, 30.0))])
 def test_the_limits_of_the_sde_are_within_its_reach(sde, limits):
   times = time_grids.karras_grid(sde, 10, sigma_min=limits[0], sigma_max=limits[1])
   assert times[0] == 1.0 and np.all(np.diff(times) < 0)
@@ -68,8 +71,10 @@ def test_uniform_steps_that_jump_over_the_data_are_refused():
   for num_steps in (5, 20, 100):
     with pytest.raises(ValueError, match=f"{num_steps} steps equal in time are too coarse for this SDE"):
       time_grids.uniform_grid(num_steps, sde=edm_sde())
-  for name, num_steps in (("edm", 300), ("vp", 10), ("sub_vp", 10), ("vp_cosine", 10), ("ve", 10), ("vp", 1000)):
-    np.testing.assert_array_equal(time_grids.uniform_grid(num_steps, sde=SDES[name]()), time_grids.uniform_grid(num_steps))
+  for name, num_steps in (("edm", 300), ("vp", 10), ("sub_vp", 10), ("vp_cosine", 10), ("ve", 10),
+                          ("vp", 1000)):
+    np.testing.assert_array_equal(time_grids.uniform_grid(num_steps, sde=SDES[name]()),
+                                  time_grids.uniform_grid(num_steps))
 
 
 def test_the_width_that_first_order_steps_leave_is_that_of_ddim():

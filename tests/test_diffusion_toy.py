@@ -14,11 +14,12 @@ def test_density_is_normalised_and_its_score_is_its_gradient(x64):
   line = np.linspace(-3, 3, 241)
   grid = jnp.asarray(np.stack(np.meshgrid(line, line), -1).reshape(-1, 2))
   sigma = jnp.float64(0.2)
-  np.testing.assert_allclose(np.exp(lib.log_density(mixture, grid, sigma)).sum() * (line[1] - line[0]) ** 2, 1.0, rtol=1e-6)
+  np.testing.assert_allclose(
+      np.exp(lib.log_density(mixture, grid, sigma)).sum() * (line[1] - line[0])**2, 1.0, rtol=1e-6)
   x, h = jnp.array([[0.3, -0.5], [1.0, 1.0]]), 1e-6
   steps = [jnp.array([[h, 0.0]]), jnp.array([[0.0, h]])]
-  numerical = np.stack([(lib.log_density(mixture, x + s, sigma) - lib.log_density(mixture, x - s, sigma)) / (2 * h)
-                        for s in steps], -1)
+  numerical = np.stack([(lib.log_density(mixture, x + s, sigma) - lib.log_density(mixture, x - s, sigma)) /
+                        (2 * h) for s in steps], -1)
   np.testing.assert_allclose(lib.score_at_sigma(mixture, sigma)(x), numerical, rtol=1e-6)
   t = jnp.array([0.2, 0.6])
   alpha, std = alpha_std(vp_sde(), t)

@@ -16,5 +16,6 @@ def test_python_runs(page, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)  # what it writes goes there
   namespace = {"__name__": "docs"}
   for block in blocks(page.read_text(), "python"):
-    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # errors name the line of the page
+    # errors name the line of the page
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
     exec(code, namespace)

@@ -1,7 +1,8 @@
-"""Every command line of README.md, docs/ and docstrings is one that works: module, flags, config, variant, keys.
+"""Every command line of README.md, docs/ and docstrings is one that works: module, flags, config, variant,
+keys.
 
-The launch scripts run in this process up to the point where absl has read the command line, so the parsers that judge are
-theirs: config files are loaded, variants chosen and overrides set, and nothing else happens.
+The launch scripts run in this process up to the point where absl has read the command line, so the parsers
+that judge are theirs: config files are loaded, variants chosen and overrides set, and nothing else happens.
 """
 import ast
 import configparser
@@ -17,11 +18,13 @@ from absl.testing import flagsaver
 from lartpc_jax import cli
 from tests.docs_text import CONFIGS, PAGES, REPO, inline_code, page_commands, relative, shell_lines
 
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections, on Python 3.11
+# of ml_collections, on Python 3.11
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 SCRIPTS = sorted(path.stem for path in (REPO / "launch").glob("*.py") if path.stem != "__init__")
 
 
-assert cli  # imported here, as it defines --debug once in a process: before flags are saved and taken away again
+# imported here, as it defines --debug once in a process: before flags are saved and taken away again
+assert cli
 
 
 class ReadError(Exception):
@@ -44,7 +47,8 @@ def read_values(flags_parser):
 
 
 def parse(script, arguments, read=read_values):
-  """What `read` finds when `python -m launch.SCRIPT ARGUMENTS` would parse its flags; ReadError if the script refuses."""
+  """What `read` finds when `python -m launch.SCRIPT ARGUMENTS` would parse its flags; ReadError if the script
+  refuses."""
   if script not in SCRIPTS:
     raise ReadError(f"there is no launch.{script}")
 
@@ -117,7 +121,10 @@ def check_pip(words):
       raise ReadError(f"there is no extra {unknown}")
 
 
-CHECKS = {"python": check_python, "make": check_make, "bash": check_bash, "pip": check_pip, "source": lambda words: None}
+CHECKS = {
+    "python": check_python, "make": check_make, "bash": check_bash, "pip": check_pip,
+    "source": lambda words: None
+}
 
 
 def check(words):
@@ -150,9 +157,11 @@ def test_most_pages_have_commands():
   assert sum(bool(page_commands(page.read_text())) for page in PAGES) > len(PAGES) // 2
 
 
-@pytest.mark.parametrize("path", CONFIGS + [REPO / "launch" / f"{script}.py" for script in SCRIPTS], ids=relative)
+@pytest.mark.parametrize("path", CONFIGS + [REPO / "launch" / f"{script}.py" for script in SCRIPTS],
+                         ids=relative)
 def test_commands_of_a_docstring(path, capsys):
-  """Those of configs and launch scripts, in which a remark may follow in parentheses and [--FLAG=VALUE] may be left out."""
+  """Those of configs and launch scripts, in which a remark may follow in parentheses and [--FLAG=VALUE] may
+  be left out."""
   text = ast.get_docstring(ast.parse(path.read_text()))
   lines = re.findall(r"^python (?:.*\\\n)*.*$", text, re.M)
   assert lines, f"{relative(path)}: the docstring has no command."
@@ -172,7 +181,8 @@ def test_flags_in_the_text_exist():
   for page in PAGES:
     for code in inline_code(page.read_text()):
       for name in re.findall(r"^--(\w+)", code):
-        assert name.removeprefix("no") in known or name in known, f"{relative(page)}: no command has the flag of `{code}`."
+        assert name.removeprefix(
+            "no") in known or name in known, f"{relative(page)}: no command has the flag of `{code}`."
 
 
 @pytest.mark.parametrize("command,message", [
@@ -183,7 +193,8 @@ def test_flags_in_the_text_exist():
     ("python -m launch.infer --config=configs/no_such_config.py", "refuses"),
     ("python -m launch.infer --config.inference.no_such_key=1", "refuses"),
     ("python -m launch.infer sample", "refuses"),
-    ("python -m launch.sweep --input=sample --set=inference.no_such_key=1,2", "has no key inference.no_such_key"),
+    ("python -m launch.sweep --input=sample --set=inference.no_such_key=1,2",
+     "has no key inference.no_such_key"),
     ("python no_such_file.py", "there is no python"),
     ("make no_such_target", "has no target"),
     ("bash launch/no_such_script.sh", "there is no script"),

@@ -1,4 +1,5 @@
-"""README.md and docs/: tables that are up to date and say where they come from, links that lead somewhere, size."""
+"""README.md and docs/: tables that are up to date and say where they come from, links that lead somewhere,
+size."""
 import configparser
 import json
 import pkgutil
@@ -20,7 +21,8 @@ MAX_README_BYTES = 8 * 1024
 
 def write(folder, **changes):
   folder.mkdir(exist_ok=True)
-  (folder / "x.json").write_text(json.dumps({**GOOD, **changes}).replace("0.8,", "0.80,").replace("0.8]", "0.80]"))
+  (folder / "x.json").write_text(
+      json.dumps({**GOOD, **changes}).replace("0.8,", "0.80,").replace("0.8]", "0.80]"))
   return folder
 
 
@@ -57,11 +59,13 @@ def test_headlines_stand_on_the_page_that_they_link_to():
 def test_a_table_as_it_is_written(tmp_path):
   results = tables.load_results(write(tmp_path / "results"))
   page = tmp_path / "guides" / "page.md"
-  text = tables.fill("before\n<!-- table x -->\nold\n<!-- end -->\nafter", results, page, tmp_path / "results")
+  text = tables.fill("before\n<!-- table x -->\nold\n<!-- end -->\nafter", results, page,
+                     tmp_path / "results")
   assert text.splitlines() == [
-      "before", "<!-- table x -->", "**t** ([x.json](../results/x.json))", "", "| what | value |", "| --- | --- |",
-      "| a\\|b | 0.80 |", "| c | 12,345 ± 0.5 |", "| d |  |", "", "Measured at commit `abc1234` on: one core.", "",
-      "```bash", "make demo", "```", "<!-- end -->", "after"]
+      "before", "<!-- table x -->", "**t** ([x.json](../results/x.json))", "", "| what | value |",
+      "| --- | --- |", "| a\\|b | 0.80 |", "| c | 12,345 ± 0.5 |", "| d |  |", "",
+      "Measured at commit `abc1234` on: one core.", "", "```bash", "make demo", "```", "<!-- end -->", "after"
+  ]
   assert tables.fill(text, results, page, tmp_path / "results") == text
 
 
@@ -70,7 +74,8 @@ def test_headlines_are_cells_in_their_order(tmp_path):
   results = tables.load_results(write(tmp_path, headline=headline))
   results["y"] = {**results["x"], "headline": {**headline, "order": 1, "quantity": "first"}}
   assert tables.headline_lines(results, REPO / "README.md")[2:] == [
-      "| [first](docs/results/p.md) | 12,345 ± 0.5 px |", "| [second](docs/results/p.md) | 12,345 ± 0.5 px |"]
+      "| [first](docs/results/p.md) | 12,345 ± 0.5 px |",
+      "| [second](docs/results/p.md) | 12,345 ± 0.5 px |"]
 
 
 @pytest.mark.parametrize("changes,message", [
@@ -82,7 +87,8 @@ def test_headlines_are_cells_in_their_order(tmp_path):
     ({"rows": [["a"]]}, "a row has 1 cells for 2 columns"),
     ({"rows": [["a", {"b": 1}]]}, "A cell must be a number"),
     ({"source": "x"}, "unknown key 'source'; allowed: .*'title'"),
-    ({"headline": {"order": 1, "quantity": "q", "value": "{}", "cells": [[3, 0]], "page": "p"}}, "names cell .3, 0."),
+    ({"headline": {"order": 1, "quantity": "q", "value": "{}", "cells": [[3, 0]], "page": "p"}},
+     "names cell .3, 0."),
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_bad_results_are_named(tmp_path, changes, message):
   with pytest.raises(ValueError, match=message):
@@ -137,7 +143,8 @@ def test_every_weight_file_has_a_card():
   cards = " ".join(page.read_text() for page in (REPO / "docs" / "models").glob("*.md"))
   for weights in (REPO / "lartpc_jax" / "assets").glob("*/*.npz"):
     name = f"{weights.parent.name}/{weights.stem}"
-    assert name in cards or weights.parent.name in cards and len(list(weights.parent.glob("*.npz"))) == 1, name
+    assert name in cards or weights.parent.name in cards and len(list(
+        weights.parent.glob("*.npz"))) == 1, name
 
 
 def test_every_command_is_in_the_table():
@@ -158,7 +165,8 @@ def test_every_config_and_variant_is_in_the_guide():
   for path in CONFIGS:
     variants = set(runpy.run_path(str(path))["VARIANTS"])
     row = re.search(rf"^\| `{relative(path)}` \|.*\|$", text, re.M)
-    assert row and variants <= set(re.findall(r"`(\w+)`", row[0])), f"docs/guides/train.md: {relative(path)}: {variants}"
+    assert row and variants <= set(re.findall(r"`(\w+)`",
+                                              row[0])), f"docs/guides/train.md: {relative(path)}: {variants}"
 
 
 def keys_of(block, prefix=""):

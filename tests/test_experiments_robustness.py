@@ -25,7 +25,8 @@ def test_sets_of_events():
   assert np.median(ratio["nuclear"]) < 0.9 and np.all(ratio["dead_wires"] <= ratio["clean"] + 1e-6)
   np.testing.assert_allclose(images["vertex"].sum((2, 3)), images["clean"].sum((2, 3)), rtol=0.03)
   assert np.abs(images["vertex"] - images["clean"]).max() > 0.5
-  with pytest.raises(ValueError, match="sample: has .* clean and .* interacting events from number 400; asked"):
+  with pytest.raises(ValueError,
+                     match="sample: has .* clean and .* interacting events from number 400; asked"):
     robustness.make_sets("sample", views=VIEWS, spec=ImageSpec(), num=90, first_event=400, seed=0)
 
 
@@ -44,10 +45,11 @@ def test_a_line():
 def test_command(repo, tmp_path):
   """All conditions with tiny settings and random weights; the second call computes nothing anew."""
   weights = save_toy_weights(tmp_path / "weights")
-  arguments = ("launch.robustness", "--config=configs/protons64_infer.py:tiny", "--vertex_variant=tiny", "--num_events=2",
-               f"--weights={weights}", "--start=classical", f"--out={tmp_path}")
+  arguments = ("launch.robustness", "--config=configs/protons64_infer.py:tiny", "--vertex_variant=tiny",
+               "--num_events=2", f"--weights={weights}", "--start=classical", f"--out={tmp_path}")
   for _ in range(2):
     done = launch(repo, *arguments)
     assert done.returncode == 0, done.stderr
   text = (tmp_path / "robustness.md").read_text()
-  assert all(word in done.stdout for word in ("dead wires", "noise, 2%", "vertex off by 1 pixel, vertex fitted", text))
+  assert all(word in done.stdout
+             for word in ("dead wires", "noise, 2%", "vertex off by 1 pixel, vertex fitted", text))

@@ -13,7 +13,8 @@ from lartpc_jax.networks.api import make_sparse_transformer
 
 GAP = sparse_state.GapScale(threshold_mev=0.09, charge_scale_mev=0.1, gap=0.8, scale=0.5416)
 BLOCKS = sparse_state.BlockScale(size=4, lit_scale=0.6285, mean=3.34, mean_scale=0.2704)
-CONDITION = condition_lib.make_condition({"charge_mev": dict(kind="scalar", mean=4.2, scale=0.65, low=0.1, log=True)})
+CONDITION = condition_lib.make_condition(
+    {"charge_mev": dict(kind="scalar", mean=4.2, scale=0.65, low=0.1, log=True)})
 SDE = edm_sde(sigma_max=20.0)
 NETWORK = dict(width=8, depth=1, num_heads=2, head_features=4, head_token_features=1)
 
@@ -37,7 +38,8 @@ def stage(space, shape, seed):
 @pytest.fixture(scope="module")
 def cascade():
   table = {"charge_mev": jnp.array([20.0, 80.0, 300.0])}
-  return lib.Cascade(stage("map", (4, 4, 2), 0), stage("pixels", (16, 16, 1), 1), GAP, BLOCKS, (0.07, 0.15), table)
+  return lib.Cascade(stage("map", (4, 4, 2), 0), stage("pixels", (16, 16, 1), 1), GAP, BLOCKS, (0.07, 0.15),
+                     table)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,8 @@ def test_an_image_depends_on_its_key_alone(draw):
   keys = lib.image_keys(jax.random.key(3), 8)
   together = draw(keys)
   assert together.shape == (8, 16, 16) and 0.0 < float((together > 0.0).mean()) < 1.0
-  np.testing.assert_allclose(draw(lib.image_keys(jax.random.key(3), 2, first=5)), together[5:7], rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(draw(lib.image_keys(jax.random.key(3), 2, first=5)), together[5:7], rtol=1e-4,
+                             atol=1e-5)
   runs = [parallel.make_device_map(lambda batch: draw(batch["key"]), chunk_size=chunk,
                                    mesh=parallel.make_mesh(jax.devices()[:devices]))({"key": keys})
           for chunk, devices in ((3, 1), (2, 4))]
@@ -79,9 +82,9 @@ def test_the_condition_reaches_both_stages(cascade, draw):
 def test_guidance_with_scale_one_is_none_and_scale_zero_forgets_the_condition(cascade):
   keys = lib.image_keys(jax.random.key(1), 4)
   sampler = samplers.make_sampler("ddim", SDE, karras_grid(SDE, 2, sigma_min=0.05, sigma_max=20.0))
-  maps = lambda value, scale: lib.draw_stage(
-      cascade.coarse, sampler, keys, {"features": condition_lib.embed(CONDITION, {"charge_mev": jnp.full(4, value)})},
-      guidance_scale=scale)
+  maps = lambda value, scale: lib.draw_stage(cascade.coarse, sampler, keys, {
+      "features": condition_lib.embed(CONDITION, {"charge_mev": jnp.full(4, value)})
+  }, guidance_scale=scale)
   np.testing.assert_allclose(maps(5.0, 0.0), maps(500.0, 0.0), atol=1e-5)
   np.testing.assert_allclose(maps(5.0, 1.0 + 1e-6), maps(5.0, 1.0), atol=1e-3)
   assert float(jnp.abs(maps(5.0, 3.0) - maps(5.0, 1.0)).max()) > 0.01
@@ -98,4 +101,5 @@ def test_gradient_through_both_stages_is_that_of_finite_differences(draw):
   up, down = charge + step, charge - step
   same = np.all(lit(up) == lit(down), axis=(1, 2))
   assert same.sum() >= 2 and np.all(np.abs(np.asarray(slope)[same]) > 1e-4)
-  np.testing.assert_allclose(slope[same], ((value(up) - value(down)) / (2 * step))[same], rtol=0.05, atol=2e-3)
+  np.testing.assert_allclose(slope[same], ((value(up) - value(down)) / (2 * step))[same], rtol=0.05,
+                             atol=2e-3)

@@ -13,8 +13,11 @@ DECLARED = {"momentum_mev": dict(kind="vector", scale=500.0, low=300.0, high=450
 
 
 def values(**changes):
-  return {"momentum_mev": np.array([[400.0, 0.0, 0.0], [0.0, -240.0, 180.0]]), "track_share": np.array([0.0, 0.75]),
-          "charge_mev": np.array([50.0, 100.0]), "particle": np.array([0, 2]), **changes}
+  return {
+      "momentum_mev": np.array([[400.0, 0.0, 0.0], [0.0, -240.0,
+                                                    180.0]]), "track_share": np.array([0.0, 0.75]),
+      "charge_mev": np.array([50.0, 100.0]), "particle": np.array([0, 2]), **changes
+  }
 
 
 def test_features_are_scaled_values_with_sines_and_cosines_and_one_hot_labels():
@@ -26,8 +29,12 @@ def test_features_are_scaled_values_with_sines_and_cosines_and_one_hot_labels():
   momentum, share = values()["momentum_mev"] / 500.0, (values()["track_share"][:, None] - 0.5) / 0.25
   charge = (np.log(values()["charge_mev"])[:, None] - 4.0) / 0.5
   norm = np.linalg.norm(momentum, axis=1, keepdims=True)
-  wanted = np.concatenate([angles(np.concatenate([momentum, norm], axis=1)), momentum / norm, angles(share), angles(charge),
-                           np.eye(3)[[0, 2]]], axis=1)
+  wanted = np.concatenate([
+      angles(np.concatenate([momentum, norm], axis=1)), momentum / norm,
+      angles(share),
+      angles(charge),
+      np.eye(3)[[0, 2]]
+  ], axis=1)
   assert found.shape == (2, lib.num_features(condition))
   np.testing.assert_allclose(found, wanted, atol=2e-6)
 
@@ -60,10 +67,13 @@ def test_values_from_text():
 
 
 @pytest.mark.parametrize("text,message", [
-    ("charge_mev", "'charge_mev' is not NAME=VALUE"), ("colour=3", "Unknown condition variable 'colour'; there are"),
-    ("charge_mev=much", "'charge_mev' must be a number; got 'much'"), ("track_share=2", "'track_share' has value 2.0"),
+    ("charge_mev", "'charge_mev' is not NAME=VALUE"),
+    ("colour=3", "Unknown condition variable 'colour'; there are"),
+    ("charge_mev=much", "'charge_mev' must be a number; got 'much'"),
+    ("track_share=2", "'track_share' has value 2.0"),
     ("momentum_mev=3", "'momentum_mev' is a vector"),
-    ("particle=pion", r"Unknown class 'pion' of condition variable 'particle'; choose from \['proton', 'muon'")])
+    ("particle=pion",
+     r"Unknown class 'pion' of condition variable 'particle'; choose from \['proton', 'muon'")])
 def test_bad_text_is_named(text, message):
   with pytest.raises(ValueError, match=message):
     lib.parse(lib.make_condition(DECLARED), text)
@@ -77,10 +87,12 @@ def test_a_missing_variable_is_named():
 
 
 @pytest.mark.parametrize("declared,message", [
-    (dict(kind="tensor"), r"Unknown kind 'tensor' of condition variable 'x'; choose from \['label', 'scalar', 'vector'\]"),
+    (dict(kind="tensor"), r"Unknown kind 'tensor' of condition variable 'x'; choose from \['label', "
+                          r"'scalar', 'vector'\]"),
     (dict(kind="vector", scale=0.0), "'x': A vector needs scale > 0; got 0.0"),
     (dict(kind="vector", scale=1.0, size=0), "'x': A vector needs size >= 1; got 0"),
-    (dict(kind="scalar", mean=0.0, scale=1.0, low=2.0, high=1.0), "'x': A scalar needs low <= high; got 2.0 and 1.0"),
+    (dict(kind="scalar", mean=0.0, scale=1.0, low=2.0, high=1.0),
+     "'x': A scalar needs low <= high; got 2.0 and 1.0"),
     (dict(kind="scalar", mean=0.0, scale=1.0, log=True), "'x': A scalar with log needs low > 0"),
     (dict(kind="scalar", mean=0.0), "'x': .*missing.*scale"),
     (dict(kind="label", classes=["a", "a"]), "'x': A label needs at least two different classes")])

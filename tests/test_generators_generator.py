@@ -28,7 +28,8 @@ def decode(params, z):
 
 @pytest.fixture
 def space():
-  return codecs.autoencoder_codec(encode, decode, 3.0, SCALE, transform=TRANSFORM, threshold_mev=0.01, shape=(4, 4))
+  return codecs.autoencoder_codec(encode, decode, 3.0, SCALE, transform=TRANSFORM, threshold_mev=0.01,
+                                  shape=(4, 4))
 
 
 def test_encode_normalises_the_mean_and_decode_inverts_it(space):
@@ -74,7 +75,8 @@ def test_a_constant_channel_is_named():
 
 def test_decode_gradient_equals_finite_differences(x64, space):
   scale = codecs.LatentScale(*(jnp.asarray(a, jnp.float64) for a in SCALE))
-  space = codecs.autoencoder_codec(encode, decode, 3.0, scale, transform=TRANSFORM, threshold_mev=0.01, shape=(4, 4))
+  space = codecs.autoencoder_codec(encode, decode, 3.0, scale, transform=TRANSFORM, threshold_mev=0.01,
+                                   shape=(4, 4))
   z = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 2, 2)))
   f = lambda z: jnp.sum(jnp.sin(space.decode(z)))
   g, h = jax.grad(f)(z), 1e-6
@@ -87,11 +89,15 @@ def test_state_scale_normalises_and_representations_invert(name, scale):
   transform = make_charge_transform(name, scale)
   random = np.random.default_rng(0)
   lit = random.random((20, 8, 8)) < 0.2
-  q = jnp.asarray(np.where(lit, np.round(random.exponential(0.8, (20, 8, 8)) / 0.004 + 1) * 0.004, 0.0).clip(0, 5), jnp.float32)
+  q = jnp.asarray(
+      np.where(lit,
+               np.round(random.exponential(0.8, (20, 8, 8)) / 0.004 + 1) * 0.004, 0.0).clip(0, 5),
+      jnp.float32)
   got = codecs.measure_state_scale(np.asarray(q), transform)
   y = (transform.forward(q) - got.shift) / got.scale
   np.testing.assert_allclose([y.mean(), y.std()], [0.0, 1.0], atol=1e-4)
-  np.testing.assert_allclose(transform.inverse(transform.forward(q)), q, atol=0.0101 if name == "grey8" else 1e-4)
+  np.testing.assert_allclose(transform.inverse(transform.forward(q)), q,
+                             atol=0.0101 if name == "grey8" else 1e-4)
   empty = codecs.measure_state_scale(np.asarray(q), transform, about_empty=True)
   z = np.asarray((transform.forward(q) - empty.shift) / empty.scale)
   assert (z[np.asarray(q) == 0.0] == 0.0).all()
@@ -115,7 +121,8 @@ def test_equal_pixels_have_no_scale():
 
 @pytest.mark.slow
 def test_generator_chains_score_sampler_and_decoder(space):
-  """A network that knows the momentum of each example: the sampler sees its score, the decoder its latents."""
+  """A network that knows the momentum of each example: the sampler sees its score, the decoder its
+  latents."""
   seen = []
   def apply(params, z, c_noise, cond):
     seen.append(cond)
@@ -136,7 +143,8 @@ def test_generator_chains_score_sampler_and_decoder(space):
     z = x[i] + (a * denoised - x[i]) / s**2
     in_track_frame = np.array(space.decode(jnp.asarray(z[..., :2], jnp.float32)[None]))
     kinetic = np.sqrt(np.sum(np.asarray(momentum[i], float) ** 2) + 938.27209**2) - 938.27209
-    in_track_frame *= kinetic * (1.0 + 0.1 * z[..., 2].mean()) / in_track_frame.sum()  # the plane names the charge
+    # the plane names the charge
+    in_track_frame *= kinetic * (1.0 + 0.1 * z[..., 2].mean()) / in_track_frame.sum()
     turned = turn_images(jnp.asarray(in_track_frame), momentum[i:i + 1], FRAME, SPEC)
     np.testing.assert_allclose(images[i], turned[0], rtol=1e-3, atol=1e-4)
   assert images.shape == (2, 4, 4) and all(cond is not None for cond in seen)
@@ -145,14 +153,16 @@ def test_generator_chains_score_sampler_and_decoder(space):
   np.testing.assert_allclose(pairs[0, 1], images[0, :, ::-1], atol=1e-4)  # about the x axis
   np.testing.assert_allclose(pairs[1, 1], images[1, ::-1], atol=1e-4)     # about the y axis
   free = generator.make_generate(protons, sampler, guidance_scale=0.0)
-  np.testing.assert_allclose(free(noise, told), free(noise, {"momentum_mev": 1.1 * momentum}), rtol=0.3)  # but for the charge
+  # but for the charge
+  np.testing.assert_allclose(free(noise, told), free(noise, {"momentum_mev": 1.1 * momentum}), rtol=0.3)
   np.testing.assert_allclose(*(x / x.sum((1, 2), keepdims=True) for x in (
       free(noise, told), free(noise, {"momentum_mev": 1.1 * momentum}))), atol=1e-6)
 
 
 def test_state_and_images_are_inverse(space):
   """The plane holds charge over kinetic energy: 80 % of it, whatever the decoder makes of the latents."""
-  codec = proton_generator(None, None, vp_sde(), space, frame=FRAME, spec=SPEC, plane=codecs.ChargePlane(0.9, 0.05)).codec
+  codec = proton_generator(None, None, vp_sde(), space, frame=FRAME, spec=SPEC,
+                           plane=codecs.ChargePlane(0.9, 0.05)).codec
   momentum = jnp.array([[300.0, 200.0, 100.0], [400.0, 0.0, 0.0]])
   kinetic = np.sqrt(np.sum(np.asarray(momentum, float) ** 2, -1) + 938.27209**2) - 938.27209
   images = jax.random.uniform(jax.random.key(0), (2, 4, 4)) + 0.1
@@ -169,7 +179,8 @@ def test_state_and_images_are_inverse(space):
 @pytest.fixture(scope="module")
 def convolutional():
   """Decoder of an autoencoder with random weights, z [b h w 2] -> images [b 2h 2w], and its network."""
-  network = api.make_autoencoder(latent_channels=2, stem=2, features=8, num_encoder_blocks=1, num_decoder_blocks=1)
+  network = api.make_autoencoder(latent_channels=2, stem=2, features=8, num_encoder_blocks=1,
+                                 num_decoder_blocks=1)
   params = random_params(lambda: network.init(jax.random.key(0), (8, 8)), np.random.default_rng(0))
   params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
   return network, jax.jit(lambda z, cond=None: network.decode(params, z)[..., 0])
@@ -212,8 +223,11 @@ def test_bad_tiles_are_named(convolutional):
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 2), (2, 3, 1)])
 def test_momenta_of_another_shape_are_named(space, shape):
-  protons = proton_generator(lambda params, z, c_noise, cond: z, None, vp_sde(), space, frame=FRAME, spec=SPEC)
+  protons = proton_generator(lambda params, z, c_noise, cond: z, None, vp_sde(), space, frame=FRAME,
+                             spec=SPEC)
   generate = generator.make_generate(protons, lambda score_fn, noise, key: noise)
   noise = generator.prior_noise(protons, jax.random.key(0), 2)
-  with pytest.raises(ValueError, match=r"Condition 'momentum_mev' needs a row for each of the 2 draws, of shape \(3,\); got"):
+  with pytest.raises(
+      ValueError,
+      match=r"Condition 'momentum_mev' needs a row for each of the 2 draws, of shape \(3,\); got"):
     generate(noise, {"momentum_mev": jnp.ones(shape)})

@@ -1,4 +1,5 @@
-"""Draws of an unconditional model whose data are normal, so that the network and all that comes out are known."""
+"""Draws of an unconditional model whose data are normal, so that the network and all that comes out are
+known."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +37,8 @@ def test_draws_have_the_width_of_the_data_from_any_highest_noise_level(sde_name,
   np.testing.assert_allclose(np.std(drawn), STD, rtol=4 / (2 * images.size) ** 0.5 + 0.01)
 
 
-@pytest.mark.parametrize("sampler", [STOCHASTIC, dict(name="dpm_solver_pp_2m", num_evaluations=5)], ids=lambda s: s["name"])
+@pytest.mark.parametrize("sampler", [STOCHASTIC, dict(name="dpm_solver_pp_2m", num_evaluations=5)],
+                         ids=lambda s: s["name"])
 def test_images_of_a_seed_do_not_depend_on_chunks_and_none_is_twice(sampler):
   model, num = normal_model(), 2 * pixels.NOISE_BLOCK + 3
   whole, _ = pixels.draw_images(model, num, seed=3, chunk_size=num, **sampler)

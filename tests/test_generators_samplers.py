@@ -1,4 +1,5 @@
-"""Every sampler draws protons, crops and whole interactions: generators of the three kinds, with networks known exactly."""
+"""Every sampler draws protons, crops and whole interactions: generators of the three kinds, with networks
+known exactly."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,14 @@ import pytest
 from lartpc_jax.build.models import build_sampler
 from lartpc_jax.diffusion.samplers import SAMPLERS
 from lartpc_jax.diffusion.sde import vp_sde
-from lartpc_jax.generators.codec import Codec, LatentScale, StateScale, autoencoder_codec, decode_in_tiles, pixel_codec
+from lartpc_jax.generators.codec import (
+  Codec,
+  LatentScale,
+  StateScale,
+  autoencoder_codec,
+  decode_in_tiles,
+  pixel_codec,
+)
 from lartpc_jax.generators.generator import make_draw, make_generate, prior_noise
 from lartpc_jax.geometry.charge import sqrt_transform
 from lartpc_jax.geometry.frames import TrackFrame
@@ -19,7 +27,8 @@ KNOBS = {"annealed_langevin": dict(step_scale=1.0, num_corrections=8, sigma_max=
 
 
 def normal_network(params, x, c_noise, cond):
-  """Predicts for states N(0, 1) of which nothing else is known: D = x / (1 + sigma^2), so the EDM target is 0."""
+  """Predicts for states N(0, 1) of which nothing else is known: D = x / (1 + sigma^2), so the EDM target is
+  0."""
   del params, c_noise, cond
   return jnp.zeros_like(x)
 
@@ -28,20 +37,22 @@ def tiled_codec() -> Codec:
   """An autoencoder that only folds 2x2 pixels into 4 channels, decoded in tiles."""
   def fold(params, y):
     b, h, w, _ = y.shape
-    return params * y.reshape(b, h // 2, 2, w // 2, 2).transpose(0, 1, 3, 2, 4).reshape(b, h // 2, w // 2, 4), None
+    return params * y.reshape(b, h // 2, 2, w // 2, 2).transpose(0, 1, 3, 2, 4).reshape(b, h // 2, w // 2,
+                                                                                        4), None
 
   def unfold(params, z):
     b, h, w, _ = z.shape
     return (z / params).reshape(b, h, w, 2, 2).transpose(0, 1, 3, 2, 4).reshape(b, 2 * h, 2 * w, 1)
   scale = LatentScale(jnp.zeros(4), jnp.ones(4))
-  codec = autoencoder_codec(fold, unfold, 1.0, scale, transform=sqrt_transform(1.0), threshold_mev=THRESHOLD_MEV,
-                            shape=(16, 16))
+  codec = autoencoder_codec(fold, unfold, 1.0, scale, transform=sqrt_transform(1.0),
+                            threshold_mev=THRESHOLD_MEV, shape=(16, 16))
   return codec._replace(decode=decode_in_tiles(codec.decode, tile=4, reach=0))
 
 
 def protons():
   frame = TrackFrame(4, 4, start_mm=-3.0)
-  codec = pixel_codec(sqrt_transform(1.0), StateScale(0.0, 1.0), threshold_mev=THRESHOLD_MEV, shape=frame.shape)
+  codec = pixel_codec(sqrt_transform(1.0), StateScale(0.0, 1.0), threshold_mev=THRESHOLD_MEV,
+                      shape=frame.shape)
   return proton_generator(normal_network, None, vp_sde(), codec, frame=frame, spec=ImageSpec(8))
 
 
@@ -60,10 +71,12 @@ KINDS = {"protons": protons, "crops": crops, "interactions": interactions}
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_draws_every_kind_of_image(name, kind):
-  """Finite images, exactly zero below the threshold, the same from the same key or noise, others from another one."""
+  """Finite images, exactly zero below the threshold, the same from the same key or noise, others from another
+  one."""
   generator = KINDS[kind]()
   sampler = build_sampler(generator.denoiser.sde, name=name, num_steps=12, **KNOBS.get(name, {}))
-  cond = {"momentum_mev": jnp.array([[300.0, 100.0, 50.0], [0.0, -350.0, 120.0]])} if kind == "protons" else None
+  cond = {"momentum_mev": jnp.array([[300.0, 100.0, 50.0], [0.0, -350.0, 120.0]])
+         } if kind == "protons" else None
   draw = jax.jit(lambda key: make_draw(generator, sampler)(key, 2, cond))
   images = np.asarray(draw(jax.random.key(0)))
   assert images.shape == (2, 16, 16) if kind == "interactions" else (2, 8, 8)

@@ -41,13 +41,14 @@ def test_images_come_back_and_zeros_exactly(images):
 
 def test_pixels_below_the_threshold_are_empty():
   state = lib.gap_state(jnp.array([[[0.089, 0.09, 0.0, 2.0]]]), GAP)
-  np.testing.assert_allclose(state[0, 0, :, 0] * GAP.scale, [0.0, 0.8 + np.arcsinh(0.9), 0.0, 0.8 + np.arcsinh(20.0)],
-                             rtol=1e-6)
+  np.testing.assert_allclose(state[0, 0, :, 0] * GAP.scale,
+                             [0.0, 0.8 + np.arcsinh(0.9), 0.0, 0.8 + np.arcsinh(20.0)], rtol=1e-6)
 
 
 def test_noise_inside_half_the_gap_leaves_zeros_and_counts(images):
   state = lib.gap_state(jnp.asarray(images), GAP)
-  noise = jax.random.uniform(jax.random.key(0), state.shape, minval=-1.0, maxval=1.0) * 0.49 * GAP.faintest / GAP.scale
+  noise = jax.random.uniform(jax.random.key(0), state.shape, minval=-1.0,
+                             maxval=1.0) * 0.49 * GAP.faintest / GAP.scale
   back = lib.image_from_gap_state(state + noise, GAP)
   np.testing.assert_array_equal(back > 0.0, images > 0.0)
   assert float(jnp.where(back > 0.0, back, 1.0).min()) >= GAP.threshold_mev * 0.999
@@ -76,7 +77,8 @@ def test_maps_equal_loops_and_are_their_own_whole_map(images):
 def test_whole_maps_forgive_noise_and_refuse_what_no_image_has(images):
   found = lib.block_map(lib.gap_state(jnp.asarray(images), GAP), GAP, BLOCKS)
   noise = 0.05 * jax.random.uniform(jax.random.key(1), found.shape[:3], minval=-1.0, maxval=1.0)
-  np.testing.assert_array_equal(lib.lit_pixels(found.at[..., 0].add(noise), BLOCKS), lib.lit_pixels(found, BLOCKS))
+  np.testing.assert_array_equal(lib.lit_pixels(found.at[..., 0].add(noise), BLOCKS),
+                                lib.lit_pixels(found, BLOCKS))
   wild = lib.whole_map(jnp.array([[[[-3.0, 5.0], [40.0, 0.5]]]]), BLOCKS)
   np.testing.assert_allclose(wild[0, 0], [[0.0, 0.0], [4.0 / BLOCKS.lit_scale, 0.5]], rtol=1e-6)
 
@@ -85,6 +87,7 @@ def test_symmetries_commute(images):
   few, turns = images[:8], np.arange(8)
   state = lambda x: lib.gap_state(jnp.asarray(x), GAP)
   coarse = np.asarray(lib.block_map(state(few), GAP, BLOCKS))
-  np.testing.assert_array_equal(state(turn_pixels(few, turns))[..., 0], turn_pixels(np.asarray(state(few))[..., 0], turns))
-  np.testing.assert_allclose(lib.block_map(state(turn_pixels(few, turns)), GAP, BLOCKS), turn_pixels(coarse, turns),
-                             atol=2e-6)
+  np.testing.assert_array_equal(
+      state(turn_pixels(few, turns))[..., 0], turn_pixels(np.asarray(state(few))[..., 0], turns))
+  np.testing.assert_allclose(lib.block_map(state(turn_pixels(few, turns)), GAP, BLOCKS),
+                             turn_pixels(coarse, turns), atol=2e-6)

@@ -33,7 +33,8 @@ def test_round_trip(tmp_path, dtype, rtol):
     loaded = weight_files.flatten(params)[name]
     assert loaded.dtype == np.float32
     np.testing.assert_allclose(loaded, array, rtol=rtol, atol=0 if rtol == 0 else 1e-7)
-    np.testing.assert_array_equal(loaded, weight_files.flatten(weight_files.rounded(PARAMS, dtype=dtype))[name])
+    np.testing.assert_array_equal(loaded,
+                                  weight_files.flatten(weight_files.rounded(PARAMS, dtype=dtype))[name])
   assert {p.name for p in tmp_path.iterdir()} == {"net.npz", "net.json"}
 
 
@@ -62,7 +63,8 @@ def test_truncated_and_altered_arrays_are_named(saved):
   content = path.read_bytes()
   for broken in (content[:len(content) // 2], content[:100] + bytes([content[100] ^ 1]) + content[101:], b""):
     path.write_bytes(broken)
-    with pytest.raises(ValueError, match="net.npz: sha256 differs from the one in net.json: truncated or altered"):
+    with pytest.raises(ValueError,
+                       match="net.npz: sha256 differs from the one in net.json: truncated or altered"):
       weight_files.load_weights(saved, "net")
 
 
@@ -100,8 +102,12 @@ def test_weights_that_overflow_are_refused(tmp_path):
 def test_int8_is_within_half_a_step(tmp_path):
   """Kernels come back within half of a 127th of each output channel's largest entry, vectors as they were."""
   draw = np.random.default_rng(0)
-  params = {"a": {"kernel": draw.normal(size=(3, 5, 4)).astype(np.float32) * np.array([1e-3, 1, 10, 0], np.float32),
-                  "bias": draw.normal(size=4).astype(np.float32)}}
+  params = {
+      "a": {
+          "kernel": draw.normal(size=(3, 5, 4)).astype(np.float32) * np.array([1e-3, 1, 10, 0], np.float32),
+          "bias": draw.normal(size=4).astype(np.float32)
+      }
+  }
   weight_files.save_weights(tmp_path, "small", params, {}, dtype="int8")
   with np.load(tmp_path / "small.npz") as npz:
     assert npz["a/kernel"].dtype == np.int8
@@ -111,7 +117,8 @@ def test_int8_is_within_half_a_step(tmp_path):
   assert (np.abs(back["a"]["kernel"] - params["a"]["kernel"]) <= 0.501 * step).all()
   assert set(back["a"]) == {"kernel", "bias"}
   with pytest.raises(ValueError, match="'a/kernel' is not finite"):
-    weight_files.save_weights(tmp_path, "bad", {"a": {"kernel": np.full((2, 2), np.nan, np.float32)}}, {}, dtype="int8")
+    weight_files.save_weights(tmp_path, "bad", {"a": {"kernel": np.full((2, 2), np.nan, np.float32)}}, {},
+                              dtype="int8")
 
 
 @pytest.mark.slow
@@ -120,7 +127,7 @@ def test_the_model_of_crops_that_ships_draws_sparse_images():
   from lartpc_jax.build.generators import build_generator
   from lartpc_jax.experiments import pixels
   generator, info, _ = build_generator("crops64")
-  images, _ = pixels.draw_images(generator, 2, seed=0, chunk_size=2, name="dpm_solver_pp_2m", num_evaluations=5,
-                                 uniform=False)
+  images, _ = pixels.draw_images(generator, 2, seed=0, chunk_size=2, name="dpm_solver_pp_2m",
+                                 num_evaluations=5, uniform=False)
   assert images.shape == (2, 64, 64) and np.all(np.isfinite(images)) and info["step"] >= 2000
   assert np.all(images[images > 0] >= pixels.threshold_of(info)) and 0 < np.mean(images > 0) < 0.3

@@ -73,7 +73,8 @@ def test_a_view_is_the_xy_image_of_permuted_vectors(view, axes):
   np.testing.assert_allclose(got[0, 0], raster.rasterize(position[:, np.array(axes)], edep, SPEC), atol=1e-6)
   # the name of the view says which coordinate runs along which image axis: centres of charge
   centres = (np.arange(16) - 7.5) * 3.0
-  alias = 3.0 / np.pi * np.exp(-2 * (np.pi * 1.35 / 3.0) ** 2)  # largest error of a mean taken over pixel centres
+  # largest error of a mean taken over pixel centres
+  alias = 3.0 / np.pi * np.exp(-2 * (np.pi * 1.35 / 3.0) ** 2)
   first, second = ("xyz".index(letter) for letter in view)
   weights = np.asarray(edep / edep.sum())
   for image_axis, coordinate in enumerate((first, second)):
@@ -121,7 +122,8 @@ def test_charge_transform_equals_numpy_and_inverts(name, scale, function):
 
 
 def test_bad_charge_transforms_are_named():
-  with pytest.raises(ValueError, match=r"Unknown charge transform 'log'; choose from \['arcsinh', 'grey8', 'sqrt'\]"):
+  with pytest.raises(ValueError,
+                     match=r"Unknown charge transform 'log'; choose from \['arcsinh', 'grey8', 'sqrt'\]"):
     charge.make_charge_transform("log", 1.0)
   for name in charge.CHARGE_TRANSFORMS:
     with pytest.raises(ValueError, match="scale_mev must be positive; got 0"):
@@ -129,7 +131,8 @@ def test_bad_charge_transforms_are_named():
 
 
 def test_wire_planes_are_rotations_about_the_drift():
-  """Wires along y' = y cos a + z sin a, of which a plane sees the component across; angle 0 is xz, -90 is xy mirrored."""
+  """Wires along y' = y cos a + z sin a, of which a plane sees the component across; angle 0 is xz, -90 is xy
+  mirrored."""
   rng = np.random.default_rng(0)
   p = rng.normal(size=(5, 3)).astype(np.float32)
   for view, angle in (*raster.WIRE_PLANES.items(), ("angle:35.7", 35.7)):
@@ -142,7 +145,8 @@ def test_wire_planes_are_rotations_about_the_drift():
   for wires, axes, sign in (("w", "xz", 1.0), ("angle:-90", "xy", -1.0)):
     np.testing.assert_allclose(np.asarray(raster.to_view(jnp.asarray(p), wires)) * np.array([1.0, 1.0, sign]),
                                raster.to_view(jnp.asarray(p), axes), atol=1e-6)
-    np.testing.assert_allclose(raster.view_matrix(axes) @ p[0], raster.to_view(jnp.asarray(p[0]), axes), atol=1e-6)
+    np.testing.assert_allclose(
+        raster.view_matrix(axes) @ p[0], raster.to_view(jnp.asarray(p[0]), axes), atol=1e-6)
 
 
 def test_image_in_a_wire_plane_is_the_image_of_the_turned_event():
@@ -151,7 +155,8 @@ def test_image_in_a_wire_plane_is_the_image_of_the_turned_event():
   position, edep = rng.uniform(-60.0, 60.0, (2, 40, 3)), rng.uniform(0.1, 2.0, (2, 40))
   position, edep = jnp.asarray(position, jnp.float32), jnp.asarray(edep, jnp.float32)
   a = np.radians(60.0)
-  turn = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(a), np.sin(a)], [0.0, -np.sin(a), np.cos(a)]])  # wires of u onto y
+  # wires of u onto y
+  turn = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(a), np.sin(a)], [0.0, -np.sin(a), np.cos(a)]])
   turned = jnp.asarray(np.asarray(position) @ turn.T, jnp.float32)
   images = raster.rasterize_views(position, edep, ("u", "v", "xz"))
   np.testing.assert_allclose(images[:, 0], raster.rasterize_views(turned, edep, ("xz",))[:, 0], atol=1e-4)
@@ -163,5 +168,6 @@ def test_image_in_a_wire_plane_is_the_image_of_the_turned_event():
 
 @pytest.mark.parametrize("view", ["xw", "angle:", "angle:sixty", "angle:200", "angle:nan"])
 def test_unknown_wire_planes_are_named(view):
-  with pytest.raises(ValueError, match=rf"Unknown view '{view}'; choose from \['xy', 'xz', 'yz'\], the wire planes"):
+  with pytest.raises(ValueError,
+                     match=rf"Unknown view '{view}'; choose from \['xy', 'xz', 'yz'\], the wire planes"):
     raster.view_matrix(view)

@@ -16,7 +16,8 @@ def test_rotations_are_proper_and_uniform():
   r = np.asarray(rotations.random_rotations(jax.random.key(0), n), np.float64)
   np.testing.assert_allclose(r @ r.transpose(0, 2, 1), np.broadcast_to(np.eye(3), r.shape), atol=2e-6)
   np.testing.assert_allclose(np.linalg.det(r), 1.0, atol=2e-6)
-  # under the Haar measure: E R = 0, E R_ij^2 = 1/3 (entries are uniform on [-1, 1]), E R_ij R_kl = 0 otherwise
+  # under the Haar measure: E R = 0, E R_ij^2 = 1/3 (entries are uniform on [-1, 1]), E R_ij R_kl = 0
+  # otherwise
   np.testing.assert_allclose(r.mean(0), 0.0, atol=4 / (3 * n) ** 0.5)
   second = np.einsum("nij,nkl->ijkl", r, r).reshape(9, 9) / n
   np.testing.assert_allclose(second, np.eye(9) / 3, atol=4 * (4 / 45 / n) ** 0.5 * 1.3)
@@ -42,14 +43,16 @@ def test_rotations_take_one_direction_to_the_other():
   end[0], end[1] = start[0], -start[1]
   turn = rotations.rotations_between(start, end)
   np.testing.assert_allclose(np.einsum("bij,bj->bi", turn, start), end, atol=1e-9)
-  np.testing.assert_allclose(turn @ np.swapaxes(turn, 1, 2), np.broadcast_to(np.eye(3), turn.shape), atol=1e-9)
+  np.testing.assert_allclose(turn @ np.swapaxes(turn, 1, 2), np.broadcast_to(np.eye(3), turn.shape),
+                             atol=1e-9)
   np.testing.assert_allclose(np.linalg.det(turn), 1.0, atol=1e-9)
   axis = np.cross(start[2:], end[2:])  # the shortest way leaves the axis where it is
   np.testing.assert_allclose(np.einsum("bij,bj->bi", turn[2:], axis), axis, atol=1e-9)
 
 
 def test_a_roll_turns_about_the_end():
-  """What lies across goes on by the angle, right-handed: (c, s) in the frame of the shortest way and of end x that."""
+  """What lies across goes on by the angle, right-handed: (c, s) in the frame of the shortest way and of end x
+  that."""
   rng = np.random.default_rng(1)
   start, end, roll = unit(rng.normal(size=(20, 3))), np.array([0.0, 0.6, 0.8]), rng.uniform(-3.0, 3.0, 20)
   plain, rolled = rotations.rotations_between(start, end), rotations.rotations_between(start, end, roll)

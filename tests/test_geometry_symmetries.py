@@ -1,4 +1,5 @@
-"""Symmetries of pictures, vectors and pixel labels: against events turned in 3D, numpy's quarter turns, and group laws."""
+"""Symmetries of pictures, vectors and pixel labels: against events turned in 3D, numpy's quarter turns, and
+group laws."""
 import numpy as np
 import pytest
 
@@ -45,11 +46,13 @@ def test_the_inverse_undoes_each():
   back = lib.inverse(CODES)
   np.testing.assert_array_equal(lib.turn_pixels(lib.turn_pixels(images, CODES), back), images)
   np.testing.assert_array_equal(lib.turn_vectors(lib.turn_vectors(vectors, CODES), back), vectors)
-  assert sorted(back) == list(range(16)) and (back != CODES).sum() == 4  # quarter turns, with and without the mirror
+  # quarter turns, with and without the mirror
+  assert sorted(back) == list(range(16)) and (back != CODES).sum() == 4
 
 
 def test_a_batch_is_turned_as_one():
-  """Labels lie on their pixels, the vector to the brightest pixel stays on it, and what has no direction stays."""
+  """Labels lie on their pixels, the vector to the brightest pixel stays on it, and what has no direction
+  stays."""
   rng = np.random.default_rng(1)
   image = rng.random((16, 6, 6)).astype(np.float32)
   batch = {"image": image, "label": (image > 0.5).astype(np.int32), "momentum_mev": np.empty((16, 3)),

@@ -1,4 +1,5 @@
-"""What joins the rooms: which row belongs to which event, label, split and chunk. Planted bugs showed what was not seen."""
+"""What joins the rooms: which row belongs to which event, label, split and chunk. Planted bugs showed what
+was not seen."""
 import dataclasses
 import json
 
@@ -16,8 +17,10 @@ EVENT = np.repeat(np.arange(6), 4)  # four crops an event
 
 
 def images_of_rows(num=NUM, views=1, event=None):
-  """Image [v n n] of row i: all pixels i + 1 + view / 4, but for one pixel that tells how it lies; labels follow the pixels."""
-  values = np.ones((num, views, SIZE, SIZE), np.float32) * np.arange(1, num + 1, dtype=np.float32)[:, None, None, None]
+  """Image [v n n] of row i: all pixels i + 1 + view / 4, but for one that tells how it lies; labels follow
+  the pixels."""
+  values = np.ones(
+      (num, views, SIZE, SIZE), np.float32) * np.arange(1, num + 1, dtype=np.float32)[:, None, None, None]
   values += 0.25 * np.arange(views, dtype=np.float32)[None, :, None, None]
   values[:, :, 1, 2] = 0.0
   label = (values == 0).astype(np.uint8)
@@ -34,7 +37,8 @@ def rows_of(images):
 def test_no_event_is_in_training_and_held_out(num_holdout):
   train, held = split_by_event(images_of_rows(event=EVENT), num_holdout=num_holdout)
   sides = [set(EVENT[rows_of(part.read(slice(0, part.num), ())["image"])]) for part in (train, held)]
-  assert not sides[0] & sides[1] and sides[1] == set(range(6 - num_holdout, 6)) and train.num + held.num == NUM
+  assert not sides[0] & sides[1] and sides[1] == set(
+      range(6 - num_holdout, 6)) and train.num + held.num == NUM
 
 
 def test_labels_stay_with_their_event_and_view():
@@ -43,7 +47,8 @@ def test_labels_stay_with_their_event_and_view():
   batch = pool.read(np.array([7, 0, 10]))  # events 3, 0, 5 in the views 1, 0, 0
   np.testing.assert_array_equal(rows_of(batch["image"]), [3, 0, 5])
   np.testing.assert_allclose(batch["image"].max((1, 2)) % 1, [0.25, 0.0, 0.0])
-  np.testing.assert_allclose(batch["momentum_mev"], [[301.0, 303.0, 302.0], [1.0, 2.0, 3.0], [501.0, 502.0, 503.0]])
+  np.testing.assert_allclose(batch["momentum_mev"],
+                             [[301.0, 303.0, 302.0], [1.0, 2.0, 3.0], [501.0, 502.0, 503.0]])
 
 
 @pytest.mark.parametrize("num_symmetries", [8, 16])
@@ -72,7 +77,8 @@ def test_batches_follow_seed_and_step_and_nothing_else():
 
 
 def test_chunks_resume_with_each_result_at_its_event(tmp_path):
-  """Stopped anywhere, under another stride and in another order of events: the result of event e is that of e."""
+  """Stopped anywhere, under another stride and in another order of events: the result of event e is that of
+  e."""
   asked = []
   def compute(events):
     asked.extend(events.tolist())
@@ -105,7 +111,8 @@ def test_the_report_measures_against_the_floor_and_knows_which_way_is_worse():
   larger = {evaluate.FLOOR: row(1.0), "a": row(2.0), "b": row(0.5)}
   smaller = {evaluate.FLOOR: row(1.0, worse=-1), "a": row(0.9, worse=-1), "b": row(0.1, worse=-1)}
   w1 = {evaluate.FLOOR: row(3.0, 0.3), "a": row(5.0, 0.4), "b": row(3.5, 0.4)}
-  table = {("gof", "up", "corrected"): larger, ("gof", "down", "corrected"): smaller, ("gof", "W1 [MeV]", "published"): w1}
+  table = {("gof", "up", "corrected"): larger, ("gof", "down", "corrected"): smaller,
+           ("gof", "W1 [MeV]", "published"): w1}
   evaluate._add_excess(table, names)
   over = table["gof", "W1 [MeV], excess over the floor", "corrected"]
   np.testing.assert_allclose([over[name].estimate.value for name in names], [0.0, 2.0, 0.5])
@@ -115,15 +122,19 @@ def test_the_report_measures_against_the_floor_and_knows_which_way_is_worse():
   assert sigma("up")[0] is None and np.isnan(report_lib._sigma(larger, evaluate.FLOOR))
   np.testing.assert_allclose(sigma("up")[1:], np.array([1.0, -0.5]) / np.hypot(0.1, 0.1))
   np.testing.assert_allclose(sigma("down")[1:], np.array([0.1, 0.9]) / np.hypot(0.1, 0.1))
-  assert [name for name, *_ in evaluate.ranking(report)] == ["a", "b"] and json.dumps(report_lib.as_json(report))
+  assert [name for name, *_ in report_lib.ranking(report)] == ["a", "b"]
+  assert json.dumps(report_lib.as_json(report))
 
 
 def test_the_null_of_a_count_is_of_the_same_run_but_for_its_events(tmp_path):
   """Column number - 1 of the gains, of a run whose weights and config are this one's."""
   objective = np.array([[9.0, 5.0, 4.5], [8.0, 2.0, 1.0]])
-  identity = {"input": "x", "seed": 0, "max_tracks": 3, "refine": [], "weights": {"a": "1"}, "inference": {"rate": 0.1}}
-  save = lambda **changes: np.savez(tmp_path / tracks.NULL_FILE, objective=objective, true_number=np.array([2, 2]),
-                                    identity=json.dumps({**identity, **changes}))
+  identity = {
+      "input": "x", "seed": 0, "max_tracks": 3, "refine": [], "weights": {"a": "1"},
+      "inference": {"rate": 0.1}
+  }
+  save = lambda **changes: np.savez(tmp_path / tracks.NULL_FILE, objective=objective, true_number=np.array(
+      [2, 2]), identity=json.dumps({**identity, **changes}))
   job = tracks.Job(*[None] * len(tracks.Job._fields))._replace(identity={**identity, "input": "y", "seed": 5})
   save()
   np.testing.assert_allclose(tracks.read_null(str(tmp_path), job, 2), gains(objective)[:, 1])
@@ -142,8 +153,10 @@ def test_memorisation_knows_training_from_held_out_images():
   shares = []
   for images in (training, reference):
     tools = rows.Tools({}, 0.02, training, None, {})
-    found = {r.name: r.estimate for r in rows.memory(sample(reference), sample(images), tools, rows.Extra({}, {}),
-                                                     num_neighbours=3, num_emd_queries=0)}
+    found = {
+        r.name: r.estimate for r in rows.memory(sample(reference), sample(images), tools, rows.Extra({}, {}),
+                                                num_neighbours=3, num_emd_queries=0)
+    }
     shares.append((found["copies of training images, share"].value,
                    found["closer to training than to held-out, share"].value))
   assert shares[0] == (1.0, 1.0) and shares[1] == (0.0, 0.0)

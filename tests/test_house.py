@@ -22,10 +22,12 @@ TEXT = {".py", ".md", ".cfg", ".toml", ".sh", ".ipynb", ".json", ".txt", ".yml",
 MAX_MODULE_LINES = 350
 MAX_SCRIPT_LINES = 40
 # Installed under another name than they are imported by.
-IMPORT_NAMES = {"absl-py": "absl", "apache-beam": "apache_beam", "geant4-pybind": "geant4_pybind",
-                "ml-collections": "ml_collections", "orbax-checkpoint": "orbax", "ott-jax": "ott", "pillow": "PIL",
-                "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
-                "tensorflow-datasets": "tensorflow_datasets"}
+IMPORT_NAMES = {
+    "absl-py": "absl", "apache-beam": "apache_beam", "geant4-pybind": "geant4_pybind",
+    "ml-collections": "ml_collections", "orbax-checkpoint": "orbax", "ott-jax": "ott", "pillow": "PIL",
+    "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
+    "tensorflow-datasets": "tensorflow_datasets"
+}
 FREE_FOR_ALL = {"jax", "jaxtyping", "numpy", "scipy"}
 
 

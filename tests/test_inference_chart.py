@@ -27,7 +27,9 @@ def hypotheses(num=6, seed=0):
   """Hypotheses [num 4], unit directions and logits within 3, in numpy float64."""
   rng = np.random.default_rng(seed)
   direction = rng.normal(size=(num, 3))
-  return np.concatenate([direction / np.linalg.norm(direction, axis=1, keepdims=True), rng.uniform(-3, 3, (num, 1))], 1)
+  return np.concatenate(
+      [direction / np.linalg.norm(direction, axis=1, keepdims=True),
+       rng.uniform(-3, 3, (num, 1))], 1)
 
 
 def test_momentum_of_a_hypothesis_in_closed_form(x64):
@@ -41,8 +43,8 @@ def test_momentum_of_a_hypothesis_in_closed_form(x64):
 
 def test_inverse_inside_the_range():
   p = momenta(np.linspace(50.0, 101.0, 32)).astype(np.float32)
-  np.testing.assert_allclose(chart.to_momentum(chart.from_momentum(jnp.asarray(p), RANGE_MEV), RANGE_MEV), p, rtol=1e-5,
-                             atol=1e-2)
+  np.testing.assert_allclose(chart.to_momentum(chart.from_momentum(jnp.asarray(p), RANGE_MEV), RANGE_MEV), p,
+                             rtol=1e-5, atol=1e-2)
 
 
 def test_outside_the_range_energy_is_clamped_and_direction_kept():
@@ -76,11 +78,14 @@ def test_tangents_are_orthonormal():
 
 
 def test_tangents_touch_the_sphere(x64):
-  """A short step along a tangent turns the momentum by the step (first two) or leaves its direction alone (third)."""
+  """A short step along a tangent turns the momentum by the step (first two) or leaves its direction alone
+  (third)."""
   h, step = jnp.asarray(hypotheses()), 1e-4
   p = np.asarray(chart.to_momentum(h, RANGE_MEV))
   for number, tangent in enumerate(chart.tangent_basis(h)):
-    moved = [np.asarray(chart.to_momentum(chart.retract(h + sign * step * tangent), RANGE_MEV)) for sign in (1, -1)]
+    moved = [
+        np.asarray(chart.to_momentum(chart.retract(h + sign * step * tangent), RANGE_MEV)) for sign in (1, -1)
+    ]
     slope = (moved[0] - moved[1]) / (2 * step)
     length = np.linalg.norm(p, axis=1)
     if number < 2:
@@ -101,7 +106,8 @@ def test_retract():
 
 
 def test_random_hypotheses_are_uniform():
-  """First and second moments of the direction (variances 1/3 and 4/45, 1/15) and of the energy, to 4 standard errors."""
+  """First and second moments of the direction (variances 1/3 and 4/45, 1/15) and of the energy, to 4 standard
+  errors."""
   num = 20_000
   h = chart.random_hypotheses(jax.random.key(0), num)
   n = np.asarray(h[:, :3], float)
@@ -112,7 +118,8 @@ def test_random_hypotheses_are_uniform():
   np.testing.assert_allclose(second[np.triu_indices(3, 1)], 0.0, atol=4 * np.sqrt(1 / 15 / num))
   # each component of a uniform direction is uniform in [-1, 1] (Archimedes): its quartiles
   for share in (0.25, 0.75):
-    np.testing.assert_allclose(np.quantile(n, share, axis=0), 2 * share - 1, atol=4 * 2 * np.sqrt(share * (1 - share) / num))
+    np.testing.assert_allclose(np.quantile(n, share, axis=0), 2 * share - 1,
+                               atol=4 * 2 * np.sqrt(share * (1 - share) / num))
   energy = kinetic(chart.to_momentum(h, RANGE_MEV))
   width = RANGE_MEV[1] - RANGE_MEV[0]
   assert RANGE_MEV[0] + 0.0199 * width < energy.min() and energy.max() < RANGE_MEV[1] - 0.0199 * width

@@ -33,12 +33,14 @@ def test_matching_does_not_mind_the_order():
   true = rng.normal(size=(3, 3)) * 300
   found = true[[2, 0, 1]] + 1.0
   np.testing.assert_allclose(counting.match_tracks(found, true), np.sqrt(3.0))
-  np.testing.assert_allclose(counting.match_tracks(np.concatenate([found, found[:1] + 500]), true), np.sqrt(3.0))
+  np.testing.assert_allclose(counting.match_tracks(np.concatenate([found, found[:1] + 500]), true),
+                             np.sqrt(3.0))
 
 
 @pytest.mark.parametrize("call, message", [
     (lambda: counting.p_values(np.zeros(1), np.zeros(0)), "null distribution must hold numbers; got 0"),
-    (lambda: counting.count_tracks(np.zeros((2, 2)), [np.zeros(3)], level=0.0), "level must lie between 0 and 1; got 0.0"),
+    (lambda: counting.count_tracks(np.zeros((2, 2)), [np.zeros(3)], level=0.0),
+     "level must lie between 0 and 1; got 0.0"),
     (lambda: counting.count_tracks(np.zeros((2, 2)), []), "need 1 to 1 null distributions; got 0"),
 ])
 def test_bad_input_is_named(call, message):

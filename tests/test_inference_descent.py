@@ -32,14 +32,17 @@ def kinetic(momentum_mev):
 
 @pytest.mark.slow  # test_inference_fit does it with both stages
 def test_recovers_the_truth_from_40_degrees_away():
-  """Targets scatter by 0.04 rad in each view, which bends the far end only: the direction at the vertex is wanted.
+  """Targets scatter by 0.04 rad in each view, which bends the far end only: the direction at the vertex is
+  wanted.
 
-  A straight line laid through a track that leaves its tangent by scatter * noise at the end is off by less than that, so
-  the error of the direction has its own sigma below 0.04 rad an axis; the energy, by charge, is exact to a few 0.1 MeV.
+  A straight line laid through a track that leaves its tangent by scatter * noise at the end is off by less
+  than that, so the error of the direction has its own sigma below 0.04 rad an axis; the energy, by charge, is
+  exact to a few 0.1 MeV.
   """
   scatter, num = 0.04, 8
   generate = toy.make_generate(scatter)
-  objective = make_objective(generate, emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64, vertex_power=1.0,
+  objective = make_objective(generate, emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64,
+                             vertex_power=1.0,
                              settings=Comparison(charge_weight_px=20.0, vertex_radius_px=1.0))
   truth = toy.random_momenta(num, seed=0)
   own = jax.random.normal(jax.random.key(0), (2, num, *toy.LATENT_SHAPE))
@@ -64,9 +67,11 @@ def test_recovers_the_truth_from_40_degrees_away():
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
 @pytest.mark.parametrize("pull", [1.0, -1.0, 1e6])
 def test_energy_stays_in_range(mode, pull):
-  """An objective that only wants a shorter or longer track, with absurd rates: in range at every step, and finite."""
-  descend = jax.jit(descent_of(lambda p: pull * jnp.linalg.norm(p, axis=1) + p[:, 0], mode=mode, learning_rate=5.0,
-                               final_rate_share=1.0))
+  """An objective that only wants a shorter or longer track, with absurd rates: in range at every step, and
+  finite."""
+  descend = jax.jit(
+      descent_of(lambda p: pull * jnp.linalg.norm(p, axis=1) + p[:, 0], mode=mode, learning_rate=5.0,
+                 final_rate_share=1.0))
   found = descend(chart.random_hypotheses(jax.random.key(2), 16))
   energy = kinetic(found.trajectory)
   low, high = toy.KINETIC_RANGE_MEV
@@ -89,15 +94,18 @@ def test_minimum_in_closed_form():
 
 
 def test_each_step_sees_its_own_entry():
-  """Noise given per step: the value of step s is that of entry s; the same entry every step is the fixed objective."""
+  """Noise given per step: the value of step s is that of entry s; the same entry every step is the fixed
+  objective."""
   start = chart.random_hypotheses(jax.random.key(5), 3)
   shift = jnp.arange(5.0)
   descend = descent_of(lambda p, scale, own: scale * jnp.sum(jnp.abs(p - 100.0), axis=1) + own, num_steps=5)
   moved = descend(start, 2.0, per_step=(shift,))
   fixed = descend(start, 2.0, per_step=(jnp.zeros(5),))
-  np.testing.assert_allclose(moved.values, fixed.values + shift, rtol=1e-4)  # a constant leaves the path alone
+  # a constant leaves the path alone
+  np.testing.assert_allclose(moved.values, fixed.values + shift, rtol=1e-4)
   np.testing.assert_allclose(moved.trajectory, fixed.trajectory, rtol=1e-4)
-  np.testing.assert_allclose(fixed.values, 2.0 * jnp.sum(jnp.abs(fixed.trajectory - 100.0), axis=-1), rtol=1e-4)
+  np.testing.assert_allclose(fixed.values, 2.0 * jnp.sum(jnp.abs(fixed.trajectory - 100.0), axis=-1),
+                             rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -111,15 +119,20 @@ def test_average_of_the_last_iterates():
   np.testing.assert_allclose(one.values, jax.vmap(objective)(one.trajectory), rtol=1e-5)
   np.testing.assert_allclose(longer.trajectory, one.trajectory, rtol=1e-5)
   # its own words: the rms distance of the averaged iterates (steps 3, 4 and the last) from their mean
-  ends = np.concatenate([one.trajectory[:, 3:], chart.to_momentum(one.hypothesis, toy.KINETIC_RANGE_MEV)[:, None]], axis=1)
+  ends = np.concatenate(
+      [one.trajectory[:, 3:],
+       chart.to_momentum(one.hypothesis, toy.KINETIC_RANGE_MEV)[:, None]], axis=1)
   centre = np.asarray(chart.to_momentum(longer.hypothesis, toy.KINETIC_RANGE_MEV))
-  np.testing.assert_allclose(longer.spread, np.sqrt(np.mean(np.sum((ends - centre[:, None]) ** 2, -1), 1)), rtol=1e-3)
+  np.testing.assert_allclose(longer.spread, np.sqrt(np.mean(np.sum((ends - centre[:, None])**2, -1), 1)),
+                             rtol=1e-3)
 
 
 @pytest.mark.parametrize("wrong,named", [
     (dict(num_averaged=0), "num_averaged=0"), (dict(num_averaged=25), "num_averaged=25, num_steps=24"),
-    (dict(final_rate_share=0.0), "final_rate_share=0.0"), (dict(final_rate_share=1.5), "final_rate_share=1.5"),
-    (dict(learning_rate=0.0), "learning_rate=0.0"), (dict(optimizer="lbfgs"), "Unknown optimizer 'lbfgs'; choose from"),
+    (dict(final_rate_share=0.0), "final_rate_share=0.0"),
+    (dict(final_rate_share=1.5), "final_rate_share=1.5"),
+    (dict(learning_rate=0.0), "learning_rate=0.0"),
+    (dict(optimizer="lbfgs"), "Unknown optimizer 'lbfgs'; choose from"),
     (dict(mode="both"), "Unknown gradient mode 'both'")])
 def test_bad_arguments_are_named(wrong, named):
   with pytest.raises(ValueError, match=named):
@@ -131,26 +144,30 @@ def test_sgd_in_free_coordinates_is_the_formula():
   goal = jnp.asarray(toy.random_momenta(4, seed=3))
   start = jnp.asarray(toy.random_momenta(4, seed=4))
   steps = 39
-  descend = jax.jit(descent_of(lambda p, q: jnp.sum(((p - q) / 500.0) ** 2, axis=1), num_steps=steps, final_rate_share=0.01,
-                               num_averaged=1, coordinates=chart.free_chart(), optimizer="sgd"))
+  descend = jax.jit(
+      descent_of(lambda p, q: jnp.sum(((p - q) / 500.0)**2, axis=1), num_steps=steps, final_rate_share=0.01,
+                 num_averaged=1, coordinates=chart.free_chart(), optimizer="sgd"))
   found = descend(start / 500.0, goal)
   rate = 0.1 * (0.99 * 0.5 * (1.0 + np.cos(np.pi * np.arange(steps) / steps)) + 0.01)
   left = np.cumprod(1.0 - 2.0 * rate)  # of the way to go, which is a quadratic's
   np.testing.assert_allclose(500.0 * found.hypothesis, goal + (start - goal) * left[-1], atol=0.1)
-  np.testing.assert_allclose(found.trajectory[:, 1:], goal[:, None] + (start - goal)[:, None] * left[:-1, None], atol=0.1)
+  np.testing.assert_allclose(found.trajectory[:, 1:],
+                             goal[:, None] + (start - goal)[:, None] * left[:-1, None], atol=0.1)
 
 
 @pytest.mark.slow
 def test_the_vertex_is_found_with_the_momentum():
-  """Tracks moved by a pixel in a random direction: with the vertex as a nuisance the momentum and the vertex come out."""
+  """Tracks moved by a pixel in a random direction: with the vertex as a nuisance the momentum and the vertex
+  come out."""
   generate = toy.make_generate()
   truth, rng = toy.random_momenta(4, seed=6), np.random.default_rng(0)
   vertex = rng.normal(size=(4, 3))
   vertex = jnp.asarray(3.0 * vertex / np.linalg.norm(vertex, axis=1, keepdims=True), jnp.float32)
   noise = jnp.zeros((2, 1, *toy.LATENT_SHAPE))
   images = generate_views(generate, noise, jnp.asarray(truth), VIEWS, vertex)[:, :, 0]
-  objective = make_objective(generate, emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64,
-                             settings=Comparison(charge_weight_px=20.0, vertex_sigma_mm=3.0, vertex_weight_px=0.02))
+  objective = make_objective(
+      generate, emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64,
+      settings=Comparison(charge_weight_px=20.0, vertex_sigma_mm=3.0, vertex_weight_px=0.02))
   start = jnp.asarray(toy.turn(truth, np.radians(8.0)))
   angle = {}
   for fitted in (False, True):

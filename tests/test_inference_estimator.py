@@ -1,4 +1,5 @@
-"""The momentum estimator: features and coordinates turn with the event, densities integrate to one, training improves it."""
+"""The momentum estimator: features and coordinates turn with the event, densities integrate to one, training
+improves it."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,12 +54,14 @@ def test_coordinates_round_trip(views):
   np.testing.assert_allclose(basis @ basis.swapaxes(1, 2), np.broadcast_to(np.eye(3), basis.shape), atol=1e-5)
   coordinates = lib.to_coordinates(observed, jnp.asarray(momentum))
   np.testing.assert_allclose(lib.to_momentum(observed, coordinates, KINETIC), momentum, atol=0.1)
-  if len(views) == 2:  # the pole is the direction of the centroid, which for straight lines is that of the momentum
+  # the pole is the direction of the centroid, which for straight lines is that of the momentum
+  if len(views) == 2:
     assert np.abs(np.asarray(coordinates)[:, :2]).max() < 0.03
   else:
     hidden = VIEWS[views[0]][2]
     mirrored = momentum * np.where(np.arange(3) == hidden, -1.0, 1.0).astype(np.float32)
-    np.testing.assert_allclose(lib.to_momentum(observed, lib.mirror(coordinates), KINETIC), mirrored, atol=0.3)
+    np.testing.assert_allclose(lib.to_momentum(observed, lib.mirror(coordinates), KINETIC), mirrored,
+                               atol=0.3)
 
 
 @pytest.mark.parametrize("views", SOME_SLOW, ids=",".join)
@@ -93,16 +96,19 @@ def _mixture(key, views):
 
 @pytest.mark.parametrize("even", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_density_is_that_of_the_samples(even):
-  """Mean of exp(log_density) over a uniform box gives 1, and samples have the moments that the density says."""
+  """Mean of exp(log_density) over a uniform box gives 1, and samples have the moments that the density
+  says."""
   views = ("xy",) if even else ("xy", "xz")
   _, _, mixture = _mixture(jax.random.key(3), views)
   _, mean, cholesky = (np.asarray(x[0], np.float64) for x in mixture)
   covariance = cholesky @ cholesky.swapaxes(1, 2)
-  centre, width = mean.mean(0), 6.0 * np.sqrt(np.diagonal(covariance, axis1=1, axis2=2).max(0)) + np.ptp(mean, axis=0)
+  centre, width = mean.mean(0), 6.0 * np.sqrt(np.diagonal(covariance, axis1=1, axis2=2).max(0)) + np.ptp(
+      mean, axis=0)
   points = np.random.default_rng(0).uniform(-1.0, 1.0, (100_000, 3)) * width + centre
   values = np.exp(np.asarray(jax.vmap(lambda x: lib.log_density(mixture, x[None], even=False)[0])(
       jnp.asarray(points, jnp.float32))))
-  integral, error = values.mean() * np.prod(2 * width), values.std() * np.prod(2 * width) / np.sqrt(len(values))
+  integral, error = values.mean() * np.prod(2 * width), values.std() * np.prod(2 * width) / np.sqrt(
+      len(values))
   assert abs(integral - 1.0) < 4 * error + 0.01
   if even:
     x = jnp.asarray(points[:50], jnp.float32)
@@ -112,16 +118,19 @@ def test_density_is_that_of_the_samples(even):
 
 @pytest.mark.parametrize("views", [("xy",), ("xy", "xz")], ids=",".join)
 def test_estimate_and_samples(views):
-  """Samples scatter about the components, one view gives both signs of the hidden component, two views one."""
+  """Samples scatter about the components, one view gives both signs of the hidden component, two views
+  one."""
   _, raw, _ = _mixture(jax.random.key(5), views)
   raw = raw.at[..., 4:7].set(-3.0).at[..., 7:].set(0.0)
-  estimator = lib.make_estimator(lambda params, features: jnp.broadcast_to(raw, (len(features), *raw.shape[1:])), None,
-                                 num_views=len(views), kinetic_range_mev=KINETIC)
+  estimator = lib.make_estimator(
+      lambda params, features: jnp.broadcast_to(raw, (len(features), *raw.shape[1:])), None,
+      num_views=len(views), kinetic_range_mev=KINETIC)
   momentum = toy.random_momenta(3, seed=6)
   images = jnp.asarray(toy.straight_images(momentum, views))
   best = np.asarray(jax.jit(estimator.estimate, static_argnums=1)(images, views))
   assert best.shape == (3, 3) and np.isfinite(best).all()
-  samples = np.asarray(jax.jit(estimator.sample, static_argnums=(2, 3))(jax.random.key(0), images, views, 400))
+  samples = np.asarray(
+      jax.jit(estimator.sample, static_argnums=(2, 3))(jax.random.key(0), images, views, 400))
   assert samples.shape == (400, 3, 3)
   positive = (samples[:, :, 2] > 0).mean(0)
   if len(views) == 1:

@@ -38,7 +38,8 @@ def test_as_many_draws_as_are_counted(num_starts):
 
   fit = make_fit(toy.imager()._replace(generate=generate), ("xy",), settings)
   truth = toy.random_momenta(1)
-  starts = jnp.asarray(np.stack([toy.turn(truth, 0.1 * (i + 1)) for i in range(num_starts)], axis=1))[:, :, None]
+  starts = jnp.asarray(np.stack([toy.turn(truth, 0.1 * (i + 1)) for i in range(num_starts)], axis=1))[
+      :, :, None]
   jax.block_until_ready(jax.jit(fit.refine)(toy.straight_images(truth), starts, jax.random.key(0)))
   jax.effects_barrier()
   count = count_evaluations(settings, num_views=1, num_starts=num_starts, a_draw=1, a_candidate=0)

@@ -1,4 +1,5 @@
-"""The whole fit on the analytic generator: one proton from random starts, two crossing ones, and what it refuses."""
+"""The whole fit on the analytic generator: one proton from random starts, two crossing ones, and what it
+refuses."""
 import dataclasses
 from typing import NamedTuple
 
@@ -17,15 +18,16 @@ from tests import toy_generator as toy
 VIEWS = ("xy", "xz")
 NUM_EVENTS = 6
 SMALL = FitSettings(
-    screening=Screening(num_candidates=200, num_screened=16, num_starts=2),
-    comparison=Comparison(charge_weight_px=20.0, charge_tolerance=0.05),
-    first=Stage(num_steps=14, num_draws=2, learning_rate=0.1, final_rate_share=0.3, num_averaged=1, vertex_power=0.0),
-    second=Stage(num_steps=16, num_draws=2, learning_rate=0.03, num_averaged=4, vertex_power=1.0),
-    report=Report(num_draws=2))
+    screening=Screening(num_candidates=200, num_screened=16,
+                        num_starts=2), comparison=Comparison(charge_weight_px=20.0, charge_tolerance=0.05),
+    first=Stage(num_steps=14, num_draws=2, learning_rate=0.1, final_rate_share=0.3, num_averaged=1,
+                vertex_power=0.0), second=Stage(num_steps=16, num_draws=2, learning_rate=0.03, num_averaged=4,
+                                                vertex_power=1.0), report=Report(num_draws=2))
 SETS = FitSettings(
     screening=Screening("squares", num_candidates=300, beam=32, num_screened=8, num_starts=1),
-    first=Stage(num_steps=8, num_draws=1, learning_rate=0.1, final_rate_share=0.4, num_averaged=1, vertex_power=0.0),
-    second=Stage(num_steps=10, num_draws=1, learning_rate=0.04, num_averaged=4, vertex_power=1.0),
+    first=Stage(num_steps=8, num_draws=1, learning_rate=0.1, final_rate_share=0.4, num_averaged=1,
+                vertex_power=0.0), second=Stage(num_steps=10, num_draws=1, learning_rate=0.04, num_averaged=4,
+                                                vertex_power=1.0),
     report=Report(num_draws=2, judges_start=False), noise="by_track", skips_first=False)
 
 
@@ -77,9 +79,9 @@ def test_two_views_recover_the_momentum(two_views):
 def test_what_is_reported(two_views):
   found, (b, h) = two_views.found, (NUM_EVENTS + 1, SMALL.screening.num_starts)
   steps = SMALL.first.num_steps + SMALL.second.num_steps
-  shapes = dict(momentum_mev=(b, 3), objective=(b,), emd_start=(b, 2), emd_end=(b, 2), spread=(b,), converged=(b,),
-                values=(b, steps), trajectory=(b, steps + 1, 3), images=(b, 2, 64, 64), start_momentum_mev=(b, h, 3),
-                end_momentum_mev=(b, h, 3), vertex_mm=(b, 3))
+  shapes = dict(momentum_mev=(b, 3), objective=(b,), emd_start=(b, 2), emd_end=(b, 2), spread=(b,),
+                converged=(b,), values=(b, steps), trajectory=(b, steps + 1, 3), images=(b, 2, 64, 64),
+                start_momentum_mev=(b, h, 3), end_momentum_mev=(b, h, 3), vertex_mm=(b, 3))
   assert {name: getattr(found, name).shape for name in Fitted._fields} == shapes
   np.testing.assert_array_equal(found.trajectory[:, -1], found.momentum_mev)
   # the winner's path begins at one of its own event's starts
@@ -90,7 +92,8 @@ def test_what_is_reported(two_views):
 
 @pytest.mark.slow
 def test_one_view_recovers_all_but_a_sign(one_view):
-  """In the image to a few MeV/c; along the line of sight |p_z|, worse where p_z is small: sqrt(|p|^2 - p_xy^2)."""
+  """In the image to a few MeV/c; along the line of sight |p_z|, worse where p_z is small: sqrt(|p|^2 -
+  p_xy^2)."""
   found, truth = np.asarray(one_view.found.momentum_mev[:-1]), one_view.truth
   in_plane = np.linalg.norm((found - truth)[:, :2], axis=1)
   assert np.median(in_plane) < 8.0 and in_plane.max() < 25.0, in_plane
@@ -106,7 +109,8 @@ def test_reported_distance_is_the_exact_one(one_view):
   """Without scatter all draws are alike, so emd_end is POT's W1 between the target and the drawn image."""
   found = one_view.found
   exact = [exact_emd(np.asarray(a[0]), np.asarray(b[0])) for a, b in zip(found.images, one_view.images)]
-  np.testing.assert_allclose(found.emd_end[:, 0], exact, rtol=0.02, atol=0.05)  # a fit ends at 0.1 px: few pixels move
+  # a fit ends at 0.1 px: few pixels move
+  np.testing.assert_allclose(found.emd_end[:, 0], exact, rtol=0.02, atol=0.05)
 
 
 @pytest.mark.parametrize("views", ["two_views", pytest.param("one_view", marks=pytest.mark.slow)])
@@ -163,7 +167,8 @@ def test_refine_from_given_starts(one_view):
 
 @pytest.mark.slow
 def test_a_single_start_goes_straight_to_the_second_stage(one_view):
-  """From 4 degrees away, as far as a good estimate is: the first stage, which chooses among starts, is left out."""
+  """From 4 degrees away, as far as a good estimate is: the first stage, which chooses among starts, is left
+  out."""
   truth = one_view.truth[:2]
   near = toy.turn(truth, np.radians(4.0), seed=5)
   starts, steps = jnp.asarray(near)[:, None, None], SMALL.second.num_steps
@@ -176,10 +181,13 @@ def test_a_single_start_goes_straight_to_the_second_stage(one_view):
 
 @pytest.mark.slow
 def test_two_crossing_tracks_are_found_and_counted():
-  """Both momenta of a pair, in whatever order, and the gain of the second track above that of any single one."""
+  """Both momenta of a pair, in whatever order, and the gain of the second track above that of any single
+  one."""
   pair = jnp.asarray([[300.0, 150.0, 60.0], [-120.0, 330.0, -90.0]])
   single = jnp.asarray([[300.0, 150.0, 60.0], [-200.0, 100.0, 280.0]])
-  images = jnp.concatenate([toy.straight_images(pair, VIEWS).sum(0, keepdims=True), toy.straight_images(single, VIEWS)])
+  images = jnp.concatenate(
+      [toy.straight_images(pair, VIEWS).sum(0, keepdims=True),
+       toy.straight_images(single, VIEWS)])
   imager = toy.imager(0.02, mirrored=True)
   one, two = (make_fit(imager, VIEWS, SETS, num_tracks=n, mode="mixed") for n in (1, 2))
   candidates = jax.jit(two.draw_candidates)(jax.random.key(0))
@@ -199,14 +207,18 @@ def test_two_crossing_tracks_are_found_and_counted():
 
 
 @pytest.mark.parametrize("num_tracks, mode, changes, message", [
-    (0, "mixed", {}, "number of tracks must be 1 to 4; got 0"), (5, "mixed", {}, "number of tracks must be 1 to 4; got 5"),
+    (0, "mixed", {}, "number of tracks must be 1 to 4; got 0"),
+    (5, "mixed", {}, "number of tracks must be 1 to 4; got 5"),
     (2, "forward", {}, "2 tracks need the gradient mode 'mixed'; got 'forward'"),
     (1, "both", {}, "Unknown gradient mode 'both'"),
     (1, "forward", dict(coordinates="free"), "coordinates 'free' need optimizer 'sgd'; got 'adam'"),
-    (1, "forward", dict(first=Stage(learning_rate=float("nan"))), "first.learning_rate of the inference must be positive .*nan"),
-    (2, "mixed", dict(second=Stage(learning_rate=float("inf"))), "second.learning_rate of the inference must be .*got inf"),
+    (1, "forward", dict(first=Stage(learning_rate=float("nan"))),
+     "first.learning_rate of the inference must be .*nan"),
+    (2, "mixed", dict(second=Stage(learning_rate=float("inf"))),
+     "second.learning_rate of the inference must be .*got inf"),
     (1, "mixed", dict(comparison=Comparison(draws="best")), "'mixed'.* has no comparison.draws = 'best'"),
-    (1, "mixed", dict(comparison=Comparison(vertex_sigma_mm=3.0)), "'mixed'.* has no comparison.vertex_sigma_mm"),
+    (1, "mixed", dict(comparison=Comparison(vertex_sigma_mm=3.0)),
+     "'mixed'.* has no comparison.vertex_sigma_mm"),
     (1, "mixed", dict(second=Stage(prior_weight_px=1.0)), "'mixed'.* has no prior_weight_px")])
 def test_what_does_not_fit_is_named(num_tracks, mode, changes, message):
   with pytest.raises(ValueError, match=message):

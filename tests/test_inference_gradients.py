@@ -43,7 +43,8 @@ def finite_differences(function, x, step=1e-5):
 def assert_modes_agree(function, x):
   """Both modes equal finite differences and each other, to 1e-6 of the largest component.
 
-  Not to rounding in float64: the time grids are float32, and each program rounds its coefficients its own way.
+  Not to rounding in float64: the time grids are float32, and each program rounds its coefficients its own
+  way.
   """
   compiled = jax.jit(function)
   value, expected = compiled(x), finite_differences(compiled, x)
@@ -62,12 +63,14 @@ def test_closed_form(x64):
   tail = np.exp(x[:, 2] - x[:, 3] ** 2)
   expected = np.stack([np.cos(x[:, 0]) * x[:, 1], np.sin(x[:, 0]), tail, -2 * x[:, 3] * tail], axis=1)
   for mode in MODES:
-    np.testing.assert_allclose(make_value_and_grad(function, mode=mode)(x, full_basis(x))[1], expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        make_value_and_grad(function, mode=mode)(x, full_basis(x))[1], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("num_tracks", [1, 3])
 def test_mixed_mode_in_closed_form(num_tracks, x64):
-  """Images linear in the hypothesis, summed over tracks, against a target by squares: 2 A^T (sum of A x - y) for each."""
+  """Images linear in the hypothesis, summed over tracks, against a target by squares: 2 A^T (sum of A x - y)
+  for each."""
   rng, events = np.random.default_rng(0), 2
   matrix, x, target = (rng.normal(size=size) for size in ((9, 4), (events * num_tracks, 4), (events, 9)))
   draw = lambda y, noise: (y @ jnp.asarray(matrix).T + noise).reshape(-1, 1, 1, 3, 3)
@@ -81,10 +84,12 @@ def test_mixed_mode_in_closed_form(num_tracks, x64):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_gradient_is_projected_on_the_tangents(mode, x64):
-  """With fewer tangents than dimensions, the orthogonal projection of the gradient [1, 2, 3]; extra arguments pass."""
+  """With fewer tangents than dimensions, the orthogonal projection of the gradient [1, 2, 3]; extra arguments
+  pass."""
   x = jnp.ones((2, 3))
   tangents = jnp.asarray([[[1.0, 0, 0], [0, 0.6, 0.8]]])
-  value, gradient = make_value_and_grad(lambda y, a: y @ a, mode=mode)(x, tangents, jnp.asarray([1.0, 2.0, 3.0]))
+  value, gradient = make_value_and_grad(lambda y, a: y @ a,
+                                        mode=mode)(x, tangents, jnp.asarray([1.0, 2.0, 3.0]))
   np.testing.assert_allclose(value, 6.0)
   np.testing.assert_allclose(gradient, [[1.0, 0, 0], [0, 0.6 * 3.6, 0.8 * 3.6]], rtol=1e-12)
 
@@ -101,7 +106,8 @@ def test_default_mode_is_a_mode():
 def gaussian_generate(name, *, remat=False, mean=None, spread=0.5):
   """generate(noise, condition) for data N(mean(condition), spread^2), whose score is known at every time."""
   sde = vp_sde()
-  sampler = samplers.make_sampler(name, sde, time_grids.karras_grid(sde, STEPS[name], sigma_min=0.02), remat=remat)
+  sampler = samplers.make_sampler(name, sde, time_grids.karras_grid(sde, STEPS[name], sigma_min=0.02),
+                                  remat=remat)
   mean = mean or (lambda c: jnp.stack([jnp.sin(c[:, 0]) * c[:, 1], c[:, 2] ** 2, c[:, 0] * c[:, 2]], axis=1))
 
   def generate(noise, condition):
@@ -122,7 +128,8 @@ def test_through_a_sampler_with_a_known_score(name, x64):
 
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_sample_moves_with_the_mean(name, x64):
-  """The flow of a Gaussian is affine: x0 = mean + spread * noise at perfect steps, so the Jacobian in the mean is one."""
+  """The flow of a Gaussian is affine: x0 = mean + spread * noise at perfect steps, so the Jacobian in the
+  mean is one."""
   noise = jnp.asarray(np.random.default_rng(2).normal(size=(4, 3)))
   generate = gaussian_generate(name, mean=lambda c: c, spread=0.3)
   total = lambda c: generate(noise, c).sum(axis=1)
@@ -135,9 +142,9 @@ def test_sample_moves_with_the_mean(name, x64):
 def test_rematerialisation_changes_nothing(name, x64):
   rng = np.random.default_rng(3)
   noise, condition = (jnp.asarray(rng.normal(size=(4, 3))) for _ in range(2))
-  plain, again = (
-      jax.jit(make_value_and_grad(lambda c, g=gaussian_generate(name, remat=remat): (g(noise, c) ** 2).sum(axis=1),
-                                  mode="reverse"))(condition, full_basis(condition)) for remat in (False, True))
+  plain, again = (jax.jit(
+      make_value_and_grad(lambda c, g=gaussian_generate(name, remat=remat): (g(noise, c)**2).sum(axis=1),
+                          mode="reverse"))(condition, full_basis(condition)) for remat in (False, True))
   np.testing.assert_allclose(again[0], plain[0], rtol=1e-6)
   np.testing.assert_allclose(again[1], plain[1], rtol=1e-6, atol=1e-6)
 
@@ -145,7 +152,8 @@ def test_rematerialisation_changes_nothing(name, x64):
 @functools.cache
 def random_unet():
   """A tiny latent U-Net and float64 weights for it, the ones that start at zero random too."""
-  network = make_latent_unet(features=8, multipliers=(1,), num_blocks=1, attention_levels=(0,), num_heads=2, num_groups=4)
+  network = make_latent_unet(features=8, multipliers=(1,), num_blocks=1, attention_levels=(0,), num_heads=2,
+                             num_groups=4)
   shapes = jax.eval_shape(lambda key: network.init(key, (4, 4, 3)), jax.random.key(0))
   rng = np.random.default_rng(5)
   return network, jax.tree.map(lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape) + (s.ndim == 1)), shapes)
@@ -176,9 +184,9 @@ def test_through_a_network_and_a_sampler(x64):
 @pytest.mark.slow  # test_rematerialisation_changes_nothing does it without a network
 def test_rematerialisation_of_a_network(x64):
   noise, condition = jnp.ones((2, 4, 4, 3)), jnp.asarray([[0.5, -0.5, 0.7], [0.1, 0.9, 0.2]])
-  plain, again = (
-      jax.jit(make_value_and_grad(lambda c, g=unet_generate(remat=remat): g(noise, 400.0 * c).sum(axis=(1, 2)),
-                                  mode="reverse"))(condition, full_basis(condition))[1] for remat in (False, True))
+  plain, again = (jax.jit(
+      make_value_and_grad(lambda c, g=unet_generate(remat=remat): g(noise, 400.0 * c).sum(axis=(1, 2)),
+                          mode="reverse"))(condition, full_basis(condition))[1] for remat in (False, True))
   np.testing.assert_allclose(again, plain, rtol=1e-6, atol=1e-6)
 
 
@@ -191,11 +199,13 @@ def test_gradient_of_a_sum_is_that_of_reverse_mode():
                              settings=Comparison(charge_weight_px=5.0, charge_tolerance=float("inf")))
   truth, start = (jnp.asarray(toy.random_momenta(4, seed=s)) for s in (3, 4))
   noise = 0.5 * jax.random.normal(jax.random.key(0), (2, 1, 1, *toy.LATENT_SHAPE))
-  draw = lambda hypothesis, noise: generate_views(mirrored, noise, chart.to_momentum(hypothesis, bounds), views)
+  draw = lambda hypothesis, noise: generate_views(mirrored, noise, chart.to_momentum(hypothesis, bounds),
+                                                  views)
   targets = jax.jit(objective.prepare)(sum_tracks(toy.straight_images(truth, views)[:, :, None], 2)[:, :, 0])
   hypothesis = chart.from_momentum(start, bounds)
   tangents = chart.tangent_basis(hypothesis)
-  value, gradient = jax.jit(make_mixed_value_and_grad(draw, objective.compare, 2))(hypothesis, tangents, targets, noise)
+  value, gradient = jax.jit(make_mixed_value_and_grad(draw, objective.compare, 2))(
+      hypothesis, tangents, targets, noise)
   whole = lambda x, *args: objective.compare(sum_tracks(draw(x, args[1]), 2), args[0])
   reverse = jax.jit(make_value_and_grad(whole, mode="reverse"))
   value_whole, gradient_whole = reverse(hypothesis, tangents, targets, noise)

@@ -1,4 +1,5 @@
-"""Images that inference asks for, on the analytic generator: views, mirrors, sums of tracks, and the noise of the draws."""
+"""Images that inference asks for, on the analytic generator: views, mirrors, sums of tracks, and the noise of
+the draws."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,8 @@ def test_several_images_of_a_draw():
 
 @pytest.mark.parametrize("num_draws", [1, 2, 3, 8])
 def test_antithetic_noise(num_draws):
-  """Neighbours are opposite pairs, so every even number of first draws sums to zero; views draw for themselves."""
+  """Neighbours are opposite pairs, so every even number of first draws sums to zero; views draw for
+  themselves."""
   noise = np.asarray(antithetic_noise(jax.random.key(1), 2, num_draws, (2, 3, 4)))
   assert noise.shape == (2, num_draws, 2, 3, 4)
   pairs = num_draws // 2
@@ -41,7 +43,8 @@ def test_views_of_the_generator():
   wires = np.radians(60.0)
   turned = np.stack([momentum[:, 0], momentum[:, 2] * np.cos(wires) - momentum[:, 1] * np.sin(wires),
                      momentum[:, 1] * np.cos(wires) + momentum[:, 2] * np.sin(wires)], axis=1)
-  for v, permuted in enumerate((*(momentum[:, np.array(order)] for order in ([0, 1, 2], [0, 2, 1], [1, 2, 0])), turned)):
+  for v, permuted in enumerate(
+      (*(momentum[:, np.array(order)] for order in ([0, 1, 2], [0, 2, 1], [1, 2, 0])), turned)):
     permuted = jnp.asarray(permuted)
     for k in range(4):
       expected = generate(jnp.stack([noise[v, k]] * 2), {"momentum_mev": permuted})
@@ -56,7 +59,8 @@ def test_tracks_keep_their_places_in_a_sum():
 
 
 def test_every_track_has_noise_of_its_own():
-  """By track: opposite pairs for each, no two tracks alike. Shared noise is that of `antithetic_noise`; or of no pairs."""
+  """By track: opposite pairs for each, no two tracks alike. Shared noise is that of `antithetic_noise`; or of
+  no pairs."""
   key, of = jax.random.key(4), dict(num_views=2, shape=toy.LATENT_SHAPE)
   noise = np.asarray(make_noise("by_track", **of, num_tracks=3)(jax.random.clone(key), 2))
   assert noise.shape == (3, 2, 2, *toy.LATENT_SHAPE) and len(np.unique(np.abs(noise))) == 3 * 2 * 2
@@ -68,7 +72,8 @@ def test_every_track_has_noise_of_its_own():
 
 
 @pytest.mark.parametrize("kind, num_tracks, message", [
-    ("white", 1, "Unknown noise 'white'; choose from"), ("paired", 2, "2 tracks need noise 'by_track'.*got 'paired'")])
+    ("white", 1, "Unknown noise 'white'; choose from"),
+    ("paired", 2, "2 tracks need noise 'by_track'.*got 'paired'")])
 def test_noise_that_does_not_fit_is_named(kind, num_tracks, message):
   with pytest.raises(ValueError, match=message):
     make_noise(kind, num_views=1, shape=toy.LATENT_SHAPE, num_tracks=num_tracks)

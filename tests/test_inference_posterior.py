@@ -13,15 +13,17 @@ RAW = dict(log_weight=[0.0, -1.5], mean=[[0.2, -0.1, 0.3], [-0.4, 0.3, 0.0]])
 
 
 def toy_estimator(num_components=1, num_views=2):
-  """An estimator that answers Gaussians of 0.04 rad (0.1 with one view), with a correlation, whatever it sees."""
+  """An estimator that answers Gaussians of 0.04 rad (0.1 with one view), with a correlation, whatever it
+  sees."""
   raw = np.zeros((1, num_components, 10), np.float32)
   raw[0, :, 0] = RAW["log_weight"][:num_components]
   raw[0, :, 1:4] = RAW["mean"][:num_components]
   raw[0, :, 4:7] = [0.0, -0.3, -1.0]
   raw[0, :, 7] = 0.5
   raw = jnp.asarray(raw)
-  return estimator_lib.make_estimator(lambda params, features: jnp.broadcast_to(raw, (len(features), *raw.shape[1:])), None,
-                                      num_views=num_views, kinetic_range_mev=toy.KINETIC_RANGE_MEV)
+  return estimator_lib.make_estimator(
+      lambda params, features: jnp.broadcast_to(raw, (len(features), *raw.shape[1:])), None,
+      num_views=num_views, kinetic_range_mev=toy.KINETIC_RANGE_MEV)
 
 
 def seen(estimator, views, seed=3, num=3):
@@ -71,17 +73,20 @@ def test_no_maximum_is_nan():
 @pytest.mark.slow
 @pytest.mark.parametrize("views", [("xy",), ("xy", "xz")], ids=",".join)
 def test_nuts_draws_what_the_density_draws(views):
-  """Means and covariances of NUTS beside those of direct draws from the same mixture, within the errors of both."""
+  """Means and covariances of NUTS beside those of direct draws from the same mixture, within the errors of
+  both."""
   estimator = toy_estimator(num_components=2, num_views=len(views))
   _, known = seen(estimator, views)
   with jax.debug_key_reuse(False):  # a cond of blackjax under vmap
-    drawn = jax.jit(lambda key, k: lib.nuts(key, estimator, lib.make_log_density(estimator), k, num_samples=1500))(
-        jax.random.key(0), known)
+    drawn = jax.jit(
+        lambda key, k: lib.nuts(key, estimator, lib.make_log_density(estimator), k, num_samples=1500))(
+            jax.random.key(0), known)
   direct = np.asarray(estimator.draw(jax.random.key(1), known, 1500))
   samples = np.asarray(drawn.momentum_mev)
   assert samples.shape == (1500, 3, 3) and np.asarray(drawn.divergent).max() < 0.05
   sigma = direct.std(0)
-  np.testing.assert_allclose((samples.mean(0) - direct.mean(0)) / sigma, 0.0, atol=0.25)  # some 200 independent draws
+  # some 200 independent draws
+  np.testing.assert_allclose((samples.mean(0) - direct.mean(0)) / sigma, 0.0, atol=0.25)
   np.testing.assert_allclose(samples.std(0) / sigma, 1.0, atol=0.2)
   if len(views) == 1:
     assert (np.abs((samples[..., 2] > 0).mean(0) - 0.5) < 0.06).all()

@@ -1,4 +1,5 @@
-"""Screening of random starts on the analytic generator: the order it finds, empty candidates, and pooled images."""
+"""Screening of random starts on the analytic generator: the order it finds, empty candidates, and pooled
+images."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +15,11 @@ VIEWS = ("xy", "xz")
 
 
 def test_candidates():
-  """Hypotheses inside the range, one image of each in each view, and the pooled images that belong to them."""
+  """Hypotheses inside the range, one image of each in each view, and the pooled images that belong to
+  them."""
   low, high = bounds = (toy.KINETIC_RANGE_MEV[0] - 2.0, toy.KINETIC_RANGE_MEV[1] + 2.0)
-  candidates = screening.draw_candidates(jax.random.key(0), toy.imager(0.03), num=200, views=VIEWS, kinetic_range_mev=bounds)
+  candidates = screening.draw_candidates(jax.random.key(0), toy.imager(0.03), num=200, views=VIEWS,
+                                         kinetic_range_mev=bounds)
   assert candidates.hypothesis.shape == (200, 4) and candidates.images.shape == (200, 2, 64, 64)
   np.testing.assert_array_equal(candidates.pooled, screening.pool(candidates.images))
   momentum = chart.to_momentum(candidates.hypothesis, bounds)
@@ -27,8 +30,8 @@ def test_candidates():
 
 def screen_of(candidates_mev, targets):
   images = toy.straight_images(candidates_mev, VIEWS)
-  candidates = screening.Candidates(chart.from_momentum(jnp.asarray(candidates_mev), toy.KINETIC_RANGE_MEV), images,
-                                    screening.pool(images))
+  candidates = screening.Candidates(chart.from_momentum(jnp.asarray(candidates_mev), toy.KINETIC_RANGE_MEV),
+                                    images, screening.pool(images))
   objective = make_objective(toy.make_generate(), emd.make_emd(**emd.DESCENT), views=VIEWS, num_pixels=64,
                              settings=Comparison(charge_weight_px=20.0))
   screen = screening.make_screen(objective.compare, Screening(num_screened=4, num_starts=3),
@@ -68,8 +71,8 @@ def test_an_empty_candidate_is_the_last():
 
 def test_pool():
   image = np.arange(32.0, dtype=np.float32).reshape(1, 4, 8)[:, :, :4]
-  np.testing.assert_array_equal(screening.pool(jnp.asarray(image), 2), [[[0 + 1 + 8 + 9, 2 + 3 + 10 + 11],
-                                                                         [16 + 17 + 24 + 25, 18 + 19 + 26 + 27]]])
+  np.testing.assert_array_equal(screening.pool(jnp.asarray(image), 2),
+                                [[[0 + 1 + 8 + 9, 2 + 3 + 10 + 11], [16 + 17 + 24 + 25, 18 + 19 + 26 + 27]]])
 
 
 @pytest.mark.parametrize("method, num_tracks, message", [
@@ -77,5 +80,5 @@ def test_pool():
     ("distance", 2, "Sets of 2 tracks need the screening method 'squares'; got 'distance'")])
 def test_a_method_that_does_not_fit_is_named(method, num_tracks, message):
   with pytest.raises(ValueError, match=message):
-    screening.make_screen(np.subtract, Screening(method=method), kinetic_range_mev=toy.KINETIC_RANGE_MEV, charge_weight_px=0.0,
-                          num_tracks=num_tracks)
+    screening.make_screen(np.subtract, Screening(method=method), kinetic_range_mev=toy.KINETIC_RANGE_MEV,
+                          charge_weight_px=0.0, num_tracks=num_tracks)

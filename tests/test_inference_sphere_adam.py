@@ -1,4 +1,5 @@
-"""Adam on sphere x energy: the path turns with the axes, the energy is plain Adam, the moment stays tangential."""
+"""Adam on sphere x energy: the path turns with the axes, the energy is plain Adam, the moment stays
+tangential."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,18 +55,23 @@ def test_the_energy_takes_the_steps_of_adam(start):
 
 
 def test_the_first_step_turns_by_the_learning_rate_whatever_the_gradient(start):
-  """Two degrees of freedom share one second moment, so the first turn is sqrt(2) times the rate in any direction."""
+  """Two degrees of freedom share one second moment, so the first turn is sqrt(2) times the rate in any
+  direction."""
   for scale in (1e-3, 1.0, 1e3):
-    moved = path(start, lambda step, h, s=scale: s * np.array([[1.0, 2.0, -0.5, 0.0]]).repeat(5, 0), num_steps=1)[0]
-    np.testing.assert_allclose(np.tan(np.radians(toy.angle_deg(moved[:, :3], start[:, :3]))), 0.1 * 2**0.5, rtol=1e-3)
+    moved = path(start, lambda step, h, s=scale: s * np.array([[1.0, 2.0, -0.5, 0.0]]).repeat(5, 0),
+                 num_steps=1)[0]
+    np.testing.assert_allclose(np.tan(np.radians(toy.angle_deg(moved[:, :3], start[:, :3]))), 0.1 * 2**0.5,
+                               rtol=1e-3)
 
 
 def test_a_steep_gradient_counts_no_more_than_clip_times_those_before(start):
-  """A thousandfold last gradient, clipped, moves as far as one of 1.5 times the others; direction and energy apart."""
+  """A thousandfold last gradient, clipped, moves as far as one of 1.5 times the others; direction and energy
+  apart."""
   usual = np.array([[1.0, 2.0, -0.5, 0.7]]).repeat(5, 0)
   moved = {}
-  for name, factors, clip in (("spike", [1e3] * 4, 1.5), ("limit", [1.5] * 4, 1.5), ("energy", [1.0] * 3 + [1e3], 1.5),
-                              ("energy limit", [1.0] * 3 + [1.5], None), ("free", [1e3] * 4, None)):
+  for name, factors, clip in (("spike", [1e3] * 4, 1.5), ("limit", [1.5] * 4, 1.5),
+                              ("energy", [1.0] * 3 + [1e3], 1.5), ("energy limit", [1.0] * 3 + [1.5], None),
+                              ("free", [1e3] * 4, None)):
     pulls = lambda step, h, f=factors: usual * (np.array([f]) if step == 3 else 1.0)
     moved[name] = path(start, pulls, num_steps=4, clip=clip)[-1]
   np.testing.assert_allclose(moved["energy"], moved["energy limit"], atol=1e-4)

@@ -30,12 +30,13 @@ def test_bad_axes_are_named(axes):
 
 
 def test_trusted_step_of_a_parabola():
-  """A step s down |d|^2 falls by 2 d s - s^2 where the gradient says 2 d s: trusted to a quarter up to s = d / 2."""
+  """A step s down |d|^2 falls by 2 d s - s^2 where the gradient says 2 d s: trusted to a quarter up to s = d
+  / 2."""
   distance = np.array([[8.0, 40.0, 100.0]])
   momentum = TRUTH + np.stack([distance, 0 * distance, 0 * distance], axis=-1)
   steps = np.array([1.0, 3.9, 4.1, 19.0, 21.0, 49.0, 51.0], np.float32)
-  value, gradient, walked = surface.make_first_order(parabola())(
-      jnp.zeros((1, 4, 4)), jnp.asarray(momentum, jnp.float32), jnp.zeros((1, 1, 1, 1, 1)), jnp.asarray(steps))
+  value, gradient, walked = surface.make_first_order(parabola())(jnp.zeros((1, 4, 4)), jnp.asarray(
+      momentum, jnp.float32), jnp.zeros((1, 1, 1, 1, 1)), jnp.asarray(steps))
   np.testing.assert_allclose(value, distance**2, rtol=1e-4)
   np.testing.assert_allclose(gradient[..., 0], 2 * distance, rtol=1e-4)
   trusted = surface.trusted_step(np.asarray(value), np.asarray(gradient), np.asarray(walked), steps)

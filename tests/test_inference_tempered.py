@@ -1,4 +1,5 @@
-"""Weighted draws of the generalised posterior against Gaussians whose product is known, and the calibrated temperature."""
+"""Weighted draws of the generalised posterior against Gaussians whose product is known, and the calibrated
+temperature."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +29,8 @@ def test_draws_have_the_moments_of_the_product():
 
 
 def gaussian_draws(num_events, *, num_samples=400, seed=0):
-  """One coordinate: q is flat where it matters, the distance is squared, and truths scatter with a width of 0.3."""
+  """One coordinate: q is flat where it matters, the distance is squared, and truths scatter with a width of
+  0.3."""
   random = np.random.default_rng(seed)
   truth = 0.3 * random.normal(size=num_events)
   x = random.normal(size=(num_samples, num_events)) * 1.5
@@ -59,7 +61,8 @@ def test_what_has_no_distance_counts_for_nothing():
   weight = lib.weights(draws, 0.2)
   assert (weight[:5, 0] == 0.0).all() and weight[:, 0].sum() == pytest.approx(1.0)
   np.testing.assert_array_equal(np.isnan(lib.credible_levels(draws, 0.2)), [False, True, True, False])
-  np.testing.assert_array_equal(np.isnan(lib.resample(draws, 0.2, num=30, seed=0)).all((0, 2)), [False, True, False, False])
+  np.testing.assert_array_equal(
+      np.isnan(lib.resample(draws, 0.2, num=30, seed=0)).all((0, 2)), [False, True, False, False])
 
 
 def test_mistakes():
@@ -77,7 +80,8 @@ def test_one_view_draws_both_signs():
   estimator = toy_estimator(num_views=1)
   truth, known = seen(estimator, ("xy",))
   flat = lambda p: jnp.zeros(len(p))
-  draws = jax.jit(lib.make_draws(estimator, flat, power=1.0, num_samples=400))(jax.random.key(0), known, truth)
+  draws = jax.jit(lib.make_draws(estimator, flat, power=1.0, num_samples=400))(
+      jax.random.key(0), known, truth)
   np.testing.assert_allclose(lib.weights(draws, 1.0), 1 / 400, rtol=1e-3)
   along = np.einsum("sni,ni->sn", np.asarray(draws.momentum_mev), np.asarray(known.observed.basis[:, 2]))
   assert (np.abs((along > 0).mean(0) - 0.5) < 0.1).all()

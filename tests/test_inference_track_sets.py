@@ -19,9 +19,11 @@ def test_beam_search_finds_the_planted_set(num_tracks):
 
 def test_pairs_are_ranked_as_by_brute_force():
   rng = np.random.default_rng(0)
-  candidates, target = rng.uniform(size=(15, 6)).astype(np.float32), rng.uniform(0, 2, size=6).astype(np.float32)
+  candidates, target = rng.uniform(size=(15, 6)).astype(np.float32), rng.uniform(0, 2,
+                                                                                 size=6).astype(np.float32)
   found = track_sets.screen_sets(jnp.asarray(target), jnp.asarray(candidates), 2, beam=15, keep=1)[0]
-  cost = {(i, j): np.sum((target - candidates[i] - candidates[j])**2) for i in range(15) for j in range(i + 1, 15)}
+  cost = {(i, j): np.sum((target - candidates[i] - candidates[j])**2) for i in range(15)
+          for j in range(i + 1, 15)}
   assert tuple(int(x) for x in found) == min(cost, key=cost.get)
 
 

@@ -60,7 +60,8 @@ def test_mistakes(weights, tmp_path):
 
 @pytest.mark.slow
 def test_tempered(tmp_path):
-  """The whole way on an untrained generator: the events that fit the temperature are not judged, and the table names it."""
+  """The whole way on an untrained generator: the events that fit the temperature are not judged, and the
+  table names it."""
   directory = save_toy_weights(tmp_path / "weights")
   save_toy_estimator(directory, num_views=1)
   job = calibrate.prepare(settings(str(directory), num_events=45, fit_events=20, num_samples=20), TINY)

@@ -26,7 +26,8 @@ def silent(total):
 
 @pytest.fixture(scope="module", autouse=True)
 def cheap():
-  """Tracks are images of bright pixels, and a classifier by total charge: the parts themselves are tested elsewhere."""
+  """Tracks are images of bright pixels, and a classifier by total charge: the parts themselves are tested
+  elsewhere."""
   def run(images, progress=lambda share: None):
     progress(1.0)
     brightness = images.sum((1, 2)) / (images > 0).sum((1, 2))
@@ -62,8 +63,8 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def report():
-  config = tiny(gof__num_permutations=20, gof__transport_batch=60, gof__sinkhorn_batch=40, embedding__num_images=40,
-                embedding__num_neighbours=5)
+  config = tiny(gof__num_permutations=20, gof__transport_batch=60, gof__sinkhorn_batch=40,
+                embedding__num_images=40, embedding__num_neighbours=5)
   return lib.evaluate(config, real="sample_crops[0:200]", generated={"others": "sample_crops[260:360]"},
                       training="sample_crops[240:400]", planted=("memorised", "duplicates"), progress=silent)
 
@@ -76,11 +77,13 @@ def test_every_part_has_rows_for_every_column(report):
     assert set(found) == set(report.columns), key
   assert report.missing == ["momentum closure: the real images come without momenta"]
   assert set(report.separations.numbers) == {"L2", "EMD", "EMD, centred"}
-  assert report.neighbours["memorised"][1].distance[:, 0].max() < 1e-6  # each has itself among the training images
+  # each has itself among the training images
+  assert report.neighbours["memorised"][1].distance[:, 0].max() < 1e-6
 
 
 def test_the_embedding_goes_by_true_labels_where_there_are_any(report):
-  found = with_classes(open_data("sample_crops"), *pixel_table(five_classes=False)).read(slice(0, 40), ("label",))
+  found = with_classes(open_data("sample_crops"),
+                       *pixel_table(five_classes=False)).read(slice(0, 40), ("label",))
   pixels = [((found["label"] == i) & (found["image"] >= 0.09)).sum((1, 2, 3)) for i in (1, 2)]
   assert report.separations.labels == "truth" and report.separations.num_subsets == 1
   np.testing.assert_array_equal(report.separations.is_track, pixels[0] > pixels[1])
@@ -97,10 +100,11 @@ def test_separations_of_several_sets_are_means(report):
   assert sets.num_subsets == 2 and sets.maps["EMD"].shape == (20, 2)
   first = embed(num_images=20, num_subsets=1).numbers["L2"].silhouette.value
   other = sample._replace(images=sample.images[20:])
-  second = lib._embed(reference=other, truth=truth[20:], pool=4, num_neighbours=3, missing=[], num_images=20, num_subsets=1,
-                      progress=lambda share: None).numbers["L2"].silhouette.value
+  second = lib._embed(reference=other, truth=truth[20:], pool=4, num_neighbours=3, missing=[], num_images=20,
+                      num_subsets=1, progress=lambda share: None).numbers["L2"].silhouette.value
   found = sets.numbers["L2"].silhouette
-  np.testing.assert_allclose([found.value, found.error], [(first + second) / 2, abs(first - second) / 2], rtol=1e-9)
+  np.testing.assert_allclose([found.value, found.error],
+                             [(first + second) / 2, abs(first - second) / 2], rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -121,7 +125,9 @@ def test_the_files_hold_what_was_found(report, tmp_path):
   assert [p.name for p in paths] == ["metrics.json", "report.md", "report.html"]
   data = json.loads(paths[0].read_text())
   assert len(data["rows"]) == len(report.rows) and data["images"]["reference"] == 100
-  assert data["rows"][0]["values"]["real vs real"].keys() == {"value", "error", "p_value", "note", "sigma_above_floor"}
+  assert data["rows"][0]["values"]["real vs real"].keys() == {
+      "value", "error", "p_value", "note", "sigma_above_floor"
+  }
   text = paths[1].read_text()
   assert "| metric | definition | real vs real (100) | others (100) |" in text and "Left out:" in text
   page = paths[2].read_text()
@@ -130,13 +136,14 @@ def test_the_files_hold_what_was_found(report, tmp_path):
 
 def test_the_floor_may_come_from_elsewhere():
   """All of --real is the reference then, and the first column are the other images."""
-  found = lib.evaluate(tiny(parts=["physics"]), real="sample_crops[0:80]", floor="sample_crops[100:170]", generated={},
-                       progress=silent)
+  found = lib.evaluate(tiny(parts=["physics"]), real="sample_crops[0:80]", floor="sample_crops[100:170]",
+                       generated={}, progress=silent)
   assert found.counts == {"reference": 80, "real vs real": 70}
   assert found.sources == {"reference": "sample_crops[0:80]", "real vs real": "sample_crops[100:170]"}
   images = samples.load_images("sample_crops[100:108]", threshold_mev=0.09, level_mev=0.02).values
   np.testing.assert_array_equal(found.samples["real vs real"], images)
-  assert set(found.seconds) == set(found.cpu_seconds) == {"examine", "physics"} and found.cpu_seconds["examine"] > 0
+  assert set(found.seconds) == set(found.cpu_seconds) == {"examine", "physics"} and found.cpu_seconds[
+      "examine"] > 0
   text = report_lib.markdown(found)
   assert "real vs real: sample_crops[100:170]" in text and "s wall and" in text
 
@@ -168,9 +175,11 @@ def test_ranking_puts_the_worst_first():
   row = lambda value, worse=1: rows.Row("gof", "m", "corrected", worse, Estimate(value, 0.1))
   one = {"real vs real": row(0.0), "a": row(1.0), "b": row(0.2)}
   two = {"real vs real": row(1.0, -1), "a": row(0.5, -1), "b": row(0.9, -1)}
-  empty = lib.Report(["real vs real", "a", "b"], {("gof", "m", "corrected"): one, ("gof", "n", "corrected"): two}, {}, {},
-                     None, {}, [], {}, {})
-  assert [(name, rank, above) for name, rank, above, _ in report_lib.ranking(empty)] == [("a", 1.0, 2), ("b", 2.0, 0)]
+  empty = lib.Report(["real vs real", "a", "b"], {("gof", "m", "corrected"): one,
+                                                  ("gof", "n", "corrected"): two}, {}, {}, None, {}, [], {},
+                     {})
+  assert [(name, rank, above) for name, rank, above,
+          _ in report_lib.ranking(empty)] == [("a", 1.0, 2), ("b", 2.0, 0)]
 
 
 def test_degenerate_images_cost_their_rows_and_nothing_else(tmp_path):
@@ -180,7 +189,8 @@ def test_degenerate_images_cost_their_rows_and_nothing_else(tmp_path):
   np.savez(tmp_path / "dots.npz", images=images)
   config = tiny(parts=["physics", "gof", "frechet", "memorisation", "embedding"], gof__num_permutations=5,
                 gof__transport_batch=20, gof__sinkhorn_batch=20)
-  found = lib.evaluate(config, real=str(tmp_path / "dots.npz"), generated={"others": "sample_crops[0:60]"}, progress=silent)
+  found = lib.evaluate(config, real=str(tmp_path / "dots.npz"), generated={"others": "sample_crops[0:60]"},
+                       progress=silent)
   row = found.rows["physics", "track pixels: chi2/ndf", "corrected"]["others"]
   assert np.isnan(row.estimate.value) and "no histogram" in row.note
   assert np.isfinite(found.rows["gof", "energy distance [MeV]", "corrected"]["others"].estimate.value)
@@ -193,32 +203,38 @@ def test_a_part_that_fails_is_left_out_and_said(monkeypatch, tmp_path):
     raise np.linalg.LinAlgError("singular")
   fails.__signature__ = inspect.signature(rows.frechet_rows)
   monkeypatch.setitem(lib.PARTS, "frechet", fails)
-  found = lib.evaluate(tiny(parts=["frechet", "physics"]), real="sample_crops[0:120]", generated={}, progress=silent)
-  assert "frechet of real vs real: singular" in found.missing and {part for part, _, _ in found.rows} == {"physics"}
+  found = lib.evaluate(tiny(parts=["frechet", "physics"]), real="sample_crops[0:120]", generated={},
+                       progress=silent)
+  assert "frechet of real vs real: singular" in found.missing and {part for part, _, _ in found.rows} == {
+      "physics"}
   with pytest.raises(ValueError, match="Unknown config key frechet.num = 1; allowed"):
     lib.evaluate(tiny(frechet=dict(num=1)), real="sample_crops[0:120]", generated={}, progress=silent)
 
 
 def test_the_floor_holds_none_of_the_reference():
   """With distinct images, a column that shares images with the reference would have distances of 0 to it."""
-  load = lambda **kwargs: lib._load(real="sample_crops[0:300]", generated={}, training=None, planted=("shift",),
-                                    threshold_mev=0.09, level_mev=0.02, seed=0, num_training=0, **kwargs)
+  load = lambda **kwargs: lib._load(real="sample_crops[0:300]", generated={}, training=None, planted=(
+      "shift",), threshold_mev=0.09, level_mev=0.02, seed=0, num_training=0, **kwargs)
   for loaded in (load(floor=None, num_images=1000), load(floor=None, num_images=60),
                  load(floor="sample_crops[300:400]", num_images=60)):
-    reference, floor = ({image.tobytes() for image in images.values} for images in (loaded.real, loaded.columns[lib.FLOOR]))
+    reference, floor = (
+        {image.tobytes() for image in images.values} for images in (loaded.real, loaded.columns[lib.FLOOR]))
     assert not reference & floor and len(reference) == len(loaded.real.values)
-    assert np.array_equal(loaded.columns["shifted by 1 px"].values[0, 1:], loaded.columns[lib.FLOOR].values[0, :-1])
+    assert np.array_equal(loaded.columns["shifted by 1 px"].values[0, 1:],
+                          loaded.columns[lib.FLOOR].values[0, :-1])
 
 
 def test_a_missing_extra_is_named_before_any_work(monkeypatch):
   monkeypatch.setitem(sys.modules, "sklearn", None)
   monkeypatch.setattr(lib, "_load", lambda **kwargs: pytest.fail("images were read"))
-  with pytest.raises(ValueError, match=r"The report needs scikit-learn, of the extra \[eval\]: pip install scikit-learn"):
+  with pytest.raises(ValueError,
+                     match=r"The report needs scikit-learn, of the extra \[eval\]: pip install scikit-learn"):
     lib.evaluate(tiny(), real="sample_crops", generated={}, progress=silent)
 
 
 def test_slices_and_columns():
-  assert samples.parse_path("a.npz[3:7]") == ("a.npz", slice(3, 7), None) and samples.parse_path("b[:5]")[1] == slice(None, 5)
+  assert samples.parse_path("a.npz[3:7]") == ("a.npz", slice(3, 7), None)
+  assert samples.parse_path("b[:5]")[1] == slice(None, 5)
   assert samples.parse_path("a@b/c.npy[3:]@0.02") == ("a@b/c.npy", slice(3, None), "0.02")
   assert samples.name_columns(["runs/x.npz", "best=y.npz"]) == {"x": "runs/x.npz", "best": "y.npz"}
   with pytest.raises(ValueError, match="Two files are called 'x'"):
@@ -229,10 +245,13 @@ def test_slices_and_columns():
     (dict(parts=["turing"]), {}, r"Unknown config value parts = 'turing'; allowed: \['c2st', 'embedding'"),
     (dict(extra={}), {}, r"Unknown config key extra = {}; allowed: \['c2st'"),
     (dict(images__pitch=1), {}, "Unknown config key images.pitch = 1; allowed"),
-    ({}, dict(real="sample_crops[0:60]"), "holds 60 images with charge; at least 50 are needed, and 100 without --floor"),
+    ({}, dict(real="sample_crops[0:60]"),
+     "holds 60 images with charge; at least 50 are needed, and 100 without --floor"),
     ({}, dict(floor="sample_crops[0:9]"), r"real vs real: sample_crops\[0:9\] holds 9 images with charge"),
-    ({}, dict(generated={"few": "sample_crops[0:9]"}), r"few: sample_crops\[0:9\] holds 9 images with charge"),
-    ({}, dict(planted=("memorised",)), r"Unknown defect 'memorised'; choose from .*\(memorised: with --train\)"),
+    ({}, dict(generated={"few": "sample_crops[0:9]"}),
+     r"few: sample_crops\[0:9\] holds 9 images with charge"),
+    ({}, dict(planted=("memorised",)), r"Unknown defect 'memorised'; choose from .*\(memorised: with "
+                                       r"--train\)"),
     (dict(images__threshold_mev=1e9), {}, "no image with charge above 1000000000.0 MeV"),
 ])
 def test_bad_requests_are_named(changes, kwargs, message):
@@ -244,7 +263,8 @@ def test_bad_requests_are_named(changes, kwargs, message):
 def test_only_the_chosen_events_are_drawn(monkeypatch):
   asked = []
   draw = samples.open_images
-  monkeypatch.setattr(samples, "open_images", lambda *args, **kwargs: asked.append(kwargs) or draw(*args, **kwargs))
+  monkeypatch.setattr(samples, "open_images",
+                      lambda *args, **kwargs: asked.append(kwargs) or draw(*args, **kwargs))
   load = lambda path: samples.load_images(path, threshold_mev=0.005, level_mev=0.02)
   some, more = load("sample[20:26]"), load("sample[:30]")
   assert [(k["first"], k["num"]) for k in asked] == [(20, 6), (0, 30)]
@@ -264,7 +284,8 @@ def test_grey_levels_are_told_by_an_option_and_not_by_the_name(tmp_path, kind):
   for path in paths:
     np.save(path, levels)
     for chosen in ("", "[0:20]"):
-      with pytest.raises(ValueError, match=r"Say their unit behind the name: .*@levels \(images.level_mev = 0.02 MeV\)"):
+      with pytest.raises(ValueError,
+                         match=r"Say their unit behind the name: .*@levels \(images.level_mev = 0.02 MeV\)"):
         load(path + chosen)
   expected = levels * np.float32(0.02)
   for unit in ("@levels", "@0.02"):

@@ -26,7 +26,8 @@ def tiny():
 
 
 def test_parse_momenta():
-  np.testing.assert_array_equal(generate.parse_momenta("-356,-245,40; 1e2,0,0"), [[-356, -245, 40], [100, 0, 0]])
+  np.testing.assert_array_equal(generate.parse_momenta("-356,-245,40; 1e2,0,0"),
+                                [[-356, -245, 40], [100, 0, 0]])
   for text in ("", "1,2", "1,2,3,4", "a,b,c", "1,2,nan", "1,2,3;"):
     with pytest.raises(ValueError, match=f"Bad momentum '{text.split(';')[-1]}'"):
       generate.parse_momenta(text)
@@ -56,15 +57,17 @@ def test_one_picture_where_every_momentum_has_one_event(tmp_path):
 def test_images_go_to_infer(weights, tmp_path):
   said, done = [], []
   momenta = np.array([[256.0, -245.0, 40.0], [0.0, 0.0, 100.0]], np.float32)
-  make = lambda chunk_size: generate.generate_events(momenta, tiny(), views=VIEWS, num=3, weights=weights, seed=1,
-                                                     chunk_size=chunk_size, bar=protocol.Bar(done.append, said.append))
+  make = lambda chunk_size: generate.generate_events(momenta, tiny(), views=VIEWS, num=3, weights=weights,
+                                                     seed=1, chunk_size=chunk_size,
+                                                     bar=protocol.Bar(done.append, said.append))
   images, momentum, pdg = make(2)
   assert pdg is None
   assert images.shape == (6, 2, 64, 64) and done[-1] == 6 and np.all(images >= 0)
   assert len(said) == 1 and "(0, 0, 100) MeV/c is 5.3 MeV, outside 50 to 100 MeV" in said[0]
   np.testing.assert_allclose(images, make(1)[0], atol=1e-4)
   paths = generate.write_images(tmp_path, images, momentum, views=VIEWS, num=3)
-  assert [p.name for p in paths] == ["images.npz", "images_00.png", "images_01.png"] and all(p.exists() for p in paths)
+  assert [p.name for p in paths] == ["images.npz", "images_00.png", "images_01.png"] and all(
+      p.exists() for p in paths)
   found = open_images(paths[0], views=VIEWS, spec=ImageSpec())
   np.testing.assert_array_equal(found.images, images)
   np.testing.assert_array_equal(found.momentum_mev, np.repeat(momenta, 3, axis=0))
@@ -83,7 +86,8 @@ def test_the_view_sees_its_own_axes(weights):
 def test_unwritable_directory(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(OSError, match="Cannot write to"):
-    generate.write_images(tmp_path / "file" / "x", np.ones((1, 1, 64, 64)), np.ones((1, 3)), views=("xy",), num=1)
+    generate.write_images(tmp_path / "file" / "x", np.ones((1, 1, 64, 64)), np.ones((1, 3)), views=("xy",),
+                          num=1)
 
 
 def slow(*values):
@@ -98,7 +102,8 @@ def slow(*values):
     (["--out=x", "--momentum=1,2"], "error: Bad momentum '1,2'"),
     (["--out=x", "--momentum=1,2,3", "--views=ab", "--weights=WEIGHTS"], "Unknown view 'ab'")])
 def test_mistakes_are_one_message(repo, weights, arguments, message):
-  done = subprocess.run([sys.executable, "-m", "launch.generate", *(a.replace("WEIGHTS", weights) for a in arguments)],
-                        cwd=repo, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True,
-                        timeout=120, check=False)
+  done = subprocess.run(
+      [sys.executable, "-m", "launch.generate", *(a.replace("WEIGHTS", weights) for a in arguments)],
+      cwd=repo, env={**os.environ, "PYTHONPATH": "."
+                    }, capture_output=True, text=True, timeout=120, check=False)
   assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

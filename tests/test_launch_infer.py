@@ -88,14 +88,16 @@ def test_tables(unbroken, job):
     np.testing.assert_allclose(float(row["emd_end"]), np.mean([float(row[v]) for v in views[2:]]), atol=1e-3)
   saved = json.loads((out / "results.json").read_text())
   assert [r["event"] for r in saved["events"]] == list(range(2, 2 + NUM)) and saved["run"]["views"] == "xy,xz"
-  assert {"median_dp_mev", "q68_dp_mev", "q95_dp_mev", "share_above_50_mev_clean"} <= set(saved["summary"]["inferred"])
+  assert {"median_dp_mev", "q68_dp_mev", "q95_dp_mev",
+          "share_above_50_mev_clean"} <= set(saved["summary"]["inferred"])
   hypotheses = list(csv.DictReader((out / "hypotheses.csv").open()))
   starts = tiny()["inference"]["screening"]["num_starts"]
   assert len(hypotheses) == NUM * starts and sum(int(row["chosen"]) for row in hypotheses) == NUM
   assert [int(row["event"]) for row in hypotheses[::starts]] == list(range(2, 2 + NUM))
   assert (out / "summary.png").stat().st_size > 10_000
   assert bar.seen == [(0, NUM), 4, 7]
-  for wanted in ("median |dp|", "inferred", "classical", "did not converge", "seconds an event", "summary.png"):
+  for wanted in ("median |dp|", "inferred", "classical", "did not converge", "seconds an event",
+                 "summary.png"):
     assert wanted in said
 
 
@@ -105,7 +107,8 @@ def test_pictures_of_events(unbroken, job, tmp_path):
   shutil.copytree(unbroken[0], out)
   drawn = job._replace(settings=dataclasses.replace(job.settings, num_pictures=1))
   infer.execute(drawn, out, console(Bar(), lines.append))
-  assert [p.name for p in (out / "events").iterdir()] == ["event_00002.png"] and "event_00002.png" in "\n".join(lines)
+  assert [p.name for p in (out / "events").iterdir()] == [
+      "event_00002.png"] and "event_00002.png" in "\n".join(lines)
   worst = json.loads((out / "results.json").read_text())["failed"][0]  # random weights: there are failures
   assert [p.name for p in (out / "failures").iterdir()] == [f"event_{worst:05d}.png"]
 
@@ -129,13 +132,15 @@ def test_a_signal_stops_between_chunks(job, tmp_path):
   lines = []
   stopping = lambda: contextlib.nullcontext(lambda: 15)
   assert infer.execute(job, tmp_path, console(Bar(), lines.append)._replace(stopping=stopping)) == 15
-  assert f"Stopped after 4 of {NUM} events" in lines[-1] and len(chunks.finished_events(tmp_path / "chunks", job.identity)) == 4
+  assert f"Stopped after 4 of {NUM} events" in lines[-1]
+  assert len(chunks.finished_events(tmp_path / "chunks", job.identity)) == 4
 
 
 def test_a_directory_holds_one_identity(job, unbroken):
   for changes, message in ((dict(seed=1), "seed: 0 -> 1"), (dict(views="xy"), "views: 'xy,xz' -> 'xy'"),
                            (dict(input="b.npz, sha256 1"), "input: 'sample, sha256"),
-                           (dict(weights={**job.identity["weights"], "diffusion": "0"}), "weights.diffusion")):
+                           (dict(weights={**job.identity["weights"], "diffusion": "0"}),
+                            "weights.diffusion")):
     with pytest.raises(ValueError, match=message), cli.hold_workdir(unbroken[0], {**job.identity, **changes}):
       pass
 
@@ -147,13 +152,14 @@ def bad_images(value):
   return images
 
 
-@pytest.mark.parametrize("value,message", [(np.nan, "NaN pixels in event 1, view 1"), (-1.0, "negative pixels"),
-                                           (np.inf, "infinite")])
+@pytest.mark.parametrize("value,message", [(np.nan, "NaN pixels in event 1, view 1"),
+                                           (-1.0, "negative pixels"), (np.inf, "infinite")])
 def test_bad_pixels_are_named(weights, tmp_path, value, message):
   np.save(tmp_path / "a.npy", bad_images(value))
   for first in (0, 1):  # numbers count from the start of the file
     with pytest.raises(ValueError, match=message):
-      infer.prepare(infer.Settings(str(tmp_path / "a.npy"), ("xy", "xz"), weights=weights, first_event=first), tiny())
+      infer.prepare(infer.Settings(str(tmp_path / "a.npy"), ("xy", "xz"), weights=weights, first_event=first),
+                    tiny())
 
 
 def test_events_without_charge_are_skipped_and_listed(weights, tmp_path, monkeypatch):
@@ -162,7 +168,8 @@ def test_events_without_charge_are_skipped_and_listed(weights, tmp_path, monkeyp
   images[[1, 3], [0, 1]] = 0.0  # one view is enough
   momentum = 100.0 * np.arange(1, 16, dtype=np.float32).reshape(5, 3)
   np.savez(tmp_path / "some.npz", images=images, momentum=momentum)
-  job = infer.prepare(infer.Settings(str(tmp_path / "some.npz"), ("xy", "xz"), weights=weights, first_event=1), tiny())
+  job = infer.prepare(
+      infer.Settings(str(tmp_path / "some.npz"), ("xy", "xz"), weights=weights, first_event=1), tiny())
   assert job.events.tolist() == [2, 4] and job.skipped.tolist() == [1, 3]
   np.testing.assert_array_equal(job.data.images, images[[2, 4]])
   np.testing.assert_array_equal(job.data.momentum_mev, momentum[[2, 4]])
@@ -170,7 +177,8 @@ def test_events_without_charge_are_skipped_and_listed(weights, tmp_path, monkeyp
   seen = {}
   monkeypatch.setattr(infer.parallel, "make_device_map", lambda fn, chunk_size: (
       lambda pair, key: seen.update(images=pair[0], starts=pair[1]) or types.SimpleNamespace(_asdict=dict)))
-  begun = infer.prepare(infer.Settings(str(tmp_path / "some.npz"), ("xy", "xz"), weights=weights, start="classical"), tiny())
+  begun = infer.prepare(
+      infer.Settings(str(tmp_path / "some.npz"), ("xy", "xz"), weights=weights, start="classical"), tiny())
   begun.compute(np.array([4, 0]))  # each event its own image and its own start
   np.testing.assert_array_equal(seen["images"], images[[4, 0]])
   np.testing.assert_array_equal(seen["starts"][:, 0, 0], begun.baselines["classical"][[2, 0]])
@@ -191,19 +199,24 @@ def with_key(block, key, value):
 
 
 @pytest.mark.parametrize("changes,config,message", [
-    (dict(input="no.npz"), tiny(), "No file or directory of data at 'no.npz'"), (dict(views=("xq",)), tiny(), "Unknown view 'xq'"),
-    (dict(num_events=501), tiny(), "holds 500 events"), (dict(weights="nowhere"), tiny(), "No weights: there is no directory 'nowhere', and the package has"),
+    (dict(input="no.npz"), tiny(), "No file or directory of data at 'no.npz'"),
+    (dict(views=("xq",)), tiny(), "Unknown view 'xq'"),
+    (dict(num_events=501), tiny(), "holds 500 events"),
+    (dict(weights="nowhere"), tiny(),
+     "No weights: there is no directory " "'nowhere', and " "the package has"),
     (dict(start="here"), tiny(), "Unknown --start"),
     ({}, with_key("inference", "steps", 3), r"inference.steps = 3; allowed"),
     ({}, with_key("inference.screening", "num_starts", 0), "num_starts must be at least 1"),
     ({}, with_key("inference.screening", "num_starts", 99), "num_starts = 99 exceeds"),
     ({}, with_key("sampler", "steps", 3), "takes no option 'steps'"),
     ({}, with_key("sampler", "name", "x"), "Unknown sampler 'x'"),
-    ({}, with_key(None, "surplus", 3), "surplus = 3; allowed"), ({}, with_key(None, "guidance_scale", np.nan), "finite"),
+    ({}, with_key(None, "surplus", 3), "surplus = 3; allowed"),
+    ({}, with_key(None, "guidance_scale", np.nan), "finite"),
     ({}, with_key("inference.second", "num_averaged", 99), "num_averaged"),
     ({}, with_key("inference", "coordinates", "free"), "coordinates 'free' need optimizer 'sgd'; got 'adam'"),
     ({}, with_key("inference", "noise", "white"), "Unknown noise 'white'"),
-    ({}, with_key("inference.comparison", "vertex_sigma_mm", -1.0), "vertex_sigma_mm must be at least 0; got -1.0"),
+    ({}, with_key("inference.comparison", "vertex_sigma_mm", -1.0),
+     "vertex_sigma_mm must be at least 0; got -1.0"),
     ({}, with_key("distance", "name", "w3"), "distance.name = 'w3'; allowed"),
     (dict(views=("u", "w"), start="amortised"), tiny(), "2 views along the axes in --weights; got u,w")])
 def test_mistakes_are_named(weights, changes, config, message):
@@ -215,17 +228,20 @@ def test_mistakes_are_named(weights, changes, config, message):
 def test_truncated_weights_are_named(weights, tmp_path):
   for path in Path(weights).iterdir():
     content = path.read_bytes()
-    (tmp_path / path.name).write_bytes(content[:len(content) // 2] if path.name == "diffusion.npz" else content)
+    (tmp_path / path.name).write_bytes(content[:len(content) //
+                                               2] if path.name == "diffusion.npz" else content)
   with pytest.raises(ValueError, match="diffusion.npz.*truncated"):
     infer.prepare(infer.Settings("sample", ("xy",), num_events=1, weights=str(tmp_path)), tiny())
 
 
-@pytest.mark.parametrize("variant", [v if v in ("base", "amortised") else pytest.param(v, marks=pytest.mark.slow)
+@pytest.mark.parametrize("variant", [v if v in ("base", "amortised")
+                                     else pytest.param(v, marks=pytest.mark.slow)
                                      for v in protons64_infer.VARIANTS])
 def test_variants_build(weights, variant):
   """Every one makes an inference of the two views, where it needs no estimator, which these weights lack."""
   config = protons64_infer.get_config(variant).to_dict()
-  prepare = lambda: infer.prepare(infer.Settings("sample", ("xy", "xz"), num_events=1, weights=weights), config)
+  prepare = lambda: infer.prepare(infer.Settings("sample",
+                                                 ("xy", "xz"), num_events=1, weights=weights), config)
   if not config["inference"]["second"]["prior_weight_px"]:
     assert prepare().identity["distance"] == config["distance"]
   else:
@@ -242,14 +258,17 @@ def one_view_results(true_mev, momentum_mev, **changes):
   fields = dict(momentum_mev=momentum_mev, emd_start=np.ones((n, 1)), emd_end=np.ones((n, 1)),
                 converged=np.ones(n, bool), seconds=np.full(n, 2.0), cold=np.arange(n) < 1) | changes
   return results.make_results(fields, events=np.arange(n), views=("xy",), true_mev=true_mev,
-                              baselines={"classical": momentum_mev}, clean=None, kinetic_range_mev=(50.0, 100.0))
+                              baselines={"classical": momentum_mev}, clean=None,
+                              kinetic_range_mev=(50.0, 100.0))
 
 
 def test_one_view_compares_up_to_the_sign(tmp_path):
   true_mev = np.array([[200.0, 200.0, 200.0], [0.0, 350.0, 100.0]])
   table = one_view_results(true_mev, true_mev * np.array([1, 1, -1]))
-  assert table.summary["inferred"]["median_dp_mev"] == 0.0 and "share_above_50_mev_clean" not in table.summary["inferred"]
-  assert table.columns["pz_sign_ambiguous"].tolist() == [1, 1] and list(table.columns)[-1] == "pz_sign_ambiguous"
+  assert table.summary["inferred"][
+      "median_dp_mev"] == 0.0 and "share_above_50_mev_clean" not in table.summary["inferred"]
+  assert table.columns["pz_sign_ambiguous"].tolist() == [1, 1] and list(
+      table.columns)[-1] == "pz_sign_ambiguous"
   assert any("|pz|" in line for line in results.warnings(table))
   assert errors.hidden_name(("xz",)) == "y" and errors.hidden_name(("xy", "xz")) is None
   np.testing.assert_allclose(errors.line_of_sight_angle(true_mev, ("xy",)), [54.7356, 74.0546], rtol=1e-4)
@@ -267,7 +286,8 @@ def test_warnings_and_missing_truth(tmp_path):
   table = one_view_results(None, momentum, converged=np.array([True, False, True, False]))
   assert table.unconverged == [1, 3] and table.at_edge == [0, 2, 3]
   text = results.summary_text(table)
-  assert "2 events did not converge: 1, 3." in text and "outside, the 50 to 100 MeV" in text and "true_" not in text
+  assert "2 events did not converge: 1, 3." in text and "outside, the 50 to 100 MeV" in text
+  assert "true_" not in text
   results.write_results(tmp_path, table, {})
   saved = json.loads((tmp_path / "results.json").read_text())
   assert saved["events"][3]["px_mev"] is None and "true_px_mev" not in saved["events"][0]
@@ -308,14 +328,16 @@ def test_plane_of_directions():
 def test_two_runs_in_one_directory_are_refused(tmp_path):
   def compute(events):
     with pytest.raises(OSError, match="Another process is writing"):
-      elsewhere(lambda: chunks.run_chunks(compute, events, directory=tmp_path / "chunks", stride=1, identity={}))
+      elsewhere(
+          lambda: chunks.run_chunks(compute, events, directory=tmp_path / "chunks", stride=1, identity={}))
     return {"square": events**2}
   chunks.run_chunks(compute, np.arange(2), directory=tmp_path / "chunks", stride=1, identity={})
   assert sorted(chunks.finished_events(tmp_path / "chunks", {})) == [0, 1]
 
 
 def test_a_run_that_is_refused_changes_nothing(tmp_path):
-  """--seed=1 while --seed=0 runs; then --seed=1 again, which must not take the other's results for its own."""
+  """--seed=1 while --seed=0 runs; then --seed=1 again, which must not take the other's results for its
+  own."""
   compute = lambda events: {"square": events**2}
   with cli.hold_workdir(tmp_path, {"seed": 0}) as out:
     chunks.run_chunks(compute, np.arange(1), directory=out / "chunks", stride=1, identity={"seed": 0})
@@ -326,11 +348,13 @@ def test_a_run_that_is_refused_changes_nothing(tmp_path):
   with pytest.raises(ValueError, match="seed: 0 -> 1"), cli.hold_workdir(tmp_path, {"seed": 1}):
     pass
   (out / "config.json").unlink()  # whatever stands beside them, chunks say whose they are
-  for ask in (lambda identity: chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity=identity),
-              lambda identity: chunks.load_fields(out / "chunks", np.arange(1), ["square"], identity=identity)):
+  run = dict(directory=out / "chunks", stride=1)
+  for ask in (
+      lambda identity: chunks.run_chunks(compute, np.arange(2), identity=identity, **run),
+      lambda identity: chunks.load_fields(out / "chunks", np.arange(1), ["square"], identity=identity)):
     with pytest.raises(ValueError, match=r"chunk_0000000_0000000.npz is of another run .*seed: 0 -> 1"):
       ask({"seed": 1})
-  assert chunks.run_chunks(compute, np.arange(2), directory=out / "chunks", stride=1, identity={"seed": 0}) is None
+  assert chunks.run_chunks(compute, np.arange(2), identity={"seed": 0}, **run) is None
 
 
 def test_chunk_files(tmp_path):
@@ -338,7 +362,8 @@ def test_chunk_files(tmp_path):
   tmp_path = tmp_path / "chunks"
   same = dict(identity={"seed": 3})
   assert chunks.run_chunks(compute, np.arange(3), directory=tmp_path, stride=2, **same) is None
-  chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4, **same)  # other stride, other events
+  # other stride, other events
+  chunks.run_chunks(compute, np.arange(1, 6), directory=tmp_path, stride=4, **same)
   assert chunks.load_fields(tmp_path, np.array([5, 0]), ["square"], **same)["square"].tolist() == [25, 0]
   with pytest.raises(ValueError, match=r"no result of events \[6\]"):
     chunks.load_fields(tmp_path, np.arange(7), ["square"], **same)
@@ -349,13 +374,14 @@ def test_chunk_files(tmp_path):
 
 def launch(repo, script, *arguments):
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": "."}
-  return subprocess.run([sys.executable, "-m", f"launch.{script}", *arguments], cwd=repo, env=env, capture_output=True,
-                        text=True, timeout=300, check=False)
+  return subprocess.run([sys.executable, "-m", f"launch.{script}", *arguments], cwd=repo, env=env,
+                        capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("arguments,message", [
     ([], "Give --input"), (["--input=sample", "--out=x", "--config.inference.steps=1"], "no key"),
-    (["--input=none.npz", "--out=x", "--weights=WEIGHTS"], "error: No file or directory of data at 'none.npz'"),
+    (["--input=none.npz", "--out=x", "--weights=WEIGHTS"],
+     "error: No file or directory of data at 'none.npz'"),
     (["--start=here"], "start")])
 def test_mistakes_are_one_message(repo, weights, arguments, message):
   done = launch(repo, "infer", *(a.replace("WEIGHTS", weights) for a in arguments))
@@ -369,7 +395,8 @@ def test_events_come_first_in_every_field(job):
 
 @pytest.mark.slow
 def test_amortised_estimates_are_in_the_table(weights, tmp_path):
-  """With weights of an estimator in the directory its momenta are there beside the classical ones, whatever the start."""
+  """With weights of an estimator in the directory its momenta are there beside the classical ones, whatever
+  the start."""
   shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
   save_toy_estimator(tmp_path, num_views=1)
   settings = infer.Settings("sample", ("xy",), num_events=5, weights=str(tmp_path))
@@ -378,16 +405,20 @@ def test_amortised_estimates_are_in_the_table(weights, tmp_path):
   assert list(random.baselines) == ["classical", "amortised"] and "estimator" in random.identity["weights"]
   np.testing.assert_array_equal(random.baselines["amortised"], amortised.baselines["amortised"])
   estimator, _ = config_estimator.build_estimator(1, tmp_path)
-  np.testing.assert_allclose(random.baselines["amortised"],  # in chunks of another size
-                             infer.estimate_momenta(estimator, random.data.images, ("xy",), chunk=2), atol=1e-2)
-  with pytest.raises(ValueError, match="--start=amortised needs weights of an estimator of 2 views along the axes"):
+  np.testing.assert_allclose(
+      random.baselines["amortised"],  # in chunks of another size
+      infer.estimate_momenta(estimator, random.data.images, ("xy",), chunk=2),
+      atol=1e-2)
+  with pytest.raises(ValueError,
+                     match="--start=amortised needs weights of an estimator of 2 views along the axes"):
     infer.prepare(dataclasses.replace(settings, start="amortised", views=("xy", "xz")),
                   tiny())
 
 
 @pytest.mark.slow
 def test_demo_starts_anew(repo, weights, tmp_path):
-  arguments = (f"--out={tmp_path / 'demo'}", f"--weights={weights}", "--variant=tiny", "--num_events=2", "--num_pictures=1")
+  arguments = (f"--out={tmp_path / 'demo'}", f"--weights={weights}", "--variant=tiny", "--num_events=2",
+               "--num_pictures=1")
   for _ in range(2):  # always anew
     done = launch(repo, "demo", *arguments)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
-"""launch.likelihood: a network of zeros makes its model a Gaussian, whose density is known; the command, twice."""
+"""launch.likelihood: a network of zeros makes its model a Gaussian, whose density is known; the command,
+twice."""
 import contextlib
 import dataclasses
 import json
@@ -21,8 +22,10 @@ SIGMA_DATA, SIGMA_MIN, SIDE = 0.7, 0.1, 3
 
 @pytest.fixture(scope="module")
 def gaussian():
-  """D(x, sigma) = x sigma_data^2 / (sigma^2 + sigma_data^2), the posterior mean of data N(0, sigma_data^2)."""
-  codec = Codec(lambda images, cond=None: images[..., None], lambda state, cond=None: state[..., 0], (SIDE, SIDE, 1))
+  """D(x, sigma) = x sigma_data^2 / (sigma^2 + sigma_data^2), the posterior mean of data N(0,
+  sigma_data^2)."""
+  codec = Codec(lambda images, cond=None: images[..., None], lambda state, cond=None: state[..., 0],
+                (SIDE, SIDE, 1))
   denoiser = Denoiser(lambda params, x, c_noise, cond: 0.0 * x, {}, vp_sde(), "edm", SIGMA_DATA)
   return Generator(denoiser, codec, make_condition({}), lambda cond: {}, IDENTITY, None, None)
 
@@ -46,7 +49,8 @@ def test_nats_of_a_gaussian_model(gaussian):
 
 def test_the_same_command_goes_on(gaussian, tmp_path, monkeypatch):
   """Rows of --input by name; a run that was stopped ends as one in chunks of another size."""
-  monkeypatch.setattr(likelihood, "build_generator", lambda weights: (gaussian, {"sha256": "0", "threshold_mev": 0.0}, {}))
+  monkeypatch.setattr(likelihood, "build_generator", lambda weights:
+                      (gaussian, {"sha256": "0", "threshold_mev": 0.0}, {}))
   images = np.abs(np.random.default_rng(1).normal(size=(5, 64, 64))).astype(np.float32)
   np.savez(tmp_path / "x.npz", images=images)
   settings = likelihood.Settings(input=(f"a={tmp_path}/x.npz",), num=5, num_steps=3, chunk_size=2)
@@ -56,7 +60,8 @@ def test_the_same_command_goes_on(gaussian, tmp_path, monkeypatch):
   assert not (tmp_path / "two" / "likelihood.json").exists()
   said = []
   assert run("two", protocol.SILENT._replace(say=said.append)) == run("three", chunk_size=3) == 0
-  two, three = (json.loads((tmp_path / name / "likelihood.json").read_text())["rows"]["a"] for name in ("two", "three"))
+  two, three = (
+      json.loads((tmp_path / name / "likelihood.json").read_text())["rows"]["a"] for name in ("two", "three"))
   np.testing.assert_allclose(two["nats_an_image"], three["nats_an_image"], rtol=1e-5)
   assert two["num"] == 5 and (tmp_path / "two" / "likelihood.md").read_text().strip() in said[-1]
 

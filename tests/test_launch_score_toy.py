@@ -19,7 +19,8 @@ def test_draws_what_it_is_asked_for(tmp_path):
   assert result.returncode == 0, result.stderr[-2000:]
   assert [path.name for path in tmp_path.iterdir()] == ["langevin.png"]
   shares = dict(part.rsplit(" ", 1) for part in result.stdout.split(": ")[1].split("\n")[0].split(", "))
-  assert abs(float(shares["annealed Langevin"]) - 0.3) < 4 * (0.3 * 0.7 / 800) ** 0.5 + 0.01  # 4 s.e. and a bias
+  # 4 s.e. and a bias
+  assert abs(float(shares["annealed Langevin"]) - 0.3) < 4 * (0.3 * 0.7 / 800) ** 0.5 + 0.01
   assert float(shares["plain Langevin"]) < float(shares["annealed Langevin"]) - 0.03
 
 

@@ -1,4 +1,5 @@
-"""launch.simulate: the same file whatever happens on the way, refusals, mistakes; and its protons against Geant4's."""
+"""launch.simulate: the same file whatever happens on the way, refusals, mistakes; and its protons against
+Geant4's."""
 import contextlib
 import dataclasses
 import os
@@ -15,7 +16,8 @@ from lartpc_jax.experiments import protocol, shards, simulate, validate_simulati
 from lartpc_jax.plotting import simulation as figures
 from lartpc_jax.units import kinetic_energy
 
-SMALL = simulate.Settings(out="", num_events=50, shard_events=20, chunk_size=8, kinetic_mev=((50.0, 60.0),), nuclear=False)
+SMALL = simulate.Settings(out="", num_events=50, shard_events=20, chunk_size=8, kinetic_mev=((50.0, 60.0),),
+                          nuclear=False)
 
 
 class Bar:
@@ -38,7 +40,8 @@ class Bar:
 
 def run(settings, stop=lambda: None):
   bar, said = Bar(), []
-  console = protocol.SILENT._replace(progress=bar, say=said.append, stopping=lambda: contextlib.nullcontext(stop))
+  console = protocol.SILENT._replace(progress=bar, say=said.append,
+                                     stopping=lambda: contextlib.nullcontext(stop))
   return simulate.execute(settings, console), bar, said
 
 
@@ -63,8 +66,10 @@ def test_stop_and_resume_gives_the_same_bytes(straight, tmp_path):
   """Also with chunks of another size, and when the last part is lost on the way."""
   settings = dataclasses.replace(straight, out=str(tmp_path / "events.npz"), chunk_size=5)
   stopped, bar, said = run(settings, stop=lambda: 15)
-  assert stopped == 15 and bar.done[-1] == 20 and "20 of 50 events" in said[0] and not os.path.exists(settings.out)
-  (shards.shard_folder(settings.out) / ".events_0000000020.npz.abc.tmp").write_bytes(b"half a shard")  # a kill leaves this
+  assert stopped == 15 and bar.done[-1] == 20 and "20 of 50 events" in said[0] and not os.path.exists(
+      settings.out)
+  # a kill leaves this
+  (shards.shard_folder(settings.out) / ".events_0000000020.npz.abc.tmp").write_bytes(b"half a shard")
   stopped, bar, _ = run(settings)
   assert stopped is None and bar.initial == 20
   with open(straight.out, "rb") as expected, open(settings.out, "rb") as got:
@@ -140,7 +145,8 @@ def test_parts_join_to_the_file_of_an_unbroken_run(straight, tmp_path):
   for part in ((2, 3), (0, 3)):
     _, bar, said = run(dataclasses.replace(settings, part=part))
     assert f"Part {part[0]} of 3 is complete: {bar.total} events" in said[-1]
-  with pytest.raises(ValueError, match="1 of 3 shards of .*events.npz are missing, the first is events_0000000020.npz"):
+  with pytest.raises(ValueError,
+                     match="1 of 3 shards of .*events.npz are missing, the first is events_0000000020.npz"):
     simulate.merge(settings.out)
   run(dataclasses.replace(settings, part=(0, 2)))  # another division: what is there is kept
   _, bar, _ = run(dataclasses.replace(settings, part=(1, 3)))
@@ -189,7 +195,8 @@ def test_compressed_is_smaller_and_equal(straight, tmp_path):
 
 
 def test_other_backends_fit_in(monkeypatch, tmp_path):
-  """A backend is its settings and a builder of make(plan, missing, ...); it is not built for a finished file."""
+  """A backend is its settings and a builder of make(plan, missing, ...); it is not built for a finished
+  file."""
   built = []
   def build(settings):
     built.append(settings)
@@ -197,7 +204,9 @@ def test_other_backends_fit_in(monkeypatch, tmp_path):
       offsets = np.arange(count + 1)
       momentum = np.arange(first, first + count, dtype=np.float32)[:, None] * np.ones(3, np.float32)
       return Events(momentum, offsets, np.zeros((count, 3), np.int16), np.ones(count, np.float32), 1.0)
-    return lambda plan, missing, *, stop, update, say: shards.make_shards(events, plan, missing, stop=stop, update=update)
+
+    return lambda plan, missing, *, stop, update, say: shards.make_shards(events, plan, missing, stop=stop,
+                                                                          update=update)
   monkeypatch.setitem(simulate.BACKENDS, "toy", simulate.Backend(lambda settings: {}, build, 20))
   settings = dataclasses.replace(SMALL, out=str(tmp_path / "toy.npz"), backend="toy")
   run(settings), run(settings)
@@ -232,18 +241,20 @@ def test_bad_requests_are_named(change, match, tmp_path):
     (["--num_events=5"], "Give --out"), (["--out=x.npz"], "Give --num_events"),
     (["--num_events=5", "--out=x.npz", "--kinetic_mev=5"], "Bad --kinetic_mev=5: give two numbers"),
     (["--num_events=5", "--out=x.npz", "--physics=em"], "--physics goes with --backend=geant4"),
-    (["--num_events=5", "--out=x.npz", "--backend=geant4", "--nuclear=false"], "--nuclear goes with --backend=fast"),
+    (["--num_events=5", "--out=x.npz", "--backend=geant4", "--nuclear=false"],
+     "--nuclear goes with --backend=fast"),
     (["--merge"], "Give --out"), (["--merge", "--out=x.npz"], "There are no shards of x.npz")])
 def test_mistakes_are_one_message(repo, arguments, message, tmp_path):
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(repo)}
-  done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], cwd=tmp_path, env=env, capture_output=True,
-                        text=True, timeout=120, check=False)
+  done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], cwd=tmp_path, env=env,
+                        capture_output=True, text=True, timeout=120, check=False)
   assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_validation_finds_a_wrong_density():
   """A sample against a copy of itself passes; against one stretched by 3 % it fails in range and dE/dx."""
-  settings = dataclasses.replace(SMALL, out="unused.npz", num_events=3000, kinetic_mev=((50.0, 100.0),), chunk_size=1000)
+  settings = dataclasses.replace(SMALL, out="unused.npz", num_events=3000, kinetic_mev=((50.0, 100.0),),
+                                 chunk_size=1000)
   events = simulate.fast_backend(settings)(0, 3000)
   same = validate.compare_simulations(events, events)
   assert validate.failures(same) == []
@@ -252,7 +263,9 @@ def test_validation_finds_a_wrong_density():
   assert "range" in text and "dE/dx" in text and "| range |" in validate.validation_table(wrong)
   assert len(figures.histogram_comparison(wrong.histograms).axes) == 2
   c = wrong.comparisons[0]
-  assert len(figures.binned_comparison([("", c.edges, c.values, c.errors)], limit=0.01, xlabel="", ylabel="").axes) == 2
+  assert len(
+      figures.binned_comparison([("", c.edges, c.values, c.errors)], limit=0.01, xlabel="",
+                                ylabel="").axes) == 2
   with pytest.raises(ValueError, match="The fast sample needs at least 100 events in each bin"):
     validate.compare_simulations(events, select_events(events, np.arange(50)))
 

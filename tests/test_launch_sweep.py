@@ -35,9 +35,12 @@ def test_a_bad_key_or_value_is_named(key, value, message):
 
 
 def test_table_has_the_best_first():
-  row = lambda steps, median: {"steps": steps, "summary": {
-      "inferred": {"median_dp_mev": median, "q95_dp_mev": 2 * median, "share_above_50_mev": 0.25}, "num_converged": 3,
-      "num_events": 4, "seconds_per_event": 1.0}}
+  row = lambda steps, median: {
+      "steps": steps, "summary": {
+          "inferred": {"median_dp_mev": median, "q95_dp_mev": 2 * median, "share_above_50_mev": 0.25},
+          "num_converged": 3, "num_events": 4, "seconds_per_event": 1.0
+      }
+  }
   lines = sweep.sweep_table(["steps"], [row(1, 20.0), row(2, 10.0)]).splitlines()
   assert lines[2] == "| 2 | 10.0 | 20.0 | 25.0 % | 3 of 4 | 1.00 |" and lines[3].startswith("| 1 | 20.0")
   assert len({line.count("|") for line in lines}) == 1
@@ -45,7 +48,8 @@ def test_table_has_the_best_first():
 
 @pytest.mark.slow
 def test_a_sweep_goes_on_where_it_stopped(tmp_path):
-  settings = infer.Settings("sample", num_events=2, start="classical", chunk_size=2, num_pictures=0, out=str(tmp_path))
+  settings = infer.Settings("sample", num_events=2, start="classical", chunk_size=2, num_pictures=0,
+                            out=str(tmp_path))
   said, signals = [], iter([None, 15])
   run = lambda stop: sweep.run_sweep(
       settings, CONFIG, {"inference.second.num_steps": [2, 3]},

@@ -1,4 +1,5 @@
-"""launch.multi_track and launch.tracks: events made of sample events, what nulls must be, tables, and a small run."""
+"""launch.multi_track and launch.tracks: events made of sample events, what nulls must be, tables, and a small
+run."""
 import dataclasses
 import json
 
@@ -23,15 +24,18 @@ def write_null(path, objective, true_number, **changes):
 
 
 def test_pairs_of_sample_events(tmp_path):
-  """Angles evenly over the range, momenta of the files' lengths, no event twice in a pair, the same seed the same file."""
-  settings = multi_track.Settings("sample", tracks=2, num=8, out=str(tmp_path / "pairs.npz"), opening_degrees=("0", "180"))
+  """Angles evenly over the range, momenta of the files' lengths, no event twice in a pair, the same seed the
+  same file."""
+  settings = multi_track.Settings("sample", tracks=2, num=8, out=str(tmp_path / "pairs.npz"),
+                                  opening_degrees=("0", "180"))
   found = multi_track.make(settings)
   np.testing.assert_allclose(data.opening_angles(found.momenta_mev), 180 * (np.arange(8) + 0.5) / 8, atol=0.1)
   assert found.images.shape == (8, 2, 64, 64) and np.all(found.images.sum((2, 3)) > 80.0)
   again = multi_track.make(dataclasses.replace(settings, out=str(tmp_path / "again.npz")))
   np.testing.assert_array_equal(again.images, found.images)
   numbers = multi_track._spread(np.random.default_rng(0), 5, 7, 2)
-  assert numbers.shape == (7, 2) and np.all(numbers[:, 0] != numbers[:, 1]) and np.bincount(numbers.reshape(-1)).max() <= 4
+  assert numbers.shape == (7, 2) and np.all(numbers[:, 0] != numbers[:, 1]) and np.bincount(
+      numbers.reshape(-1)).max() <= 4
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -51,8 +55,9 @@ def test_nulls_are_checked(tmp_path):
   objective = np.array([[3.0, 2.5], [4.0, 5.0]])
   good = write_null(tmp_path / "good", objective, [1, 1])
   np.testing.assert_allclose(tracks.read_null(good, job, 1), [0.5, -1.0])
-  for name, args, message in (("other", dict(weights={"diffusion": "2"}), "is of another weights than this run"),
-                              ("views", dict(views="xy"), "is of another views")):
+  for name, args, message in (("other", dict(weights={"diffusion": "2"}),
+                               "is of another weights than this run"), ("views", dict(views="xy"),
+                                                                        "is of another views")):
     path = write_null(tmp_path / name, objective, [1, 1], **args)
     with pytest.raises(ValueError, match=message):
       tracks.read_null(path, job, 1)
@@ -79,7 +84,8 @@ def test_tables_by_angle():
   angle = np.array([5.0, 30.0, 35.0, 180.0])
   errors = np.array([[1.0, 3.0], [10.0, 10.0], [20.0, 20.0], [4.0, 4.0]])
   entries = counted_tracks.by_angle(angle, errors, np.array([1, 2, 1, 2]))
-  assert [(e["low"], e["high"], e["num"]) for e in entries] == [(0, 10, 1), (20, 40, 2), (170, 180, 1), (20, 180, 3)]
+  assert [(e["low"], e["high"], e["num"])
+          for e in entries] == [(0, 10, 1), (20, 40, 2), (170, 180, 1), (20, 180, 3)]
   assert [e["efficiency"] for e in entries] == [0.0, 0.5, 1.0, pytest.approx(2 / 3)]
   assert entries[1]["q50_dp_mev"] == 15.0
   alone = counted_tracks.by_angle(angle, None, np.array([1, 2, 1, 2]))
@@ -100,7 +106,8 @@ def test_near_pairs_alone_have_no_sum():
 
 
 @pytest.mark.parametrize("changes, message", [
-    (dict(max_tracks=5), "--max_tracks must be 1 to 4; got 5"), (dict(refine=("3",)), "from 1 to --max_tracks=2; got 3")])
+    (dict(max_tracks=5), "--max_tracks must be 1 to 4; got 5"),
+    (dict(refine=("3",)), "from 1 to --max_tracks=2; got 3")])
 def test_mistakes_in_what_to_fit(changes, message):
   with pytest.raises(ValueError, match=message):
     tracks.prepare(tracks.Settings("sample", num_events=1, **changes),

@@ -1,4 +1,5 @@
-"""Coverage and ranks of posteriors that are known: a Gaussian's own, one that is too narrow, one that is shifted."""
+"""Coverage and ranks of posteriors that are known: a Gaussian's own, one that is too narrow, one that is
+shifted."""
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,4 +1,5 @@
-"""Defects of known size planted in real crops are detected, each by the metric made for it, at the size of a report."""
+"""Defects of known size planted in real crops are detected, each by the metric made for it, at the size of a
+report."""
 import numpy as np
 import pytest
 from scipy import stats
@@ -44,7 +45,8 @@ class Cases:
     if "reference" not in self.cache:
       self.cache["reference"] = features(self.reference)
     fit = c2st.gradient_boosting(num_trees=60)
-    return c2st.cross_validated_test(self.cache["reference"], features(self.planted(name)), fit, num_folds=3).auc.p_value
+    return c2st.cross_validated_test(self.cache["reference"], features(self.planted(name)), fit,
+                                     num_folds=3).auc.p_value
 
   def repetition(self, name):
     """Normal p-value of the excess over the floor, as the report states it in standard errors."""
@@ -84,7 +86,8 @@ def test_nothing_found_where_nothing_was_planted(full, detector):
   assert getattr(full, detector)("floor") > DETECTED
 
 
-@pytest.mark.parametrize("name,detector", [case for case in CASES if case[0] in ("blur", "memorised", "duplicates")])
+@pytest.mark.parametrize("name,detector", [case for case in CASES
+                                           if case[0] in ("blur", "memorised", "duplicates")])
 def test_coarse_defects_are_found_with_150_images(small, name, detector):
   assert getattr(small, detector)(name) < DETECTED
 

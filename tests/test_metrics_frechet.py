@@ -27,7 +27,8 @@ def test_published_form_is_the_transcription(n, m, d):
 
 
 def test_extrapolation_takes_the_bias_away_and_knows_its_error():
-  """W2^2 of N(0, 1) and N(0.3, 1.2^2) in 10 dimensions: 10 (0.09 + 0.04) = 1.3; the plain value at N = 300 is far above."""
+  """W2^2 of N(0, 1) and N(0.3, 1.2^2) in 10 dimensions: 10 (0.09 + 0.04) = 1.3; the plain value at N = 300 is
+  far above."""
   rng = np.random.default_rng(1)
   found, plain = [], []
   for _ in range(12):
@@ -52,14 +53,18 @@ def test_kernel_distance_against_double_loops():
   x, y = rng.normal(size=(30, 4)), rng.normal(size=(25, 4)) + 0.5
   a, b = (x - x.mean(0)) / x.std(0), (y - x.mean(0)) / x.std(0)
   k = lambda p, q: (p @ q / 4 + 1)**4
-  within = lambda s: sum(k(p, q) for i, p in enumerate(s) for j, q in enumerate(s) if i != j) / (len(s) * (len(s) - 1))
+  within = lambda s: sum(k(p, q) for i, p in enumerate(s) for j,
+                         q in enumerate(s) if i != j) / (len(s) * (len(s) - 1))
   want = within(a) + within(b) - 2 * np.mean([[k(p, q) for q in b] for p in a])
   np.testing.assert_allclose(frechet.kernel_distance(x, y).value, want, rtol=1e-9)
 
 
 def test_error_of_the_kernel_distance_is_its_scatter():
   rng = np.random.default_rng(4)
-  found = [frechet.kernel_distance(rng.normal(size=(150, 4)), rng.normal(size=(150, 4)) + 0.5) for _ in range(30)]
+  found = [
+      frechet.kernel_distance(rng.normal(size=(150, 4)),
+                              rng.normal(size=(150, 4)) + 0.5) for _ in range(30)
+  ]
   assert 0.5 < np.mean([e.error for e in found]) / np.std([e.value for e in found]) < 2.0
 
 

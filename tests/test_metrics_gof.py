@@ -43,17 +43,20 @@ def test_unbiased_mmd_against_double_loops(samples):
   x, y = samples
   pooled = gof.pooled_distances(x, y)
   scale = gof.median_distance(pooled)
-  gauss = lambda p, q: np.mean([np.exp(-np.sum((p - q)**2) / (2 * (m * scale)**2)) for m in gof.MEDIAN_MULTIPLES])
+  gauss = lambda p, q: np.mean(
+      [np.exp(-np.sum((p - q)**2) / (2 * (m * scale)**2)) for m in gof.MEDIAN_MULTIPLES])
   laplace = lambda p, q: np.exp(-np.linalg.norm(p - q) / scale)
   for kernel, k in (("gauss", gauss), ("laplace", laplace)):
-    np.testing.assert_allclose(gof.mmd(pooled, len(x), kernel=kernel, num_permutations=0).value, loops(k, x, y, False),
-                               rtol=1e-4)
+    np.testing.assert_allclose(
+        gof.mmd(pooled, len(x), kernel=kernel, num_permutations=0).value, loops(k, x, y, False), rtol=1e-4)
 
 
 def test_published_mmd_against_its_definition(samples):
   """sum over sigma = 2^10 ... 2^15 of the biased MMD^2 on the 8-bit scale; here 1 level is 0.02 MeV."""
-  x, y = (300 * s.astype(float) for s in samples)  # MeV, far enough apart to leave the flat top of the kernels
-  k = lambda p, q: sum(np.exp(-np.sum((p / 0.02 - q / 0.02)**2, dtype=float) / (2 * 2.0**(2 * e))) for e in range(10, 16))
+  # MeV, far enough apart to leave the flat top of the kernels
+  x, y = (300 * s.astype(float) for s in samples)
+  k = lambda p, q: sum(
+      np.exp(-np.sum((p / 0.02 - q / 0.02)**2, dtype=float) / (2 * 2.0**(2 * e))) for e in range(10, 16))
   got = gof.published_mmd(x, y, level=0.02, num_permutations=0)
   np.testing.assert_allclose(got.value, loops(k, x, y, True), rtol=1e-9)
 
@@ -88,9 +91,11 @@ def test_error_of_mmd_away_from_the_null_is_its_scatter():
 
 
 def test_sliced_wasserstein_of_a_translation():
-  """A shift v moves every projection by v.w: mean |v.w| over the sphere is |v| E|w_1|; sqrt(d) E|w_1| in 3D is sqrt(3)/2."""
+  """A shift v moves every projection by v.w: mean |v.w| over the sphere is |v| E|w_1|; sqrt(d) E|w_1| in 3D
+  is sqrt(3)/2."""
   x = np.random.default_rng(4).normal(size=(300, 3))
-  estimate = gof.sliced_wasserstein(x, x + np.array([0.0, 2.0, 0.0]), num_projections=2000, num_permutations=0)
+  estimate = gof.sliced_wasserstein(x, x + np.array([0.0, 2.0, 0.0]), num_projections=2000,
+                                    num_permutations=0)
   np.testing.assert_allclose(estimate.value, 2.0 * np.sqrt(3) / 2, rtol=0.03)
 
 
@@ -126,7 +131,8 @@ def log_sinkhorn(cost, epsilon, iterations=3000):
 def test_sinkhorn_divergence_against_a_transcription(samples, p, epsilon):
   x, y = samples[0][:40].astype(float), samples[1][:40].astype(float)
   cost = lambda a, b: cdist(a, b) if p == 1 else 0.5 * cdist(a, b)**2
-  want = log_sinkhorn(cost(x, y), epsilon) - 0.5 * (log_sinkhorn(cost(x, x), epsilon) + log_sinkhorn(cost(y, y), epsilon))
+  want = log_sinkhorn(cost(x, y),
+                      epsilon) - 0.5 * (log_sinkhorn(cost(x, x), epsilon) + log_sinkhorn(cost(y, y), epsilon))
   divergence = lambda *costs: sinkhorn_divergence(*costs, epsilon=epsilon, threshold=1e-4)
   got, error = gof.sinkhorn(x, y, divergence, p=p, batch_size=40)
   assert error < 3e-4
@@ -135,11 +141,13 @@ def test_sinkhorn_divergence_against_a_transcription(samples, p, epsilon):
 
 def test_distances_within_the_first_sample_may_be_given(samples):
   x, y = samples
-  np.testing.assert_array_equal(gof.pooled_distances(x, y, within_x=gof.distances_within(x)), gof.pooled_distances(x, y))
+  np.testing.assert_array_equal(gof.pooled_distances(x, y, within_x=gof.distances_within(x)),
+                                gof.pooled_distances(x, y))
 
 
 def test_occupancy_against_a_contingency_table_and_under_the_null():
-  """For equal samples the statistic of a pixel is (a - b)^2 / (a + b); images whose pixels all go together keep the null."""
+  """For equal samples the statistic of a pixel is (a - b)^2 / (a + b); images whose pixels all go together
+  keep the null."""
   rng = np.random.default_rng(8)
   x, y = rng.uniform(size=(2, 300, 20)) > 0.7
   a, b = x.sum(0), y.sum(0)
@@ -161,8 +169,10 @@ def test_excess_over_the_floor():
 
 
 @pytest.mark.parametrize("call,message", [
-    (lambda: gof.mmd(np.zeros((4, 4)), 2, kernel="cosine"), r"Unknown kernel 'cosine'; choose from \['gauss', 'laplace'\]"),
-    (lambda: gof.sinkhorn(np.zeros((4, 2)), np.zeros((4, 2)), lambda *c: (0.0, 0.0), p=3), "needs p = 1 or 2; got 3"),
+    (lambda: gof.mmd(np.zeros((4, 4)), 2, kernel="cosine"),
+     r"Unknown kernel 'cosine'; choose from \['gauss', 'laplace'\]"),
+    (lambda: gof.sinkhorn(np.zeros((4, 2)), np.zeros((4, 2)), lambda *c: (0.0, 0.0), p=3),
+     "needs p = 1 or 2; got 3"),
     (lambda: gof.occupancy_test(np.zeros((3, 4)), np.zeros((2, 4))), "needs images with charge"),
     (lambda: sinkhorn_divergence(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2)), epsilon=0.0),
      "needs epsilon > 0; got 0.0"),

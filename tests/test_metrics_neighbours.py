@@ -27,18 +27,21 @@ def lines(num, seed, size=16, width=0):
 def test_lower_bounds_are_below_the_exact_distance_and_not_far():
   index = neighbours.build_index(lines(30, 0))
   exact = np.array([[exact_emd(a, b) for b in index.images] for a in index.images[:6]])
-  bound = np.array([neighbours.lower_bounds(code, index.codes, index.num_directions) for code in index.codes[:6]])
+  bound = np.array(
+      [neighbours.lower_bounds(code, index.codes, index.num_directions) for code in index.codes[:6]])
   assert (bound <= exact + 1e-4).all()
   far = exact > 2.0
   assert np.median(bound[far] / exact[far]) > 0.8
 
 
 def test_bound_of_a_translation_along_a_direction_is_nearly_tight():
-  """Moved by 6 pixels along the first axis: EMD 6, and so is the bound but for the averaging over steps of 2 pixels."""
+  """Moved by 6 pixels along the first axis: EMD 6, and so is the bound but for the averaging over steps of 2
+  pixels."""
   image = np.zeros((1, 32, 32), np.float32)
   image[0, 5:9, 4:20] = 1.0
   index = neighbours.build_index(np.concatenate([image, np.roll(image, 6, axis=1)]))
-  np.testing.assert_allclose(neighbours.lower_bounds(index.codes[0], index.codes, index.num_directions)[1], 6.0, rtol=1e-4)
+  np.testing.assert_allclose(
+      neighbours.lower_bounds(index.codes[0], index.codes, index.num_directions)[1], 6.0, rtol=1e-4)
 
 
 def test_nearest_in_emd_are_those_of_brute_force():
@@ -66,7 +69,8 @@ def test_nearest_in_l2_are_those_of_scikit_learn():
   np.testing.assert_allclose(distance, want[0], atol=1e-5)
   np.testing.assert_array_equal(index, want[1])
   own, _ = neighbours.nearest_l2(y, y, num_neighbours=1, leave_out_self=True, chunk=13)
-  np.testing.assert_allclose(own[:, 0], NearestNeighbors(n_neighbors=2).fit(y).kneighbors(y)[0][:, 1], atol=1e-5)
+  np.testing.assert_allclose(own[:, 0],
+                             NearestNeighbors(n_neighbors=2).fit(y).kneighbors(y)[0][:, 1], atol=1e-5)
 
 
 def test_pairwise_emd_is_exact_and_pooling_changes_it_little():
@@ -105,8 +109,10 @@ def test_distance_test_is_even_for_strangers_and_sure_of_a_memorised_set():
   even = test(fresh, training, holdout)
   nearest = lambda a: cdist(fresh, a).min(1)
   assert even.share.value == np.mean(nearest(training) < nearest(holdout))
-  np.testing.assert_allclose(even.ratio.value, np.mean(nearest(training) / (nearest(training) + nearest(holdout))))
-  assert abs(even.share.value - 0.5) < 4 * even.share.error and min(even.share.p_value, even.ratio.p_value) > 1e-3
+  np.testing.assert_allclose(even.ratio.value,
+                             np.mean(nearest(training) / (nearest(training) + nearest(holdout))))
+  assert abs(even.share.value
+             - 0.5) < 4 * even.share.error and min(even.share.p_value, even.ratio.p_value) > 1e-3
   copies = training + 0.05 * rng.normal(size=training.shape)
   sure = test(copies, training, holdout)
   assert sure.share.value > 0.9 and sure.ratio.value < 0.3
@@ -128,15 +134,16 @@ def test_a_hub_is_no_memorisation():
     binomial.append(stats.binomtest(round(60 * found.share.value), 60, alternative="two-sided").pvalue)
   assert np.mean(np.array(binomial) < 1e-3) > 0.2
   for p in np.array(p_values).T:
-    assert np.mean(p < 0.1) < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 40) and np.mean(p < 0.5) < 0.5 + 4 * 0.5 / np.sqrt(40)
+    assert np.mean(p < 0.1) < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 40) and np.mean(
+        p < 0.5) < 0.5 + 4 * 0.5 / np.sqrt(40)
 
 
 def test_one_image_in_ten_learned_by_heart_is_found_among_hubs():
   rng = np.random.default_rng(10)
   training, holdout, queries = rng.normal(size=(3, 200, 100)) * rng.lognormal(0.0, 0.5, (3, 200, 1))
   queries[:20] = training[rng.permutation(200)[:20]]
-  found = memorisation.closer_to_training(*neighbours.nearest_l2(queries, np.concatenate([training, holdout]),
-                                                                 num_neighbours=20), 200, 200)
+  found = memorisation.closer_to_training(
+      *neighbours.nearest_l2(queries, np.concatenate([training, holdout]), num_neighbours=20), 200, 200)
   assert found.ratio.p_value == 1 / 1001 and found.share.p_value > 0.01  # the share does not see it
   empty = memorisation.closer_to_training(np.zeros((3, 2)), np.array([[0, 1]] * 3), 1, 1)
   assert empty.share.value == empty.ratio.value == 0.5  # ties at distance 0
@@ -156,7 +163,8 @@ def test_coverage_against_a_transcription():
   found = memorisation.coverage(real, fake, num_neighbours=5, chunk=40)
   np.testing.assert_allclose([e.value for e in found], prdc(real, fake, 5), atol=1e-12)
   dropped = memorisation.coverage(real, fake[fake[:, 0] > 0.3], num_neighbours=5)
-  assert dropped.recall.value < found.recall.value - 0.1 and dropped.coverage.value < found.coverage.value - 0.1
+  assert dropped.recall.value < found.recall.value - 0.1
+  assert dropped.coverage.value < found.coverage.value - 0.1
 
 
 def test_repeated_images_do_not_hide_copies_or_duplicates():
@@ -171,14 +179,19 @@ def test_repeated_images_do_not_hide_copies_or_duplicates():
   np.testing.assert_array_equal(once, training)
   blurred = training + 0.05 * rng.normal(size=training.shape).astype(np.float32)
   copies = memorisation.copy_rate(neighbours.nearest_l2(blurred, once, num_neighbours=2)[0])
-  assert copies.value > 0.9 > 0.1 > memorisation.copy_rate(neighbours.nearest_l2(others, once, num_neighbours=2)[0]).value
-  assert memorisation.copy_rate(neighbours.nearest_l2(training, training[:1], num_neighbours=2)[0]).value == 1.0  # no second
+  assert copies.value > 0.9 > 0.1 > memorisation.copy_rate(
+      neighbours.nearest_l2(others, once, num_neighbours=2)[0]).value
+  # no second
+  assert memorisation.copy_rate(neighbours.nearest_l2(training, training[:1],
+                                                      num_neighbours=2)[0]).value == 1.0
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_coverage_of_repeated_and_of_offset_features(offset):
-  """50 rows six times against themselves: all distances to the 5th neighbour are 0; Naeem et al. 2020 give 1, 1, 6/5, 1."""
-  rows = np.tile(np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32) + np.float32(offset), (6, 1))
+  """50 rows six times against themselves: all distances to the 5th neighbour are 0; Naeem et al. 2020 give 1,
+  1, 6/5, 1."""
+  rows = np.tile(
+      np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32) + np.float32(offset), (6, 1))
   found = memorisation.coverage(rows, rows, num_neighbours=5)
   np.testing.assert_allclose([e.value for e in found], [1.0, 1.0, 1.2, 1.0], rtol=1e-12)
 
@@ -190,7 +203,8 @@ def test_nearest_in_l2_far_from_the_origin():
   want = NearestNeighbors(n_neighbors=4, algorithm="brute").fit(y - 1e5).kneighbors(x - 1e5)
   np.testing.assert_allclose(distance, want[0], rtol=1e-4)
   np.testing.assert_array_equal(index, want[1])
-  own, _ = neighbours.nearest_l2(y[:5], y[:5], num_neighbours=4, leave_out_self=True)  # fewer than there are spare ones
+  # fewer than there are spare ones
+  own, _ = neighbours.nearest_l2(y[:5], y[:5], num_neighbours=4, leave_out_self=True)
   np.testing.assert_allclose(own, np.sort(cdist(y[:5], y[:5]), axis=1)[:, 1:], rtol=1e-4)
 
 
@@ -210,8 +224,10 @@ def test_separation_is_that_of_scikit_learn():
   distance = np.sqrt(np.sum((x[:, None] - x[None])**2, -1))
   found = embedding.separation(distance, labels, num_neighbours=5)
   np.testing.assert_allclose(found.silhouette.value, silhouette_score(x, labels), atol=1e-9)
-  votes = [KNeighborsClassifier(5).fit(np.delete(x, i, 0), np.delete(labels, i)).predict(x[i:i + 1])[0] == labels[i]
-           for i in range(80)]
+  votes = [
+      KNeighborsClassifier(5).fit(np.delete(x, i, 0),
+                                  np.delete(labels, i)).predict(x[i:i + 1])[0] == labels[i] for i in range(80)
+  ]
   want = 0.5 * (np.mean(np.array(votes)[labels]) + np.mean(np.array(votes)[~labels]))
   np.testing.assert_allclose(found.knn_accuracy.value, want)
   with pytest.raises(ValueError, match="more than 10 images of either class; got 5 and 75"):

@@ -1,4 +1,5 @@
-"""Segmentation, physics of images, histograms and classifiers against hand-made cases, scipy and scikit-learn."""
+"""Segmentation, physics of images, histograms and classifiers against hand-made cases, scipy and
+scikit-learn."""
 import numpy as np
 import pytest
 from scipy import stats
@@ -25,19 +26,21 @@ def classes_of(label):
   return segmentation.PixelClasses(label > 0, np.maximum(label, 1), np.ones(label.shape))
 
 
-# --- segmentation --------------------------------------------------------------------------------------------------
+# --- segmentation ------------------------------------------------------------------------------
 def test_published_and_corrected_pixels():
   """One image of three pixels: sure track, faint charge called background, empty pixel called shower."""
   probability = np.array([[[[0.1, 0.6, 0.3], [0.9, 0.02, 0.08], [0.2, 0.1, 0.7]]]])
   images = np.array([[[2.0, 0.5, 0.0]]])
   published = segmentation.pixel_classes(probability, images, definition="published")
   corrected = segmentation.pixel_classes(probability, images)
-  assert published.kept.tolist() == [[[True, False, True]]] and corrected.kept.tolist() == [[[True, True, False]]]
+  assert published.kept.tolist() == [[[True, False, True]]
+                                    ] and corrected.kept.tolist() == [[[True, True, False]]]
   assert corrected.predicted.tolist() == [[[1, 2, 2]]]
   np.testing.assert_allclose(corrected.certainty[0, 0], [0.6 / 0.9, 0.8, 0.7 / 0.8])
   assert segmentation.class_counts(published, 3).tolist() == [[1, 1, 1]]
   assert segmentation.class_counts(corrected, 3).tolist() == [[1, 1, 1]]
-  assert not segmentation.is_track(np.array([[1, 1, 1]]))[0] and segmentation.is_track(np.array([[0, 2, 1]]))[0]
+  assert not segmentation.is_track(np.array([[1, 1, 1]]))[0] and segmentation.is_track(np.array([[0, 2, 1]]))[
+      0]
   with pytest.raises(ValueError, match=r"Unknown definition 'new'; choose from \['published', 'corrected'\]"):
     segmentation.pixel_classes(probability, images, definition="new")
 
@@ -47,7 +50,8 @@ def test_confusion_and_iou_are_those_of_scikit_learn():
   a, b = rng.integers(0, 3, (2, 500))
   confusion = segmentation.confusion_matrix(a, b, 3)
   np.testing.assert_array_equal(confusion, confusion_matrix(a, b))
-  np.testing.assert_allclose(segmentation.intersection_over_union(confusion), jaccard_score(a, b, average=None))
+  np.testing.assert_allclose(segmentation.intersection_over_union(confusion),
+                             jaccard_score(a, b, average=None))
   assert np.isnan(segmentation.intersection_over_union(np.diag([1, 0]))[1])
 
 
@@ -60,9 +64,11 @@ def test_calibration_of_honest_and_boasting_probabilities():
   np.testing.assert_allclose(boasting.expected_error, 0.25)
 
 
-# --- length, width, charge -----------------------------------------------------------------------------------------
+# --- length, width, charge
+# -----------------------------------------------------------------------------------------
 def published_length_and_width(image):
-  """DBSCAN(3, 5) on non-zero pixels, largest cluster; hull diameter; extent on PCA axis 2, rounded, plus 1."""
+  """DBSCAN(3, 5) on non-zero pixels, largest cluster; hull diameter; extent on PCA axis 2, rounded, plus
+  1."""
   points = np.argwhere(image > 0)
   labels = DBSCAN(eps=3, min_samples=5).fit(points).labels_
   if not (labels >= 0).any():
@@ -98,7 +104,8 @@ def test_quantities_of_a_drawn_track():
   np.testing.assert_allclose(at["centroid x"], (120 * 24.5 + 60) / 121, rtol=1e-6)
   np.testing.assert_allclose(at["largest pixel"], 2.0)
   points = np.repeat(np.argwhere(image > 0), image[image > 0].astype(int), axis=0)
-  np.testing.assert_allclose(at["major axis"]**2, np.linalg.eigvalsh(np.cov(points.T, bias=True))[1], rtol=1e-6)
+  np.testing.assert_allclose(at["major axis"]**2,
+                             np.linalg.eigvalsh(np.cov(points.T, bias=True))[1], rtol=1e-6)
 
 
 def test_zero_lengths_stay_only_as_published():
@@ -111,9 +118,10 @@ def test_zero_lengths_stay_only_as_published():
   assert particles.empty_tracks(found).tolist() == [False, True]
 
 
-# --- histograms ----------------------------------------------------------------------------------------------------
+# --- histograms --------------------------------------------------------------------------------
 def test_published_chi2_by_hand():
-  """B = (4, 2, 0), C = (1, 1, 2): scaled by 6/4 to (1.5, 1.5, 3): 2.5^2/4 + 0.5^2/2; the empty bin does not count."""
+  """B = (4, 2, 0), C = (1, 1, 2): scaled by 6/4 to (1.5, 1.5, 3): 2.5^2/4 + 0.5^2/2; the empty bin does not
+  count."""
   edges = np.array([0.0, 1, 2, 3])
   real, fake = np.repeat([0.5, 1.5], [4, 2]), np.repeat([0.5, 1.5, 2.5], [1, 1, 2])
   np.testing.assert_allclose(histograms.published_chi2(real, fake, edges), 2.5**2 / 4 + 0.5**2 / 2)
@@ -148,7 +156,10 @@ def test_chi2_by_hand():
 def test_chi2_of_one_population_follows_its_distribution_for_unequal_samples():
   rng = np.random.default_rng(0)
   bins = np.linspace(-3, 3, 13)
-  p_values = [histograms.two_sample_chi2(rng.normal(size=3000), rng.normal(size=1000), bins).p_value for _ in range(300)]
+  p_values = [
+      histograms.two_sample_chi2(rng.normal(size=3000), rng.normal(size=1000), bins).p_value
+      for _ in range(300)
+  ]
   assert stats.kstest(p_values, "uniform").pvalue > 1e-3
   assert histograms.two_sample_chi2(rng.normal(size=3000), rng.normal(0.3, 1.0, 1000), bins).p_value < 1e-6
 
@@ -173,7 +184,7 @@ def test_kolmogorov_smirnov_is_that_of_scipy():
   assert 0.7 < np.mean([e.error for e in null]) / np.std([e.value for e in null]) < 1.4
 
 
-# --- classifier ----------------------------------------------------------------------------------------------------
+# --- classifier --------------------------------------------------------------------------------
 def test_auc_and_its_error():
   rng = np.random.default_rng(4)
   label = np.arange(300) < 120
@@ -185,11 +196,13 @@ def test_auc_and_its_error():
 
 def test_scores_that_are_not_known_have_no_p_value():
   rng = np.random.default_rng(5)
-  unknown = c2st.cross_validated_test(*rng.normal(size=(2, 40, 1)), lambda x, y, test, fold: np.full(len(test), np.nan))
+  unknown = c2st.cross_validated_test(*rng.normal(size=(2, 40, 1)),
+                                      lambda x, y, test, fold: np.full(len(test), np.nan))
   assert np.isnan(unknown.auc.value) and np.isnan(unknown.auc.p_value)
   assert np.isnan(unknown.calibration.expected_error) and unknown.calibration.count.sum() == 0
   assert np.isnan(c2st.delong_auc(np.ones(3), np.ones(3, bool)).value)
-  even = c2st.cross_validated_test(*rng.normal(size=(2, 40, 1)), lambda x, y, test, fold: np.full(len(test), 0.5))
+  even = c2st.cross_validated_test(*rng.normal(size=(2, 40, 1)),
+                                   lambda x, y, test, fold: np.full(len(test), 0.5))
   assert even.auc.value == 0.5 and even.auc.p_value == 1.0
 
 
@@ -199,7 +212,8 @@ def test_cross_validation_is_fair_under_the_null_and_finds_the_bayes_area():
   logistic = lambda x, y, test, fold: LogisticRegression().fit(x, y).predict_proba(test)[:, 1]
   null = c2st.cross_validated_test(*rng.normal(size=(2, 300, 3)), logistic)
   assert abs(null.auc.value - 0.5) < 4 * null.auc.error and null.auc.p_value > 1e-3
-  found = c2st.cross_validated_test(rng.normal(size=(600, 1)), rng.normal(size=(600, 1)) + 1, logistic, num_folds=3)
+  found = c2st.cross_validated_test(rng.normal(size=(600, 1)),
+                                    rng.normal(size=(600, 1)) + 1, logistic, num_folds=3)
   assert abs(found.auc.value - stats.norm.cdf(np.sqrt(0.5))) < 4 * found.auc.error
   assert found.calibration.expected_error < 0.06
   with pytest.raises(ValueError, match="num_folds >= 2; got 1"):
@@ -213,7 +227,8 @@ def test_boosting_sees_a_difference_that_is_no_shift():
   assert c2st.cross_validated_test(x, y, c2st.gradient_boosting(num_trees=40), num_folds=2).auc.value > 0.7
 
 
-# --- momentum and defects ------------------------------------------------------------------------------------------
+# --- momentum and defects
+# ------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_momentum_closure_finds_a_planted_bias_and_width():
   rng = np.random.default_rng(7)

@@ -20,7 +20,8 @@ def sparse_images(rng, num, scale):
 
 def test_comparison_accepts_its_own_population_and_rejects_another():
   rng = np.random.default_rng(1)
-  real, same, other = sparse_images(rng, 1500, 1.0), sparse_images(rng, 1000, 1.0), sparse_images(rng, 1000, 1.3)
+  real, same, other = sparse_images(rng, 1500, 1.0), sparse_images(rng, 1000,
+                                                                   1.0), sparse_images(rng, 1000, 1.3)
   accepted, rejected = lib.compare(real, same), lib.compare(real, other)
   assert set(accepted) == {"active", "charge", "spectrum"}
   assert all(chi2.p_value > 1e-4 for chi2 in accepted.values()), accepted
@@ -31,4 +32,5 @@ def test_a_generator_that_draws_nothing_has_no_chi2():
   """Empty images: NaN, not an error in the middle of a training."""
   real = sparse_images(np.random.default_rng(2), 200, 1.0)
   result = lib.compare(real, np.zeros_like(real))
-  assert result["spectrum"].ndf == 0 and np.isnan(result["spectrum"].reduced) and np.isnan(result["spectrum"].p_value)
+  assert result["spectrum"].ndf == 0 and np.isnan(result["spectrum"].reduced) and np.isnan(
+      result["spectrum"].p_value)

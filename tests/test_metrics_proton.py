@@ -1,4 +1,5 @@
-"""Physics quantities of proton images against straight lines, a power-law Bragg curve, and Geant4 with PSTAR."""
+"""Physics quantities of proton images against straight lines, a power-law Bragg curve, and Geant4 with
+PSTAR."""
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from lartpc_jax.metrics import closure, proton
 
 
 def draw(length_mm, direction, charge_per_mm):
-  """Image of deposits every 0.1 mm along a straight line; charge_per_mm is a function of residual range in mm."""
+  """Image of deposits every 0.1 mm along a straight line; charge_per_mm is a function of residual range in
+  mm."""
   s = np.arange(0.05, length_mm, 0.1)
   position = s[:, None] * np.asarray(direction, float) / np.linalg.norm(direction)
   edep = charge_per_mm(length_mm - s) * 0.1
@@ -43,8 +45,8 @@ def test_bragg_curve_of_a_power_law():
 def test_geant4_follows_pstar():
   """Sample events of 85-95 MeV turned along x; smearing hides the peak, so from 7 mm on."""
   events = open_events("sample")
-  images, momentum = closure.matched_images(events, 90.0, np.array([1.0, 0, 0]), window_mev=5.0, max_events=60, seed=0,
-                                            spec=raster.ImageSpec())
+  images, momentum = closure.matched_images(events, 90.0, np.array([1.0, 0, 0]), window_mev=5.0,
+                                            max_events=60, seed=0, spec=raster.ImageSpec())
   row = closure.compare(images, images, momentum, 90.0, "along x", pitch_mm=3.0)
   np.testing.assert_allclose(row.dedx[0][2:], proton.PSTAR_DEDX_MEV_PER_MM[2:], rtol=0.06)
   np.testing.assert_array_equal(row.length_mm[0], row.length_mm[1])
@@ -58,8 +60,8 @@ def test_closure_sees_a_planted_charge_scale():
   def scaled(momentum_mev):
     return 1.05 * images["simulated"]
 
-  simulated, momentum = closure.matched_images(events, 75.0, np.array([1.0, 0, 0]), window_mev=3.0, max_events=40, seed=0,
-                                               spec=raster.ImageSpec())
+  simulated, momentum = closure.matched_images(events, 75.0, np.array([1.0, 0, 0]), window_mev=3.0,
+                                               max_events=40, seed=0, spec=raster.ImageSpec())
   images["simulated"] = simulated
   row = closure.compare(simulated, scaled(momentum), momentum, 75.0, "along x", pitch_mm=3.0)
   np.testing.assert_allclose(row.charge_ratio[1] / row.charge_ratio[0], 1.05, rtol=1e-5)

@@ -1,4 +1,5 @@
-"""Every published row of a report against a plain NumPy/SciPy transcription of its definition (Phys. Rev. D 109, 072011).
+"""Every published row of a report against a plain NumPy/SciPy transcription of its definition (Phys. Rev. D
+109, 072011).
 
 The transcriptions share no code with the package. Rows: those of runs.rows with definition "published".
 """
@@ -42,13 +43,17 @@ def found(inputs):
   extra = lambda: lib.Extra({}, {})
   tools = lib.Tools({}, LEVEL_MEV, None, None, {})
   both = examined["real"], examined["fake"]
-  gof = dict(num_permutations=2, num_projections=2, transport_batch=35, transport_batches=3, sinkhorn_batch=30,
-             sinkhorn_batches=2, sinkhorn_epsilon=1.0)
+  gof = dict(num_permutations=2, num_projections=2, transport_batch=35, transport_batches=3,
+             sinkhorn_batch=30, sinkhorn_batches=2, sinkhorn_epsilon=1.0)
   rows = [*lib.physics(*both, tools, extra()), *lib.frechet_rows(*both, tools, extra(), num_published=80),
           *lib.goodness_of_fit(*both, tools, extra(), **gof, published_sinkhorn=False)]
-  # the published epsilon of a tenth of a grey level is far below all distances: here on a scale where it matters
+  # the published epsilon of a tenth of a grey level is far below all distances: here on a scale where it
+  # matters
   coarse = lib.Tools({}, 100.0, None, None, {})
-  rows += [row for row in lib.goodness_of_fit(*both, coarse, extra(), **gof, published_sinkhorn=True) if "p=1" in row.name]
+  rows += [
+      row for row in lib.goodness_of_fit(*both, coarse, extra(), **gof, published_sinkhorn=True)
+      if "p=1" in row.name
+  ]
   return {row.name: row.estimate.value for row in rows if row.definition == "published"}
 
 
@@ -126,21 +131,26 @@ def wanted(inputs):
   lengths, widths, charges = zip(particles(real, p_real), particles(fake, p_fake), strict=True)
   x, y = (images.reshape(len(images), -1).astype(float) for images in (real, fake))
   flat = lambda stage: stage.reshape(len(stage), -1)[:80]
-  return {"track length [px]: chi2": chi_squared(*lengths, 2.0), "track width [px]: chi2": chi_squared(*widths, 1.0),
-          "shower charge: chi2": chi_squared(*(c / LEVEL_MEV for c in charges), 800.0),
-          "MMD^2, six Gaussians": six_gaussians(x / LEVEL_MEV, y / LEVEL_MEV), "W1 [MeV]": exact_w1(x, y, 35),
-          "Sinkhorn divergence, p=1": sinkhorn(x, y, 0.1 * 100.0, 30, 2),
-          "SSNet-FID": frechet(flat(stage_real), flat(stage_fake))}
+  return {
+      "track length [px]: chi2": chi_squared(*lengths,
+                                             2.0), "track width [px]: chi2": chi_squared(*widths, 1.0),
+      "shower charge: chi2": chi_squared(*(c / LEVEL_MEV for c in charges), 800.0),
+      "MMD^2, six Gaussians": six_gaussians(x / LEVEL_MEV, y / LEVEL_MEV), "W1 [MeV]": exact_w1(x, y, 35),
+      "Sinkhorn divergence, p=1": sinkhorn(x, y, 0.1 * 100.0, 30,
+                                           2), "SSNet-FID": frechet(flat(stage_real), flat(stage_fake))
+  }
 
 
 def test_there_is_a_transcription_of_every_published_row(found, wanted):
   assert set(found) == set(wanted)
 
 
-# All to the rounding of float64; the covariances are singular, and the root of a matrix turns 1e-16 into 1e-8.
+# All to the rounding of float64; the covariances are singular, and the root of a matrix turns 1e-16 into
+# 1e-8.
 @pytest.mark.parametrize("name,rtol", [
     ("track length [px]: chi2", 1e-12), ("track width [px]: chi2", 1e-12), ("shower charge: chi2", 1e-12),
-    ("MMD^2, six Gaussians", 1e-9), ("W1 [MeV]", 1e-9), ("Sinkhorn divergence, p=1", 1e-9), ("SSNet-FID", 1e-6)])
+    ("MMD^2, six Gaussians", 1e-9), ("W1 [MeV]", 1e-9), ("Sinkhorn divergence, p=1", 1e-9),
+    ("SSNet-FID", 1e-6)])
 def test_published_rows_are_their_definitions(found, wanted, name, rtol):
   assert wanted[name] > 0
   np.testing.assert_allclose(found[name], wanted[name], rtol=rtol)

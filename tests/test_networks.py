@@ -15,7 +15,8 @@ def randomise(params, seed=7):
   """Zero-initialised layers would hide what is behind them."""
   leaves, tree = jax.tree.flatten(params)
   rng = np.random.default_rng(seed)
-  return tree.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
+  return tree.unflatten(
+      [leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,8 @@ def test_unet_is_exactly_even_in_the_momentum_along_the_line_of_sight(unet_netwo
 
 def test_dropping_the_condition_is_the_unconditional_network(unet_network):
   _, apply, _, params, z, c_noise, momentum = unet_network
-  call = lambda p, keep: np.asarray(apply(params, z, c_noise, {"momentum": p, "end": END, "keep": jnp.array(keep)}))
+  call = lambda p, keep: np.asarray(
+      apply(params, z, c_noise, {"momentum": p, "end": END, "keep": jnp.array(keep)}))
   free = np.asarray(apply(params, z, c_noise, None))
   np.testing.assert_allclose(call(momentum, [0.0, 0.0]), free, atol=1e-6)
   np.testing.assert_allclose(call(3 * momentum[::-1], [0.0, 0.0]), free, atol=1e-6)
@@ -137,7 +139,8 @@ def test_self_attention_does_not_care_where_pixels_are():
 
 @pytest.fixture(scope="module")
 def autoencoder():
-  network = api.make_autoencoder(latent_channels=2, stem=8, features=8, num_encoder_blocks=1, num_decoder_blocks=1)
+  network = api.make_autoencoder(latent_channels=2, stem=8, features=8, num_encoder_blocks=1,
+                                 num_decoder_blocks=1)
   return network, randomise(jax.jit(lambda key: network.init(key, (64, 32)))(jax.random.key(0)))
 
 
@@ -153,7 +156,8 @@ def test_autoencoder_shapes_and_parameter_count(autoencoder):
 
 
 def test_autoencoder_commutes_with_shifts_by_whole_blocks(autoencoder):
-  """Where the zero padding of the border cannot reach (7 blocks), moving the image by 8 pixels moves the decoded one."""
+  """Where the zero padding of the border cannot reach (7 blocks), moving the image by 8 pixels moves the
+  decoded one."""
   network, params = autoencoder
   y = np.zeros((2, 144, 144, 1), np.float32)
   y[0, 64:70, 62:72], y[1, 72:78, 62:72] = 1.0, 1.0
@@ -167,11 +171,12 @@ def test_autoencoder_derivatives_agree_in_both_modes(autoencoder):
   z = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 8, 2)), jnp.float32)
   f = lambda z: jnp.sum(jnp.sin(network.decode(params, z)))
   gradient = jax.jit(jax.grad(f))(z)
-  np.testing.assert_allclose(jax.jit(lambda z: jax.jvp(f, (z,), (jnp.cos(z),))[1])(z), jnp.sum(gradient * jnp.cos(z)),
-                             rtol=1e-3)
+  np.testing.assert_allclose(
+      jax.jit(lambda z: jax.jvp(f, (z,), (jnp.cos(z),))[1])(z), jnp.sum(gradient * jnp.cos(z)), rtol=1e-3)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 4, 3), (2, 4, 2, 3), (1, 1, 1, 3)])  # one call of XLA, and one matrix product
+# one call of XLA, and one matrix product
+@pytest.mark.parametrize("shape", [(2, 8, 4, 3), (2, 4, 2, 3), (1, 1, 1, 3)])
 def test_convolution_is_that_of_flax(shape):
   import flax.linen as nn
   x = jax.random.normal(jax.random.key(0), shape)

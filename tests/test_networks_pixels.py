@@ -1,4 +1,5 @@
-"""NCSN++ and NCSN: published sizes, resampling against a direct convolution, no mixing of examples, invariances."""
+"""NCSN++ and NCSN: published sizes, resampling against a direct convolution, no mixing of examples,
+invariances."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +17,13 @@ def randomise(params, seed=7):
   """Zero-initialised layers would hide what is behind them."""
   leaves, tree = jax.tree.flatten(params)
   rng = np.random.default_rng(seed)
-  return tree.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
+  return tree.unflatten(
+      [leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
 
 
 def count(network, shape):
-  return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: network.init(jax.random.key(0), shape))))
+  return sum(
+      leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: network.init(jax.random.key(0), shape))))
 
 
 def test_the_published_network_has_its_published_size():
@@ -52,7 +55,8 @@ def test_fir_resampling_is_its_matrix_and_transpose():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("knobs", [dict(fir=True, input_pyramid=True, embedding="positional"),
-                                   dict(fir=False, input_pyramid=False, embedding="fourier")], ids=["ncsnpp", "ddpmpp"])
+                                   dict(fir=False, input_pyramid=False, embedding="fourier")],
+                         ids=["ncsnpp", "ddpmpp"])
 def test_a_fresh_network_is_zero_and_a_trained_one_sees_noise_and_no_other_example(knobs):
   network = api.make_ncsnpp(**TINY, **knobs)
   fresh = network.init(jax.random.key(0), (16, 16, 1))
@@ -72,7 +76,8 @@ def test_a_fresh_network_is_zero_and_a_trained_one_sees_noise_and_no_other_examp
 def test_fourier_frequencies_are_not_trained():
   network = api.make_ncsnpp(**TINY, embedding="fourier", fir=False, input_pyramid=False)
   params = randomise(network.init(jax.random.key(0), (16, 16, 1)))
-  grads = jax.jit(jax.grad(lambda p: jnp.sum(network.apply(p, jnp.ones((1, 16, 16, 1)), jnp.ones(1), None) ** 2)))(params)
+  grads = jax.jit(
+      jax.grad(lambda p: jnp.sum(network.apply(p, jnp.ones((1, 16, 16, 1)), jnp.ones(1), None)**2)))(params)
   assert not grads["TimeEmbedding_0"]["frequency"].any()
   assert grads["Dense_0"]["kernel"].any()
 
@@ -90,17 +95,20 @@ def test_ncsn_depends_on_its_level_and_on_no_other_example():
 
 
 def test_unknown_embedding_is_named():
-  with pytest.raises(ValueError, match=r"Unknown network.embedding 'none'; choose from \['fourier', 'positional'\]"):
+  with pytest.raises(ValueError,
+                     match=r"Unknown network.embedding 'none'; choose from \['fourier', 'positional'\]"):
     api.make_ncsnpp(embedding="none")
 
 
 @pytest.mark.parametrize("logit, share", [(-50.0, 0.0), (50.0, 1.0)], ids=["closed", "open"])
 def test_a_gate_multiplies_the_skip_of_the_denoiser(logit, share):
-  """D = gate c_skip x + c_out F (Karras et al. 2022, eq. 7, with a gate), at noise above that where it is cut."""
+  """D = gate c_skip x + c_out F (Karras et al. 2022, eq. 7, with a gate), at noise above that where it is
+  cut."""
   random = np.random.default_rng(0)
   x, h = (jnp.asarray(random.normal(size=(3, 4, 4, 2)), jnp.float32) for _ in range(2))
   sigma = jnp.asarray([0.3, 1.0, 20.0])
-  apply = lambda params, u, c_noise, cond: blocks.with_gate(jnp.concatenate([h, jnp.full_like(h, logit)], -1), u, c_noise)
+  apply = lambda params, u, c_noise, cond: blocks.with_gate(jnp.concatenate([h, jnp.full_like(h, logit)], -1),
+                                                            u, c_noise)
   found = prediction.edm_denoiser(apply, None, None)(x, sigma)
   c_skip, c_out, _, _ = (c[:, None, None, None] for c in prediction.edm_coefficients(sigma, 1.0))
   np.testing.assert_allclose(found, share * c_skip * x + c_out * h, rtol=1e-4, atol=1e-5)

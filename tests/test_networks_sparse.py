@@ -23,8 +23,10 @@ def small(space="pixels", **changes):
   network = api.make_sparse_transformer(num_features=5, map_shape=(4, 4, 2) if space == "pixels" else None,
                                         **{"space": space, **SMALL, **changes})
   shape = (16, 16, 1) if space == "pixels" else (4, 4, 2)
-  cond = {"features": array(3, 5), "keep": jnp.ones(3)} | ({"map": array(3, 4, 4, 2)} if space == "pixels" else {})
-  return network, noisy(network.init(jax.random.key(0), shape)), array(3, *shape), jnp.array([-0.3, 0.0, 0.3]), cond
+  cond = {"features": array(3, 5), "keep": jnp.ones(3)
+         } | ({"map": array(3, 4, 4, 2)} if space == "pixels" else {})
+  return network, noisy(network.init(jax.random.key(0), shape)), array(3, *shape), jnp.array([-0.3, 0.0,
+                                                                                              0.3]), cond
 
 
 def silu(x):
@@ -77,9 +79,12 @@ def test_attention_equals_numpy():
   norm = lambda v: v / np.sqrt((v**2).mean(-1, keepdims=True) + 1e-6)
   linear = lambda name, v: np.tensordot(v, p[name]["kernel"], 1) + p[name]["bias"]
   for b in range(2):
-    h, m = np.asarray(x[b], np.float64), np.split(linear("modulation", np.asarray(embedding[b], np.float64)), 6)
+    h, m = np.asarray(x[b], np.float64), np.split(linear("modulation", np.asarray(embedding[b], np.float64)),
+                                                  6)
     q, k, v = np.moveaxis(linear("qkv", norm(h) * (1 + m[0]) + m[1]).reshape(4, 3, 2, 4), (1, 2), (0, 1))
-    logits = np.einsum("hqc,hkc->hqk", norm(q) * p["q_gain"], norm(k) * p["k_gain"]) / 2.0 + p["position"][:, lib.relative_index(2)]
+    logits = np.einsum("hqc,hkc->hqk",
+                       norm(q) * p["q_gain"],
+                       norm(k) * p["k_gain"]) / 2.0 + p["position"][:, lib.relative_index(2)]
     weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     h = h + (1 + m[2]) * linear("out", np.einsum("hqk,hkc->qhc", weights, v).reshape(4, 8))
     h = h + (1 + m[5]) * linear("contract", np.maximum(linear("expand", norm(h) * (1 + m[3]) + m[4]), 0.0)**2)
@@ -89,7 +94,8 @@ def test_attention_equals_numpy():
 @pytest.mark.parametrize("space", lib.SPACES)
 def test_a_dropped_condition_is_not_seen_and_a_kept_one_is(space):
   network, params, x, c_noise, cond = small(space)
-  answer = lambda features, keep: network.apply(params, x, c_noise, {**cond, "features": features, "keep": keep})
+  answer = lambda features, keep: network.apply(params, x, c_noise,
+                                                {**cond, "features": features, "keep": keep})
   other, keep = array(3, 5), jnp.array([0.0, 1.0, 0.0])
   same = np.asarray(jnp.abs(answer(cond["features"], keep) - answer(other, keep)).max((1, 2, 3)) == 0.0)
   np.testing.assert_array_equal(same, [True, False, True])
@@ -100,13 +106,15 @@ def test_a_new_network_has_no_answer_of_its_own():
   params = network.init(jax.random.key(0), (16, 16, 1))
   share = 1.0 / (1.0 + np.exp(-2.0))  # of the gate at the start
   inverse_sigma = np.minimum(np.exp(-8.0 * np.asarray(c_noise)), 4.0)[:, None, None, None]
-  np.testing.assert_allclose(network.apply(params, x, c_noise, cond), (share - 1.0) * x * inverse_sigma, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(network.apply(params, x, c_noise, cond), (share - 1.0) * x * inverse_sigma,
+                             rtol=1e-4, atol=1e-6)
 
 
 def test_the_map_matters_and_half_precision_is_near():
   network, params, x, c_noise, cond = small()
   answer = network.apply(params, x, c_noise, cond)
-  assert float(jnp.abs(network.apply(params, x, c_noise, {**cond, "map": cond["map"] + 1.0}) - answer).max()) > 0.01
+  assert float(jnp.abs(network.apply(params, x, c_noise, {**cond, "map": cond["map"] + 1.0}) -
+                       answer).max()) > 0.01
   half = api.make_sparse_transformer(num_features=5, map_shape=(4, 4, 2), dtype="bfloat16", **SMALL)
   found = half.apply(params, x, c_noise, cond)
   assert found.dtype == jnp.float32

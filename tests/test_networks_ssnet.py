@@ -6,7 +6,8 @@ import pytest
 
 from lartpc_jax.networks.api import make_classifier, make_ssnet
 
-SMALL = dict(features=8, num_strides=2, num_modules=1, stem=2, num_groups=4, learned_upsampling=False, project_always=False)
+SMALL = dict(features=8, num_strides=2, num_modules=1, stem=2, num_groups=4, learned_upsampling=False,
+             project_always=False)
 
 
 def count(params):
@@ -24,7 +25,8 @@ def test_the_published_network_has_its_parameters_and_feature_shape():
 
 
 @pytest.mark.parametrize("changes", [pytest.param({}, marks=pytest.mark.slow),
-                                     dict(stem=1, learned_upsampling=True, project_always=True, num_classes=5)])
+                                     dict(stem=1, learned_upsampling=True, project_always=True,
+                                          num_classes=5)])
 def test_logits_do_not_depend_on_the_other_images(changes):
   network = make_ssnet(**{**SMALL, **changes})
   params = network.init(jax.random.key(0), (16, 16))

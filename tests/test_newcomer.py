@@ -94,8 +94,9 @@ def test_a_change_touches_no_more_files_than_its_budget_and_works(name, repo, tr
   shutil.copytree(tree, tmp_path / "tree", symlinks=True)
   command = ["git", "apply", "--unidiff-zero", str(patch)]
   applied = subprocess.run(command, cwd=tmp_path / "tree", capture_output=True, text=True, check=False)
-  assert applied.returncode == 0, f"{name}.patch no longer fits; make it anew (git diff -U1): {applied.stderr}"
+  failed = f"{name}.patch no longer fits; make it anew (git diff -U1): {applied.stderr}"
+  assert applied.returncode == 0, failed
   environment = {**os.environ, "PYTHONPATH": str(tmp_path / "tree"), "PYTHONSAFEPATH": "1"}
-  result = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, env=environment, capture_output=True, text=True,
-                          check=False)
+  result = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, env=environment, capture_output=True,
+                          text=True, check=False)
   assert result.returncode == 0, result.stderr[-3000:]

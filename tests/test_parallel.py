@@ -34,7 +34,8 @@ def problem():
 def test_pmap_equals_jit(problem):
   """The pmap idiom, pmean of gradients. Inside jax.shard_map with check_vma it would be wrong by four."""
   params, batch = problem
-  mapped = parallel.pmap(functools.partial(train_step, axis_name="data"), in_axes=(None, 0), out_axes=(None, None))
+  mapped = parallel.pmap(functools.partial(train_step, axis_name="data"), in_axes=(None, 0),
+                         out_axes=(None, None))
   expected, new = params, params
   for _ in range(3):
     expected, expected_loss = jax.jit(train_step)(expected, batch)
@@ -97,7 +98,8 @@ def test_a_chain_equals_its_functions_and_compiles_once():
 
 def test_batches_must_split():
   mesh = parallel.make_mesh()
-  with pytest.raises(ValueError, match="Batch size 10 is not a multiple of the 4 devices; choose a batch of 8 or 12"):
+  with pytest.raises(ValueError,
+                     match="Batch size 10 is not a multiple of the 4 devices; choose a batch of 8 or 12"):
     parallel.shard_batch({"x": np.zeros((10, 2))}, mesh)
   with pytest.raises(ValueError, match="choose a batch of 4, or fewer devices"):
     parallel.shard_batch(np.zeros(3), mesh)
@@ -116,7 +118,9 @@ def test_map_over_devices_pads_and_trims(total):
   def fn(batch, shift):
     noise = jax.vmap(jax.random.normal)(batch["key"])
     return {"sum": batch["x"].sum(1) + shift, "noise": noise}
-  out = parallel.map_over_devices(fn, {"x": x, "key": keys}, jnp.float32(10.0), chunk_size=2, progress=done.append)
+
+  out = parallel.map_over_devices(fn, {"x": x, "key": keys}, jnp.float32(10.0), chunk_size=2,
+                                  progress=done.append)
   np.testing.assert_allclose(out["sum"], x.sum(1) + 10.0)
   assert isinstance(out["sum"], np.ndarray) and out["noise"].shape == (total,)
   np.testing.assert_allclose(out["noise"][-1], jax.random.normal(keys[-1]), rtol=1e-6)

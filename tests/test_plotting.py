@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 
 from lartpc_jax.metrics.pixels import compare, pixel_statistics as pixel_stats
-from lartpc_jax.plotting import images as image_plots, inference as plots, pixel_statistics, pixels, scores, training
+from lartpc_jax.plotting import (
+  images as image_plots,
+  inference as plots,
+  pixel_statistics,
+  pixels,
+  scores,
+  training,
+)
 
 DRAW = np.random.default_rng(0)
 
@@ -28,7 +35,8 @@ def test_event_figure(views, tmp_path):
   axis = np.linspace(-0.3, 0.3, 5)
   surface = plots.Surface(axis, DRAW.uniform(size=(5, 5)), DRAW.normal(size=(7, 2)) * 0.1,
                           {name: np.zeros(2) for name in plots.MARKERS})
-  figure = plots.event_figure(images, 0.5 * images, views=views, values=np.arange(6.0), surface=surface, title="event 3")
+  figure = plots.event_figure(images, 0.5 * images, views=views, values=np.arange(6.0), surface=surface,
+                              title="event 3")
   titles = [a.get_title() for a in figure.axes if a.get_title()]
   assert [t.split(",")[0] for t in titles] == ["target", "generated", "difference"] * len(views)
   labels = [line.get_label() for a in figure.axes for line in a.lines]
@@ -40,7 +48,8 @@ def test_event_figure(views, tmp_path):
 
 def test_summary_figure(tmp_path):
   errors = {"inferred": DRAW.uniform(1, 50, 20), "classical": np.append(DRAW.uniform(1, 50, 19), np.nan)}
-  figure = plots.summary_figure(errors, magnitude_mev=np.full(20, 350.0), angle_degrees=np.linspace(0, 90, 20), of="true")
+  figure = plots.summary_figure(errors, magnitude_mev=np.full(20, 350.0),
+                                angle_degrees=np.linspace(0, 90, 20), of="true")
   assert [a.get_xlabel() for a in figure.axes][1] == "true |p|, MeV/c"
   figure.savefig(tmp_path / "a.png")
   plots.summary_figure({"a": np.zeros(1)}, magnitude_mev=np.ones(1), angle_degrees=np.ones(1), of="true")
@@ -62,13 +71,15 @@ def test_mosaic_puts_axis_0_right_and_axis_1_up():
 
 
 def test_mosaics_share_their_colours():
-  figure = pixels.mosaics({"a": DRAW.uniform(size=(5, 8, 8)), "b": DRAW.uniform(size=(3, 8, 8))}, num_columns=2)
+  figure = pixels.mosaics({"a": DRAW.uniform(size=(5, 8, 8)), "b": DRAW.uniform(size=(3, 8, 8))},
+                          num_columns=2)
   assert [axis.get_title() for axis in figure.axes[:2]] == ["a", "b"]
   assert figure.axes[0].images[0].norm is not None and figure.axes[0].images[0].get_array().shape == (26, 17)
 
 
 def test_statistics_figure_names_chi2():
-  real, fake = (np.where(DRAW.uniform(size=(50, 8, 8)) < 0.3, DRAW.exponential(size=(50, 8, 8)), 0.0) for _ in range(2))
+  real, fake = (
+      np.where(DRAW.uniform(size=(50, 8, 8)) < 0.3, DRAW.exponential(size=(50, 8, 8)), 0.0) for _ in range(2))
   chi2 = {"fake": compare(real, fake)}
   figure = pixel_statistics.statistics_figure(pixel_stats(real), {"fake": pixel_stats(fake)}, chi2)
   assert len(figure.axes) == 3

@@ -1,4 +1,5 @@
-"""Counted random numbers: the generator is that of jax.random; moments and tails of what is made of its words."""
+"""Counted random numbers: the generator is that of jax.random; moments and tails of what is made of its
+words."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,4 +47,5 @@ def test_circle_is_that_of_numpy():
   np.testing.assert_allclose(c**2 + s**2, 1.0, atol=1e-6)
   angle = np.arctan2(s, c) / (2 * np.pi) % 1.0
   assert stats.kstest(angle, "uniform").pvalue > 1e-3
-  assert float(counter_random.uniform(jnp.uint32(0))) > 0 and float(counter_random.uniform(jnp.uint32(2**32 - 1))) < 1
+  assert float(counter_random.uniform(jnp.uint32(0))) > 0 and float(
+      counter_random.uniform(jnp.uint32(2**32 - 1))) < 1

@@ -1,4 +1,5 @@
-"""The fast transport: conserved energy, closed forms of straggling and scattering, gradients, devices, Geant4."""
+"""The fast transport: conserved energy, closed forms of straggling and scattering, gradients, devices,
+Geant4."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,8 +39,8 @@ def tracks(proton):
 
 
 def still_noise(num_steps):
-  return fast.Noise(path=jnp.zeros(num_steps), angle=jnp.zeros((2, num_steps)), hinge=jnp.full(num_steps, 0.5),
-                    nuclear=jnp.full(2, 0.5))
+  return fast.Noise(path=jnp.zeros(num_steps), angle=jnp.zeros((2, num_steps)),
+                    hinge=jnp.full(num_steps, 0.5), nuclear=jnp.full(2, 0.5))
 
 
 @pytest.mark.parametrize("particle,kinetic_mev", [("proton", 50.0), ("muon", 60.0),
@@ -59,14 +60,16 @@ def test_without_noise_it_is_the_continuous_slowing_down(scale):
   track = jax.tree.map(lambda x: np.asarray(x, float), run(jnp.asarray(kinetic, jnp.float32)))
   length = stopping.csda_range(kinetic, PROTON, scale=scale)
   np.testing.assert_allclose(track.position_mm[:, -1, :2], 0.0, atol=1e-6)
-  np.testing.assert_allclose(track.position_mm[:, -1, 2], length, rtol=1.2e-2)  # steps of median length, below their mean
+  # steps of median length, below their mean
+  np.testing.assert_allclose(track.position_mm[:, -1, 2], length, rtol=1.2e-2)
   left = kinetic - track.deposited_mev[:, 8]
   travelled = length - stopping.csda_range(left, PROTON, scale=scale)
   np.testing.assert_allclose(track.position_mm[:, 8, 2], travelled, rtol=1.5e-2)
 
 
 def test_mean_path_and_range_straggling(proton, tracks):
-  """The variance of the range is the integral of (d Omega^2/dx) / S^3 over energy (Bohr 1948; ICRU 49, sect. 4.3)."""
+  """The variance of the range is the integral of (d Omega^2/dx) / S^3 over energy (Bohr 1948; ICRU 49, sect.
+  4.3)."""
   path = lengths(tracks).sum(1)
   energy = np.linspace(0.01, 100, 100_000)
   loss = stopping.GEANT4_SCALE * stopping.stopping_power(energy, PROTON)
@@ -100,28 +103,34 @@ def slab():
 
 
 def test_displacements_follow_fermi_and_eyges(slab):
-  """<x^2> and <x theta> are the second and first moments of the scattering power over the way left (Eyges 1948).
+  """<x^2> and <x theta> are the second and first moments of the scattering power over the way left (Eyges
+  1948).
 
-  The power grows as (p v)^-2 (Rossi & Greisen 1941) while 0.75 MeV/mm is lost: at constant power <x^2> = <theta^2> z^2 / 3.
+  The power grows as (p v)^-2 (Rossi & Greisen 1941) while 0.75 MeV/mm is lost: at constant power <x^2> =
+  <theta^2> z^2 / 3.
   """
   place, angle, depth = slab
   left = 1.0 - (np.arange(1000) + 0.5) / 1000
   energy = 100.0 - 0.75 * depth * (1.0 - left)
   power = ((energy + 938.272) / (energy * (energy + 2 * 938.272))) ** 2
   angle2 = np.mean(angle**2) * 10 / 10.33  # the angle is seen half a step on
-  np.testing.assert_allclose(np.mean(place**2) / (angle2 * depth**2), np.average(left**2, weights=power), rtol=0.04)
-  np.testing.assert_allclose(np.mean(place * angle) / (angle2 * depth), np.average(left, weights=power), rtol=0.04)
+  np.testing.assert_allclose(
+      np.mean(place**2) / (angle2 * depth**2), np.average(left**2, weights=power), rtol=0.04)
+  np.testing.assert_allclose(
+      np.mean(place * angle) / (angle2 * depth), np.average(left, weights=power), rtol=0.04)
 
 
 def test_core_of_the_scattering_is_highlands(slab):
-  """Central 68 % in 12 mm within 6 % of the PDG's formula, good to 11 % by itself, for the unscaled theory."""
+  """Central 68 % in 12 mm within 6 % of the PDG's formula, good to 11 % by itself, for the unscaled
+  theory."""
   _, angle, depth = slab
   core = 0.5 * np.diff(np.percentile(angle, [15.87, 84.13]))[0]
   energy = 100 - 0.5 * depth * stopping.stopping_power(100.0, PROTON)
   beta2 = 1.0 - (938.272 / (energy + 938.272)) ** 2
   momentum = np.sqrt(energy * (energy + 2 * 938.272))
   x = depth * 10.5 / 10 / stopping.LIQUID_ARGON.radiation_length_mm
-  highland = 13.6 / (momentum * np.sqrt(beta2)) * np.sqrt(x) * (1.0 + 0.038 * np.log(x / beta2))  # Lynch & Dahl 1991
+  # Lynch & Dahl 1991
+  highland = 13.6 / (momentum * np.sqrt(beta2)) * np.sqrt(x) * (1.0 + 0.038 * np.log(x / beta2))
   assert abs(core / highland - 1) < 0.06
 
 
@@ -131,7 +140,8 @@ def test_second_moment_of_a_step():
   chi_c2 = 0.9 * scattering.characteristic_power(90.0, PROTON)
   step = jax.tree.map(jnp.float32, scattering.step_scattering(chi_c2, 90.0, PROTON))
   exponential = jnp.linspace(0.0, 30.0, 300_001)
-  factor = scattering.deflection_per_noise(exponential, jax.tree.map(lambda x: jnp.broadcast_to(x, exponential.shape), step))
+  factor = scattering.deflection_per_noise(
+      exponential, jax.tree.map(lambda x: jnp.broadcast_to(x, exponential.shape), step))
   squared = 2 * np.asarray(exponential, float) * np.asarray(factor, float)**2
   mean = np.sum(squared * np.exp(-np.asarray(exponential, float))) * 1e-4
   chi_a2 = scattering.screening_angle2(kin.momentum_mev, kin.beta2)
@@ -141,12 +151,14 @@ def test_second_moment_of_a_step():
 
 
 def test_tail_of_a_step_is_rutherfords():
-  """The chance of an angle beyond theta is chi_c^2 / theta^2 but for the nucleus, which cuts it off smoothly."""
+  """The chance of an angle beyond theta is chi_c^2 / theta^2 but for the nucleus, which cuts it off
+  smoothly."""
   chi_c2 = float(0.9 * scattering.characteristic_power(90.0, PROTON))
   step = jax.tree.map(lambda x: jnp.full(1, x, jnp.float32), scattering.step_scattering(chi_c2, 90.0, PROTON))
   factor = scattering.deflection_per_noise(jnp.full(1, 7.5), step)
   theta2 = 15.0 * float(factor[0])**2
-  cut = 1 / (1 + np.exp(7.5) * chi_c2 / scattering.largest_angle2(stopping.kinematics(90.0, PROTON).momentum_mev))
+  cut = 1 / (1 +
+             np.exp(7.5) * chi_c2 / scattering.largest_angle2(stopping.kinematics(90.0, PROTON).momentum_mev))
   assert cut > 0.85
   np.testing.assert_allclose(np.exp(-7.5) * theta2 / chi_c2, cut, atol=0.03)  # what is left of the core
 
@@ -228,8 +240,10 @@ def test_other_energies_than_those_of_the_tables_are_nan(proton):
 def test_one_device_equals_four(proton):
   keys = jax.random.split(jax.random.key(4), 24)
   one = lambda key: proton.transport(jnp.float32(70.0), UP, proton.sample_noise(key))
-  results = [parallel.make_device_map(jax.vmap(one), chunk_size=3, mesh=parallel.make_mesh(jax.devices()[:n]))(keys)
-             for n in (1, 4)]
+  results = [
+      parallel.make_device_map(jax.vmap(one), chunk_size=3, mesh=parallel.make_mesh(jax.devices()[:n]))(keys)
+      for n in (1, 4)
+  ]
   np.testing.assert_allclose(results[0].position_mm, results[1].position_mm, atol=1e-5)
   np.testing.assert_array_equal(results[0].deposited_mev, results[1].deposited_mev)
 
@@ -250,7 +264,8 @@ def test_nuclear_interactions_end_tracks():
 
 
 @pytest.mark.parametrize("kwargs,match", [
-    (dict(particle="pion"), "Unknown particle 'pion'"), (dict(num_steps=4), "num_steps must be at least 8; got 4"),
+    (dict(particle="pion"), "Unknown particle 'pion'"),
+    (dict(num_steps=4), "num_steps must be at least 8; got 4"),
     (dict(max_kinetic_mev=0.5), "must be in order and within 0.1 to 2000; got 10 and 0.5"),
     (dict(max_kinetic_mev=5000.0), "got 10 and 5000"), (dict(min_kinetic_mev=0.01), "got 0.01 and 120"),
     (dict(segment_mm=0.0), "segment_mm must be positive; got 0.0"),

@@ -21,7 +21,8 @@ from lartpc_jax.experiments import protocol, shards as shards_lib, simulate
 from lartpc_jax.simulation import geant4, geant4_run as lib, geant4_voxels
 from lartpc_jax.simulation.geant4_pool import Shard
 
-PROTONS = simulate.Settings(out="", num_events=40, backend="geant4", seed=3, physics="em", shard_events=10, workers=1)
+PROTONS = simulate.Settings(out="", num_events=40, backend="geant4", seed=3, physics="em", shard_events=10,
+                            workers=1)
 SETTINGS = geant4.Settings(seed=3, physics="em")
 MASS = {2212: 938.27209, 13: 105.6583755, 11: 0.51099895}
 
@@ -53,7 +54,8 @@ def run(settings, out, argon, stop=lambda: None):
   """(path, what was said, the bar) of launch.simulate's work."""
   said = []
   bar = Bar(said)
-  console = protocol.SILENT._replace(progress=bar, say=said.append, stopping=lambda: contextlib.nullcontext(stop))
+  console = protocol.SILENT._replace(progress=bar, say=said.append,
+                                     stopping=lambda: contextlib.nullcontext(stop))
   simulate.execute(dataclasses.replace(settings, out=str(out), geant4_data=str(argon)), console)
   return out, said, bar
 
@@ -66,8 +68,10 @@ def protons(argon, tmp_path_factory):
 
 def start(repo, out, argon, workers):
   """The command of PROTONS in a process of its own."""
-  command = [sys.executable, "-m", "launch.simulate", "--backend=geant4", "--physics=em", "--num_events=40", "--seed=3",
-             "--shard_events=10", f"--workers={workers}", f"--geant4_data={argon}", f"--out={out}"]
+  command = [
+      sys.executable, "-m", "launch.simulate", "--backend=geant4", "--physics=em", "--num_events=40",
+      "--seed=3", "--shard_events=10", f"--workers={workers}", f"--geant4_data={argon}", f"--out={out}"
+  ]
   return subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -101,14 +105,17 @@ def test_file_of_protons(protons):
   assert 50 <= kinetic.min() < 60 and 90 < kinetic.max() <= 100
   momentum = np.sqrt(kinetic * (kinetic + 2 * MASS[2212]))[:, None] * primaries[:, 3:]
   np.testing.assert_allclose(events.momentum_mev, momentum, rtol=1e-5)
-  np.testing.assert_allclose(deposited_energy(events), kinetic, rtol=1e-5)  # nothing escapes: electromagnetic physics
-  assert np.mean(vlabel == geant4_voxels.TRACK) > 0.99                      # no knock-on electron reaches 2 MeV
+  # nothing escapes: electromagnetic physics
+  np.testing.assert_allclose(deposited_energy(events), kinetic, rtol=1e-5)
+  # no knock-on electron reaches 2 MeV
+  assert np.mean(vlabel == geant4_voxels.TRACK) > 0.99
   assert not out.with_name(out.name + ".shards").exists() and "1 workers" in said[0]
 
 
 @pytest.mark.geant4
 def test_proton_ranges(repo, argon, tmp_path):
-  """Mean path 78.5 mm at 100 MeV, 23.1 at 50; CSDA range 10.956 g/cm2 (PSTAR 10.92): Geant4's own, and NIST PSTAR."""
+  """Mean path 78.5 mm at 100 MeV, 23.1 at 50; CSDA range 10.956 g/cm2 (PSTAR 10.92): Geant4's own, and NIST
+  PSTAR."""
   code = """
 import json, sys
 import numpy as np
@@ -136,8 +143,9 @@ sys.stdout.flush()
 import os; os._exit(0)
 """
   variables = {k: v or str(tmp_path) for k, v in lib.geant4_data.find_data("em", argon).items()}
-  subprocess.run([sys.executable, "-c", code, str(tmp_path / "r.json")], cwd=repo, check=True, capture_output=True,
-                 timeout=300, env={**os.environ, **variables, "GEANT4_DATA_DIR": str(tmp_path)})
+  subprocess.run([sys.executable, "-c", code, str(tmp_path / "r.json")], cwd=repo, check=True,
+                 capture_output=True, timeout=300,
+                 env={**os.environ, **variables, "GEANT4_DATA_DIR": str(tmp_path)})
   result = json.loads((tmp_path / "r.json").read_text())
   for kinetic, path_mm, straggling in (("100.0", 78.5, 0.0115), ("50.0", 23.1, 0.0119)):
     mean, std = result[kinetic]
@@ -149,7 +157,8 @@ import os; os._exit(0)
 
 @pytest.mark.geant4
 def test_killed_run_ends_with_the_same_file(repo, argon, protons, tmp_path):
-  """kill -9 of the command after its first shards, then with another number of workers: the same file, byte for byte."""
+  """kill -9 of the command after its first shards, then with another number of workers: the same file, byte
+  for byte."""
   out = tmp_path / "events.npz"
   process = start(repo, out, argon, 1)
   wait_for(lambda: any(out.with_name("events.npz.shards").glob("events_*.npz")), process)
@@ -186,20 +195,23 @@ def test_shards_that_always_crash_are_named_and_the_others_kept(argon, tmp_path)
   shards = [Shard("first", 0, 0), Shard("second", 1, 1)]
   with pytest.raises(ChildProcessError, match=r"2 of 2 shards failed: first \(events 0..0\) ended by "
                      r"signal SIGKILL at event 0, attempt 1 of 1.*\n.*log_a.txt"):
-    lib.run_shards(SETTINGS._replace(step_mm=1e-9), shards, tmp_path, variables=lib.find_geant4(SETTINGS, argon), note="{}",
-                   label="_a", workers=2, retries=0, stall_s=0.5)
+    lib.run_shards(SETTINGS._replace(step_mm=1e-9), shards, tmp_path,
+                   variables=lib.find_geant4(SETTINGS,
+                                             argon), note="{}", label="_a", workers=2, retries=0, stall_s=0.5)
   assert (tmp_path / "log_a.txt").exists()
 
 
 @pytest.mark.geant4
 def test_parts_and_a_stop_do_not_change_the_events(argon, protons, tmp_path):
-  """Shards of another size, made by two runs and joined; a settings to stop comes before the first event is done."""
+  """Shards of another size, made by two runs and joined; a settings to stop comes before the first event is
+  done."""
   settings, out = dataclasses.replace(PROTONS, shard_events=7, num_events=20, workers=2), tmp_path / "e.npz"
   _, said, _ = run(dataclasses.replace(settings, part=(0, 2)), out, argon, stop=lambda: 15)
   assert "The same command resumes" in said[-1] and not out.exists()
   for part in (1, 0):
     _, said, bar = run(dataclasses.replace(settings, part=(part, 2)), out, argon)
-  assert "Part 0 of 2 is complete: 13 events" in said[-1] and bar.done[-1:] in ([], [13])  # [] if the stop came too late
+  # [] if the stop came too late
+  assert "Part 0 of 2 is complete: 13 events" in said[-1] and bar.done[-1:] in ([], [13])
   simulate.merge(out)
   with np.load(out) as some, np.load(protons[0]) as every:
     end = every["offsets"][20]
@@ -216,10 +228,12 @@ def test_seeds_differ(argon, protons, tmp_path):
 
 @pytest.mark.geant4
 def test_several_particles_from_one_vertex(argon, tmp_path):
-  """Energy balance: showers deposit T; a positive muon leaves at most 52.8 MeV of Michel positron and its annihilation."""
+  """Energy balance: showers deposit T; a positive muon leaves at most 52.8 MeV of Michel positron and its
+  annihilation."""
   settings = dataclasses.replace(PROTONS, num_events=8, seed=1, particles=("e-", "gamma", "mu+", "pi+"),
                                  voxel_mm=3.0, shard_events=4,
-                             kinetic_mev=((100.0, 150.0), (100.0, 150.0), (50.0, 100.0), (30.0, 60.0)), workers=2)
+                                 kinetic_mev=((100.0, 150.0), (100.0, 150.0), (50.0, 100.0), (30.0, 60.0)),
+                                 workers=2)
   events = load_events(run(settings, tmp_path / "e.npz", argon)[0])
   with np.load(tmp_path / "e.npz") as npz:
     primaries, vlabel = npz["primaries"], npz["vlabel"]
@@ -228,7 +242,8 @@ def test_several_particles_from_one_vertex(argon, tmp_path):
   rows = lambda i: slice(events.offsets[i], events.offsets[i + 1])
   total = deposited_energy(events)
   kinetic = primaries[:, 2].reshape(8, 4).sum(axis=1)
-  assert (total > kinetic).all() and (total < kinetic + 139.6 + 2 * 0.511).all()  # the two decays add what neutrinos leave
+  # the two decays add what neutrinos leave
+  assert (total > kinetic).all() and (total < kinetic + 139.6 + 2 * 0.511).all()
   for i in range(8):
     electromagnetic = primaries[4 * i:4 * i + 2, 2].sum()
     assert energy(geant4_voxels.MICHEL, i) < 2 * 53.5
@@ -239,8 +254,8 @@ def test_several_particles_from_one_vertex(argon, tmp_path):
 
 @pytest.mark.geant4
 def test_random_multiplicity_and_settings_that_reach_geant4(argon, tmp_path, monkeypatch):
-  settings = dataclasses.replace(PROTONS, num_events=30, particles=("proton", "e-"), kinetic_mev=((20.0, 30.0),),
-                                 multiplicity=(1, 3))
+  settings = dataclasses.replace(PROTONS, num_events=30, particles=("proton", "e-"),
+                                 kinetic_mev=((20.0, 30.0),), multiplicity=(1, 3))
   kept = tmp_path / "log.txt"
   monkeypatch.setattr(shards_lib.shutil, "rmtree", lambda folder: os.rename(folder / "log.txt", kept))
   out, *_ = run(settings, tmp_path / "e.npz", argon)
@@ -273,22 +288,25 @@ def test_geant4_that_does_not_start(argon, tmp_path):
   for name in ("em/brem_SB/br18", "ensdf", "empty"):
     (data / name).mkdir(parents=True)
   (data / "ensdf" / "ENSDFSTATE.dat").write_text("")
-  with pytest.raises(ChildProcessError, match=r"Geant4 did not start \(.*40 events are missing(.|\n)*The end of .*log.txt"):
+  with pytest.raises(ChildProcessError,
+                     match=r"Geant4 did not start \(.*40 events are missing(.|\n)*The end of .*log.txt"):
     run(PROTONS, tmp_path / "e.npz", data)
 
 
 @pytest.mark.geant4
 def test_launch(repo, argon, tmp_path):
-  command = [sys.executable, "-m", "launch.simulate", "--backend=geant4", "--physics=em", f"--geant4_data={argon}",
-             "--num_events=6", "--kinetic_mev=60,60", "--particle=proton", "--seed=2", "--workers=2",
-             f"--out={tmp_path / 'e.npz'}"]
+  command = [
+      sys.executable, "-m", "launch.simulate", "--backend=geant4", "--physics=em", f"--geant4_data={argon}",
+      "--num_events=6", "--kinetic_mev=60,60", "--particle=proton", "--seed=2", "--workers=2",
+      f"--out={tmp_path / 'e.npz'}"
+  ]
   done = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=300, check=False)
   assert done.returncode == 0, done.stderr
   assert "Wrote" in done.stdout and "event 6/6  100%  ETA" in done.stderr
   np.testing.assert_allclose(deposited_energy(load_events(tmp_path / "e.npz")), 60.0, rtol=1e-5)
   unset = {k: v for k, v in os.environ.items() if not k.startswith("G4")}
-  done = subprocess.run([*command, "--physics=FTFP_BERT"], cwd=repo, capture_output=True, text=True, timeout=99, check=False,
-                        env=unset)
+  done = subprocess.run([*command, "--physics=FTFP_BERT"], cwd=repo, capture_output=True, text=True,
+                        timeout=99, check=False, env=unset)
   assert done.returncode == 2 and "G4PARTICLEXS4.2" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -300,7 +318,8 @@ def test_draws_depend_on_seed_and_number_only():
   assert len(seeds) == 500 and min(seeds) > 0 and max(seeds) < 2**63
   directions = np.array([geant4.draw_primaries(SETTINGS, i)[0][0].direction for i in range(2000)])
   np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0, rtol=1e-12)
-  np.testing.assert_allclose(directions.mean(axis=0), 0.0, atol=4 / np.sqrt(3 * 2000))  # isotropic: variance 1/3
+  # isotropic: variance 1/3
+  np.testing.assert_allclose(directions.mean(axis=0), 0.0, atol=4 / np.sqrt(3 * 2000))
   np.testing.assert_allclose((directions**2).mean(axis=0), 1 / 3, atol=4 * np.sqrt(4 / 45 / 2000))
 
 
@@ -331,7 +350,8 @@ def test_bad_settings_are_named(changes, message):
 
 
 @pytest.mark.parametrize("arguments,message", [(dict(workers=0), "workers must be at least 1"),
-                                               (dict(retries=-1), "retries=-1"), (dict(stall_s=0.0), "stall_s=0.0")])
+                                               (dict(retries=-1), "retries=-1"),
+                                               (dict(stall_s=0.0), "stall_s=0.0")])
 def test_bad_arguments_are_named(tmp_path, arguments, message):
   with pytest.raises(ValueError, match=message):
     lib.run_shards(SETTINGS, [], tmp_path, variables={}, note="{}", **arguments)

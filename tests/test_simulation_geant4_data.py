@@ -1,4 +1,5 @@
-"""Which data sets are found where, and what is said when they are missing. Needs neither Geant4 nor its data."""
+"""Which data sets are found where, and what is said when they are missing. Needs neither Geant4 nor its
+data."""
 import pytest
 
 from lartpc_jax.simulation import geant4_data as lib
@@ -40,8 +41,9 @@ def test_the_compact_folder_serves_em_only(nothing):
   assert found["G4PARTICLEXSDATA"] == ""
   with pytest.raises(ValueError) as error:
     lib.find_data("QGSP_BERT", nothing, environ={})
-  for words in ("physics='QGSP_BERT'", "G4PARTICLEXS4.2 (G4PARTICLEXSDATA)", "PhotonEvaporation6.1.2", "--geant4_data",
-                "G4PhotonEvaporation.6.1.2.tar.gz", "python -c 'import geant4_pybind'", str(nothing)):
+  for words in ("physics='QGSP_BERT'", "G4PARTICLEXS4.2 (G4PARTICLEXSDATA)", "PhotonEvaporation6.1.2",
+                "--geant4_data", "G4PhotonEvaporation.6.1.2.tar.gz", "python -c 'import geant4_pybind'",
+                str(nothing)):
     assert words in str(error.value)
   assert "G4EMLOW" not in str(error.value)
   install(nothing, ["G4PARTICLEXS", "PhotonEvaporation"])

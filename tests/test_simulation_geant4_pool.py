@@ -41,8 +41,8 @@ emit({"kind": "end", "failed": [shard.name for shard in failed]})
 
 
 def run_script(repo, *arguments):
-  return subprocess.run([sys.executable, "-c", SCRIPT, *map(str, arguments)], cwd=repo, capture_output=True, text=True,
-                        timeout=60, check=True)
+  return subprocess.run([sys.executable, "-c", SCRIPT, *map(str, arguments)], cwd=repo, capture_output=True,
+                        text=True, timeout=60, check=True)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -66,8 +66,8 @@ def test_crashes_cost_one_shard_and_are_told(repo, tmp_path, workers):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 def test_workers_die_with_the_pool(repo, tmp_path):
   script = SCRIPT.replace("count < 3", "False").replace("os._exit(3)", "time.sleep(60)")
-  pool = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), "4"], cwd=repo, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL)
+  pool = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), "4"], cwd=repo,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
   try:
     end = time.monotonic() + 30
     while not (tmp_path / "s2.tries").exists():

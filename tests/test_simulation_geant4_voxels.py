@@ -17,7 +17,8 @@ def sampled(deposits, voxel_mm, num=4000):
   total = {}
   share = (np.arange(num) + 0.5) / num
   for event, a, b, energy in zip(*deposits[:4]):
-    voxels, counts = np.unique(np.floor((a + share[:, None] * (b - a)) / voxel_mm).astype(int), axis=0, return_counts=True)
+    voxels, counts = np.unique(
+        np.floor((a + share[:, None] * (b - a)) / voxel_mm).astype(int), axis=0, return_counts=True)
     for voxel, count in zip(map(tuple, voxels), counts):
       total[event, *voxel] = total.get((event, *voxel), 0.0) + energy * count / num
   return total
@@ -38,8 +39,8 @@ def test_energy_goes_by_length(voxel_mm):
 
 
 def test_a_step_along_an_axis():
-  step = lib.Deposits(np.array([0]), np.array([[-0.5, 0.5, 0.5]]), np.array([[2.25, 0.5, 0.5]]), np.array([2.75]),
-                      np.array([lib.TRACK]))
+  step = lib.Deposits(np.array([0]), np.array([[-0.5, 0.5, 0.5]]), np.array([[2.25, 0.5, 0.5]]),
+                      np.array([2.75]), np.array([lib.TRACK]))
   got = lib.voxelize(step, 1, voxel_mm=1.0, half_width_mm=10.0)
   assert got.voxel.tolist() == [[-1, 0, 0], [0, 0, 0], [1, 0, 0], [2, 0, 0]]
   np.testing.assert_allclose(got.edep_mev, [0.5, 1.0, 1.0, 0.25], rtol=1e-6)

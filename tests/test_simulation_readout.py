@@ -26,7 +26,8 @@ def test_recombination_of_minimum_ionising_particles():
 
 
 def test_models_agree_up_to_stopping_protons():
-  """ArgoNeuT describes 2 ... 24 MeV/cm by either; the canonical parameters of the two differ by less than 8 %."""
+  """ArgoNeuT describes 2 ... 24 MeV/cm by either; the canonical parameters of the two differ by less than 8
+  %."""
   dedx = jnp.linspace(1.7, 24.0, 50)
   box, birks = lib.modified_box(dedx, NOMINAL), lib.birks(dedx, NOMINAL)
   np.testing.assert_allclose(box, birks, rtol=0.08)
@@ -38,20 +39,25 @@ def test_charge_of_the_box_model_inverts():
   dedx = jnp.linspace(1.0, 30.0, 20)
   charge = lib.electrons_from_energy(dedx, NOMINAL) * lib.modified_box(dedx, NOMINAL)
   b = NOMINAL.box_beta / (NOMINAL.density_g_cm3 * NOMINAL.electric_field_kv_cm)
-  np.testing.assert_allclose((np.exp(b * 23.6e-6 * np.asarray(charge)) - NOMINAL.box_alpha) / b, dedx, rtol=1e-4)
+  np.testing.assert_allclose((np.exp(b * 23.6e-6 * np.asarray(charge)) - NOMINAL.box_alpha) / b, dedx,
+                             rtol=1e-4)
 
 
 def test_recombination_at_the_edge():
   dedx = jnp.array([0.0, 0.1, 0.25])
   for params in (NOMINAL, NOMINAL._replace(box_alpha=1.0), NOMINAL._replace(box_alpha=1.1)):
     value, slope = jax.value_and_grad(lambda d, params=params: lib.modified_box(d, params).sum())(dedx)
-    assert np.isfinite(value) and np.isfinite(np.asarray(slope)).all() and (lib.modified_box(dedx, params) >= 0).all()
+    assert np.isfinite(value) and np.isfinite(np.asarray(slope)).all() and (
+        lib.modified_box(dedx, params) >= 0).all()
   assert lib.modified_box(jnp.array(0.2), NOMINAL) == 0.0 and lib.modified_box(jnp.array(0.25), NOMINAL) > 0
 
 
 def test_less_recombination_in_a_stronger_field():
   for model in (lib.modified_box, lib.birks):
-    shares = [float(model(jnp.array(5.0), NOMINAL._replace(electric_field_kv_cm=field))) for field in (0.25, 0.5, 1.0)]
+    shares = [
+        float(model(jnp.array(5.0), NOMINAL._replace(electric_field_kv_cm=field)))
+        for field in (0.25, 0.5, 1.0)
+    ]
     assert shares[0] < shares[1] < shares[2]
 
 
@@ -81,14 +87,16 @@ def test_diffusion():
 def test_diffused_image_moments():
   """Charge is kept; first and second moments are those of the Gaussian, plus pitch^2 / 12 of the pixels."""
   position, sigma = jnp.array([[5.0, -7.0]]), jnp.array([[4.0, 8.0]])
-  image = np.asarray(lib.diffused_image(position, jnp.array([1000.0]), sigma, num_pixels=64, pitch_mm=3.0), float)
+  image = np.asarray(lib.diffused_image(position, jnp.array([1000.0]), sigma, num_pixels=64, pitch_mm=3.0),
+                     float)
   centres = (np.arange(64) - 31.5) * 3.0
   np.testing.assert_allclose(image.sum(), 1000.0, rtol=1e-5)
   for axis in (0, 1):
     weights = image.sum(axis=1 - axis) / image.sum()
     mean = (weights * centres).sum()
     np.testing.assert_allclose(mean, position[0, axis], atol=1e-3)
-    np.testing.assert_allclose((weights * (centres - mean)**2).sum(), float(sigma[0, axis])**2 + 9 / 12, rtol=1e-3)
+    np.testing.assert_allclose((weights * (centres - mean)**2).sum(),
+                               float(sigma[0, axis])**2 + 9 / 12, rtol=1e-3)
 
 
 def test_noise_threshold_and_saturation():
@@ -104,13 +112,15 @@ def test_noise_threshold_and_saturation():
 @pytest.mark.parametrize("model", ["box", "birks", "none"])
 def test_calibration_returns_the_energy_of_a_muon(model):
   energy = jnp.array([0.5, 2.0])
-  charge = lib.electrons_from_energy(energy, NOMINAL) * lib.RECOMBINATION[model](jnp.full(2, lib.MIP_DEDX_MEV_CM), NOMINAL)
+  charge = lib.electrons_from_energy(energy, NOMINAL) * lib.RECOMBINATION[model](jnp.full(
+      2, lib.MIP_DEDX_MEV_CM), NOMINAL)
   np.testing.assert_allclose(lib.calibrated_mev(charge, NOMINAL, recombination=model), energy, rtol=1e-5)
 
 
 def event(num=12, seed=0):
   rng = np.random.default_rng(seed)
-  return (jnp.asarray(rng.uniform(-60, 60, (num, 3)), jnp.float32), jnp.asarray(rng.exponential(size=num), jnp.float32),
+  return (jnp.asarray(rng.uniform(-60, 60, (num, 3)),
+                      jnp.float32), jnp.asarray(rng.exponential(size=num), jnp.float32),
           jnp.asarray(rng.uniform(2, 20, num), jnp.float32))
 
 
@@ -149,7 +159,8 @@ def test_gradients(x64):
     image = lib.diffused_image(values["position"][:, :2], charge, sigma + 3.0, num_pixels=32, pitch_mm=5.0)
     return jnp.vdot(weights, image) * 1e-4
 
-  values = dict(params=jnp.array([getattr(QUIET, name) for name in physics]), position=position, edep=edep, dedx=dedx)
+  values = dict(params=jnp.array([getattr(QUIET, name) for name in physics]), position=position, edep=edep,
+                dedx=dedx)
   for model in ("box", "birks"):
     gradient = jax.jit(jax.grad(total), static_argnums=1)(values, model)
     for name in values:
@@ -188,7 +199,8 @@ def test_bad_parameters_are_named(changes, message):
 @pytest.mark.parametrize("arguments,message", [
     (dict(recombination="boxx"), r"Unknown recombination 'boxx'; choose from \['birks', 'box', 'none'\]"),
     (dict(drift_axis=3), "drift_axis must be 0, 1 or 2; got 3"),
-    (dict(drift_mm=-1.0), "must not be negative; got -1.0"), (dict(pixel_sigma_mm=-1.0), "got 500.0 and -1.0"),
+    (dict(drift_mm=-1.0), "must not be negative; got -1.0"),
+    (dict(pixel_sigma_mm=-1.0), "got 500.0 and -1.0"),
     (dict(num_pixels=0), "num_pixels=0"), (dict(pitch_mm=0.0), "pitch_mm=0.0"),
 ])
 def test_bad_arguments_are_named(arguments, message):
@@ -197,7 +209,8 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_unknown_names():
-  with pytest.raises(ValueError, match="Unknown readout parameter 'lifetime'; choose from .*electron_lifetime_us"):
+  with pytest.raises(ValueError,
+                     match="Unknown readout parameter 'lifetime'; choose from .*electron_lifetime_us"):
     lib.varied_params("lifetime", "up")
   with pytest.raises(ValueError, match="'down' or 'up'; got 'left'"):
     lib.varied_params("box_alpha", "left")

@@ -9,7 +9,8 @@ SCALES = (stopping.GEANT4_SCALE, scattering.GEANT4_SCALE)
 
 
 @pytest.mark.parametrize("particle,low,high,degree", [("proton", 50.0, 100.0, 8), ("proton", 100.0, 100.0, 4),
-                                                      ("muon", 20.0, 100.0, 12), ("electron_approximate", 5.0, 50.0, 12)])
+                                                      ("muon", 20.0, 100.0, 12),
+                                                      ("electron_approximate", 5.0, 50.0, 12)])
 def test_series_are_the_values(particle, low, high, degree):
   """Between the energies at which they were fitted, with a degree that is worth it."""
   kind = stopping.PARTICLES[particle]
@@ -20,12 +21,13 @@ def test_series_are_the_values(particle, low, high, degree):
   series = np.polynomial.chebyshev.chebval((2 * np.log(kinetic) - a - b) / (b - a), tables.coefficients).T
   values = steps.step_values(kinetic, kind, tables.step, tables.fraction, 24, True, SCALES)
   for name, expected in values.items():
-    np.testing.assert_allclose(series[:, tables.rows[name]], expected, atol=4e-3 if name in steps.ANGLES else 4e-5,
-                               err_msg=name)
+    np.testing.assert_allclose(series[:, tables.rows[name]], expected,
+                               atol=4e-3 if name in steps.ANGLES else 4e-5, err_msg=name)
 
 
 def test_values_follow_from_the_range_table():
-  """Energies left at the nodes are those of residual ranges; variances and angles add up to the whole track's."""
+  """Energies left at the nodes are those of residual ranges; variances and angles add up to the whole
+  track's."""
   kinetic = np.array([60.0, 90.0])
   values = steps.step_values(kinetic, PROTON, np.arange(24), np.ones(24), 24, False, SCALES)
   left = kinetic[:, None] * (1 - values["deposited"][:, :-1])
@@ -37,7 +39,8 @@ def test_values_follow_from_the_range_table():
   variance = (mean**2 * np.expm1(values["path_spread"]**2)).sum(1)
   energy = np.linspace(0.005, 1, 20_000) * kinetic[:, None]
   loss = SCALES[0] * stopping.stopping_power(energy, PROTON)
-  np.testing.assert_allclose(variance, np.mean(stopping.straggling_power(energy, PROTON) / loss**3, axis=1) * kinetic,
+  np.testing.assert_allclose(variance,
+                             np.mean(stopping.straggling_power(energy, PROTON) / loss**3, axis=1) * kinetic,
                              rtol=0.01)
 
 

@@ -6,9 +6,10 @@ from lartpc_jax.simulation import nuclear, pstar, stopping
 
 PROTON, MUON = stopping.PARTICLES["proton"], stopping.PARTICLES["muon"]
 DENSITY = stopping.LIQUID_ARGON.density
-# Muons in liquid argon: kinetic energy in MeV, CSDA range in g/cm2; PDG Atomic and Nuclear Properties (Groom et al. 2001).
-MUON_RANGES = np.array([(20.0, 3.321), (30.0, 6.598), (40.0, 10.58), (80.0, 30.84), (100.0, 42.50), (140.0, 67.32),
-                        (200.0, 106.3), (300.0, 172.5), (400.0, 238.5)])
+# Muons in liquid argon: kinetic energy in MeV, CSDA range in g/cm2; PDG Atomic and Nuclear Properties (Groom
+# et al. 2001).
+MUON_RANGES = np.array([(20.0, 3.321), (30.0, 6.598), (40.0, 10.58), (80.0, 30.84), (100.0, 42.50),
+                        (140.0, 67.32), (200.0, 106.3), (300.0, 172.5), (400.0, 238.5)])
 
 
 def test_stopping_power_is_that_of_pstar():
@@ -17,7 +18,8 @@ def test_stopping_power_is_that_of_pstar():
 
 
 def test_bethe_alone_is_that_of_pstar():
-  """The formula with its corrections, nothing tabulated; without the shell correction it would be 2 % off at 10 MeV."""
+  """The formula with its corrections, nothing tabulated; without the shell correction it would be 2 % off at
+  10 MeV."""
   energy, loss, _ = pstar.TABLE[(pstar.TABLE[:, 0] >= 10) & (pstar.TABLE[:, 0] <= 1000)].T
   np.testing.assert_allclose(10 * stopping.bethe(energy, PROTON) / DENSITY, loss, rtol=4e-3)
 
@@ -29,8 +31,8 @@ def test_ranges_are_those_of_pstar():
 
 def test_scaled_ranges_are_those_of_geant4():
   """CSDA ranges that Geant4 11.4.1 gives for G4_lAr, g/cm2."""
-  energy, range_gcm2 = np.array([(20.0, 0.6345), (30.0, 1.2992), (40.0, 2.1692), (50.0, 3.2245), (75.0, 6.610),
-                                 (80.0, 7.4025), (100.0, 10.956)]).T
+  energy, range_gcm2 = np.array([(20.0, 0.6345), (30.0, 1.2992), (40.0, 2.1692), (50.0, 3.2245),
+                                 (75.0, 6.610), (80.0, 7.4025), (100.0, 10.956)]).T
   ours = 0.1 * DENSITY * stopping.csda_range(energy, PROTON, scale=stopping.GEANT4_SCALE)
   np.testing.assert_allclose(ours, range_gcm2, rtol=3.5e-3)
 
@@ -51,11 +53,13 @@ def test_minimum_ionization_of_muons():
 def test_slow_particles_of_equal_velocity_lose_the_same():
   energy = np.array([0.01, 0.1, 1.0, 5.0])
   ratio = MUON.mass_mev / PROTON.mass_mev
-  np.testing.assert_allclose(stopping.stopping_power(energy * ratio, MUON), stopping.stopping_power(energy, PROTON))
+  np.testing.assert_allclose(stopping.stopping_power(energy * ratio, MUON),
+                             stopping.stopping_power(energy, PROTON))
 
 
 def test_electrons_reach_the_minimum_of_collision_losses():
-  """ICRU 37 for argon: the collision loss has its minimum between 1 and 2 MeV, and the density effect slows its rise."""
+  """ICRU 37 for argon: the collision loss has its minimum between 1 and 2 MeV, and the density effect slows
+  its rise."""
   energy = np.geomspace(0.1, 100, 400)
   loss = stopping.stopping_power(energy, stopping.PARTICLES["electron_approximate"])
   assert 0.8 < energy[loss.argmin()] < 2.0

@@ -23,7 +23,8 @@ class Record:
 
 
 def test_a_table_has_a_cell_for_every_column():
-  assert tables.markdown_table(("x", "y"), [(1, "a"), (2.5, "")]) == "| x | y |\n| --- | --- |\n| 1 | a |\n| 2.5 |  |"
+  assert tables.markdown_table(("x", "y"), [(1, "a"),
+                                            (2.5, "")]) == "| x | y |\n| --- | --- |\n| 1 | a |\n| 2.5 |  |"
   with pytest.raises(ValueError, match="A row of a table has 1 cells, its head 2: .'1'."):
     tables.markdown_table(("x", "y"), [(1,)])
 
@@ -41,8 +42,10 @@ def test_csv_is_read_back(tmp_path):
 
 
 def test_json_is_strict(tmp_path):
-  content = {0.68: Pair(np.float32(0.5), (np.nan, jnp.inf)), "record": Record("r", np.arange(3)), "x": jnp.zeros((1, 2)),
-             "none": None, "true": np.bool_(True)}
+  content = {
+      0.68: Pair(np.float32(0.5), (np.nan, jnp.inf)), "record": Record("r", np.arange(3)), "x": jnp.zeros(
+          (1, 2)), "none": None, "true": np.bool_(True)
+  }
   text = tables.write_json(tmp_path / "a.json", content).read_text()
   refuse = lambda name: pytest.fail(f"{name} is no JSON")
   assert json.loads(text, parse_constant=refuse) == {

@@ -1,4 +1,5 @@
-"""Stages of a cascade from config to draws: loss against numpy, resumed runs, exported weights, bad settings."""
+"""Stages of a cascade from config to draws: loss against numpy, resumed runs, exported weights, bad
+settings."""
 import dataclasses
 import json
 
@@ -44,13 +45,16 @@ def directory(tmp_path_factory):
 
 def test_uncertainty_weights_are_least_at_the_logarithm_of_the_loss():
   sigma = jnp.array([0.1, 1.0, 7.0])
-  weights = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=17), jnp.float32), "bias": jnp.float32(0.3)}
+  weights = {
+      "kernel": jnp.asarray(np.random.default_rng(0).normal(size=17), jnp.float32), "bias": jnp.float32(0.3)
+  }
   log_sigma = np.log(np.asarray(sigma, np.float64))
   angles = log_sigma[:, None] * 2.0 ** np.linspace(-1.5, 1.5, 8)
   features = np.concatenate([log_sigma[:, None] / 3.0, np.sin(angles), np.cos(angles)], axis=1)
-  np.testing.assert_allclose(sparse_diffusion.uncertainty(weights, sigma), features @ np.asarray(weights["kernel"]) + 0.3,
-                             rtol=1e-5, atol=1e-5)
-  np.testing.assert_array_equal(sparse_diffusion.uncertainty(sparse_diffusion.initial_uncertainty(), sigma), 0.0)
+  np.testing.assert_allclose(sparse_diffusion.uncertainty(weights, sigma),
+                             features @ np.asarray(weights["kernel"]) + 0.3, rtol=1e-5, atol=1e-5)
+  np.testing.assert_array_equal(sparse_diffusion.uncertainty(sparse_diffusion.initial_uncertainty(), sigma),
+                                0.0)
   loss = 0.37
   slope = jax.grad(lambda u: loss * jnp.exp(-u) + u)(jnp.log(loss))
   np.testing.assert_allclose(slope, 0.0, atol=1e-6)
@@ -70,7 +74,8 @@ def test_conditions_of_crops_are_counted_on_pixels_above_the_threshold():
 
 def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
   cascade, info = builders.build_cascade(directory)
-  samplers = builders.build_cascade_samplers(cascade, info, coarse=dict(num_evaluations=3), fine=dict(num_evaluations=3))
+  samplers = builders.build_cascade_samplers(cascade, info, coarse=dict(num_evaluations=3),
+                                             fine=dict(num_evaluations=3))
   asked = {"track_share": 1.0, "lit_pixels": 90.0}
   images, cond, seconds = cascades.draw_cascade(cascade, samplers, 6, chunk_size=2, asked=asked)
   again, _, _ = cascades.draw_cascade(cascade, samplers, 3, chunk_size=1, asked=asked)
@@ -83,6 +88,14 @@ def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
                                {name: jnp.asarray(values[:2]) for name, values in cond.items()})
   counts = np.asarray(lit_pixels(maps, cascade.blocks))
   assert set(np.unique(counts)) <= set(range(17))
+
+
+def test_another_sampler_keeps_the_noise_levels_alone(directory):
+  cascade, info = builders.build_cascade(directory)
+  assert info["coarse"]["sampler"]["eta"] == 0.7
+  builders.build_cascade_samplers(cascade, info, coarse=dict(name="dpm_solver_pp_2m"))  # which takes no eta
+  with pytest.raises(ValueError, match="Sampler 'dpm_solver_pp_2m' takes no option 'eta'"):
+    builders.build_cascade_samplers(cascade, info, coarse=dict(name="dpm_solver_pp_2m", eta=0.5))
 
 
 @pytest.mark.parametrize("text,wanted", [

@@ -38,7 +38,8 @@ def data_files(directory):
 
 
 def assert_is_step(restored, step):
-  jax.tree.map(np.testing.assert_array_equal, jax.device_get(restored.state), jax.device_get(make_state(step)))
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(restored.state),
+               jax.device_get(make_state(step)))
   assert restored.info["memory"] == {"step": step} and restored.info["config"] == CONFIG
 
 
@@ -48,7 +49,8 @@ def test_round_trip_on_another_number_of_devices(tmp_path):
     checkpoints.save(4, parallel.replicate(make_state(4), mesh), {"config": CONFIG, "memory": {"step": 4}})
     checkpoints.wait()
     assert checkpoints.latest_step() == 4
-  restored = checkpoint.restore_latest(tmp_path, abstract(parallel.make_mesh(jax.devices()[:1])), config=CONFIG)
+  restored = checkpoint.restore_latest(tmp_path, abstract(parallel.make_mesh(jax.devices()[:1])),
+                                       config=CONFIG)
   assert_is_step(restored, 4)
   assert isinstance(restored.state, type(make_state(0)))
   assert restored.state.params["a"].sharding.device_set == {jax.devices()[0]}
@@ -105,7 +107,8 @@ def test_falls_back_over_damage(tmp_path, caplog, damage):
     restored = checkpoint.restore_latest(directory, abstract(), config=CONFIG)
   assert_is_step(restored, 2)
   assert "Checkpoint 3" in caplog.text and "damaged" in caplog.text
-  assert ("sha256" in caplog.text) == (damage in (flip_bytes, change_digest))  # orbax sees the other kinds itself
+  # orbax sees the other kinds itself
+  assert ("sha256" in caplog.text) == (damage in (flip_bytes, change_digest))
   assert sorted(p.name for p in directory.iterdir()) == ["1", "2"]
   assert (tmp_path / "checkpoints_unusable" / "3").is_dir()
   save(directory, [3])  # the resumed run writes the same step again
@@ -152,5 +155,6 @@ def test_digest_sees_values_types_shapes_and_names():
 
 
 def test_keep_at_least_one(tmp_path):
-  with pytest.raises(ValueError, match="keep_checkpoints"), checkpoint.open_checkpoints(tmp_path, max_to_keep=0):
+  with pytest.raises(ValueError,
+                     match="keep_checkpoints"), checkpoint.open_checkpoints(tmp_path, max_to_keep=0):
     pass

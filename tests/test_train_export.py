@@ -22,8 +22,8 @@ LOADERS = {"protons64_autoencoder": lambda directory: models.load_autoencoder(di
 def toy(num_steps=8):
   config = toy_config.get_config().to_dict()
   config["optim"].update(schedule="constant")  # a shorter run takes the same steps
-  config["train"].update(num_steps=num_steps, checkpoint_every_steps=2, keep_checkpoints=3, eval_every_steps=0,
-                         draw_every_steps=0)
+  config["train"].update(num_steps=num_steps, checkpoint_every_steps=2, keep_checkpoints=3,
+                         eval_every_steps=0, draw_every_steps=0)
   return config
 
 
@@ -58,7 +58,8 @@ def test_equals_the_weights_of_a_run_that_ended_there(long, tmp_path, step):
 
 
 def test_mistakes_are_named(long, tmp_path):
-  with pytest.raises(ValueError, match=r"no checkpoint of step 5 in .*long/checkpoints; there are \[4, 6, 8\]"):
+  with pytest.raises(ValueError,
+                     match=r"no checkpoint of step 5 in .*long/checkpoints; there are \[4, 6, 8\]"):
     toy_export(long, tmp_path / "out", step=5)
   with pytest.raises(ValueError, match="no directory of a training run"):
     toy_export(tmp_path, tmp_path / "out")
@@ -90,7 +91,8 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize("name", sorted(LOADERS))
 def test_every_task(name, tmp_path):
   config = importlib.import_module(f"configs.{name}").get_config("tiny").to_dict()
-  config["train"].update(num_steps=2, checkpoint_every_steps=1, eval_every_steps=0, draw_every_steps=0, keep_checkpoints=2)
+  config["train"].update(num_steps=2, checkpoint_every_steps=1, eval_every_steps=0, draw_every_steps=0,
+                         keep_checkpoints=2)
   config["optim"].update(warmup_steps=0)
   config["data"].update({"num_holdout": 8} if "num_holdout" in config["data"] else {})
   if name == "protons64_ldm":
@@ -99,6 +101,9 @@ def test_every_task(name, tmp_path):
   assert lib.export_checkpoint(config_lib.build_task, workdir, tmp_path / "out", step=1) == 1
   info = LOADERS[name](tmp_path / "out")
   assert info["step"] == 1
-  stored = next(p.stem for p in (workdir / "weights").glob("*.npz") if (p.stem, name) != ("autoencoder", "protons64_ldm"))
-  last, first = (weight_files.load_weights(d, stored)[1]["sha256"] for d in (workdir / "weights", tmp_path / "out"))
+  stored = next(p.stem
+                for p in (workdir / "weights").glob("*.npz")
+                if (p.stem, name) != ("autoencoder", "protons64_ldm"))
+  last, first = (
+      weight_files.load_weights(d, stored)[1]["sha256"] for d in (workdir / "weights", tmp_path / "out"))
   assert last != first

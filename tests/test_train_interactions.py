@@ -1,4 +1,5 @@
-"""Latent diffusion of whole interactions, from configs to pictures: losses fall, weights load, tiles equal the whole."""
+"""Latent diffusion of whole interactions, from configs to pictures: losses fall, weights load, tiles equal
+the whole."""
 import json
 import subprocess
 import sys
@@ -81,9 +82,11 @@ def test_training_lowers_the_loss(name, request):
 def test_exported_weights_draw_the_same_images_whole_and_in_tiles(trained):
   _, _, after, directory = trained
   generator, info, _ = build_generator(directory)
-  assert info["step"] == 20 and info["data"]["num_holdout"] == 100 and generator.codec.state_shape == (8, 8, 4)
+  assert info["step"] == 20 and info["data"]["num_holdout"] == 100 and generator.codec.state_shape == (
+      8, 8, 4)
   sampler = config_models.build_sampler(generator.denoiser.sde, name="ddim", num_evaluations=4)
-  draw = lambda generator: np.asarray(jax.jit(lambda key: make_draw(generator, sampler)(key, 2))(jax.random.key(0)))
+  draw = lambda generator: np.asarray(
+      jax.jit(lambda key: make_draw(generator, sampler)(key, 2))(jax.random.key(0)))
   images = draw(generator)
   assert images.shape == (2, 64, 64) and np.all((images == 0) | (images >= 0.1))
   np.testing.assert_allclose(draw(replace_params(generator, after)), images, atol=0.1)  # stored as float16
@@ -113,7 +116,8 @@ def test_real_images_are_the_held_out_ones():
 
 
 @pytest.mark.parametrize("key,value,match", [
-    ("image.num_pixels", 60, r"network.stem = 8 must divide .* \(32, 32\) in training and \(60, 60\) by the config"),
+    ("image.num_pixels", 60, r"network.stem = 8 must divide .* \(32, 32\) in training and \(60, 60\) by the "
+                             r"config"),
     ("image.sigma_mm", 1.0, "data.crop_px = 32 does not apply to sparse events that are rotated"),
     ("data.crop_px", 72, "data.crop_px must lie between 0 .none. and image.num_pixels = 64; got 72"),
     ("data.window", 3, r"Unknown config key data.window = 3; allowed: \['batch_size'"),
@@ -130,10 +134,13 @@ def test_bad_diffusion_configs_are_named(tmp_path):
   config = tiny_ldm(save_toy_autoencoder(tmp_path / "autoencoder"))
   with pytest.raises(ValueError, match="The config needs codec.weights"):
     lib.build_task({**config, "codec": {"name": "autoencoder", "weights": ""}})
-  with pytest.raises(ValueError, match=r"was trained on ImageSpec\(.*threshold_mev=0.1\); the config says .*=0.2"):
+  with pytest.raises(ValueError,
+                     match=r"was trained on ImageSpec\(.*threshold_mev=0.1\); the config says .*=0.2"):
     lib.build_task({**config, "image": {**config["image"], "threshold_mev": 0.2}})
-  for prediction, got in (({"name": "v"}, "'v' and 1.0"), ({"name": "edm", "sigma_data": 0.5}, "'edm' and 0.5")):
-    with pytest.raises(ValueError, match=f"network.gated_skip needs prediction.name = 'edm' and .* = 1; got {got}"):
+  for prediction, got in (({"name": "v"}, "'v' and 1.0"), ({"name": "edm",
+                                                            "sigma_data": 0.5}, "'edm' and 0.5")):
+    with pytest.raises(ValueError,
+                       match=f"network.gated_skip needs prediction.name = 'edm' and .* = 1; got {got}"):
       lib.build_task({**config, "prediction": prediction})
   with pytest.raises(FileNotFoundError, match="generator.json does not exist"):
     build_generator(tmp_path)
@@ -146,8 +153,10 @@ def test_evaluation_pictures_and_launch_sample(trained, tmp_path):
   task, _, after, directory = trained
   metrics = task.evaluate(after, jax.random.key(3))
   assert np.isfinite(metrics["eval/loss"]) and len(task.draw(after, jax.random.key(3)).axes) == 3
-  command = [sys.executable, "-m", "launch.sample", f"--weights={directory}", "--data=sample", "--num=4", "--grid=4",
-             "--num_evaluations=4", "--tile=4", f"--out={tmp_path}"]
+  command = [
+      sys.executable, "-m", "launch.sample", f"--weights={directory}", "--data=sample", "--num=4", "--grid=4",
+      "--num_evaluations=4", "--tile=4", f"--out={tmp_path}"
+  ]
   result = subprocess.run(command, capture_output=True, text=True, check=False)
   assert result.returncode == 0, result.stderr[-2000:]
   assert np.load(tmp_path / "images.npz")["images"].shape == (4, 1, 64, 64)

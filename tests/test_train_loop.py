@@ -86,7 +86,8 @@ def test_metrics_file(straight):
   workdir, _ = straight
   assert [row["step"] for row in rows(workdir)] == [2, 4, 6, 8, 10, 12]
   assert [row["step"] for row in rows(workdir) if "eval/norm" in row] == [4, 8, 12]
-  assert len({row["eval/noise"] for row in rows(workdir) if "eval/noise" in row}) == 1  # one key for all evaluations
+  # one key for all evaluations
+  assert len({row["eval/noise"] for row in rows(workdir) if "eval/noise" in row}) == 1
   last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
   assert last["images_per_second"] > 0 and last["wall_seconds"] > 0
   assert {"train/loss", "train/abs_error", "train/grad_norm"} < last.keys()
@@ -152,7 +153,8 @@ def test_a_longer_run_continues(tmp_path):
 
 def test_two_runs_in_one_directory_are_refused(tmp_path):
   def again():
-    with concurrent.futures.ThreadPoolExecutor(1) as other, pytest.raises(OSError, match="Another process is training"):
+    with concurrent.futures.ThreadPoolExecutor(1) as other, pytest.raises(
+        OSError, match="Another process is training"):
       other.submit(run, tmp_path).result()
   assert int(run(tmp_path, failing_at(4, again)).state.step) == 12
 
@@ -166,13 +168,16 @@ def test_nan_stops_at_its_step(tmp_path):
   def batch_fn(step):
     batch = toy_train.make_batch(step)
     return {**batch, "y": batch["y"] * np.float32(np.nan if step >= 4 else 1.0)}
-  with pytest.raises(FloatingPointError, match=r"diverged at step 5: loss nan.*last good checkpoint.*checkpoints/3"):
+
+  with pytest.raises(FloatingPointError,
+                     match=r"diverged at step 5: loss nan.*last good checkpoint.*checkpoints/3"):
     run(tmp_path, toy_train.make_task(batch_fn=batch_fn))
   assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3"]
 
 
 def test_nan_before_any_checkpoint(tmp_path):
-  task = toy_train.make_task(loss_fn=lambda params, batch, key: (jax.numpy.inf * params["dense"]["bias"].sum(), {}))
+  task = toy_train.make_task(
+      loss_fn=lambda params, batch, key: (jax.numpy.inf * params["dense"]["bias"].sum(), {}))
   with pytest.raises(FloatingPointError, match="step 1.*no checkpoint yet"):
     run(tmp_path, task)
 

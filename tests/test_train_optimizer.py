@@ -18,7 +18,8 @@ def rates(steps, **changes):
 
 def test_cosine():
   steps = np.arange(10, 111, 10)
-  np.testing.assert_allclose(rates(steps), 1e-3 * (1 + np.cos(np.pi * (steps - 10) / 100)), rtol=1e-4, atol=1e-9)
+  np.testing.assert_allclose(rates(steps), 1e-3 * (1 + np.cos(np.pi * (steps - 10) / 100)), rtol=1e-4,
+                             atol=1e-9)
 
 
 @pytest.mark.parametrize("schedule", optimizer.SCHEDULES)
@@ -34,7 +35,8 @@ def test_constant():
 def test_warmup_stable_decay():
   np.testing.assert_allclose(rates([10, 60, 87, 88, 99, 110], schedule="wsd", decay_fraction=0.2),
                              [2e-3, 2e-3, 2e-3, 2e-3, 1e-3, 0.0], rtol=1e-5, atol=1e-9)
-  np.testing.assert_allclose(rates([10, 60, 110], schedule="wsd", decay_fraction=1.0), [2e-3, 1e-3, 0.0], atol=1e-9)
+  np.testing.assert_allclose(rates([10, 60, 110], schedule="wsd", decay_fraction=1.0), [2e-3, 1e-3, 0.0],
+                             atol=1e-9)
 
 
 def test_two_steps_of_adamw_by_hand():
@@ -59,7 +61,8 @@ def test_no_clipping():
   for norm in (None, 1.0):
     tx = optimizer.make_optimizer(Optim(0.1, b2=0.999, grad_clip_norm=norm), 10)
     _, state = tx.update(grads, tx.init(params), params)
-    second_moments.append(max(float(np.max(leaf)) for leaf in (state if norm is None else state[1])[0].nu.values()))
+    second_moments.append(
+        max(float(np.max(leaf)) for leaf in (state if norm is None else state[1])[0].nu.values()))
   np.testing.assert_allclose(second_moments, [1e-3 * 100.0**2, 1e-3 * 0.5**2], rtol=1e-5)
 
 
@@ -104,17 +107,20 @@ def test_muon_equals_its_equations_in_numpy_and_leaves_the_rest_to_adam():
       g, w = grads["block_0"][name]["kernel"], params["block_0"][name]["kernel"]
       moment[name] = 0.95 * moment[name] + 0.05 * g
       nesterov = 0.95 * moment[name] / (1 - 0.95**(step + 1)) + 0.05 * g / (1 - 0.95**step)
-      parts = np.moveaxis(nesterov, 1, 0) if name == "qkv" else nesterov[None]  # three matrices, one after another
+      # three matrices, one after another
+      parts = np.moveaxis(nesterov, 1, 0) if name == "qkv" else nesterov[None]
       direction = np.stack([0.2 * max(part.shape)**0.5 * newton_schulz(part) for part in parts])
       direction = np.moveaxis(direction, 0, 1) if name == "qkv" else direction[0]
-      np.testing.assert_allclose(updates["block_0"][name]["kernel"], -0.02 * (direction + 0.1 * w), rtol=2e-3, atol=2e-5)
+      np.testing.assert_allclose(updates["block_0"][name]["kernel"], -0.02 * (direction + 0.1 * w), rtol=2e-3,
+                                 atol=2e-5)
     np.testing.assert_allclose(updates["head"]["kernel"], wanted["head"]["kernel"], rtol=1e-6)
     np.testing.assert_allclose(updates["block_0"]["qkv"]["bias"], wanted["block_0"]["qkv"]["bias"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("muon,message", [
     (dict(pattern="nothing", learning_rate=0.1), "optim.muon.pattern = 'nothing' matches no matrix"),
-    (dict(pattern="w", learning_rate=0.1, weight_decay=-1.0), "optim.muon.weight_decay must be >= 0; got -1.0"),
+    (dict(pattern="w", learning_rate=0.1, weight_decay=-1.0),
+     "optim.muon.weight_decay must be >= 0; got -1.0"),
     (dict(pattern="w"), "Missing config key optim.muon.learning_rate"),
     (dict(pattern="w", learning_rate=0.1, beta=0.9), "Unknown config key optim.muon.beta")])
 def test_bad_settings_of_muon_are_named(muon, message):

@@ -1,4 +1,5 @@
-"""The particle type as a variable of the condition: it trains, weights keep it, and launch.generate takes it."""
+"""The particle type as a variable of the condition: it trains, weights keep it, and launch.generate takes
+it."""
 import numpy as np
 import pytest
 
@@ -31,13 +32,15 @@ def joined(first: Events, second: Events) -> Events:
   """Events of two files, with the PDG codes of both."""
   return Events(np.concatenate([first.momentum_mev, second.momentum_mev]),
                 np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
-                np.concatenate([first.voxel, second.voxel]), np.concatenate([first.edep_mev, second.edep_mev]),
+                np.concatenate([first.voxel, second.voxel]),
+                np.concatenate([first.edep_mev, second.edep_mev]),
                 first.voxel_mm, pdg=np.concatenate([first.pdg, second.pdg]))
 
 
 def tiny(path, weights):
   config = protons64_ldm.get_config("particles_tiny").to_dict()
-  config["network"].update(features=8, multipliers=(1,), num_blocks=1, attention_levels=(), num_heads=1, num_groups=4)
+  config["network"].update(features=8, multipliers=(1,), num_blocks=1, attention_levels=(), num_heads=1,
+                           num_groups=4)
   config["data"].update(path=str(path), num_evaluation=4)
   config["codec"]["weights"], config["sampler"]["num_steps"] = weights, 2
   return config
@@ -54,7 +57,9 @@ def labelled(tmp_path_factory):
   events = select_events(open_events("sample"), np.arange(24))
   path = tmp_path_factory.mktemp("events") / "events.npz"
   pdg = np.where(np.arange(24) % 2, PDG_CODES["mu-"], PDG_CODES["proton"])
-  save_events(path, Events(events.momentum_mev, events.offsets, events.voxel, events.edep_mev, events.voxel_mm, pdg=pdg))
+  save_events(
+      path,
+      Events(events.momentum_mev, events.offsets, events.voxel, events.edep_mev, events.voxel_mm, pdg=pdg))
   return path
 
 
@@ -78,8 +83,8 @@ def test_an_unknown_particle_is_named(labelled, autoencoder):
 @pytest.mark.slow
 def test_protons_and_muons_from_simulation_to_images(autoencoder, tmp_path):
   for name, kinetic in (("proton", "50,100"), ("muon", "20,60")):
-    settings = simulate.Settings(out=str(tmp_path / f"{name}.npz"), num_events=20, backend="fast", particles=(name,),
-                                 kinetic_mev=protocol.ranges(kinetic), chunk_size=20)
+    settings = simulate.Settings(out=str(tmp_path / f"{name}.npz"), num_events=20, backend="fast",
+                                 particles=(name,), kinetic_mev=protocol.ranges(kinetic), chunk_size=20)
     simulate.run(settings, protocol.SILENT)
   both = joined(*(load_events(tmp_path / f"{name}.npz") for name in ("proton", "muon")))
   order = np.random.default_rng(0).permutation(len(both))
@@ -87,10 +92,14 @@ def test_protons_and_muons_from_simulation_to_images(autoencoder, tmp_path):
   task = lib.build_task(tiny(tmp_path / "both.npz", autoencoder))
   _, state = train_briefly(task, num_steps=3, learning_rate=1e-3)
   task.export(state.ema_params, tmp_path / "weights", {"step": 3, "config": None})
-  assert build_generator(tmp_path / "weights").generator.condition.variables["particle"].classes == ("proton", "mu-")
+  assert build_generator(tmp_path
+                         / "weights").generator.condition.variables["particle"].classes == ("proton", "mu-")
   config = protons64_infer.get_config("tiny").to_dict()
-  images, _, pdg = generate.generate_events(np.array([[300.0, 100.0, 0.0]], np.float32), config, views=("xy",), num=2,
+  images, _, pdg = generate.generate_events(np.array([[300.0, 100.0, 0.0]],
+                                                     np.float32), config, views=("xy",), num=2,
                                             weights=str(tmp_path / "weights"), asked="particle=mu-")
   assert images.shape == (2, 1, 64, 64) and list(pdg) == [13, 13]
-  with pytest.raises(ValueError, match=r"asked for \['momentum_mev', 'particle'\]; give \['particle'\] in --cond"):
-    generate.generate_events(np.ones((1, 3), np.float32), config, views=("xy",), num=1, weights=str(tmp_path / "weights"))
+  with pytest.raises(ValueError,
+                     match=r"asked for \['momentum_mev', 'particle'\]; give \['particle'\] in --cond"):
+    generate.generate_events(np.ones((1, 3), np.float32), config, views=("xy",), num=1,
+                             weights=str(tmp_path / "weights"))

@@ -39,13 +39,15 @@ def test_a_run_may_start_from_weights(tmp_path):
   task.export(params, tmp_path, {"step": 7, "config": None})
   config = tiny() | {"init_from": str(tmp_path)}
   first = lib.build_task(config).init(jax.random.key(1))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), first, params)  # stored as float16
+  # stored as float16
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), first, params)
   wider = tiny() | {"init_from": str(tmp_path)}
   wider["network"] = {**wider["network"], "features": 16}
   with pytest.raises(ValueError, match="init_from = .* has network .*'features': 8"):
     lib.build_task(wider)
   path = tmp_path / "generator.json"
-  path.write_text(path.read_text().replace('"scale": {', '"scale": {"shift": 1.0, "scale": 1.0}, "old": {', 1))
+  path.write_text(path.read_text().replace('"scale": {', '"scale": {"shift": 1.0, "scale": 1.0}, "old": {',
+                                           1))
   with pytest.raises(ValueError, match="was trained on other states: its codec.scale is"):
     lib.build_task(config)
 
@@ -116,7 +118,8 @@ def test_a_fresh_edm_network_denoises_by_its_skip(trained):
     ("prediction.name", "eps", "loss.name = 'edm' needs prediction.name = 'edm'; got 'eps'"),
     ("network.depth", 3, r"Unknown config key network.depth = 3; allowed: \['attention_sizes'"),
     ("data.path", "", "data.path is not set"),
-    ("condition.energy_mev", {"kind": "scalar", "mean": 0.0, "scale": 1.0}, "The label 'energy_mev' is not known of")])
+    ("condition.energy_mev", {"kind": "scalar", "mean": 0.0, "scale": 1.0},
+     "The label 'energy_mev' is not known of")])
 def test_bad_config_values_are_named(key, value, match):
   config = tiny()
   block, name = key.split(".")
@@ -138,10 +141,10 @@ def test_bad_sampler_options_are_named():
 @pytest.mark.slow
 def test_launch_scripts(trained, tmp_path):
   directory = str(trained[3])
-  for script, *options in [
-      ("sample", f"--weights={directory}", "--data=sample", "--num=4", "--num_evaluations=4"),
-      ("benchmark_samplers", f"--weights={directory}", "--data=sample", "--num=4", "--num_published=0", "--evaluations=5",
-       "--samplers=ddim,heun")]:
+  for script, *options in [("sample", f"--weights={directory}", "--data=sample", "--num=4",
+                            "--num_evaluations=4"),
+                           ("benchmark_samplers", f"--weights={directory}", "--data=sample", "--num=4",
+                            "--num_published=0", "--evaluations=5", "--samplers=ddim,heun")]:
     command = [sys.executable, "-m", f"launch.{script}", f"--out={tmp_path / script}", *options]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]

@@ -61,7 +61,8 @@ def test_evaluation_picture_and_export_agree(trained, tmp_path):
   confusion = np.array(info["evaluation"]["confusion"])
   assert confusion.sum() == info["evaluation"]["num_pixels"]
   held = data_lib.build_crop_data(tiny()["data"], seed=0, wanted={"label": ()}).evaluation()
-  again = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], held["image"], held["label"], segmenter.classes)
+  again = lib.evaluate_segmentation(lambda x: segmenter.run(x)[0], held["image"], held["label"],
+                                    segmenter.classes)
   assert again["confusion"] == info["evaluation"]["confusion"]  # the numbers are those of the rounded weights
   images = sample_crops()["image"][:5]
   done = []
@@ -86,9 +87,13 @@ def test_eight_orientations_are_their_mean_and_see_no_orientation():
   images = sample_crops()["image"][:3]
   (one, _), (eight, _) = build_segmenter(), build_segmenter(orientations=8)
   mirror = lambda x: x[:, ::-1]
-  answers = [back(one.run(np.ascontiguousarray(there(images)), lambda share: None)[0]) for there, back in [
-      *((lambda x, k=k: np.rot90(x, k, (1, 2)), lambda x, k=k: np.rot90(x, -k, (1, 2))) for k in range(4)),
-      *((lambda x, k=k: np.rot90(mirror(x), k, (1, 2)), lambda x, k=k: mirror(np.rot90(x, -k, (1, 2)))) for k in range(4))]]
+  answers = [
+      back(one.run(np.ascontiguousarray(there(images)), lambda share: None)[0]) for there, back in [
+          *((lambda x, k=k: np.rot90(x, k, (1, 2)), lambda x, k=k: np.rot90(x, -k, (1, 2)))
+            for k in range(4)), *((lambda x, k=k: np.rot90(mirror(x), k, (1, 2)),
+                                   lambda x, k=k: mirror(np.rot90(x, -k, (1, 2)))) for k in range(4))
+      ]
+  ]
   probability, stage = eight.run(images, lambda share: None)
   np.testing.assert_allclose(probability, np.mean(answers, axis=0), atol=2e-6)
   np.testing.assert_array_equal(stage, one.run(images, lambda share: None)[1])
@@ -101,11 +106,14 @@ def test_eight_orientations_are_their_mean_and_see_no_orientation():
 
 @pytest.mark.slow
 def test_the_command_that_judges_ssnet(repo, tmp_path):
-  done = subprocess.run([sys.executable, "-m", "launch.evaluate_ssnet", "--data=sample", "--num_events=10",
-                         "--orientations=1", f"--out={tmp_path}"], cwd=repo, capture_output=True, text=True, check=False)
+  done = subprocess.run([
+      sys.executable, "-m", "launch.evaluate_ssnet", "--data=sample", "--num_events=10", "--orientations=1",
+      f"--out={tmp_path}"
+  ], cwd=repo, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr
   result = json.loads((tmp_path / "ssnet.json").read_text())["1"]
-  assert np.sum(result["confusion"]) == result["num_pixels"] and f"| 1 | {result['iou']['track']:.4f} |" in done.stdout
+  assert np.sum(
+      result["confusion"]) == result["num_pixels"] and f"| 1 | {result['iou']['track']:.4f} |" in done.stdout
 
 
 def test_weights_and_configs_that_do_not_fit_are_named(tmp_path):

@@ -18,7 +18,8 @@ def test_settings():
 
 
 @pytest.mark.parametrize("block,value,message", [
-    ("optim", None, "needs a block 'optim'"), ("optim", {"lr": 1.0}, r"optim.lr = 1.0; allowed: .*learning_rate"),
+    ("optim", None, "needs a block 'optim'"),
+    ("optim", {"lr": 1.0}, r"optim.lr = 1.0; allowed: .*learning_rate"),
     ("optim", {"ema_decay": float("nan")}, "optim.ema_decay is NaN"),
     ("optim", {"muon": {"patern": "a"}}, r"optim.muon.patern = 'a'; allowed: \['learning_rate', 'pattern'"),
     ("train", None, "needs a block 'train'"), ("train", {"seed": 3}, r"train.seed = 3; allowed")])
@@ -31,7 +32,8 @@ def test_unknown_keys_are_named(block, value, message):
 
 @pytest.mark.parametrize("block,key,message", [
     ("train", "num_steps", "Missing config key train.num_steps"),
-    ("optim", "learning_rate", "Missing config key optim.learning_rate"), (None, "seed", "Missing config key seed")])
+    ("optim", "learning_rate", "Missing config key optim.learning_rate"),
+    (None, "seed", "Missing config key seed")])
 def test_missing_keys_are_named(block, key, message):
   config = get_config().to_dict()
   del (config[block] if block else config)[key]

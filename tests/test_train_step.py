@@ -36,7 +36,8 @@ def test_average_warms_up():
 
 
 def test_a_power_average_has_the_moments_of_a_power_of_time():
-  """Weights of steps t of n grow as (t / n)^power: mean age and spread as of that density (Karras et al. 2024, eq. 123)."""
+  """Weights of steps t of n grow as (t / n)^power: mean age and spread as of that density (Karras et al.
+  2024, eq. 123)."""
   power, num = 6.94, 4000
   weights = np.zeros(num)
   for n in range(num):

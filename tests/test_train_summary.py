@@ -16,7 +16,8 @@ SETTINGS = Run(Optim(1e-3), Train(1))
 def test_parameter_table():
   modules = {"dense": {"kernel": np.zeros((256, 1024), np.float32)}, "b": np.zeros(3)}
   table = summary.parameter_table({"params": modules})  # as flax nests it
-  assert [line.split()[:2] for line in table.splitlines()] == [["dense", "262,144"], ["b", "3"], ["total", "262,147"]]
+  assert [line.split()[:2]
+          for line in table.splitlines()] == [["dense", "262,144"], ["b", "3"], ["total", "262,147"]]
   assert "1.00 MiB" in table
   assert "total" in summary.parameter_table([np.zeros(2)])
 

@@ -19,7 +19,8 @@ def cheap_evaluation():
   """A distance that needs no transport problem."""
   with pytest.MonkeyPatch.context() as patch:
     for module in (config_lib, generators_lib):
-      patch.setattr(module, "build_emd_batch", lambda: lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).sum((1, 2)))
+      patch.setattr(module, "build_emd_batch", lambda: lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).sum(
+          (1, 2)))
     yield
 
 
@@ -32,7 +33,8 @@ def autoencoder_config():
 
 def diffusion_config(weights):
   config = protons64_ldm.get_config("tiny").to_dict()
-  config["network"].update(features=8, multipliers=(1,), num_blocks=1, attention_levels=(), num_heads=1, num_groups=4)
+  config["network"].update(features=8, multipliers=(1,), num_blocks=1, attention_levels=(), num_heads=1,
+                           num_groups=4)
   config["data"].update(batch_size=4, num_evaluation=4)
   config["sampler"].update(num_steps=3)
   config["codec"]["weights"] = str(weights)
@@ -70,7 +72,8 @@ def test_training_lowers_the_autoencoder_loss_on_unseen_images(autoencoder):
   start, metrics = loss_fn(before, batch, jax.random.key(2))
   end, _ = loss_fn(state.ema_params, batch, jax.random.key(2))
   assert end < 0.7 * start, (start, end)
-  weights = autoencoder_config()["loss"]  # the loss is the stated sum; metrics["charge"] is an rms, so squared again
+  # the loss is the stated sum; metrics["charge"] is an rms, so squared again
+  weights = autoencoder_config()["loss"]
   total = (metrics["reconstruction"] + weights["kl_weight"] * metrics["kl"] +
            weights["charge_weight"] * metrics["charge"] ** 2)
   np.testing.assert_allclose(start, total, rtol=1e-4)
@@ -83,12 +86,14 @@ def test_batches_of_a_task_follow_the_step_and_never_the_holdout(autoencoder):
 
 
 def test_autoencoder_evaluation_equals_the_exported_latent_space(autoencoder, autoencoder_weights):
-  """Encode and decode with the released file (float16) reproduces what evaluate reports of the live parameters."""
+  """Encode and decode with the released file (float16) reproduces what evaluate reports of the live
+  parameters."""
   task, _, state = autoencoder
   metrics = task.evaluate(state.ema_params, jax.random.key(0))
   config = autoencoder_config()
   spec, frame = models.build_geometry(config)
-  images = data_lib.build_data(config["data"], spec=spec, frame=frame, seed=config["seed"]).evaluation()["image"]
+  images = data_lib.build_data(config["data"], spec=spec, frame=frame,
+                               seed=config["seed"]).evaluation()["image"]
   space, trained = models.build_autoencoder_codec(autoencoder_weights)
   z = jax.jit(space.encode)(jnp.asarray(images))
   assert space.state_shape == z.shape[1:] == (8, 4, 4) and trained.info["step"] == 40
@@ -142,13 +147,15 @@ def test_training_lowers_the_denoising_loss(diffusion):
 def test_diffusion_evaluates_draws_and_exports_a_generator(diffusion, tmp_path):
   task, _, state = diffusion
   metrics = task.evaluate(state.ema_params, jax.random.key(3))
-  assert {"eval/loss", "eval/mse_at_1", "eval/emd", "eval/emd_median", "eval/charge_ratio_median"} <= set(metrics)
+  assert {"eval/loss", "eval/mse_at_1", "eval/emd", "eval/emd_median",
+          "eval/charge_ratio_median"} <= set(metrics)
   assert all(np.isfinite(value) for value in metrics.values()), metrics
   assert task.evaluate(state.ema_params, jax.random.key(3)) == metrics  # the same key, the same numbers
   assert len(task.draw(state.ema_params, jax.random.key(3)).axes) >= 8
   task.export(state.ema_params, tmp_path, {"step": 30, "config": None})
-  assert sorted(p.name for p in tmp_path.iterdir()) == ["autoencoder.json", "autoencoder.npz", "generator.json",
-                                                        "generator.npz"]
+  assert sorted(p.name for p in tmp_path.iterdir()) == [
+      "autoencoder.json", "autoencoder.npz", "generator.json", "generator.npz"
+  ]
   built, info, digests = generators_lib.build_generator(tmp_path)
   assert info["step"] == 30 and set(digests) == {"generator", "autoencoder"}
   for stored, live in zip(jax.tree.leaves(built.denoiser.params), jax.tree.leaves(state.ema_params)):

@@ -18,7 +18,8 @@ def test_denoising_score_matching_learns_the_score_at_its_levels():
   mixture = toy.track_and_shower(std=0.1)
   score_fn = fit_toy_score(mixture, jax.random.key(0), sigmas=(1.0, 0.3), num_steps=400)
   for sigma in (1.0, 0.3):
-    x = toy.draw_points(jax.random.key(1), mixture, 256) + sigma * jax.random.normal(jax.random.key(2), (256, 2))
+    x = toy.draw_points(jax.random.key(1), mixture,
+                        256) + sigma * jax.random.normal(jax.random.key(2), (256, 2))
     assert cosine(score_fn(x, jnp.full(256, sigma)), toy.score_at_sigma(mixture, sigma)(x)) > 0.85
 
 

@@ -1,4 +1,5 @@
-"""Every distance of the objective against a direct computation, and its gradient against finite differences."""
+"""Every distance of the objective against a direct computation, and its gradient against finite
+differences."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +26,8 @@ def direct(name, a, b):
   if name == "sinkhorn":
     def entropic(x, px, y, py):  # transport cost and eps KL(plan | product)
       plan = ot.sinkhorn(px, py, cost(x, y), 0.5, method="sinkhorn_log", numItermax=20_000, stopThr=1e-7)
-      return np.sum(plan * cost(x, y)) + 0.5 * np.sum(plan * np.log(np.maximum(plan, 1e-300) / np.outer(px, py)))
+      return np.sum(
+          plan * cost(x, y)) + 0.5 * np.sum(plan * np.log(np.maximum(plan, 1e-300) / np.outer(px, py)))
     return (entropic(points_a, pa, points_b, pb) - 0.5 * entropic(points_a, pa, points_a, pa)
             - 0.5 * entropic(points_b, pb, points_b, pb))
   # exact unbalanced transport with KL penalties, in units of the target's charge
@@ -73,7 +75,8 @@ def test_gradient_against_finite_differences(x64, name):
 
 
 @pytest.mark.parametrize("values,message", [
-    (dict(name="w3"), r"Unknown config value distance.name = 'w3'; allowed: \['l2', 'sinkhorn', 'unbalanced', 'w1', 'w2'\]"),
+    (dict(name="w3"), r"Unknown config value distance.name = 'w3'; allowed: \['l2', 'sinkhorn', "
+                      r"'unbalanced', 'w1', 'w2'\]"),
     (dict(name="l2", blur=1.0), "Unknown config key distance.blur = 1.0"),
     (dict(name="l2", scale_px=0.0), "scale_px > 0; got 0.0"),
     (dict(name="w1", blur=1.0), "Unknown config key distance.blur"),

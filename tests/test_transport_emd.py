@@ -161,7 +161,8 @@ def test_forward_mode_under_vmap():
 
 
 def test_dense_agrees_with_brightest_pixels():
-  """Without a background the brightest pixels are all; with a faint noisy one, what they leave out is reported."""
+  """Without a background the brightest pixels are all; with a faint noisy one, what they leave out is
+  reported."""
   rng = np.random.default_rng(5)
   a, b = (jnp.asarray(track(rng, size=24, length=8.0, angle=angle)) for angle in (0.3, 0.8))
   settings = dict(ot_epsilon_px=0.1, num_iterations=60)

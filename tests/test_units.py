@@ -13,8 +13,10 @@ def test_momentum_of_a_kinetic_energy_is_that_of_special_relativity():
 
 
 def test_kinetic_energy_inverts_the_momentum_without_cancellation():
-  kinetic = jnp.array([1e-4, 0.1, 50.0, 100.0, 2e3], jnp.float32)  # p^2/2m far below the float32 resolution of m
-  np.testing.assert_allclose(units.kinetic_from_momentum(units.momentum_from_kinetic(kinetic)), kinetic, rtol=1e-6)
+  # p^2/2m far below the float32 resolution of m
+  kinetic = jnp.array([1e-4, 0.1, 50.0, 100.0, 2e3], jnp.float32)
+  np.testing.assert_allclose(units.kinetic_from_momentum(units.momentum_from_kinetic(kinetic)), kinetic,
+                             rtol=1e-6)
 
 
 def test_kinetic_energy_of_vectors_on_the_host():

@@ -1,8 +1,9 @@
 """An analytic generator for the tests of inference: stopping protons on straight lines, bent by the noise.
 
-Range and profile follow the Bragg-Kleeman rule R = R_100 (T / 100 MeV)^P, so that the charge before depth s is known in
-closed form, and the normalised Earth Mover's Distance between two straight tracks of one energy too: both are smeared
-alike, so it is the distance of their centroids (a linear potential bounds it from below, the rigid motion from above).
+Range and profile follow the Bragg-Kleeman rule R = R_100 (T / 100 MeV)^P, so that the charge before depth s
+is known in closed form, and the normalised Earth Mover's Distance between two straight tracks of one energy
+too: both are smeared alike, so it is the distance of their centroids (a linear potential bounds it from
+below, the rigid motion from above).
 """
 import functools
 
@@ -24,10 +25,11 @@ _NUM_DEPOSITS = 64
 
 @functools.cache  # so that it compiles once a shape
 def make_generate(scatter_rad: float = 0.0, spec: ImageSpec = SPEC):
-  """Builds generate(noise [b 1 1 2], {"momentum_mev": [b 3]}, pose=None) -> images [b n n] in MeV; smooth in all.
+  """Builds generate(noise [b 1 1 2], {"momentum_mev": [b 3]}, pose=None) -> images [b n n] in MeV; smooth in
+  all.
 
-  The noise moves the point at depth s by scatter_rad * noise * s^2 / R in the image, so the direction at the vertex stays
-  and the end is off by the angle scatter_rad * noise. A pose [b 3] in mm moves the whole track.
+  The noise moves the point at depth s by scatter_rad * noise * s^2 / R in the image, so the direction at the
+  vertex stays and the end is off by the angle scatter_rad * noise. A pose [b 3] in mm moves the whole track.
   """
   edge = np.linspace(0.0, 1.0, _NUM_DEPOSITS + 1)
   depth = (0.5 * (edge[1:] + edge[:-1])).astype(np.float32)
@@ -40,13 +42,15 @@ def make_generate(scatter_rad: float = 0.0, spec: ImageSpec = SPEC):
     position_mm = range_mm * jnp.asarray(depth)[:, None] * (momentum_mev / magnitude)[None]
     bend = scatter_rad * range_mm * jnp.asarray(depth**2)[:, None] * noise.reshape(1, 2)
     bent = position_mm + jnp.pad(bend, ((0, 0), (0, 1)))
-    return rasterize(bent if vertex_mm is None else bent + vertex_mm[None], kinetic_mev * jnp.asarray(share), spec)
+    return rasterize(bent if vertex_mm is None else bent + vertex_mm[None], kinetic_mev * jnp.asarray(share),
+                     spec)
 
   return jax.jit(lambda noise, cond, pose=None: jax.vmap(draw)(noise, cond["momentum_mev"], pose))
 
 
 def imager(scatter_rad: float = 0.0, *, mirrored: bool = False) -> Imager:
-  """The generator as inference sees it; `mirrored` gives two images a draw, as the trained one has it (here alike)."""
+  """The generator as inference sees it; `mirrored` gives two images a draw, as the trained one has it (here
+  alike)."""
   single = make_generate(scatter_rad)
 
   def double(noise, cond):

@@ -4,18 +4,21 @@ import struct
 import h5py
 import numpy as np
 
-SEGMENT = np.dtype([(n, t) for n, t in [
-    ("event_id", "u4"), ("vertex_id", "u8"), ("segment_id", "u4"), ("z_end", "f4"), ("traj_id", "u4"), ("tran_diff", "f4"),
-    ("z_start", "f4"), ("x_end", "f4"), ("y_end", "f4"), ("n_electrons", "u4"), ("pdg_id", "i4"), ("x_start", "f4"),
-    ("y_start", "f4"), ("t_start", "f4"), ("t0_start", "f8"), ("t0_end", "f8"), ("t0", "f8"), ("dx", "f4"),
-    ("long_diff", "f4"),
-    ("pixel_plane", "i4"), ("t_end", "f4"), ("dEdx", "f4"), ("dE", "f4"), ("t", "f4"), ("y", "f4"), ("x", "f4"), ("z", "f4"),
-    ("n_photons", "f4")]], align=True)
+SEGMENT = np.dtype(
+    [(n, t)
+     for n, t in [("event_id", "u4"), ("vertex_id", "u8"), ("segment_id", "u4"), (
+         "z_end", "f4"), ("traj_id", "u4"), ("tran_diff", "f4"), ("z_start", "f4"), (
+             "x_end", "f4"), ("y_end", "f4"), ("n_electrons", "u4"), ("pdg_id", "i4"), (
+                 "x_start", "f4"), ("y_start", "f4"), ("t_start", "f4"), ("t0_start", "f8"), (
+                     "t0_end", "f8"), ("t0", "f8"), ("dx", "f4"), ("long_diff", "f4"), (
+                         "pixel_plane", "i4"), ("t_end", "f4"), ("dEdx", "f4"), ("dE", "f4"), (
+                             "t", "f4"), ("y", "f4"), ("x", "f4"), ("z", "f4"), ("n_photons", "f4")]],
+    align=True)
 TRAJECTORY = np.dtype([("event_id", "u4"), ("vertex_id", "u8"), ("traj_id", "u4"), ("parent_id", "i4"),
-                       ("pxyz_start", "f4", (3,)), ("xyz_start", "f4", (3,)), ("pdg_id", "i4"), ("E_start", "f4")],
-                      align=True)
-VERTEX = np.dtype([("event_id", "u4"), ("vertex_id", "u8"), ("x_vert", "f4"), ("y_vert", "f4"), ("z_vert", "f4")],
-                  align=True)
+                       ("pxyz_start", "f4", (3,)), ("xyz_start", "f4", (3,)), ("pdg_id", "i4"),
+                       ("E_start", "f4")], align=True)
+VERTEX = np.dtype([("event_id", "u4"), ("vertex_id", "u8"), ("x_vert", "f4"), ("y_vert", "f4"),
+                   ("z_vert", "f4")], align=True)
 OLD_NAMES = {"event_id": "eventID", "vertex_id": "vertexID", "traj_id": "trackID", "parent_id": "parentID",
              "pdg_id": "pdgId"}
 
@@ -38,14 +41,19 @@ def segment_rows(number, start_mm, stop_mm, edep_mev):
 def write_segments(path, segments, vertices=None, trajectories=None, *, old=False):
   """An HDF5 file as dumpTree makes it; `old` spells the columns as before 2023."""
   tables = {"segments": segments, "vertices": vertices, "trajectories": trajectories}
-  write_tables(path, {name: rename(rows, OLD_NAMES) if old and rows is not None else rows for name, rows in tables.items()})
+  write_tables(
+      path,
+      {name: rename(rows, OLD_NAMES) if old and rows is not None else rows for name, rows in tables.items()})
 
 
 def rename(rows, names):
   """The same table with other names of its columns; None leaves a column out."""
   kept = [n for n in rows.dtype.names if names.get(n, n) is not None]
-  return rows.view(np.dtype({"names": [names.get(n, n) for n in kept], "formats": [rows.dtype[n] for n in kept],
-                             "offsets": [rows.dtype.fields[n][1] for n in kept], "itemsize": rows.dtype.itemsize}))
+  return rows.view(
+      np.dtype({
+          "names": [names.get(n, n) for n in kept], "formats": [rows.dtype[n] for n in kept],
+          "offsets": [rows.dtype.fields[n][1] for n in kept], "itemsize": rows.dtype.itemsize
+      }))
 
 
 def write_tables(path, tables, **attributes):
@@ -57,16 +65,18 @@ def write_tables(path, tables, **attributes):
 
 
 def segments_of(events, vertex_mm):
-  """(segments, vertices, trajectories) that hold the voxels of sparse events as points around `vertex_mm` [n 3]."""
+  """(segments, vertices, trajectories) that hold the voxels of sparse events as points around `vertex_mm` [n
+  3]."""
   segments, trajectories = [], []
   for i in range(len(events)):
     rows = slice(events.offsets[i], events.offsets[i + 1])
     position = (events.voxel[rows] + 0.5) * events.voxel_mm + vertex_mm[i]
     segments.append(segment_rows(100 + i, position, position, events.edep_mev[rows]))
     size = np.linalg.norm(events.momentum_mev[i])
-    trajectories.append(table(TRAJECTORY, 2, event_id=100 + i, traj_id=[0, 1], parent_id=[-1, 0], pdg_id=[2212, 11],
-                              pxyz_start=[events.momentum_mev[i], [1, 2, 3]], xyz_start=vertex_mm[i] / 10,
-                              E_start=[np.hypot(size, 938.27209), 4]))
+    trajectories.append(
+        table(TRAJECTORY, 2, event_id=100 + i, traj_id=[0, 1], parent_id=[-1, 0], pdg_id=[2212, 11],
+              pxyz_start=[events.momentum_mev[i],
+                          [1, 2, 3]], xyz_start=vertex_mm[i] / 10, E_start=[np.hypot(size, 938.27209), 4]))
   x, y, z = vertex_mm.T / 10
   vertices = table(VERTEX, len(events), event_id=100 + np.arange(len(events)), x_vert=x, y_vert=y, z_vert=z)
   segments = np.concatenate(segments)
@@ -106,7 +116,8 @@ def pilarnet_event(rng, sizes, interactions, semantic, momenta, vertices):
   return points, clusters, np.column_stack([np.full(len(sizes), 938.0), momenta, vertices])
 
 
-STEP = np.dtype([(n, "f4") for n in ("x", "y", "z", "t", "theta", "phi", "p")] + [("pdg", "i4"), ("de", "f4"), ("dx", "f4")])
+STEP = np.dtype([(n, "f4") for n in ("x", "y", "z", "t", "theta", "phi", "p")] +
+                [("pdg", "i4"), ("de", "f4"), ("dx", "f4")])
 PRIMARY = np.dtype([(n, "f4") for n in ("px", "py", "pz", "ke")] + [("pdg", "i4"), ("mass", "f4")])
 POSITION = np.dtype([(n, "f4") for n in "xyzt"])
 
@@ -121,7 +132,8 @@ def write_jaxtpc(path, events, vertex_mm):
     for i in range(len(events)):
       rows = slice(events.offsets[i], events.offsets[i + 1])
       x, y, z = ((events.voxel[rows] + 0.5) * events.voxel_mm + vertex_mm[i]).T
-      data["pstep/lar_vol"][i] = table(STEP, len(x), x=x, y=y, z=z, de=events.edep_mev[rows], t=np.arange(len(x)))
+      data["pstep/lar_vol"][i] = table(STEP, len(x), x=x, y=y, z=z, de=events.edep_mev[rows],
+                                       t=np.arange(len(x)))
       px, py, pz = events.momentum_mev[i]
       data["primary/geant4"][i] = table(PRIMARY, 1, px=px, py=py, pz=pz, pdg=2212, mass=938.27209,
                                         ke=np.linalg.norm(events.momentum_mev[i]))
@@ -145,20 +157,25 @@ def write_larcv2(path, images, low_cm, pitch_cm, momenta, energies_gev, vertices
   high = low_cm + side * pitch_cm
   columns = {"_image_v._img": turned.reshape(num, 3, -1).astype(np.float32)}
   for end, corner in (("_p1", low_cm), ("_p2", high)):
-    columns[f"_image_v._meta.{end}.x"], columns[f"_image_v._meta.{end}.y"] = corner, np.roll(corner, -1, axis=1)
+    columns[f"_image_v._meta.{end}.x"], columns[f"_image_v._meta.{end}.y"] = corner, np.roll(
+        corner, -1, axis=1)
   for name in ("_col_count", "_row_count"):
     columns[f"_image_v._meta.{name}"] = np.full((num, 3), side)
-  truth = {"_pdg": np.full(num, pdg, np.int32), "_energy_init": energies_gev, "_trackid": np.zeros(num, np.uint32),
-           "_parent_trackid": np.zeros(num, np.uint32), **{f"_p{x}": momenta[:, i] for i, x in enumerate("xyz")},
-           **{f"_vtx._{x}": vertices_cm[:, i] for i, x in enumerate("xyz")}}
+  truth = {
+      "_pdg": np.full(num, pdg, np.int32), "_energy_init": energies_gev, "_trackid": np.zeros(num, np.uint32),
+      "_parent_trackid": np.zeros(num, np.uint32), **{f"_p{x}": momenta[:, i] for i, x in enumerate("xyz")},
+      **{f"_vtx._{x}": vertices_cm[:, i] for i, x in enumerate("xyz")}
+  }
   with uproot.recreate(path) as file:
     for name, arrays in (("image2d_data_tree", columns),
-                         ("particle_mctruth_tree", {f"_part_v.{name}": rows[:, None] for name, rows in truth.items()})):
+                         ("particle_mctruth_tree",
+                          {f"_part_v.{name}": rows[:, None] for name, rows in truth.items()})):
       file.mktree(name, {key: (array.dtype, array.shape[1:]) for key, array in arrays.items()}).extend(arrays)
 
 
 def unsplit_segments(detectors, *, checksum=False):
-  """Bytes of a map of detectors to hit segments, streamed object by object: (start, stop, edep, time, contributors) each."""
+  """Bytes of a map of detectors to hit segments, streamed object by object: (start, stop, edep, time,
+  contributors) each."""
   counted = lambda body: struct.pack(">I", 0x40000000 | len(body)) + body
   tobject = struct.pack(">HII", 1, 0, 0x02000000)
   vector = lambda xyz: counted(struct.pack(">H", 3) + tobject + struct.pack(">3d", *xyz))
@@ -169,7 +186,8 @@ def unsplit_segments(detectors, *, checksum=False):
     body += (bytes([len(text)]) if len(text) < 255 else b"\xff" + struct.pack(">I", len(text))) + text
     body += struct.pack(">I", len(hits))
     for start, stop, edep, time, contributors in hits:
-      body += counted((struct.pack(">HI", 0, 0xABCD) if checksum else struct.pack(">H", 1)) + tobject
-                      + counted(struct.pack(f">HI{len(contributors)}i", 9, len(contributors), *contributors))
-                      + struct.pack(">ifff", 0, edep, 0.0, 1.0) + lorentz(start, time) + lorentz(stop, time + 1))
+      body += counted((struct.pack(">HI", 0, 0xABCD) if checksum else struct.pack(">H", 1)) + tobject +
+                      counted(struct.pack(f">HI{len(contributors)}i", 9, len(contributors), *contributors)) +
+                      struct.pack(">ifff", 0, edep, 0.0, 1.0) + lorentz(start, time) +
+                      lorentz(stop, time + 1))
   return np.frombuffer(counted(body), np.uint8)

@@ -22,7 +22,8 @@ def mixture_score(sde, weights=WEIGHTS, means=MEANS, stds=STDS):
   def score_fn(x, t):
     alpha, std = (a[:, None] for a in alpha_std(sde, t))
     parts = [((alpha * s) ** 2 + std**2, x - alpha * m, w) for w, m, s in zip(weights, means, stds)]
-    logs = jnp.stack([jnp.log(jnp.asarray(w, x.dtype)) - 0.5 * jnp.log(v) - 0.5 * d**2 / v for v, d, w in parts])
+    logs = jnp.stack(
+        [jnp.log(jnp.asarray(w, x.dtype)) - 0.5 * jnp.log(v) - 0.5 * d**2 / v for v, d, w in parts])
     shares = jax.nn.softmax(logs, axis=0)
     return sum(-share * d / v for share, (v, d, _) in zip(shares, parts))
   return score_fn

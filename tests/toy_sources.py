@@ -1,4 +1,5 @@
-"""The same few protons as every kind of training data: sparse events, images, the group's batches, a built dataset."""
+"""The same few protons as every kind of training data: sparse events, images, the group's batches, a built
+dataset."""
 import functools
 
 import numpy as np

@@ -32,8 +32,10 @@ def loss_fn(params, batch, key):
 def make_task(num_channels: int = 8, batch_fn=make_batch, loss_fn=loss_fn) -> Task:
   def init(key):
     key_dense, key_head = jax.random.split(key)
-    return {"dense": {"kernel": jax.random.normal(key_dense, (4, num_channels)), "bias": jnp.zeros(num_channels)},
-            "head": {"kernel": jax.random.normal(key_head, (num_channels, 1))}}
+    return {
+        "dense": {"kernel": jax.random.normal(key_dense, (4, num_channels)), "bias": jnp.zeros(num_channels)},
+        "head": {"kernel": jax.random.normal(key_head, (num_channels, 1))}
+    }
 
   def evaluate(ema_params, key):
     return {"eval/norm": float(jnp.linalg.norm(ema_params["head"]["kernel"])),

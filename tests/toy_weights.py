@@ -15,7 +15,8 @@ DENOISER = dict(features=8, multipliers=[1], num_blocks=1, attention_levels=[], 
 
 
 def random_params(init, draw: np.random.Generator):
-  """Random values in place of those of `init`, of which only the shapes are used: to run it takes half a minute."""
+  """Random values in place of those of `init`, of which only the shapes are used: to run it takes half a
+  minute."""
   shapes = jax.eval_shape(init)
   return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), shapes)
 
@@ -27,10 +28,14 @@ def save_toy_weights(directory, *, seed: int = 0):
   autoencoder = models.build_autoencoder(AUTOENCODER)
   denoiser = models.build_denoising_network({"name": "latent_unet", **DENOISER})
   randomly = lambda init: random_params(init, draw)
-  weight_files.save_weights(directory, "autoencoder", randomly(lambda: autoencoder.init(key, TrackFrame().shape)), {
-      "network": AUTOENCODER, "charge": dict(name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(),
-      "frame": TrackFrame()._asdict(), "step": 0,
-      "latent": {"shift": np.zeros(4).tolist(), "scale": np.ones(4).tolist()}})
+  weight_files.save_weights(
+      directory, "autoencoder",
+      randomly(lambda: autoencoder.init(key, TrackFrame().shape)),
+      {
+          "network": AUTOENCODER, "charge": dict(
+              name="sqrt", scale_mev=1.0), "image": ImageSpec()._asdict(), "frame": TrackFrame()._asdict(),
+          "step": 0, "latent": {"shift": np.zeros(4).tolist(), "scale": np.ones(4).tolist()}
+      })
   weight_files.save_weights(directory, "diffusion", randomly(lambda: denoiser.init(key, (8, 4, 5))), {
       "network": DENOISER, "sde": dict(name="vp", beta_min=0.1, beta_max=20.0), "momentum_scale_mev": 500.0,
       "charge_ratio": dict(mean=1.0, std=0.1),

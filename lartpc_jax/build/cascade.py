@@ -1,4 +1,5 @@
-"""Builders of the cascade for sparse images: the training tasks of its two stages, and the trained whole. See `config`."""
+"""Builders of the cascade for sparse images: the training tasks of its two stages, and the trained whole. See
+`config`."""
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from lartpc_jax.train.task import Task
 STAGES = ("coarse", "fine")
 TABLE = "conditions"      # weights that hold the conditions of training crops
 TABLE_ROWS = 4096
+GRID_KEYS = ("num_evaluations", "sigma_min", "sigma_max", "rho")  # of a sampler block: what any sampler takes
 
 
 class ConditionalCrops(NamedTuple):
@@ -31,7 +33,8 @@ class ConditionalCrops(NamedTuple):
   table: dict          # of training crops: name -> [r]
 
 
-def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"], threshold_mev: float) -> dict:
+def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"],
+                   threshold_mev: float) -> dict:
   """What a crop is like, by the names of condition variables: all that a config may declare."""
   lit = image_mev >= threshold_mev
   return {"track_share": track_share,
@@ -40,12 +43,15 @@ def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, "
 
 
 def build_conditional_crops(values: dict, *, threshold_mev: float, seed: int) -> ConditionalCrops:
-  """Crops with labels of a config block `data`, in random orientations; pixels below the threshold are empty."""
+  """Crops with labels of a config block `data`, in random orientations; pixels below the threshold are
+  empty."""
   data = build_crop_data(values, seed=seed, wanted={"track_share": ()}, threshold_mev=threshold_mev)
   num = data.train.num
-  rows = data.train.read(np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
+  rows = data.train.read(
+      np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
   table = crop_condition(jnp.asarray(rows["image"]), jnp.asarray(rows["track_share"]), threshold_mev)
-  return ConditionalCrops(data.batch_fn, data.evaluation(data.settings.num_evaluation), jax.tree.map(np.asarray, table))
+  return ConditionalCrops(data.batch_fn, data.evaluation(data.settings.num_evaluation),
+                          jax.tree.map(np.asarray, table))
 
 
 def _check_condition(condition: condition_lib.Condition, table: dict) -> None:
@@ -56,13 +62,14 @@ def _check_condition(condition: condition_lib.Condition, table: dict) -> None:
       raise ValueError(f"Unknown condition variable {name!r}; crops tell {sorted(table)}.")
 
 
-def _network_of(stage: str, values: dict, condition: condition_lib.Condition, state_shape: tuple[int, int, int],
-                block: int) -> DenoiserNetwork:
+def _network_of(stage: str, values: dict, condition: condition_lib.Condition,
+                state_shape: tuple[int, int, int], block: int) -> DenoiserNetwork:
   """Raw network of a stage; that of the fine one is told the map."""
   coarse = stage == "coarse"
   map_shape = None if coarse else (state_shape[0] // block, state_shape[1] // block, 2)
   values = {"name": "sparse_transformer", "space": "map" if coarse else "pixels", **values}
-  return build_denoising_network(values, map_shape=map_shape, num_features=condition_lib.num_features(condition))
+  return build_denoising_network(values, map_shape=map_shape,
+                                 num_features=condition_lib.num_features(condition))
 
 
 def _stage_task(config: dict) -> Task:
@@ -70,7 +77,8 @@ def _stage_task(config: dict) -> Task:
   if stage not in STAGES:
     raise ValueError(f"Unknown config value stage = {stage!r}; allowed: {list(STAGES)}.")
   blocks = call_with(sparse_state.BlockScale, "blocks", section(config, "blocks"))
-  crops = build_conditional_crops(section(config, "data"), seed=config["seed"], threshold_mev=gap.threshold_mev)
+  crops = build_conditional_crops(section(config, "data"), seed=config["seed"],
+                                  threshold_mev=gap.threshold_mev)
   noise = tuple(config.get("map_noise", ())) if stage == "fine" else ()
   if stage == "fine" and not (len(noise) == 2 and min(noise) >= 0.0):
     raise ValueError(f"The fine stage needs map_noise, two numbers of at least 0; got {list(noise)}.")
@@ -89,13 +97,15 @@ def _stage_task(config: dict) -> Task:
       return coarse, cond
     return state, {**cond, "map": noisy_map(coarse, noise, key)}
 
-  saved = {name: section(config, name) for name in ("network", "state", "blocks", "condition", "sde", "sampler")}
+  saved = {name: section(config, name)
+           for name in ("network", "state", "blocks", "condition", "sde", "sampler")}
 
   def export(params, directory, done):
     weight_files.save_weights(directory, stage, params, {
         **saved, "shape": state_shape, "step": done["step"], "threshold_mev": gap.threshold_mev,
         "map_noise": noise, "num_holdout_events": config["data"]["num_holdout_events"]})
-    weight_files.save_weights(directory, TABLE, crops.table, {"rows": len(crops.table["track_share"])}, dtype="float32")
+    weight_files.save_weights(directory, TABLE, crops.table, {"rows": len(crops.table["track_share"])},
+                              dtype="float32")
     if config.get("coarse"):
       weight_files.copy_weights(config["coarse"], directory, "coarse")
 
@@ -110,16 +120,19 @@ def _released_init(directory: str, stage: str, saved: dict) -> Callable:
   trained, info = _build_stage(Path(directory), stage)
   for block in ("network", "state", "blocks", "condition"):
     if plain(info[block]) != plain(saved[block]):
-      raise ValueError(f"init_from = {directory!r} has {block} {info[block]}; the config has {plain(saved[block])}.")
+      raise ValueError(
+          f"init_from = {directory!r} has {block} {info[block]}; the config has {plain(saved[block])}.")
   return lambda key, shape: trained.params
 
 
 def _build_stage(directory: Path, name: str) -> tuple[Stage, dict]:
-  params, info = load_checked(directory, name, ("network", "condition", "sde", "sampler", "shape", "blocks", "state"))
+  params, info = load_checked(directory, name,
+                              ("network", "condition", "sde", "sampler", "shape", "blocks", "state"))
   condition, shape = condition_lib.make_condition(info["condition"]), tuple(info["shape"])
   network = _network_of(name, info["network"], condition, shape, info["blocks"]["size"])
   check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, name)
-  return Stage(network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape, condition), info
+  return Stage(network.apply, jax.tree.map(jnp.asarray, params), build_sde(info["sde"]), shape,
+               condition), info
 
 
 def is_cascade(directory: str | Path) -> bool:
@@ -128,7 +141,8 @@ def is_cascade(directory: str | Path) -> bool:
 
 
 def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
-  """The trained cascade in `directory` (or the bundled one of that name), and {"coarse": JSON, "fine": JSON} beside it.
+  """The trained cascade in `directory` (or the bundled one of that name), and {"coarse": JSON, "fine": JSON}
+  beside it.
 
   Raises:
     FileNotFoundError: naming the missing file.
@@ -138,7 +152,8 @@ def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
   (coarse, coarse_info), (fine, info) = (_build_stage(directory, name) for name in STAGES)
   for block in ("state", "blocks"):
     if coarse_info[block] != info[block]:
-      raise ValueError(f"The stages in {directory} differ in {block}: {coarse_info[block]} and {info[block]}.")
+      raise ValueError(
+          f"The stages in {directory} differ in {block}: {coarse_info[block]} and {info[block]}.")
   table, _ = weight_files.load_weights(directory, TABLE)
   return Cascade(coarse, fine, call_with(sparse_state.GapScale, "state", info["state"]),
                  call_with(sparse_state.BlockScale, "blocks", info["blocks"]), tuple(info["map_noise"]),
@@ -148,12 +163,19 @@ def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
 def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Callable, Callable]:
   """Samplers of the coarse and the fine stage as their JSON says.
 
-  `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and fine=dict(...).
+  `changed` are the keys of a config block `sampler` that hold in place of those, coarse=dict(...) and
+  fine=dict(...). With another name only the noise levels stay, not the knobs of the sampler.
   """
-  return tuple(call_with(build_sampler, "sampler", {**info[name]["sampler"], **changed.get(name, {})},
-                         sde=getattr(cascade, name).sde) for name in STAGES)
+  def values_of(name):
+    own, new = info[name]["sampler"], changed.get(name, {})
+    same = new.get("name", own["name"]) == own["name"]
+    return {**{key: value for key, value in own.items() if same or key in GRID_KEYS}, **new}
+
+  return tuple(call_with(build_sampler, "sampler", values_of(name), sde=getattr(cascade, name).sde)
+               for name in STAGES)
 
 
 CASCADE_TASKS = {"cascade_stage": _stage_task}
-CASCADE_TASK_KEYS = {"cascade_stage": {"stage", "state", "blocks", "condition", "sde", "sampler", "map_noise", "coarse",
-                                       "init_from"}}
+CASCADE_TASK_KEYS = {
+    "cascade_stage": {"stage", "state", "blocks", "condition", "sde", "sampler", "map_noise", "coarse",
+                      "init_from"}}

@@ -126,7 +126,8 @@ def build_crop_data(values: Mapping, *, seed: int, wanted: Wanted,
 
 def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec, wanted: Wanted,
                  frame: TrackFrame | None = None, views: tuple[str, ...] | None = None) -> TrainingData:
-  """Events rotated in 3D: images [b h w] in the track frame, [b n n] in detector pixels or [b v n n] of `views`."""
+  """Events rotated in 3D: images [b h w] in the track frame, [b n n] in detector pixels or [b v n n] of
+  `views`."""
   _check_applies(settings, OF_ROTATED, "sparse events that are rotated")
   if settings.contained_only:
     events = pictures.keep_contained(events, spec)
@@ -217,7 +218,8 @@ def build_readout(values: Mapping, *, voxel_mm: float) -> Callable | None:
 
 def open_labelled(path: str, *, five_classes: bool = False, delta: str = "shower", michel: str = "shower",
                   **options) -> Images:
-  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample": the package's crops.
+  """Images with labels of pixels, mapped to classes by `data.labels.pixel_table`; "sample": the package's
+  crops.
 
   The protons that "sample" names elsewhere have no such labels, so it has always meant these crops where they
   are needed; "sample_crops" says so. Raises ValueError if there are none; `options` are those of

@@ -17,7 +17,8 @@ from lartpc_jax.train.estimator import estimator_task
 from lartpc_jax.train.task import Task
 
 NUM_EVALUATED = 2_048
-NAMES = {1: "estimator_one_view", 2: "estimator_two_views"}  # files of released weights, by the number of views
+# files of released weights, by the number of views
+NAMES = {1: "estimator_one_view", 2: "estimator_two_views"}
 
 
 def build_density(values: Mapping) -> networks.EstimatorNetwork:
@@ -37,15 +38,18 @@ def estimator_task_of(config: dict) -> Task:
   holdout = data.evaluation(min(NUM_EVALUATED, 16 * data.held.num))  # rotated freshly, an event serves often
 
   def export(params, directory, info):
-    weight_files.save_weights(directory, NAMES[len(views)], params, {
-        "network": values, "image": spec._asdict(), "kinetic_range_mev": bounds, "step": info["step"]}, dtype="int8")
+    weight_files.save_weights(
+        directory, NAMES[len(views)], params,
+        {"network": values, "image": spec._asdict(), "kinetic_range_mev": bounds, "step": info["step"]},
+        dtype="int8")
 
-  return estimator_task(network, views=views, spec=spec, kinetic_range_mev=bounds, batch_fn=data.batch_fn, holdout=holdout,
-                        export=export)
+  return estimator_task(network, views=views, spec=spec, kinetic_range_mev=bounds, batch_fn=data.batch_fn,
+                        holdout=holdout, export=export)
 
 
 def build_estimator(num_views: int, directory: str | Path | None = None) -> tuple[Estimator, dict]:
-  """Estimator of one or two views from the weights in `directory` (None: those of the package), and the JSON beside them.
+  """Estimator of one or two views from the weights in `directory` (None: those of the package), and the JSON
+  beside them.
 
   Raises:
     FileNotFoundError: naming the missing file.
@@ -58,7 +62,8 @@ def build_estimator(num_views: int, directory: str | Path | None = None) -> tupl
   params, info = load_checked(directory, name, ("network", "image", "kinetic_range_mev"))
   network, spec = build_density(info["network"]), call_with(ImageSpec, "image", info["image"])
   views = ("xy", "xz")[:num_views]
-  count = jax.eval_shape(lambda x: observe(x, views, spec).features, jnp.zeros((1, num_views, *spec.shape))).shape[1]
+  count = jax.eval_shape(lambda x: observe(x, views, spec).features, jnp.zeros(
+      (1, num_views, *spec.shape))).shape[1]
   check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), count)), directory, name)
   return make_estimator(network.apply, jax.tree.map(jnp.asarray, params), num_views=num_views,
                         kinetic_range_mev=tuple(info["kinetic_range_mev"]), spec=spec), info

@@ -1,7 +1,7 @@
 """Builds generators from released weights, and their training tasks from configs.
 
-Both go through one description: a dict with the blocks of `Description`, which is also the JSON beside the weights. Files of
-earlier versions are read by `build.old_weights`.
+Both go through one description: a dict with the blocks of `Description`, which is also the JSON beside the
+weights. Files of earlier versions are read by `build.old_weights`.
 """
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,8 +49,8 @@ from lartpc_jax.units import kinetic_from_momentum
 NAME = "generator"   # of the files of released weights
 NUM_SCALE_IMAGES = 4096  # training images that the normalisation of pixels is measured on
 NUM_SCALE_LATENTS = 128  # and that of latents
-BLOCKS = ("network", "sde", "prediction", "codec", "charge_plane", "condition", "frame", "image", "kinetic_range_mev",
-          "sampler")
+BLOCKS = ("network", "sde", "prediction", "codec", "charge_plane", "condition", "frame", "image",
+          "kinetic_range_mev", "sampler")
 REFERENCES = {  # what the charge plane is relative to: cond -> MeV [b]
     "kinetic": lambda cond: kinetic_from_momentum(jnp.linalg.norm(cond["momentum_mev"], axis=-1)),
     "none": lambda cond: 1.0}  # the charge itself, in MeV
@@ -67,7 +67,8 @@ def _gated(description: Mapping) -> bool:
   return bool(description["network"].get("gated_skip"))
 
 
-def _build_denoiser(description: Mapping, condition: condition_lib.Condition) -> tuple[Denoiser, DenoiserNetwork]:
+def _build_denoiser(description: Mapping,
+                    condition: condition_lib.Condition) -> tuple[Denoiser, DenoiserNetwork]:
   num_features = condition_lib.num_features(condition) if condition.variables else 0
   network = build_denoising_network(description["network"], num_features=num_features)
   prediction = parse(Prediction, "prediction", description["prediction"])
@@ -83,10 +84,12 @@ def _build_denoiser(description: Mapping, condition: condition_lib.Condition) ->
 
 def _pixel_codec(*, charge: Mapping, threshold_mev: float, scale: Mapping, shape: tuple[int, int]) -> Codec:
   return pixel_codec(call_with(make_charge_transform, "codec.charge", charge),
-                     call_with(StateScale, "codec.scale", scale), threshold_mev=threshold_mev, shape=tuple(shape))
+                     call_with(StateScale, "codec.scale", scale), threshold_mev=threshold_mev,
+                     shape=tuple(shape))
 
 
-def _autoencoder_codec(*, weights: str | Path, latent: Mapping, shape: tuple[int, int], tile: int = 0) -> Codec:
+def _autoencoder_codec(*, weights: str | Path, latent: Mapping, shape: tuple[int, int],
+                       tile: int = 0) -> Codec:
   trained = load_autoencoder(weights)
   codec = autoencoder_codec_of(trained, latent, shape)
   if not tile:
@@ -113,10 +116,12 @@ def _assemble(description: Mapping, shape: tuple[int, int], **codec) -> tuple[Ge
   """Generator without parameters of a description, for canonical pictures of `shape`, and its raw network."""
   spec, frame = build_geometry(description)
   condition = condition_lib.make_condition(description["condition"])
-  track = description["network"].get("name") == "latent_unet" and description["network"].get("conditioning") != "features"
+  track = description["network"].get("name") == "latent_unet" and description["network"].get(
+      "conditioning") != "features"
   if track and (frame is None or set(condition.variables) != {"momentum_mev"}):
-    raise ValueError("network.conditioning = 'track' needs a block `frame` and the condition momentum_mev alone; use "
-                     "network.conditioning = 'features' for others.")
+    raise ValueError(
+        "network.conditioning = 'track' needs a block `frame` and the condition momentum_mev alone; use "
+        "network.conditioning = 'features' for others.")
   denoiser, network = _build_denoiser(description, condition)
   kinetic = description["kinetic_range_mev"]
   return Generator(
@@ -127,11 +132,13 @@ def _assemble(description: Mapping, shape: tuple[int, int], **codec) -> tuple[Ge
 
 
 def build_generator(weights: str | Path | None = None, *, tile: int = 0) -> Weights:
-  """The trained generator in `weights`: a directory, or the name of one that ships with the package (None: protons64).
+  """The trained generator in `weights`: a directory, or the name of one that ships with the package (None:
+  protons64).
 
   Args:
     weights: directory or name; see `generators.weights.find_weights`.
-    tile: if not 0, an autoencoder decodes squares of so many latents one after another, see `codec.decode_in_tiles`.
+    tile: if not 0, an autoencoder decodes squares of so many latents one after another, see
+      `codec.decode_in_tiles`.
   Raises:
     FileNotFoundError: naming the missing file.
     ValueError: naming the file that is truncated or does not fit, or a tile for a generator of pixels.
@@ -154,7 +161,8 @@ def build_generator(weights: str | Path | None = None, *, tile: int = 0) -> Weig
 
 
 def _measured(description: dict, training: Callable) -> dict:
-  """The description with the normalisation of its states, measured on training images where nothing else tells it.
+  """The description with the normalisation of its states, measured on training images where nothing else
+  tells it.
 
   A network with a gated skip wants states whose empty pixels are 0.
   """
@@ -164,7 +172,8 @@ def _measured(description: dict, training: Callable) -> dict:
     values["scale"] = measure_state_scale(training(NUM_SCALE_IMAGES), transform, about_empty=gated)._asdict()
   elif gated:
     sample = training(NUM_SCALE_LATENTS)
-    flat = _autoencoder_codec(weights=values["weights"], latent={"shift": [0.0], "scale": [1.0]}, shape=sample.shape[1:])
+    flat = _autoencoder_codec(weights=values["weights"], latent={"shift": [0.0], "scale": [1.0]},
+                              shape=sample.shape[1:])
     scale = measure_latent_scale(_in_chunks(flat.encode, sample), about_empty=True)
     values["latent"] = {key: np.asarray(value).tolist() for key, value in scale._asdict().items()}
   else:
@@ -183,22 +192,25 @@ def _find_autoencoder(description: dict) -> dict:
   if values.get("name") != "autoencoder":
     return description
   if not values.get("weights"):
-    raise ValueError("The config needs codec.weights: the directory of a trained autoencoder, or the name of weights of "
-                     "the package.")
+    raise ValueError(
+        "The config needs codec.weights: the directory of a trained autoencoder, or the name of weights of "
+        "the package.")
   values["weights"] = str(weight_files.find_weights(values["weights"]))
   spec, frame = build_geometry(description)
   window = spec if frame is None else frame
   trained = load_autoencoder(values["weights"])
-  same = (trained.window._replace(num_pixels=window.num_pixels) if isinstance(trained.window, ImageSpec) and frame is None
-          else trained.window)  # convolutional: in detector pixels the size may differ
+  same = (trained.window._replace(num_pixels=window.num_pixels) if isinstance(trained.window, ImageSpec) and
+          frame is None else trained.window)  # convolutional: in detector pixels the size may differ
   if same != window or frame is not None and plain(trained.info["image"]) != plain(spec._asdict()):
-    raise ValueError(f"The autoencoder in {values['weights']} was trained on {trained.window} of {trained.info['image']}; "
-                     f"the config says {window} of {spec._asdict()}.")
+    raise ValueError(
+        f"The autoencoder in {values['weights']} was trained on {trained.window} of {trained.info['image']}; "
+        f"the config says {window} of {spec._asdict()}.")
   return {**description, "codec": values}
 
 
 def _seen(description: Mapping) -> dict:
-  """The description as a network sees it: without the range of a condition, beyond which draws are refused."""
+  """The description as a network sees it: without the range of a condition, beyond which draws are
+  refused."""
   variables = {name: {key: value for key, value in variable.items() if key not in ("low", "high")}
                for name, variable in (description["condition"] or {}).items()}
   return {**description, "condition": variables}
@@ -210,13 +222,16 @@ def _started_from(source: str, description: Mapping) -> Callable:
   released, wanted = plain(_seen(info)), plain(_seen(description))
   for block in ("network", "prediction", "charge_plane", "condition"):
     if released[block] != wanted[block]:
-      raise ValueError(f"init_from = {source!r} has {block} {released[block]}; the config says {wanted[block]}.")
+      raise ValueError(
+          f"init_from = {source!r} has {block} {released[block]}; the config says {wanted[block]}.")
   for name in ("scale", "latent"):
     stored, measured = info["codec"].get(name), wanted["codec"].get(name)
     if bool(stored) != bool(measured) or stored and not all(
-        np.shape(stored[k]) == np.shape(measured[k]) and np.allclose(stored[k], measured[k], rtol=1e-3) for k in stored):
-      raise ValueError(f"init_from = {source!r} was trained on other states: its codec.{name} is {stored}, that of these "
-                       f"data {measured}.")
+        np.shape(stored[k]) == np.shape(measured[k]) and np.allclose(stored[k], measured[k], rtol=1e-3)
+        for k in stored):
+      raise ValueError(
+          f"init_from = {source!r} was trained on other states: its codec.{name} is {stored}, that of these "
+          f"data {measured}.")
   return lambda key, shape: jax.tree.map(jnp.asarray, params)
 
 
@@ -227,8 +242,9 @@ def generator_task(config: dict) -> Task:
   data = build_generator_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"],
                               condition=condition_lib.make_condition(description["condition"]))
   if frame is not None and not data.in_track_frame:
-    raise ValueError(f"data.path = {config['data']['path']!r} names images, which have no third dimension to make pictures of "
-                     "the track frame from: set frame to None, or take sparse events.")
+    raise ValueError(
+        f"data.path = {config['data']['path']!r} names images, which have no third dimension to make "
+        "pictures of the track frame from: set frame to None, or take sparse events.")
   description = _measured(description, data.training)
   shape = data.holdout.batch["image"].shape[1:]
   generator, network = _assemble(description, shape)
@@ -245,7 +261,8 @@ def generator_task(config: dict) -> Task:
       init, generator, TaskData(data.batch_fn, data.holdout),
       objective=make_objective(network.apply, generator, parse(Loss, "loss", section(config, "loss"))),
       sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=generator.denoiser.sde),
-      distance=build_emd_batch() if generator.condition.variables else None, figure=data.figure, export=export)
+      distance=build_emd_batch() if generator.condition.variables else None, figure=data.figure,
+      export=export)
 
 
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}
@@ -253,7 +270,8 @@ INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "d
 
 def build_generate(config: Mapping, generator: Generator, block: str = "sampler", *, mirrored: bool = False
                    ) -> Callable:
-  """generate(noise, cond, key, pose) of an inference config, with the sampler of the given block; see `make_generate`.
+  """generate(noise, cond, key, pose) of an inference config, with the sampler of the given block; see
+  `make_generate`.
 
   Raises:
     ValueError: naming a missing or unknown key.
@@ -263,4 +281,5 @@ def build_generate(config: Mapping, generator: Generator, block: str = "sampler"
   if not np.isfinite(config.get("guidance_scale", 1.0)):
     raise ValueError(f"guidance_scale must be finite; got {config['guidance_scale']}.")
   sampler = call_with(build_sampler, block, section(config, block), sde=generator.denoiser.sde)
-  return make_generate(generator, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)), mirrored=mirrored)
+  return make_generate(generator, sampler, guidance_scale=float(config.get("guidance_scale", 1.0)),
+                       mirrored=mirrored)

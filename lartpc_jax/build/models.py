@@ -1,4 +1,5 @@
-"""Builders of single models from config blocks and from released weights: SDEs, samplers, networks, codecs of autoencoders.
+"""Builders of single models from config blocks and from released weights: SDEs, samplers, networks, codecs of
+autoencoders.
 
 For the other modules of `build`, which put them together.
 """
@@ -48,7 +49,8 @@ def build_sampler(sde: SDE, **values) -> Callable:
   knobs = {key: value for key, value in values.items() if key not in fields}
   allowed = inspect.signature(samplers.SAMPLERS[name]).parameters if name in samplers.SAMPLERS else knobs
   for key in sorted(set(knobs) - set(allowed)):
-    raise ValueError(f"Sampler {name!r} takes no option {key!r}; it takes {sorted(set(allowed) - {'sde', 'times'})}.")
+    raise ValueError(
+        f"Sampler {name!r} takes no option {key!r}; it takes {sorted(set(allowed) - {'sde', 'times'})}.")
   if settings.num_evaluations is not None:
     counted = {key: value for key, value in knobs.items() if key in ("num_corrections", "method")}
     known = samplers.num_evaluations(name, 1, **counted)
@@ -66,8 +68,8 @@ def build_autoencoder(values: dict) -> networks.AutoencoderNetwork:
   return networks.make_autoencoder(**values)
 
 
-def build_denoising_network(values: Mapping, *, num_features: int = 0, map_shape: tuple[int, int, int] | None = None
-                            ) -> networks.DenoiserNetwork:
+def build_denoising_network(values: Mapping, *, num_features: int = 0,
+                            map_shape: tuple[int, int, int] | None = None) -> networks.DenoiserNetwork:
   """Network of a config block `network`: a name of `networks.api.DENOISERS` and fields of its module.
 
   Args:
@@ -100,19 +102,22 @@ def build_geometry(config: Mapping) -> tuple[ImageSpec | None, TrackFrame | None
                  for kind, name in ((ImageSpec, "image"), (TrackFrame, "frame")))
   if frame is not None:
     if spec is None:
-      raise ValueError("A block `frame` needs a block `image`, the detector that the pictures are turned into.")
+      raise ValueError(
+          "A block `frame` needs a block `image`, the detector that the pictures are turned into.")
     remaining_sigma_mm(frame, spec)
   return spec, frame
 
 
 def build_window(info: Mapping) -> ImageSpec | TrackFrame:
-  """Geometry of the images that an autoencoder was trained on: the track frame, or detector pixels where `frame` is None."""
+  """Geometry of the images that an autoencoder was trained on: the track frame, or detector pixels where
+  `frame` is None."""
   spec, frame = build_geometry(info)
   return spec if frame is None else frame
 
 
 def load_checked(directory: str | Path, name: str, keys: tuple[str, ...]) -> tuple[Params, dict]:
-  """Released weights `name` and the JSON beside them, which must hold `keys`; see `weight_files.load_weights`."""
+  """Released weights `name` and the JSON beside them, which must hold `keys`; see
+  `weight_files.load_weights`."""
   params, info = weight_files.load_weights(directory, name)
   missing = [key for key in keys if key not in info]
   if missing:
@@ -141,11 +146,14 @@ class TrainedAutoencoder(NamedTuple):
 
 
 def load_autoencoder(directory: str | Path) -> TrainedAutoencoder:
-  """The autoencoder in `directory`. Raises FileNotFoundError or ValueError naming the file that is missing or wrong."""
+  """The autoencoder in `directory`. Raises FileNotFoundError or ValueError naming the file that is missing or
+  wrong."""
   params, info = load_checked(directory, "autoencoder", ("network", "latent", "charge", "image", "frame"))
   network, window = build_autoencoder(info["network"]), build_window(info)
-  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), window.shape)), directory, "autoencoder")
-  return TrainedAutoencoder(network, params, call_with(make_charge_transform, "charge", info["charge"]), window, info)
+  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), window.shape)), directory,
+            "autoencoder")
+  return TrainedAutoencoder(network, params, call_with(make_charge_transform, "charge", info["charge"]),
+                            window, info)
 
 
 def autoencoder_codec_of(trained: TrainedAutoencoder, latent: Mapping, shape: tuple[int, int]) -> Codec:

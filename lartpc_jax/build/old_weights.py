@@ -2,7 +2,6 @@
 from pathlib import Path
 
 from lartpc_jax.build.models import load_checked
-from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.types import Params
 from lartpc_jax.units import momentum_from_kinetic
 
@@ -14,35 +13,45 @@ def _of_protons(directory: Path, info: dict) -> dict:
   _, autoencoder = load_checked(directory, "autoencoder", ("latent", "frame", "image"))
   low, high = (float(momentum_from_kinetic(kinetic)) for kinetic in info["kinetic_range_mev"])
   frame = autoencoder["frame"]
-  return {"network": {"name": "latent_unet", "conditioning": "track", **info["network"]}, "prediction": {"name": "edm", "sigma_data": 1.0},
-          "codec": {"name": "autoencoder", "latent": autoencoder["latent"]},
-          "charge_plane": {"reference": "kinetic", **info["charge_ratio"]},
-          "condition": {"momentum_mev": {
-              "kind": "vector", "scale": info["momentum_scale_mev"], "low": low, "high": high}},
-          "frame": frame, "image": autoencoder["image"], "shape": [frame["num_along"], frame["num_across"]]}
+  momentum = {"kind": "vector", "scale": info["momentum_scale_mev"], "low": low, "high": high}
+  return {
+      "network": {"name": "latent_unet", "conditioning": "track", **info["network"]},
+      "prediction": {"name": "edm", "sigma_data": 1.0},
+      "codec": {"name": "autoencoder", "latent": autoencoder["latent"]},
+      "charge_plane": {"reference": "kinetic", **info["charge_ratio"]},
+      "condition": {"momentum_mev": momentum}, "frame": frame, "image": autoencoder["image"],
+      "shape": [frame["num_along"], frame["num_across"]]
+  }
 
 
 def _of_pixels(directory: Path, info: dict) -> dict:
   """pixels.json: unconditional, on pixels of crops."""
   del directory
-  return {"network": {"name": "ncsnpp", **info["network"]}, "charge_plane": None, "condition": {}, "frame": None,
-          "codec": {"name": "pixels", **{name: info[name] for name in ("charge", "threshold_mev", "scale")}},
-          "image": None, "kinetic_range_mev": None, "data": {"num_holdout": info["num_holdout_events"]}}
+  return {
+      "network": {"name": "ncsnpp", **info["network"]}, "charge_plane": None, "condition": {}, "frame": None,
+      "codec": {"name": "pixels", **{name: info[name] for name in ("charge", "threshold_mev", "scale")}},
+      "image": None, "kinetic_range_mev": None, "data": {"num_holdout": info["num_holdout_events"]}
+  }
 
 
 def _of_interactions(directory: Path, info: dict) -> dict:
   """interactions.json beside autoencoder.json: unconditional, on latents of whole interactions."""
   del directory
   side = info["image"]["num_pixels"]
-  return {"network": {"name": "ncsnpp", **info["network"]}, "charge_plane": None, "condition": {}, "frame": None,
-          "codec": {"name": "autoencoder", "latent": info["latent"]}, "kinetic_range_mev": None, "shape": [side, side],
-          "data": {"num_holdout": info["num_holdout"]}}
+  return {
+      "network": {"name": "ncsnpp", **info["network"]}, "charge_plane": None, "condition": {}, "frame": None,
+      "codec": {"name": "autoencoder", "latent": info["latent"]}, "kinetic_range_mev": None,
+      "shape": [side, side], "data": {"num_holdout": info["num_holdout"]}
+  }
 
 
 # name of the old files -> (keys that the JSON must have, translation of what differs from today's)
-OLD = {"diffusion": (("network", "sde", "momentum_scale_mev", "kinetic_range_mev", "charge_ratio"), _of_protons),
-       "pixels": (("network", "sde", "prediction", "charge", "scale", "shape", "threshold_mev"), _of_pixels),
-       "interactions": (("network", "sde", "prediction", "image", "latent", "state_shape", "num_holdout"), _of_interactions)}
+OLD = {
+    "diffusion": (("network", "sde", "momentum_scale_mev", "kinetic_range_mev", "charge_ratio"), _of_protons),
+    "pixels": (("network", "sde", "prediction", "charge", "scale", "shape", "threshold_mev"), _of_pixels),
+    "interactions": (
+        ("network", "sde", "prediction", "image", "latent", "state_shape", "num_holdout"), _of_interactions)
+}
 
 
 def load_description(directory: Path) -> tuple[str, Params, dict]:

@@ -1,4 +1,5 @@
-"""Builders of the networks that judge images: SSNet, from weights and for training, and the two-sample classifier."""
+"""Builders of the networks that judge images: SSNet, from weights and for training, and the two-sample
+classifier."""
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,11 +46,13 @@ def build_segmenter(directory: str | Path | None = None, *, orientations: int = 
   stage = int(np.log2(shape[0] // FEATURE_PIXELS // info["network"].get("stem", 1)))
   transform = call_with(make_charge_transform, "charge", info["charge"])
   classes = tuple(info["classes"])
-  return make_segmenter(network, params, transform, classes=classes, stage=stage, orientations=orientations), info
+  return make_segmenter(network, params, transform, classes=classes, stage=stage,
+                        orientations=orientations), info
 
 
 def build_image_classifier(**kwargs) -> Callable:
-  """fit_predict of the image classifier for `metrics.c2st`; keywords of `train.classifier.cnn_fit_predict`."""
+  """fit_predict of the image classifier for `metrics.c2st`; keywords of
+  `train.classifier.cnn_fit_predict`."""
   return cnn_fit_predict(networks.make_classifier(), make_charge_transform("sqrt", 1.0), **kwargs)
 
 
@@ -64,7 +67,8 @@ def ssnet_task(config: dict) -> Task:
 
   def export(params, directory, info, evaluate):
     evaluation = evaluate(weight_files.rounded(params))  # what ships is what is judged
-    weight_files.save_weights(directory, "ssnet", params, {**saved, "step": info["step"], "evaluation": evaluation})
+    weight_files.save_weights(directory, "ssnet", params,
+                              {**saved, "step": info["step"], "evaluation": evaluation})
 
   return segmentation_task(build_ssnet(values), TaskData(data.batch_fn, holdout),
                            parse(SegmentationLoss, "loss", section(config, "loss")), classes=classes,

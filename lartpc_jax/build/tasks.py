@@ -1,4 +1,5 @@
-"""Training tasks from configs. Keys of a config block are the keyword arguments of its builder, one to one."""
+"""Training tasks from configs. Keys of a config block are the keyword arguments of its builder, one to
+one."""
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,20 +25,24 @@ SHOWN_PIXELS = 64  # side of what a picture shows of a decoded image, from its m
 def _autoencoder_task(config: dict) -> Task:
   spec, frame = build_geometry(config)
   values, charge = section(config, "network"), section(config, "charge")
-  data = build_generator_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"], condition=Condition({}))
+  data = build_generator_data(section(config, "data"), spec=spec, frame=frame, seed=config["seed"],
+                              condition=Condition({}))
   frame = frame if data.in_track_frame else None  # images are taken in the pixels of their detector
   window = spec if frame is None else frame
   shape = data.holdout.batch["image"].shape[1:]
   for side in (*shape, *window.shape):
     if side % values.get("stem", 1):
-      raise ValueError(f"network.stem = {values['stem']} must divide the sides of the images, {shape} in training and "
-                       f"{window.shape} by the config.")
+      raise ValueError(
+          f"network.stem = {values['stem']} must divide the sides of the images, {shape} in training and "
+          f"{window.shape} by the config.")
 
   def export(params, directory, info, scale):
-    weight_files.save_weights(directory, "autoencoder", params, {
-        "network": values, "charge": charge, "image": spec._asdict(), "frame": None if frame is None else frame._asdict(),
-        "step": info["step"],
-        "latent": {"shift": np.asarray(scale.shift).tolist(), "scale": np.asarray(scale.scale).tolist()}})
+    weight_files.save_weights(
+        directory, "autoencoder", params, {
+            "network": values, "charge": charge, "image":
+                spec._asdict(), "frame": None if frame is None else frame._asdict(), "step": info["step"],
+            "latent": {"shift": np.asarray(scale.shift).tolist(), "scale": np.asarray(scale.scale).tolist()}
+        })
 
   figure = lambda x, y: image_rows({"data": x, "decoded": y}, half_width_px=min(SHOWN_PIXELS, *shape) // 2)
   return autoencoder_task(
@@ -64,7 +69,8 @@ def build_task(config: Mapping) -> Task:
     raise ValueError(f"Unknown config value task = {config.get('task')!r}; allowed: {sorted(TASKS)}.")
   allowed = TASK_KEYS[config["task"]]
   for key in sorted(set(config) - allowed):
-    raise ValueError(f"Unknown config key {key} = {config[key]!r} of task {config['task']!r}; allowed: {sorted(allowed)}.")
+    raise ValueError(
+        f"Unknown config key {key} = {config[key]!r} of task {config['task']!r}; allowed: {sorted(allowed)}.")
   if "seed" not in config:
     raise ValueError(f"Missing config key seed; there are {sorted(config)}.")
   return TASKS[config["task"]](config)

@@ -1,4 +1,5 @@
-"""Training data of a generator from a config block `data`: canonical pictures with labels, and those that are kept apart."""
+"""Training data of a generator from a config block `data`: canonical pictures with labels, and those that are
+kept apart."""
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

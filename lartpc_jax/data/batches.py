@@ -1,4 +1,5 @@
-"""Batches for training, one way for all data and tasks: pure functions of (seed, step), so that a run can resume.
+"""Batches for training, one way for all data and tasks: pure functions of (seed, step), so that a run can
+resume.
 
 A pool is what batches are drawn from: rotated events, exact pictures of events, or images. A batch is a dict:
 `image` in MeV and the labels that were asked for, by the names and in the units of `data.labels`.
@@ -28,7 +29,8 @@ ORDERS = ("replacement", "epochs")
 class Pool(NamedTuple):
   """n examples."""
   num: int
-  read: Callable                # (numbers [b], rng, key) -> batch; what is random in it comes from the two
+  # (numbers [b], rng, () -> key) -> batch; what is random in it comes from the two
+  read: Callable
   kind: str                     # for messages
   draw: Callable | None = None  # (rng, b) -> batch of examples drawn with replacement; None: of any, evenly
 
@@ -64,7 +66,7 @@ def make_batches(pool: Pool, *, batch_size: int, seed: int, order: str = "replac
       batch = pool.draw(rng, batch_size)
     else:
       numbers = rng.integers(0, pool.num, batch_size) if numbers_of is None else numbers_of(step)
-      batch = pool.read(numbers, rng, jax.random.fold_in(key, step))
+      batch = pool.read(numbers, rng, lambda: jax.random.fold_in(key, step))
     if num_symmetries == 1:
       return batch
     code = symmetries.random_codes(rng, batch_size, num_symmetries)
@@ -104,7 +106,7 @@ def rotated_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection
   def read(numbers, rng, key):
     del rng
     deposits = pad_events(events, numbers)
-    images, momentum_mev = draw(key, deposits.position_mm, deposits.edep_mev, deposits.momentum_mev)
+    images, momentum_mev = draw(key(), deposits.position_mm, deposits.edep_mev, deposits.momentum_mev)
     batch = {"image": images} | ({"momentum_mev": momentum_mev} if "momentum_mev" in wanted else {})
     return batch | {name: values[numbers] for name, values in scalars.items()}
   return Pool(len(events), read, "events")
@@ -149,8 +151,8 @@ def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, thresho
     del rng, key
     event, view = np.divmod(np.asarray(numbers), len(images.views))
     batch = images.read(event, names)
-    bad = ~np.all(np.isfinite(batch["image"]) & (batch["image"] >= 0), axis=(1, 2, 3))
-    if bad.any():
+    if not (batch["image"].min() >= 0 and batch["image"].max() < np.inf):  # NaN too
+      bad = ~np.all(np.isfinite(batch["image"]) & (batch["image"] >= 0), axis=(1, 2, 3))
       raise ValueError(f"The {images.kind} must be finite and not negative; number {event[bad][0]} is not.")
     for name in set(labels_lib.PIXELS) & set(batch):
       batch[name] = batch[name][np.arange(len(event)), view]
@@ -192,11 +194,12 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
                      f"{spec.sigma_mm}.")
   scalars = _scalars_of(events, wanted, without=())
   views, size = list(VIEWS) if view is None else [view], crop_px or spec.num_pixels
+  with_classes = bool({"label", "track_share"} & set(wanted))
 
   def picture(number, rng):
     seen = views[rng.integers(len(views))] if len(views) > 1 else views[0]
-    return _Lit(number, seen, *_cropped(lit_pixels(events, number, view=seen, spec=spec), rng,
-                                        spec.num_pixels, crop_px))
+    lit = lit_pixels(events, number, view=seen, spec=spec, with_classes=with_classes)
+    return _Lit(number, seen, *_cropped(lit, rng, spec.num_pixels, crop_px))
 
   def lit_picture(rng):
     for _ in range(MAX_DRAWS):
@@ -209,7 +212,7 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
   def collect(chosen):
     number = np.array([one.number for one in chosen])
     batch = {"image": np.zeros((len(chosen), size, size), np.float32)}
-    if {"label", "track_share"} & set(wanted):
+    if with_classes:
       batch["label"] = np.zeros(batch["image"].shape, np.int32)
     for i, one in enumerate(chosen):
       batch["image"][i][tuple(one.pixels.T)] = one.charge_mev

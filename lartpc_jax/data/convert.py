@@ -1,4 +1,5 @@
-"""From any format of data.readers to the two that the package works with: files of images and of sparse events."""
+"""From any format of data.readers to the two that the package works with: files of images and of sparse
+events."""
 import contextlib
 import itertools
 import os
@@ -31,11 +32,12 @@ def convert(format_name: str, source: str | os.PathLike, out: str | os.PathLike,
             update: Callable = lambda done: None) -> Summary:
   """Converts a file or directory, in pieces; `out` appears only when it is complete.
 
-  Image formats become an npz (`images` [N v p p], `unit`, `momentum` [N 3] if the source has it, more fields), or an npy of
-  images, with further fields as npy files beside it (the unit, if it is not MeV). 3D formats become a sparse-event npz
-  (data.events) with `number` [N] (of the event in its file), `momentum_known` [N], `pdg` [N], `primaries` [K 6], `origin_mm`
-  [N 3] (the vertex in the coordinates of the source) and, where the source has labels, `vlabel` [M]. An event has a momentum
-  if it has just one primary particle whose momentum the file tells; other momenta are written as zeros.
+  Image formats become an npz (`images` [N v p p], `unit`, `momentum` [N 3] if the source has it, more
+  fields), or an npy of images, with further fields as npy files beside it (the unit, if it is not MeV). 3D
+  formats become a sparse-event npz (data.events) with `number` [N] (of the event in its file),
+  `momentum_known` [N], `pdg` [N], `primaries` [K 6], `origin_mm` [N 3] (the vertex in the coordinates of the
+  source) and, where the source has labels, `vlabel` [M]. An event has a momentum if it has just one primary
+  particle whose momentum the file tells; other momenta are written as zeros.
 
   Args:
     format_name: one of data.readers.formats.FORMATS, or "auto".
@@ -98,11 +100,13 @@ def _convert_images(source: ImageSource, name: str, out: Path, num: int | None, 
     with contextlib.ExitStack() as stack:  # all of them appear, or none
       if source.unit != MEV:
         paths.append(out.with_name(f"{out.stem}_unit.npy"))
-        np.save(stack.enter_context(atomic_write(paths[-1], "wb")), np.asarray(source.unit), allow_pickle=False)
+        np.save(stack.enter_context(atomic_write(paths[-1], "wb")), np.asarray(source.unit),
+                allow_pickle=False)
       for path, (make, shape, dtype) in zip(paths, arrays.values(), strict=False):
         write_rows(stack.enter_context(atomic_write(path, "wb")), make(), shape, dtype)
-  text = (f"{num} events of {source.num_views} view{'s' * (source.num_views > 1)}; fields {', '.join(arrays)}; "
-          f"values in {source.unit}")
+  text = (
+      f"{num} events of {source.num_views} view{'s' * (source.num_views > 1)}; fields {', '.join(arrays)}; "
+      f"values in {source.unit}")
   return Summary(paths, num, text + (f"; {source.note}" if source.note else ""))
 
 
@@ -118,9 +122,11 @@ def _convert_events(source: EventSource, name: str, out: Path, num: int | None, 
   if first is None:
     raise ValueError(f"{name}: holds no events.")
   labelled = first.label is not None
-  fields = {"momentum": ((3,), np.float32), "offsets": ((), np.int64), "voxel": ((3,), np.int16), "edep": ((), np.float32),
-            "number": ((), np.int64), "momentum_known": ((), np.bool_), "pdg": ((), np.int64),
-            "primaries": ((PRIMARY_COLUMNS,), np.float64), "origin_mm": ((3,), np.float64)}
+  fields = {
+      "momentum": ((3,), np.float32), "offsets": ((), np.int64), "voxel": ((3,), np.int16), "edep": (
+          (), np.float32), "number": ((), np.int64), "momentum_known": ((), np.bool_), "pdg": ((), np.int64),
+      "primaries": ((PRIMARY_COLUMNS,), np.float64), "origin_mm": ((3,), np.float64)
+  }
   if labelled:
     fields["vlabel"] = ((), np.uint8)
   done = total = known = empty = 0
@@ -136,8 +142,8 @@ def _convert_events(source: EventSource, name: str, out: Path, num: int | None, 
       has_momentum = len(event.momenta_mev) == 1 and bool(np.isfinite(event.momenta_mev).all())
       single = event.pdg is not None and len(event.pdg) == 1
       total += len(voxels.voxel)
-      append(momentum=event.momenta_mev if has_momentum else np.zeros((1, 3)), offsets=[total], voxel=voxels.voxel,
-             edep=voxels.edep_mev, number=[event.number], momentum_known=[has_momentum],
+      append(momentum=event.momenta_mev if has_momentum else np.zeros((1, 3)), offsets=[total],
+             voxel=voxels.voxel, edep=voxels.edep_mev, number=[event.number], momentum_known=[has_momentum],
              pdg=event.pdg if single else [0], primaries=_primaries(done, event), origin_mm=[origin_mm],
              **({"vlabel": voxels.label} if labelled else {}))
       done, known, empty = done + 1, known + has_momentum, empty + (not charged)
@@ -153,7 +159,8 @@ def _convert_events(source: EventSource, name: str, out: Path, num: int | None, 
 
 
 def _origin(origin: str, event: RawEvent, where: str) -> np.ndarray:
-  return choose_origin(origin, event.vertices_mm, event.start_mm, event.stop_mm, event.edep_mev, event.time, where)
+  return choose_origin(origin, event.vertices_mm, event.start_mm, event.stop_mm, event.edep_mev, event.time,
+                       where)
 
 
 def _primaries(number: int, event: RawEvent) -> np.ndarray:

@@ -15,7 +15,8 @@ class Faults(NamedTuple):
   """Sizes of the faults; see `FAULTS`."""
   noise: float = 0.02        # sigma of a pixel over the brightest pixel of the image
   charge: float = 0.05       # too much of it
-  dead_wires: float = 0.1    # share; MicroBooNE's is about that (MicroBooNE Collaboration 2017, JINST 12 P08003)
+  # share; MicroBooNE's is about that (MicroBooNE Collaboration 2017, JINST 12 P08003)
+  dead_wires: float = 0.1
   vertex_px: float = 1.0
 
 
@@ -33,12 +34,14 @@ def miscalibrated(images: np.ndarray, rng: np.random.Generator, sizes: Faults) -
 
 
 def with_dead_wires(images: np.ndarray, rng: np.random.Generator, sizes: Faults) -> np.ndarray:
-  """Random wires of each view without charge: a wire is a place on image axis 1, where time runs along axis 0."""
+  """Random wires of each view without charge: a wire is a place on image axis 1, where time runs along axis
+  0."""
   *batch, _, n = images.shape
   order = np.argsort(rng.uniform(size=(*batch, n)), axis=-1)
   dead = np.zeros((*batch, n), bool)
   np.put_along_axis(dead, order[..., :round(sizes.dead_wires * n)], True, axis=-1)
-  kept = np.where(dead, 0.0, images.sum(2)).sum(-1, keepdims=True) > 0.0  # a view without any charge is no image
+  # a view without any charge is no image
+  kept = np.where(dead, 0.0, images.sum(2)).sum(-1, keepdims=True) > 0.0
   return np.where((dead & kept)[..., None, :], 0.0, images).astype(images.dtype)
 
 

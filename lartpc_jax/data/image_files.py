@@ -21,7 +21,8 @@ CHECKED_IMAGES = 256  # of a file, whose charge is compared with their momenta
 
 def save_images(path: str | os.PathLike, images: np.ndarray, momentum_mev: np.ndarray, *,
                 pdg: np.ndarray | None = None) -> None:
-  """Writes images [n v p p] in MeV, momenta [n 3] and PDG codes [n] as an npz for `read_images`, whole or not."""
+  """Writes images [n v p p] in MeV, momenta [n 3] and PDG codes [n] as an npz for `read_images`, whole or
+  not."""
   codes = {} if pdg is None else {"pdg": np.asarray(pdg, np.int64)}
   with atomic_write(path, "wb") as file:
     np.savez_compressed(file, images=np.asarray(images, np.float32),
@@ -116,7 +117,8 @@ def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> 
 
 
 def check_image_momenta(images: np.ndarray, momentum_mev: np.ndarray, source: str) -> None:
-  """Raises ValueError if momenta [n 3] of images [n p p] in MeV seem to be GeV/c; see `events.check_momenta`."""
+  """Raises ValueError if momenta [n 3] of images [n p p] in MeV seem to be GeV/c; see
+  `events.check_momenta`."""
   size = np.linalg.norm(momentum_mev, axis=1)
   known = np.flatnonzero(size)
   if len(known):

@@ -20,7 +20,8 @@ class Images(NamedTuple):
   views: tuple[str, ...]            # names of the views; images of unknown views count as "xy"
   num_pixels: int
   labels: tuple[str, ...]           # names that `read` takes; known of every event
-  read: Callable                    # (numbers [b] or slice, names) -> dict(image [b v n n] in MeV, **labels [b ...])
+  # (numbers [b] or slice, names) -> dict(image [b v n n] in MeV, **labels [b ...])
+  read: Callable
   kind: str                         # for messages
   event: np.ndarray | None = None   # [n] number of the event that each is of; None: all differ
   holdout: "Images | None" = None   # events that the source itself keeps apart
@@ -30,7 +31,8 @@ class Images(NamedTuple):
 
 def of_arrays(images: np.ndarray, labels: Mapping[str, np.ndarray], kind: str, *, scale_mev: float = 1.0,
               event: np.ndarray | None = None) -> Images:
-  """Of images [n v p p], read when they are asked for, and labels [n ...]. Raises ValueError if there is none.
+  """Of images [n v p p], read when they are asked for, and labels [n ...]. Raises ValueError if there is
+  none.
 
   Args:
     images: numbers of any kind.
@@ -57,7 +59,8 @@ def of_arrays(images: np.ndarray, labels: Mapping[str, np.ndarray], kind: str, *
 def known_labels(labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
   """The labels that are known of every event: a momentum of (0, 0, 0) or a PDG code of 0 means unknown."""
   told = lambda values: np.reshape(values != 0, (len(values), -1)).any(axis=1).all()
-  return tuple(name for name, values in labels.items() if name not in ("momentum_mev", "particle") or told(values))
+  return tuple(
+      name for name, values in labels.items() if name not in ("momentum_mev", "particle") or told(values))
 
 
 def of_source(source: ImageSource, kind: str, *, scale_mev: float = 1.0) -> Images:

@@ -1,4 +1,5 @@
-"""Target images of a fit, and the truth: drawn from sparse events, or read where they are; paths as in `data.open`."""
+"""Target images of a fit, and the truth: drawn from sparse events, or read where they are; paths as in
+`data.open`."""
 import logging
 import os
 from collections.abc import Sequence
@@ -93,7 +94,8 @@ def _of_events(events: Events, chosen: np.ndarray, path, views: tuple[str, ...],
 
 
 def choose_rows(available: int, first: int, num: int | None, path) -> slice:
-  """Rows first ... first + num - 1 of a file (None: to its end). Raises ValueError naming it if it has fewer."""
+  """Rows first ... first + num - 1 of a file (None: to its end). Raises ValueError naming it if it has
+  fewer."""
   num = available - first if num is None else num
   if first < 0 or num < 1 or first + num > available:
     raise ValueError(f"{path}: holds {available} events, numbers 0 to {available - 1}; asked for {num} from "
@@ -108,7 +110,8 @@ def known_momenta(momentum_mev: np.ndarray) -> np.ndarray | None:
 
 def clean_events(events: Events, chosen: np.ndarray, *, views: tuple[str, ...],
                  spec: raster.ImageSpec) -> np.ndarray:
-  """True [n] for those of the `chosen` events that deposit their kinetic energy, to 2 %, and inside the views.
+  """True [n] for those of the `chosen` events that deposit their kinetic energy, to 2 %, and inside the
+  views.
 
   Particles of which the file does not say what they are count as protons.
   """

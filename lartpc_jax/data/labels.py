@@ -84,7 +84,8 @@ def particle_index(pdg: np.ndarray, particles: Collection[str]) -> np.ndarray:
 
 
 def kinetic_mev(events: Events) -> np.ndarray:
-  """Kinetic energy [n] float32, NaN if unknown: of the primaries together if the file names them, or the particle.
+  """Kinetic energy [n] float32, NaN if unknown: of the primaries together if the file names them, or the
+  particle.
 
   Particles of which the file does not say what they are count as protons.
   """
@@ -98,7 +99,8 @@ def kinetic_mev(events: Events) -> np.ndarray:
 
 
 def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
-  """The labels `particle` and `kinetic_mev` [n] of all events, if they are wanted; they do not turn with an event.
+  """The labels `particle` and `kinetic_mev` [n] of all events, if they are wanted; they do not turn with an
+  event.
 
   Args:
     events: the events.
@@ -114,7 +116,8 @@ def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[st
 
 def measure(batch: dict, wanted: Collection[str], *, threshold_mev: float,
             track: int = PIXEL_CLASSES.index("track")) -> dict:
-  """The labels of MEASURED that are wanted, of pictures `image` [b n n] in MeV and, for the share, `label`."""
+  """The labels of MEASURED that are wanted, of pictures `image` [b n n] in MeV and, for the share,
+  `label`."""
   lit = np.asarray(batch["image"]) >= threshold_mev if set(wanted) & set(MEASURED) else None
   values = {}
   if "charge_mev" in wanted:

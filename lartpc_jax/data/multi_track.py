@@ -1,4 +1,5 @@
-"""Images of several protons from one vertex, put together from events of single ones, and the files that hold them.
+"""Images of several protons from one vertex, put together from events of single ones, and the files that hold
+them.
 
 Liquid argon looks the same in every direction and tracks do not see each other: the sum of rotated events is
 what a vertex with several protons would deposit.
@@ -26,7 +27,8 @@ class MultiTrackSet(NamedTuple):
 
 
 def opening_directions(rng: np.random.Generator, opening_degrees: np.ndarray) -> np.ndarray:
-  """Unit vectors [n 2 3] with the given angles between the two; the first is isotropic, the second evenly around it."""
+  """Unit vectors [n 2 3] with the given angles between the two; the first is isotropic, the second evenly
+  around it."""
   first, helper = (_unit(rng.normal(size=(len(opening_degrees), 3))) for _ in range(2))
   across = _unit(np.cross(first, helper))
   angle = np.radians(np.asarray(opening_degrees, float))[:, None]
@@ -77,9 +79,11 @@ def opening_angles(momenta_mev: np.ndarray) -> np.ndarray:
 
 
 def save_tracks(path: str | os.PathLike, found: MultiTrackSet) -> None:
-  """Writes an npz with `images` and `momenta` [n t 3], whole or not at all; `data.images.open_images` reads the images."""
+  """Writes an npz with `images` and `momenta` [n t 3], whole or not at all; `data.images.open_images` reads
+  the images."""
   with atomic_write(path, "wb") as file:
-    np.savez_compressed(file, images=found.images.astype(np.float32), momenta=found.momenta_mev.astype(np.float32))
+    np.savez_compressed(file, images=found.images.astype(np.float32),
+                        momenta=found.momenta_mev.astype(np.float32))
 
 
 def read_momenta(path: str | os.PathLike, num: int) -> np.ndarray | None:

@@ -1,4 +1,5 @@
-"""Fields of npz files, with errors that name file and field: the one place where the package opens an npz to read it."""
+"""Fields of npz files, with errors that name file and field: the one place where the package opens an npz to
+read it."""
 import os
 import zipfile
 import zlib
@@ -25,8 +26,8 @@ def field_names(path: str | os.PathLike, *, kind: str = "input file") -> list[st
     raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
 
 
-def read_fields(path: str | os.PathLike, required: Sequence[str], optional: Sequence[str] = (), *, kind: str = "input file"
-                ) -> dict[str, np.ndarray]:
+def read_fields(path: str | os.PathLike, required: Sequence[str], optional: Sequence[str] = (), *,
+                kind: str = "input file") -> dict[str, np.ndarray]:
   """The required fields, and those of the optional ones that are there.
 
   Raises:

@@ -1,4 +1,5 @@
-"""One meaning of a path everywhere: sparse events or images in detector pixels, with the labels that they have.
+"""One meaning of a path everywhere: sparse events or images in detector pixels, with the labels that they
+have.
 
 | path | what it is |
 | --- | --- |
@@ -7,7 +8,7 @@
 | FILE.npz with `voxel` | events (data.events) |
 | FILE.npz with `image`, `event`, `unit_mev` | images: crops, perhaps with `label` and `primaries` |
 | FILE.npz with `images`, FILE.npy | images as launch.convert writes them (data.image_files) |
-| what a reader of images knows: directory of `batch_{i}.npy`, LArCV ROOT ... (data.readers) | images, not copied |
+| what a reader of images knows (data.readers): `batch_{i}.npy`, LArCV ROOT ... | images, not copied |
 | directory with `dataset_info.json`, or a `VERSION/` that has it: a tensorflow-datasets dataset | images |
 
 Images stay on disk until a batch needs them, but for an npz, which cannot be mapped.
@@ -159,7 +160,8 @@ def _open_directory(path: Path, scale_mev: float) -> Images:
 def _image_format(path: Path) -> str | None:
   """The format of data.readers that reads images from a file or directory as it is; None: not one of them."""
   look = look_at(path)
-  return look.format if look.sure and look.format in FORMATS and FORMATS[look.format].becomes == "images" else None
+  return look.format if look.sure and look.format in FORMATS and FORMATS[
+      look.format].becomes == "images" else None
 
 
 def find_dataset(path: Path) -> Path | None:

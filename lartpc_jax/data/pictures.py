@@ -1,4 +1,5 @@
-"""From sparse events to pictures: smeared ones, of events as they are or rotated in 3D, and exact ones of voxels."""
+"""From sparse events to pictures: smeared ones, of events as they are or rotated in 3D, and exact ones of
+voxels."""
 import functools
 from collections.abc import Callable
 
@@ -16,7 +17,8 @@ CLASS_OF = np.array([LABELS["shower"] if name == "low_energy" else label for nam
 
 
 def keep_contained(events: Events, spec: raster.ImageSpec) -> Events:
-  """Drops events with a deposit farther from the vertex than half the window: contained however they are turned.
+  """Drops events with a deposit farther from the vertex than half the window: contained however they are
+  turned.
 
   A rotation-invariant form of the published cut (no charge outside the window), which needs the view to be
   fixed.
@@ -61,13 +63,14 @@ def images_of(events: Events, indices: np.ndarray, *, views: tuple[str, ...], sp
 
 def voxel_image(events: Events, number: int, *, view: str = "xy", spec: raster.ImageSpec = raster.PROTONS512
                 ) -> tuple[np.ndarray, np.ndarray]:
-  """Charge [n n] in MeV and classes [n n] uint8 of a labelled event, its vertex in the middle; see `lit_pixels`.
+  """Charge [n n] in MeV and classes [n n] uint8 of a labelled event, its vertex in the middle; see
+  `lit_pixels`.
 
   Raises ValueError if the events have no labels.
   """
   if events.label is None:
     raise ValueError("These events have no classes of their voxels (field 'vlabel').")
-  pixels, charge, classes = lit_pixels(events, number, view=view, spec=spec)
+  pixels, charge, classes = lit_pixels(events, number, view=view, spec=spec, with_classes=True)
   image, label = np.zeros(spec.shape, np.float32), np.zeros(spec.shape, np.uint8)
   image[tuple(pixels.T)], label[tuple(pixels.T)] = charge, classes
   return image, label
@@ -83,9 +86,10 @@ def voxel_images(events: Events, numbers: np.ndarray, *, spec: raster.ImageSpec,
   return images
 
 
-def lit_pixels(events: Events, number: int, *, view: str, spec: raster.ImageSpec
+def lit_pixels(events: Events, number: int, *, view: str, spec: raster.ImageSpec, with_classes: bool = False
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-  """Pixels [k 2] of the picture of an event that are not zero, their charge [k] in MeV, their class [k] or None.
+  """Pixels [k 2] of the picture of an event that are not zero, their charge [k] in MeV and class [k], if
+  asked for.
 
   A voxel's charge goes into the pixel of its centre, unsmeared: exact where pixels are as large as voxels. A
   pixel has the class with the most charge in it; pixels below spec.threshold_mev are zero, and background.
@@ -101,7 +105,7 @@ def lit_pixels(events: Events, number: int, *, view: str, spec: raster.ImageSpec
   total = np.bincount(place, energy, minlength=len(flat))
   lit = total >= spec.threshold_mev
   classes = None
-  if events.label is not None:
+  if with_classes:
     kind = place * NUM_CLASSES + CLASS_OF[events.label[rows][inside]]
     by_class = np.bincount(kind, energy, minlength=len(flat) * NUM_CLASSES).reshape(-1, NUM_CLASSES)
     classes = by_class[lit].argmax(axis=1).astype(np.uint8)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 def prefetch(batch_fn: Callable, *, depth: int = 2) -> Callable:
   """The same function of a step, which already makes the next `depth` steps in a thread when it returns.
 
-  Any order of steps gives the right batches; only the usual one gains. An error of a batch is raised when that batch is
-  asked for. At most `depth` batches wait in memory; 0 makes each batch when it is asked for.
+  Any order of steps gives the right batches; only the usual one gains. An error of a batch is raised when
+  that batch is asked for. At most `depth` batches wait in memory; 0 makes each batch when it is asked for.
 
   Raises:
     ValueError: if depth is negative.

@@ -5,8 +5,8 @@ from lartpc_jax.data.events import Events, select_events
 from lartpc_jax.data.image_source import Images, select_images
 
 
-def split_by_event(data: Events | Images, *, num_holdout: int) -> tuple[Events, Events] | tuple[Images,
-                                                                                                Images]:
+def split_by_event(data: Events | Images, *,
+                   num_holdout: int) -> tuple[Events, Events] | tuple[Images, Images]:
   """(training, held out): what the source keeps apart, else all but the last `num_holdout` events, and those.
 
   Raises:

@@ -1,4 +1,5 @@
-"""npz and npy files written piece by piece, whole or not at all, so that what is written need not fit into memory."""
+"""npz and npy files written piece by piece, whole or not at all, so that what is written need not fit into
+memory."""
 import contextlib
 import os
 import shutil
@@ -21,7 +22,8 @@ def write_header(file, shape: tuple[int, ...], dtype) -> None:
 
 
 def read_header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
-  """Shape, Fortran order and dtype of an npy file, which is then at its data. Raises ValueError if it is none."""
+  """Shape, Fortran order and dtype of an npy file, which is then at its data. Raises ValueError if it is
+  none."""
   version = np.lib.format.read_magic(file)
   read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
   return read(file)
@@ -51,14 +53,16 @@ def stream_fields(path: str | os.PathLike, fields: dict[str, tuple[tuple[int, ..
           shape, dtype = fields[name]
           values = np.ascontiguousarray(values, dtype)
           if values.shape[1:] != shape:
-            raise ValueError(f"{path}: rows of field {name!r} must have shape {shape}; got {values.shape[1:]}.")
+            raise ValueError(
+                f"{path}: rows of field {name!r} must have shape {shape}; got {values.shape[1:]}.")
           files[name].write(values.tobytes())
           counts[name] += len(values)
 
       yield append
     with atomic_write(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
       for name, (shape, dtype) in fields.items():
-        with open(scratch / name, "rb") as source, archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        with (open(scratch / name, "rb") as source,
+              archive.open(f"{name}.npy", "w", force_zip64=True) as member):
           write_header(member, (counts[name], *shape), dtype)
           shutil.copyfileobj(source, member, COPY_BYTES)
         (scratch / name).unlink()

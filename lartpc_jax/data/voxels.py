@@ -3,7 +3,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-PIECES_PER_VOXEL = 4  # a segment's energy is put into points this many to a voxel edge; whole steps would alias
+# a segment's energy is put into points this many to a voxel edge; whole steps would alias
+PIECES_PER_VOXEL = 4
 ORIGINS = ("vertex", "first", "entry", "centroid")
 
 
@@ -14,13 +15,13 @@ class Voxels(NamedTuple):
   label: np.ndarray | None    # [m] uint8: of the deposit with the most energy in the voxel
 
 
-def choose_origin(origin: str, vertices_mm: np.ndarray, start_mm: np.ndarray, stop_mm: np.ndarray, edep_mev: np.ndarray,
-                  time: np.ndarray | None = None, source: str = "event") -> np.ndarray:
+def choose_origin(origin: str, vertices_mm: np.ndarray, start_mm: np.ndarray, stop_mm: np.ndarray,
+                  edep_mev: np.ndarray, time: np.ndarray | None = None, source: str = "event") -> np.ndarray:
   """The point [3] in mm that becomes the vertex of the sparse event.
 
   Args:
-    origin: "vertex" (there must be just one), "first" (the first vertex of several), "entry" (where the first deposit
-      starts: of particles that come in from outside), "centroid" (of the energy), or "x,y,z" in mm.
+    origin: "vertex" (there must be just one), "first" (the first vertex of several), "entry" (where the first
+      deposit starts: of particles that come in from outside), "centroid" (of the energy), or "x,y,z" in mm.
     vertices_mm: [k 3].
     start_mm, stop_mm: [m 3].
     edep_mev: [m].
@@ -29,8 +30,9 @@ def choose_origin(origin: str, vertices_mm: np.ndarray, start_mm: np.ndarray, st
   Raises ValueError if the event lacks what the origin asks for.
   """
   if origin == "vertex" and len(vertices_mm) > 1 and np.ptp(vertices_mm, axis=0).max() > 0:
-    raise ValueError(f"{source}: has {len(vertices_mm)} vertices; choose --origin=first, entry, centroid or x,y,z (mm), or "
-                     "--unit=interaction where the format has it.")
+    raise ValueError(
+        f"{source}: has {len(vertices_mm)} vertices; choose --origin=first, entry, centroid or x,y,z (mm), "
+        "or --unit=interaction where the format has it.")
   if origin in ("vertex", "first"):
     if not len(vertices_mm):
       raise ValueError(f"{source}: the file gives no vertex; choose --origin=entry, centroid or x,y,z (mm).")
@@ -57,8 +59,8 @@ def parse_origin(origin: str) -> np.ndarray:
   return point
 
 
-def voxelize(start_mm: np.ndarray, stop_mm: np.ndarray, edep_mev: np.ndarray, *, origin_mm: np.ndarray, voxel_mm: float,
-             label: np.ndarray | None = None, source: str = "event") -> Voxels:
+def voxelize(start_mm: np.ndarray, stop_mm: np.ndarray, edep_mev: np.ndarray, *, origin_mm: np.ndarray,
+             voxel_mm: float, label: np.ndarray | None = None, source: str = "event") -> Voxels:
   """Spreads each deposit evenly from its start to its stop and sums it in voxels; the energy is kept.
 
   Args:

@@ -27,7 +27,8 @@ def exact_divergence(velocity: Callable) -> Callable:
 
 
 def hutchinson_divergence(velocity: Callable, probes: Float[Array, "n b ..."]) -> Callable:
-  """The same, estimated by v . (J v) averaged over n probes (Skilling 1989, Hutchinson 1990; Song et al. 2021, eq. 40)."""
+  """The same, estimated by v . (J v) averaged over n probes (Skilling 1989, Hutchinson 1990; Song et al.
+  2021, eq. 40)."""
   def value_and_divergence(x, t):
     def along(probe):
       value, slope = jax.jvp(lambda y: velocity(y, t), (x,), (probe,))
@@ -37,13 +38,15 @@ def hutchinson_divergence(velocity: Callable, probes: Float[Array, "n b ..."]) -
   return value_and_divergence
 
 
-def log_likelihood(sde: SDE, times: np.ndarray, *, num_probes: int = 1, exact: bool = False, method: str = "rk4",
-                   adaptive: bool = False, rtol: float = 1e-5, atol: float = 1e-5) -> Callable:
-  """Builds `logp(score_fn, x, key=None) -> nats [b]`: log p of x at times[-1] (Song et al. 2021, App. D.2, eq. 39).
+def log_likelihood(sde: SDE, times: np.ndarray, *, num_probes: int = 1, exact: bool = False,
+                   method: str = "rk4", adaptive: bool = False, rtol: float = 1e-5,
+                   atol: float = 1e-5) -> Callable:
+  """Builds `logp(score_fn, x, key=None) -> nats [b]`: log p of x at times[-1] (Song et al. 2021, App. D.2,
+  eq. 39).
 
-  log p(x) = log prior(x(1)) + int div(f) dt along dx/dt = f, the probability flow, from times[-1] up to times[0] = 1. It is
-  the density of data with the noise of times[-1]; for states with exact zeros it grows without bound as times[-1] falls:
-  dequantise first (`uniform_dequantise`).
+  log p(x) = log prior(x(1)) + int div(f) dt along dx/dt = f, the probability flow, from times[-1] up to
+  times[0] = 1. It is the density of data with the noise of times[-1]; for states with exact zeros it grows
+  without bound as times[-1] falls: dequantise first (`uniform_dequantise`).
 
   Args:
     sde: the SDE, whose prior holds at t = 1.
@@ -70,14 +73,16 @@ def log_likelihood(sde: SDE, times: np.ndarray, *, num_probes: int = 1, exact: b
     if exact:
       divergence_fn = exact_divergence(flow)
     elif key is None:
-      raise ValueError("The Hutchinson estimator draws probes: give logp(score_fn, x, key) a key, or use exact=True.")
+      raise ValueError(
+          "The Hutchinson estimator draws probes: give logp(score_fn, x, key) a key, or use exact=True.")
     else:
       probes = jax.random.rademacher(key, (num_probes, *x.shape), x.dtype)
       divergence_fn = hutchinson_divergence(flow, probes)
     velocity = lambda y, t: divergence_fn(y[0], jnp.full(x.shape[:1], t))
     start = (x, jnp.zeros(x.shape[0], x.dtype))
     if adaptive:
-      (end, gained), _ = solve_adaptive(velocity, start, grid[0], grid[-1], grid[1] - grid[0], rtol=rtol, atol=atol)
+      (end, gained), _ = solve_adaptive(velocity, start, grid[0], grid[-1], grid[1] - grid[0], rtol=rtol,
+                                        atol=atol)
     else:
       step = lambda y, inputs: (runge_kutta_step(velocity, y, *inputs, method), None)
       (end, gained), _ = jax.lax.scan(step, start, (grid[:-1], jnp.diff(grid)))
@@ -95,5 +100,6 @@ def bits_per_dim(logp: Float[Array, " b"], num_dims: int, *, log_volume: float =
 
 
 def uniform_dequantise(key: Array, levels: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
-  """Whole levels plus uniform noise in [0, 1): its density bounds the levels' probability (Theis et al. 2016, eq. 3)."""
+  """Whole levels plus uniform noise in [0, 1): its density bounds the levels' probability (Theis et al. 2016,
+  eq. 3)."""
   return levels + jax.random.uniform(key, levels.shape, levels.dtype)

@@ -19,8 +19,8 @@ class AutoencoderTerms(NamedTuple):
   charge: Array          # squared relative error of the total charge
 
 
-def autoencoder_terms(encode: Callable, decode: Callable, params: Params, images_mev: Float[Array, "b h w"], key: Array,
-                      *, transform: ChargeTransform) -> AutoencoderTerms:
+def autoencoder_terms(encode: Callable, decode: Callable, params: Params, images_mev: Float[Array, "b h w"],
+                      key: Array, *, transform: ChargeTransform) -> AutoencoderTerms:
   """Terms of the KL autoencoder objective (Kingma & Welling 2014, eq. 10; Rombach et al. 2022, sec. 3.1).
 
   Args:
@@ -46,7 +46,8 @@ def autoencoder_terms(encode: Callable, decode: Callable, params: Params, images
 def sample_sigma(key: Array, num: int, *, p_mean: float, p_std: float) -> Float[Array, " b"]:
   """Training noise levels: log-normal, stratified over the batch so that every batch covers all levels.
 
-  Karras et al. 2022, table 1 (training distribution); stratification as in Kingma et al. 2021 (VDM), App. I.1.
+  Karras et al. 2022, table 1 (training distribution); stratification as in Kingma et al. 2021 (VDM), App.
+  I.1.
   """
   key_shift, key_order = jax.random.split(key)
   u = (jnp.arange(num, dtype=jnp.float32) + jax.random.uniform(key_shift, (), jnp.float32)) / num
@@ -57,9 +58,11 @@ def sample_sigma(key: Array, num: int, *, p_mean: float, p_std: float) -> Float[
 def edm_denoising(network: Callable, z: Float[Array, "b ..."], cond: dict, key: Array, *, sigma_data: float,
                   p_mean: float, p_std: float, cond_dropout: float
                   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Denoising score matching with EDM preconditioning and weights (Karras et al. 2022, eq. 8): value [b] and sigma [b].
+  """Denoising score matching with EDM preconditioning and weights (Karras et al. 2022, eq. 8): value [b] and
+  sigma [b].
 
-  The weight cancels c_out, so the value is the plain squared error of the raw network, averaged over dimensions.
+  The weight cancels c_out, so the value is the plain squared error of the raw network, averaged over
+  dimensions.
 
   Args:
     network: raw network with its parameters, (x, c_noise, cond) -> like x.
@@ -86,17 +89,19 @@ def _sum_squares(x: Array) -> Float[Array, " b"]:
 
 
 def stratified_times(key: Array, num: int, *, t_min: float) -> Float[Array, " b"]:
-  """Diffusion times uniform in [t_min, 1], one in each of `num` equal intervals (Kingma et al. 2021, App. I.1)."""
+  """Diffusion times uniform in [t_min, 1], one in each of `num` equal intervals (Kingma et al. 2021, App.
+  I.1)."""
   u = (jnp.arange(num, dtype=jnp.float32) + jax.random.uniform(key, (num,), jnp.float32)) / num
   return t_min + (1.0 - t_min) * u
 
 
 def score_matching(sde: SDE, score_fn: ScoreFn, x0: Float[Array, "b ..."], key: Array, *, t_min: float = 1e-5,
                    likelihood_weighting: bool = False) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Denoising score matching in continuous time (Song et al. 2021, eq. 7): value [b], mean over dimensions, and t [b].
+  """Denoising score matching in continuous time (Song et al. 2021, eq. 7): value [b], mean over dimensions,
+  and t [b].
 
-  lambda(t) = std(t)^2 ("uniform" in the noise: the error of a noise prediction), or with likelihood_weighting g(t)^2, which
-  bounds the negative log-likelihood (Song, Durkan et al. 2021, thm. 1).
+  lambda(t) = std(t)^2 ("uniform" in the noise: the error of a noise prediction), or with likelihood_weighting
+  g(t)^2, which bounds the negative log-likelihood (Song, Durkan et al. 2021, thm. 1).
   """
   key_t, key_noise = jax.random.split(key)
   t = stratified_times(key_t, x0.shape[0], t_min=t_min)
@@ -112,7 +117,8 @@ def prediction_matching(network: Callable, x0: Float[Array, "b ..."], cond: dict
                         ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
   """Squared error of the raw network against its target ("edm", "eps", "x0", "v"), t uniform: value, t [b].
 
-  For "eps" it is Ho et al. 2020, eq. 14 in continuous time, and equals `score_matching` with uniform weighting.
+  For "eps" it is Ho et al. 2020, eq. 14 in continuous time, and equals `score_matching` with uniform
+  weighting.
   """
   key_t, key_noise = jax.random.split(key)
   t = stratified_times(key_t, x0.shape[0], t_min=t_min)
@@ -125,11 +131,13 @@ def prediction_matching(network: Callable, x0: Float[Array, "b ..."], cond: dict
   return _sum_squares(error) / (x0.size // x0.shape[0]), t
 
 
-def ncsn_score_matching(score_fn: ScoreFn, x0: Float[Array, "b ..."], key: Array, *, sigmas: Float[Array, " n"]
-                        ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Denoising score matching at discrete noise levels, lambda = sigma^2 (Song & Ermon 2019, eq. 5 and 6): value, level.
+def ncsn_score_matching(score_fn: ScoreFn, x0: Float[Array, "b ..."], key: Array, *,
+                        sigmas: Float[Array, " n"]) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+  """Denoising score matching at discrete noise levels, lambda = sigma^2 (Song & Ermon 2019, eq. 5 and 6):
+  value, level.
 
-  score_fn takes (x, sigma); the value is |sigma score + noise|^2 / 2 summed over dimensions. The level [b] is a float index.
+  score_fn takes (x, sigma); the value is |sigma score + noise|^2 / 2 summed over dimensions. The level [b] is
+  a float index.
   """
   key_level, key_noise = jax.random.split(key)
   level = jax.random.randint(key_level, (x0.shape[0],), 0, len(sigmas))
@@ -141,10 +149,11 @@ def ncsn_score_matching(score_fn: ScoreFn, x0: Float[Array, "b ..."], key: Array
 
 def sliced_score_matching(score_fn: Callable, x: Float[Array, "b ..."], key: Array, *, num_probes: int = 1
                           ) -> Float[Array, " b"]:
-  """Sliced score matching with variance reduction (Song et al. 2019, eq. 8): v . grad(score . v) + |score|^2 / 2.
+  """Sliced score matching with variance reduction (Song et al. 2019, eq. 8): v . grad(score . v) + |score|^2
+  / 2.
 
-  Needs no noise and no density: a check of a score x -> [b ...] on data. Its mean is, up to a constant of the data, half
-  the expected squared distance to the true score. v are standard normal.
+  Needs no noise and no density: a check of a score x -> [b ...] on data. Its mean is, up to a constant of the
+  data, half the expected squared distance to the true score. v are standard normal.
   """
   def one(key):
     probe = jax.random.normal(key, x.shape, x.dtype)
@@ -153,7 +162,8 @@ def sliced_score_matching(score_fn: Callable, x: Float[Array, "b ..."], key: Arr
   return jax.vmap(one)(jax.random.split(key, num_probes)).mean(0)
 
 
-def denoising_error(denoise_fn: Callable, x0: Float[Array, "b ..."], sigma: float | Array, key: Array) -> Float[Array, " b"]:
+def denoising_error(denoise_fn: Callable, x0: Float[Array, "b ..."], sigma: float | Array,
+                    key: Array) -> Float[Array, " b"]:
   """Mean squared error of the denoiser at one noise level: points of the loss curve against noise."""
   levels = jnp.full(x0.shape[:1], sigma, x0.dtype)
   noisy = x0 + sigma * jax.random.normal(key, x0.shape, x0.dtype)

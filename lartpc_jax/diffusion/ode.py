@@ -11,8 +11,8 @@ METHODS = {
     "rk4": ((0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
 }
 ORDERS = {"euler": 1, "heun": 2, "rk4": 4}
-# Dormand & Prince 1980, RK5(4)7M: nodes, rows, and weights of the difference of the two solutions. The last row is the
-# fifth-order solution, so its evaluation is the first one of the next step.
+# Dormand & Prince 1980, RK5(4)7M: nodes, rows, and weights of the difference of the two solutions. The last
+# row is the fifth-order solution, so its evaluation is the first one of the next step.
 DOPRI_C = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 DOPRI_A = ((), (1 / 5,), (3 / 40, 9 / 40), (44 / 45, -56 / 15, 32 / 9),
            (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
@@ -40,10 +40,12 @@ def _advance(y, dt, weights, slopes):
 
 def solve_adaptive(velocity: Callable, y, t_start, t_end, first_step, *, rtol: float, atol: float,
                    max_steps: int = 10_000):
-  """Solves dy/dt = velocity(y, t) from t_start to t_end by Dormand-Prince 5(4): y, number of evaluations [] int32.
+  """Solves dy/dt = velocity(y, t) from t_start to t_end by Dormand-Prince 5(4): y, number of evaluations []
+  int32.
 
-  The error is a root mean square over all of y (Hairer et al. 1993, eq. II.4.11), so examples of a batch share their
-  steps. A `lax.while_loop`: differentiable in forward mode only. Gives NaN if max_steps do not suffice.
+  The error is a root mean square over all of y (Hairer et al. 1993, eq. II.4.11), so examples of a batch
+  share their steps. A `lax.while_loop`: differentiable in forward mode only. Gives NaN if max_steps do not
+  suffice.
   """
   direction = jnp.sign(t_end - t_start)
 
@@ -56,7 +58,8 @@ def solve_adaptive(velocity: Callable, y, t_start, t_end, first_step, *, rtol: f
       slopes.append(velocity(stage, t + c * dt))
     error = jax.tree.map(jnp.zeros_like, y)
     error = _advance(error, dt, DOPRI_E, slopes)
-    scaled = jax.tree.map(lambda e, a, b: e / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b))), error, y, stage)
+    scaled = jax.tree.map(lambda e, a, b: e / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b))), error, y,
+                          stage)
     leaves = jax.tree.leaves(scaled)
     norm = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in leaves) / sum(leaf.size for leaf in leaves))
     accepted = norm <= 1.0

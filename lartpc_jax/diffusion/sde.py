@@ -1,7 +1,7 @@
 """Forward SDEs as tuples of pure functions. Data at t=0, prior at t=1.
 
-All have a drift linear in x, so x_t = alpha(t) x_0 + std(t) noise. Equations: Song et al. 2021, "Score-based generative
-modeling through stochastic differential equations" (arXiv 2011.13456), unless said otherwise.
+All have a drift linear in x, so x_t = alpha(t) x_0 + std(t) noise. Equations: Song et al. 2021, "Score-based
+generative modeling through stochastic differential equations" (arXiv 2011.13456), unless said otherwise.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,7 +22,8 @@ class SDE(NamedTuple):
   marginal_prob: Callable   # (x0, t) -> mean [b ...], std [b]
   prior_sampling: Callable  # (key, shape) -> [b ...], at t = 1
   prior_logp: Callable      # z -> [b], nats
-  unit_std: Callable        # t -> [b], standard deviation of x_t for data of variance 1: sqrt(alpha^2 + std^2)
+  # t -> [b], standard deviation of x_t for data of variance 1: sqrt(alpha^2 + std^2)
+  unit_std: Callable
 
 
 def batch_mul(a: Float[Array, " b"], x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
@@ -44,7 +45,8 @@ def reverse_drift(sde: SDE, score_fn: Callable) -> Callable:
 
 
 def probability_flow(sde: SDE, score_fn: Callable) -> Callable:
-  """(x, t) -> dx/dt of the probability-flow ODE, drift - g^2 score / 2 (eq. 13): the same marginals without noise."""
+  """(x, t) -> dx/dt of the probability-flow ODE, drift - g^2 score / 2 (eq. 13): the same marginals without
+  noise."""
   return lambda x, t: sde.drift(x, t) - batch_mul(0.5 * sde.diffusion(t) ** 2, score_fn(x, t))
 
 
@@ -54,8 +56,9 @@ def _standard_normal_prior() -> dict:
 
 
 def _wide_normal_prior(sigma_max: float) -> dict:
-  return dict(prior_sampling=lambda key, shape, dtype=float: sigma_max * jax.random.normal(key, shape, dtype),
-              prior_logp=lambda z: jax.scipy.stats.norm.logpdf(z, scale=sigma_max).reshape(z.shape[0], -1).sum(-1))
+  return dict(
+      prior_sampling=lambda key, shape, dtype=float: sigma_max * jax.random.normal(key, shape, dtype),
+      prior_logp=lambda z: jax.scipy.stats.norm.logpdf(z, scale=sigma_max).reshape(z.shape[0], -1).sum(-1))
 
 
 def _linear_beta(beta_min: float, beta_max: float, name: str) -> tuple[Callable, Callable]:
@@ -84,8 +87,8 @@ def vp_sde(beta_min: float = 0.1, beta_max: float = 20.0) -> SDE:
 def vp_cosine_sde(offset: float = 0.008, t_end: float = 0.9946) -> SDE:
   """Variance-preserving SDE with alpha(t) = cos(u) / cos(u_0), u = (t t_end + offset) / (1 + offset) pi / 2.
 
-  Nichol & Dhariwal 2021, eq. 17, in continuous time. beta = -2 d log(alpha) / dt diverges where the cosine vanishes, so t=1
-  stands for t_end < 1 (Lu et al. 2022, "DPM-Solver", App. D.4: 0.9946).
+  Nichol & Dhariwal 2021, eq. 17, in continuous time. beta = -2 d log(alpha) / dt diverges where the cosine
+  vanishes, so t=1 stands for t_end < 1 (Lu et al. 2022, "DPM-Solver", App. D.4: 0.9946).
   """
   if not (offset > 0.0 and 0.0 < t_end < 1.0):
     raise ValueError(f"vp_cosine_sde needs offset > 0 and 0 < t_end < 1; got {offset=}, {t_end=}.")
@@ -93,7 +96,8 @@ def vp_cosine_sde(offset: float = 0.008, t_end: float = 0.9946) -> SDE:
   angle = lambda t: rate * (t_end * t + offset)
   start = rate * offset
   # cos(u) / cos(u_0) = 1 - (1 - ratio), with the difference of cosines as a product: exact near t = 0 too
-  log_alpha = lambda t: jnp.log1p(-2.0 * jnp.sin(0.5 * (angle(t) + start)) * jnp.sin(0.5 * rate * t_end * t) / np.cos(start))
+  log_alpha = lambda t: jnp.log1p(-2.0 * jnp.sin(0.5 * (angle(t) + start)) * jnp.sin(0.5 * rate * t_end * t) /
+                                  np.cos(start))
   return _vp(lambda t: 2.0 * rate * t_end * jnp.tan(angle(t)), log_alpha)
 
 
@@ -109,7 +113,8 @@ def sub_vp_sde(beta_min: float = 0.1, beta_max: float = 20.0) -> SDE:
 
 
 def ve_sde(sigma_min: float = 0.01, sigma_max: float = 50.0) -> SDE:
-  """Variance-exploding SDE, sigma(t) = sigma_min (sigma_max / sigma_min)^t (eq. 9 and App. C, eq. 30); the limit of NCSN.
+  """Variance-exploding SDE, sigma(t) = sigma_min (sigma_max / sigma_min)^t (eq. 9 and App. C, eq. 30); the
+  limit of NCSN.
 
   std(t) is sigma(t), as published: at t=0 the data carry noise sigma_min already.
   """
@@ -126,7 +131,8 @@ def ve_sde(sigma_min: float = 0.01, sigma_max: float = 50.0) -> SDE:
 
 
 def edm_sde(sigma_max: float = 80.0) -> SDE:
-  """Karras et al. 2022: no drift, sigma(t) = sigma_max t, so g^2 = d sigma^2 / dt = 2 sigma_max^2 t (eq. 1 and table 1).
+  """Karras et al. 2022: no drift, sigma(t) = sigma_max t, so g^2 = d sigma^2 / dt = 2 sigma_max^2 t (eq. 1
+  and table 1).
 
   Their time is the noise level itself; here it is divided by sigma_max.
   """

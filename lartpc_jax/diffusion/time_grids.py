@@ -1,4 +1,5 @@
-"""Decreasing grids of diffusion time on which samplers step. Host-side numpy: a grid is a constant of the program."""
+"""Decreasing grids of diffusion time on which samplers step. Host-side numpy: a grid is a constant of the
+program."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,26 +7,30 @@ import numpy as np
 from lartpc_jax.diffusion.sde import SDE, alpha_std
 
 LEAST_STD = 0.75        # of its right value, that `uniform_grid` must leave
-LEVEL_TOLERANCE = 1e-3  # relative: a level at the limit of the SDE counts as reached, whatever float32 makes of it
+# relative: a level at the limit of the SDE counts as reached, whatever float32 makes of it
+LEVEL_TOLERANCE = 1e-3
 
 
-def uniform_grid(num_steps: int, *, t_min: float = 1e-3, t_max: float = 1.0, sde: SDE | None = None) -> np.ndarray:
+def uniform_grid(num_steps: int, *, t_min: float = 1e-3, t_max: float = 1.0,
+                 sde: SDE | None = None) -> np.ndarray:
   """num_steps + 1 times, equally spaced from t_max down to t_min.
 
   Raises:
-    ValueError: for numbers out of order; or, with `sde`, if the steps jump over the noise levels at which data emerge: where
-      the noise is linear in t, as in edm, hundreds of steps see nothing but noise.
+    ValueError: for numbers out of order; or, with `sde`, if the steps jump over the noise levels at which
+      data emerge: where the noise is linear in t, as in edm, hundreds of steps see nothing but noise.
   """
   _check(num_steps, t_min, t_max)
   times = np.linspace(t_max, t_min, num_steps + 1, dtype=np.float32)
   if sde is not None and (left := first_order_std(sde, times)) < LEAST_STD:
-    raise ValueError(f"{num_steps} steps equal in time are too coarse for this SDE: of data of standard deviation 1 they "
-                     f"leave {left:.2g}. Take more steps, or a Karras grid.")
+    raise ValueError(
+        f"{num_steps} steps equal in time are too coarse for this SDE: of data of standard deviation 1 they "
+        f"leave {left:.2g}. Take more steps, or a Karras grid.")
   return times
 
 
 def first_order_std(sde: SDE, times: np.ndarray) -> float:
-  """Standard deviation at which steps of order 1 leave normal data of variance 1, over the right one: 1 on a fine grid.
+  """Standard deviation at which steps of order 1 leave normal data of variance 1, over the right one: 1 on a
+  fine grid.
 
   A step of DDIM (Song, Meng & Ermon 2021, eq. 12) from sigma = std / alpha to sigma' multiplies x / alpha by
   (1 + sigma sigma') / (1 + sigma^2), where the denoiser of such data is x / alpha / (1 + sigma^2).
@@ -37,16 +42,18 @@ def first_order_std(sde: SDE, times: np.ndarray) -> float:
   return float(factor * np.sqrt((1.0 + sigma[0] ** 2) / (1.0 + sigma[-1] ** 2)))
 
 
-def karras_grid(sde: SDE, num_steps: int, *, sigma_min: float = 0.01, sigma_max: float = 80.0, rho: float = 7.0
-                ) -> np.ndarray:
-  """num_steps + 1 times at which std/alpha follows the grid of Karras et al. 2022, eq. 5, from sigma_max to sigma_min.
+def karras_grid(sde: SDE, num_steps: int, *, sigma_min: float = 0.01, sigma_max: float = 80.0,
+                rho: float = 7.0) -> np.ndarray:
+  """num_steps + 1 times at which std/alpha follows the grid of Karras et al. 2022, eq. 5, from sigma_max to
+  sigma_min.
 
   Raises:
     ValueError: if the SDE does not reach sigma_max within t <= 1, or the numbers are out of order.
   """
   if num_steps < 1 or not 0.0 < sigma_min < sigma_max or rho <= 0:
-    raise ValueError(f"Need num_steps >= 1, 0 < sigma_min < sigma_max, rho > 0; got {num_steps=}, {sigma_min=}, "
-                     f"{sigma_max=}, {rho=}.")
+    raise ValueError(
+        f"Need num_steps >= 1, 0 < sigma_min < sigma_max, rho > 0; got {num_steps=}, {sigma_min=}, "
+        f"{sigma_max=}, {rho=}.")
   ramp = np.linspace(0.0, 1.0, num_steps + 1)
   sigmas = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
   return time_of_sigma(sde, sigmas)
@@ -63,8 +70,9 @@ def time_of_sigma(sde: SDE, sigmas: np.ndarray) -> np.ndarray:
   log_sigma = np.log(std / alpha)
   log_wanted = np.log(np.asarray(sigmas, np.float64))
   if log_wanted.min() < log_sigma[0] - LEVEL_TOLERANCE or log_wanted.max() > log_sigma[-1] + LEVEL_TOLERANCE:
-    raise ValueError(f"sigma must lie in [{np.exp(log_sigma[0]):.3g}, {np.exp(log_sigma[-1]):.4g}] for this SDE; got "
-                     f"[{np.min(sigmas):.3g}, {np.max(sigmas):.4g}].")
+    raise ValueError(
+        f"sigma must lie in [{np.exp(log_sigma[0]):.3g}, {np.exp(log_sigma[-1]):.4g}] for this SDE; got "
+        f"[{np.min(sigmas):.3g}, {np.max(sigmas):.4g}].")
   return np.exp(np.interp(log_wanted, log_sigma, np.log(table_t.astype(np.float64)))).astype(np.float32)
 
 

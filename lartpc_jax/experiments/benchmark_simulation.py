@@ -67,8 +67,8 @@ def _measure(wanted: simulate.Settings) -> dict:
 
 def _cpu_seconds() -> float:
   """Of this process and of those it has waited for, and theirs."""
-  return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF,
-                                                                                   resource.RUSAGE_CHILDREN)))
+  return sum(usage.ru_utime + usage.ru_stime
+             for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
 
 def _execute(wanted: simulate.Settings) -> tuple[float, float]:

@@ -227,8 +227,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
   rest = part(slice(job.fit_events, None))
   judged = job.data._replace(**{name: value[job.fit_events:] for name, value in job.data._asdict().items()
                                 if isinstance(value, np.ndarray) and len(value) == len(events)})
-  level, effective = tempered.credible_levels(rest, temperature), tempered.effective_samples(rest,
-                                                                                             temperature)
+  level = tempered.credible_levels(rest, temperature)
+  effective = tempered.effective_samples(rest, temperature)
   known = np.isfinite(level)
   result = judge(judged, job.views, _mean(rest, temperature, pole[job.fit_events:], len(job.views)),
                  tempered.resample(rest, temperature, num=RESAMPLED, seed=job.seed),

@@ -81,8 +81,9 @@ def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path
   with console.progress(num, initial=done, description=name, unit="image") as bar, console.stopping() as stop:
     stopped = chunks.run_chunks(compute, numbers, directory=directory, stride=settings.chunk_size, stop=stop,
                                 update=bar.update, identity=identity)
-  return stopped if stopped is not None else chunks.load_fields(directory, numbers, ["nats"],
-                                                                identity=identity)["nats"]
+  if stopped is not None:
+    return stopped
+  return chunks.load_fields(directory, numbers, ["nats"], identity=identity)["nats"]
 
 
 def _images(settings: Settings, info: dict) -> dict[str, np.ndarray]:

@@ -68,8 +68,8 @@ def compile_network(generator: Generator, num: int) -> Generator:
   """
   raw = generator.denoiser
   x, c_noise = jnp.zeros((num, *generator.codec.state_shape)), jnp.zeros(num)
-  compiled = jax.jit(lambda params, x, c: raw.apply(params, x, c, None)).lower(raw.params, x,
-                                                                               c_noise).compile()
+  unconditional = jax.jit(lambda params, x, c: raw.apply(params, x, c, None))
+  compiled = unconditional.lower(raw.params, x, c_noise).compile()
 
   def apply(params, x, c_noise, cond):
     del cond

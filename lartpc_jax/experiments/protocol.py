@@ -128,11 +128,9 @@ class DescentSettings(EventSettings):
 
 
 def settings_as(kind: type, settings: Any, **changes) -> Any:
-  """`Settings` of an experiment with the fields that those of another one share with them, and with some
-  changes.
-  """
-  shared = {field.name for field in dataclasses.fields(kind)} & {field.name
-                                                                 for field in dataclasses.fields(settings)}
+  """`Settings` of an experiment with the fields that those of another one share, and with some changes."""
+  names = lambda of: {field.name for field in dataclasses.fields(of)}
+  shared = names(kind) & names(settings)
   return kind(**{**{name: getattr(settings, name) for name in shared}, **changes})
 
 

@@ -12,8 +12,8 @@ from lartpc_jax.metrics.estimate import significance
 from lartpc_jax.plotting import evaluation as figures
 from lartpc_jax.tables import markdown_table, write_json, write_text
 
-STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}table{border-collapse:
-collapse;font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
+STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}
+table{border-collapse:collapse;font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
 td:first-child,td:nth-child(2),th{text-align:left}
 tr.published{color:#777}td.bad{background:#f6c0b8}img{max-width:100%}h2{margin-top:1.6em}"""
 HEAD = ("Value +- standard error; p: probability of so large a value if both samples come from one "
@@ -131,8 +131,8 @@ def report_figures(report: Report) -> dict[str, object]:
   if len(report.columns) > 1:
     sigma = np.array([[_sigma(row, c) if c in row else float("nan") for c in report.columns[1:]]
                       for _, row in directed])
-    found["What each metric sees"] = figures.significance_map([name for name, _ in directed],
-                                                              report.columns[1:], sigma)
+    found["What each metric sees"] = figures.significance_map(
+        [name for name, _ in directed], report.columns[1:], sigma)
   first = report.extras[FLOOR].histograms
   if first:
     found["Physics"] = figures.histogram_grid({

@@ -62,8 +62,8 @@ def run(settings: Settings, console: Console) -> None:
     console.say(markdown_table(("learned score", "cosine with the true one, at the data", "over the square"),
                                [(row.name, f"{row.near:.3f}", f"{row.square:.3f}") for row in errors]))
   if shares:
-    console.say("Share of points in the blob (0.3 of the data): " + ", ".join(f"{k} {v:.2f}"
-                                                                              for k, v in shares.items()))
+    console.say("Share of points in the blob (0.3 of the data): "
+                + ", ".join(f"{k} {v:.2f}" for k, v in shares.items()))
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 

@@ -157,8 +157,8 @@ def make_track_fns(settings: Settings) -> tuple[tuple[Callable, ...], tuple]:
   def cross(tracks):
     return tracks[0], voxels.find_crossings(*tracks[1:], voxel_mm=settings.voxel_mm)
 
-  drawn, scattered = (0, 0, 1, fast.Noise(path=1, angle=2, hinge=1, nuclear=1)), (0, 1, 1,
-                                                                                  fast.Steps(1, 1, 1, 1))
+  drawn = 0, 0, 1, fast.Noise(path=1, angle=2, hinge=1, nuclear=1)
+  scattered = 0, 1, 1, fast.Steps(1, 1, 1, 1)
   return (draw, scatter, transport, cross), (0, drawn, scattered, 0, 0)
 
 

@@ -1,7 +1,7 @@
 """A cascade for sparse images: one diffusion draws a map of blocks, a second one the pixels given the map.
 
-Every image draws its noise from a key of its own, so what it looks like depends neither on the images beside it nor on the
-number of devices.
+Every image draws its noise from a key of its own, so what it looks like depends neither on the images beside
+it nor on the number of devices.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +20,8 @@ from lartpc_jax.types import Params
 
 class Stage(NamedTuple):
   """One trained diffusion of the cascade."""
-  apply: Callable                    # (params, x [b h w c], c_noise [b], cond) -> like x; preconditioned as "edm"
+  # (params, x [b h w c], c_noise [b], cond) -> like x; preconditioned as "edm"
+  apply: Callable
   params: Params
   sde: SDE
   state_shape: tuple[int, int, int]
@@ -33,12 +34,15 @@ class Cascade(NamedTuple):
   fine: Stage
   gap: GapScale
   blocks: BlockScale
-  map_noise: tuple[float, float]  # standard deviations of what the fine stage has on its maps, in units of `blocks`
+  # standard deviations of what the fine stage has on its maps, in units of `blocks`
+  map_noise: tuple[float, float]
   table: dict[str, Array]    # name -> [r]: conditions of training images
 
 
-def noisy_map(maps: Float[Array, "... h w 2"], noise: tuple[float, float], key: Array) -> Float[Array, "... h w 2"]:
-  """Maps with normal noise, so that the fine stage forgives the coarse one small errors (Ho et al. 2022, cascades)."""
+def noisy_map(maps: Float[Array, "... h w 2"], noise: tuple[float, float],
+              key: Array) -> Float[Array, "... h w 2"]:
+  """Maps with normal noise, so that the fine stage forgives the coarse one small errors (Ho et al. 2022,
+  cascades)."""
   normal = jax.random.normal(key, maps.shape, maps.dtype)
   return maps + normal * jnp.asarray(noise, maps.dtype).reshape(*(1,) * (maps.ndim - 1), 2)
 
@@ -82,14 +86,15 @@ def draw_stage(stage: Stage, sampler: Callable, keys: Array, cond: dict, *, guid
 
 def draw_maps(cascade: Cascade, sampler: Callable, keys: Array, cond: dict, *, guidance_scale: float = 1.0
               ) -> Float[Array, "b h w 2"]:
-  """Maps of the coarse stage for physical conditions `cond`, made ones of an image (whole numbers of lit pixels)."""
+  """Maps of the coarse stage for physical conditions `cond`, made ones of an image (whole numbers of lit
+  pixels)."""
   features = embed(cascade.coarse.condition, cond)
   drawn = draw_stage(cascade.coarse, sampler, keys, {"features": features}, guidance_scale=guidance_scale)
   return whole_map(drawn, cascade.blocks)
 
 
-def draw_pixels(cascade: Cascade, sampler: Callable, keys: Array, cond: dict, maps: Float[Array, "b h w 2"], *,
-                guidance_scale: float = 1.0) -> Float[Array, "b n m"]:
+def draw_pixels(cascade: Cascade, sampler: Callable, keys: Array, cond: dict, maps: Float[Array, "b h w 2"],
+                *, guidance_scale: float = 1.0) -> Float[Array, "b n m"]:
   """Images in MeV of the fine stage, for physical conditions and maps."""
   split = jax.vmap(jax.random.split)(keys)
   told = {"features": embed(cascade.fine.condition, cond),
@@ -98,12 +103,12 @@ def draw_pixels(cascade: Cascade, sampler: Callable, keys: Array, cond: dict, ma
   return image_from_gap_state(state, cascade.gap)
 
 
-def make_cascade_draw(cascade: Cascade, coarse_sampler: Callable, fine_sampler: Callable, *, guidance_scale: float = 1.0
-                      ) -> Callable:
+def make_cascade_draw(cascade: Cascade, coarse_sampler: Callable, fine_sampler: Callable, *,
+                      guidance_scale: float = 1.0) -> Callable:
   """Builds draw(keys [b], cond) -> images [b n m] in MeV; cond None: conditions of training images.
 
-  guidance_scale is that of the coarse stage; 1.0 means none. Differentiable in cond through both stages, but for the whole
-  numbers of lit pixels, which stay as they are.
+  guidance_scale is that of the coarse stage; 1.0 means none. Differentiable in cond through both stages, but
+  for the whole numbers of lit pixels, which stay as they are.
   """
   def draw(keys: Array, cond: dict | None = None) -> Float[Array, "b n m"]:
     split = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, 1)))(keys)

@@ -18,7 +18,8 @@ class StateScale(NamedTuple):
 
 
 class LatentScale(NamedTuple):
-  """Per-channel statistics of latents over a fixed subset of events: normalised z = (mean - shift) / scale."""
+  """Per-channel statistics of latents over a fixed subset of events: normalised z = (mean - shift) /
+  scale."""
   shift: Float[Array, " c"]
   scale: Float[Array, " c"]
 
@@ -30,9 +31,11 @@ class ChargePlane(NamedTuple):
 
 
 class Codec(NamedTuple):
-  """Both ways between images and states. `cond` are physical values by name (see `generators.condition`), or None."""
+  """Both ways between images and states. `cond` are physical values by name (see `generators.condition`), or
+  None."""
   encode: Callable                   # (images [b n m] in MeV, cond) -> state [b h w c]
-  decode: Callable                   # (state, cond) -> images [b n m] in MeV, exactly zero below the threshold
+  # (state, cond) -> images [b n m] in MeV, exactly zero below the threshold
+  decode: Callable
   state_shape: tuple[int, int, int]  # (h, w, c)
 
 
@@ -44,25 +47,28 @@ def exact_zeros(images: Float[Array, "b n m"], threshold_mev: float) -> Float[Ar
   return jnp.where(images >= threshold_mev, images, 0.0)
 
 
-def measure_state_scale(images_mev: np.ndarray, transform: ChargeTransform, *, about_empty: bool = False) -> StateScale:
+def measure_state_scale(images_mev: np.ndarray, transform: ChargeTransform, *,
+                        about_empty: bool = False) -> StateScale:
   """Mean and standard deviation over the pixels of images [n h w], transformed.
 
   Args:
     images_mev: training images.
     transform: of charge.
-    about_empty: the value of an empty pixel and the root mean square about it, so that empty pixels are 0 in the state,
-      as a network with `gated_skip` wants them.
+    about_empty: the value of an empty pixel and the root mean square about it, so that empty pixels are 0 in
+      the state, as a network with `gated_skip` wants them.
   Raises:
     ValueError: if all pixels are equal.
   """
   y = np.asarray(jax.jit(transform.forward)(images_mev), np.float64)
   if not y.std() > 0:
-    raise ValueError("The transformed pixels of the first images are all equal; check data.path and charge.scale_mev.")
+    raise ValueError(
+        "The transformed pixels of the first images are all equal; check data.path and charge.scale_mev.")
   shift = float(transform.forward(jnp.zeros((1, 1, 1)))[0, 0, 0]) if about_empty else float(y.mean())
   return StateScale(shift, float(np.sqrt(np.mean((y - shift)**2))))
 
 
-def pixel_codec(transform: ChargeTransform, scale: StateScale, *, threshold_mev: float, shape: tuple[int, int]) -> Codec:
+def pixel_codec(transform: ChargeTransform, scale: StateScale, *, threshold_mev: float,
+                shape: tuple[int, int]) -> Codec:
   """Diffusion on pixels: the state [b n m 1] is transformed charge, normalised over the training data.
 
   Args:
@@ -82,17 +88,18 @@ def measure_latent_scale(means: Float[Array, "b h w c"], *, about_empty: bool = 
 
   Args:
     means: posterior means.
-    about_empty: the median, which is the latent of an empty pixel where most are empty, and the root mean square
-      about it: empty pixels are then 0, as a network with `gated_skip` wants them.
+    about_empty: the median, which is the latent of an empty pixel where most are empty, and the root mean
+      square about it: empty pixels are then 0, as a network with `gated_skip` wants them.
   Raises:
-    ValueError: naming the channels that are constant: the autoencoder does not use them, and nothing can normalise
-      them.
+    ValueError: naming the channels that are constant: the autoencoder does not use them, and nothing can
+      normalise them.
   """
   shift = jnp.median(means.reshape(-1, means.shape[-1]), axis=0) if about_empty else means.mean((0, 1, 2))
   scale = jnp.sqrt(jnp.mean((means - shift[None, None, None])**2, axis=(0, 1, 2)))
   if not bool(jnp.all(scale > 0.0)):
-    raise ValueError(f"Latent channels {jnp.flatnonzero(~(scale > 0.0)).tolist()} of {len(scale)} are constant; use "
-                     "fewer network.latent_channels or a smaller loss.kl_weight.")
+    raise ValueError(
+        f"Latent channels {jnp.flatnonzero(~(scale > 0.0)).tolist()} of {len(scale)} are constant; use "
+        "fewer network.latent_channels or a smaller loss.kl_weight.")
   return LatentScale(shift, scale)
 
 
@@ -125,9 +132,9 @@ def autoencoder_codec(encode: Callable, decode: Callable, params: Params, scale:
 def with_charge_plane(codec: Codec, plane: ChargePlane, reference: Callable) -> Codec:
   """The same codec with one plane more, which repeats the total charge over `reference(cond)` [b] in MeV.
 
-  The total charge is a number of its own, as calorimeter generators learn energies beside normalised showers (Mikuni &
-  Nachman 2022, Phys. Rev. D 106, 092009, sec. III): spread over all latents it would scatter by 10 %. What is decoded
-  is scaled to the charge that the plane names, at least 0.
+  The total charge is a number of its own, as calorimeter generators learn energies beside normalised showers
+  (Mikuni & Nachman 2022, Phys. Rev. D 106, 092009, sec. III): spread over all latents it would scatter by 10
+  %. What is decoded is scaled to the charge that the plane names, at least 0.
   """
   def encode(images: Float[Array, "b n m"], cond: Cond = None) -> Float[Array, "b h w c"]:
     z = codec.encode(images, cond)
@@ -148,14 +155,15 @@ def with_charge_plane(codec: Codec, plane: ChargePlane, reference: Callable) -> 
 def decode_in_tiles(decode: Callable, *, tile: int, reach: int) -> Callable:
   """The same decoder, working on one square of latents after another: memory follows the tile, not the image.
 
-  Each tile is decoded with `reach` latents around it that are cut off afterwards, so that the result is that of the
-  whole where the decoder is convolutional and sees no further; windows at the edge of the image end there, as the whole
-  does.
+  Each tile is decoded with `reach` latents around it that are cut off afterwards, so that the result is that
+  of the whole where the decoder is convolutional and sees no further; windows at the edge of the image end
+  there, as the whole does.
 
   Args:
     decode: (z [b h w c], cond) -> images [b s h, s w].
     tile: latents a side of a tile; it must divide h and w.
-    reach: latents that a decoded pixel depends on beyond its own, on each side; `decoder_reach` of the network.
+    reach: latents that a decoded pixel depends on beyond its own, on each side; `decoder_reach` of the
+      network.
   Raises:
     ValueError: if tile or reach is out of range, or (when called) tile does not divide h and w.
   Differentiable as `decode` is.

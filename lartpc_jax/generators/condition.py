@@ -1,7 +1,9 @@
-"""What a generator is asked for: named physical variables, their ranges, and their fixed features for a network.
+"""What a generator is asked for: named physical variables, their ranges, and their fixed features for a
+network.
 
-A condition is declared once, by name (`{"momentum_mev": vector(500.0), "track_share": scalar(0.5, 0.5, low=0, high=1)}`).
-Everywhere else it is a dict of physical values, `cond["momentum_mev"]` [b 3] in MeV/c, and only `embed` scales them.
+A condition is declared once, by name (`{"momentum_mev": vector(500.0), "track_share": scalar(0.5, 0.5, low=0,
+high=1)}`). Everywhere else it is a dict of physical values, `cond["momentum_mev"]` [b 3] in MeV/c, and only
+`embed` scales them.
 """
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -41,9 +43,10 @@ def vector(scale: float, *, size: int = 3, low: float = 0.0, high: float = float
   return _numbers("vector", 0.0, scale, low, high, size)
 
 
-def scalar(mean: float, scale: float, *, low: float = -float("inf"), high: float = float("inf"), log: bool = False
-           ) -> Variable:
-  """A number [b] in [low, high], seen as (value - mean) / scale, or with `log` as (log(value) - mean) / scale.
+def scalar(mean: float, scale: float, *, low: float = -float("inf"), high: float = float("inf"),
+           log: bool = False) -> Variable:
+  """A number [b] in [low, high], seen as (value - mean) / scale, or with `log` as (log(value) - mean) /
+  scale.
 
   Raises:
     ValueError: as `vector`, and for a logarithm of what need not be positive.
@@ -54,7 +57,8 @@ def scalar(mean: float, scale: float, *, low: float = -float("inf"), high: float
 
 
 def label(classes: tuple[str, ...] | list[str]) -> Variable:
-  """A class [b] int, an index into the names `classes`. Raises ValueError for fewer than two, or equal names."""
+  """A class [b] int, an index into the names `classes`. Raises ValueError for fewer than two, or equal
+  names."""
   classes = tuple(classes)
   if len(classes) < 2 or len(set(classes)) < len(classes):
     raise ValueError(f"A label needs at least two different classes; got {list(classes)}.")
@@ -73,7 +77,8 @@ KINDS = {"vector": vector, "scalar": scalar, "label": label}
 
 
 def make_condition(declared: Mapping[str, Mapping]) -> Condition:
-  """Condition of a config block: name -> {"kind": "vector", "scalar" or "label", and the arguments of that builder}.
+  """Condition of a config block: name -> {"kind": "vector", "scalar" or "label", and the arguments of that
+  builder}.
 
   Raises:
     ValueError: naming the variable whose kind or arguments do not fit.
@@ -111,8 +116,9 @@ def check(condition: Condition, cond: Mapping) -> dict[str, np.ndarray]:
     if values.shape != shape:
       raise ValueError(f"Condition variable {name!r} must have shape {shape}; got {values.shape}.")
     if variable.kind == "label" and values.dtype.kind not in "iu":
-      raise ValueError(f"Condition variable {name!r} is a label, a whole number below {len(variable.classes)}; "
-                       f"got {values.dtype}.")
+      raise ValueError(
+          f"Condition variable {name!r} is a label, a whole number below {len(variable.classes)}; "
+          f"got {values.dtype}.")
     size = np.linalg.norm(values, axis=-1) if variable.kind == "vector" else values
     bad = ~((size >= variable.low) & (size <= variable.high))  # NaN is bad too
     if bad.any():
@@ -134,7 +140,8 @@ def parse(condition: Condition, text: str) -> dict[str, float | int]:
   """"track_share=1,particle=mu-" -> {"track_share": 1.0, "particle": 1}: numbers, and classes by their names.
 
   Raises:
-    ValueError: naming a part that is not NAME=VALUE, an unknown variable or class, a vector, or a value out of range.
+    ValueError: naming a part that is not NAME=VALUE, an unknown variable or class, a vector, or a value out
+      of range.
   """
   values = {}
   for part in filter(None, text.split(",")):
@@ -154,7 +161,8 @@ def _parse_value(name: str, variable: Variable, text: str) -> float | int:
     raise ValueError(f"Condition variable {name!r} is a vector, which NAME=VALUE cannot give.")
   if variable.kind == "label":
     if text not in variable.classes:
-      raise ValueError(f"Unknown class {text!r} of condition variable {name!r}; choose from {list(variable.classes)}.")
+      raise ValueError(
+          f"Unknown class {text!r} of condition variable {name!r}; choose from {list(variable.classes)}.")
     return variable.classes.index(text)
   try:
     return float(text)
@@ -212,6 +220,7 @@ def feature_inputs(condition: Condition) -> Callable:
 
 
 def track_inputs(condition: Condition) -> Callable:
-  """cond of the track frame (`generators.frame.track_frame`) -> what `networks.unet.LatentUNet` is told of a track."""
+  """cond of the track frame (`generators.frame.track_frame`) -> what `networks.unet.LatentUNet` is told of a
+  track."""
   scale = condition.variables["momentum_mev"].scale
   return lambda cond: {"momentum": cond["momentum_mev"] / scale, "end": cond["end"]}

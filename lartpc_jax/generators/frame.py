@@ -1,6 +1,7 @@
 """Frames: how the picture that a network draws lies in the image of the detector.
 
-The network sees canonical conditions and draws canonical pictures; a frame says how both follow from what is asked for.
+The network sees canonical conditions and draws canonical pictures; a frame says how both follow from what is
+asked for.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,11 +22,13 @@ class Frame(NamedTuple):
   mirror: Callable | None   # picture -> an equally probable one of the same condition; None if there is none
 
 
-def _in_place(pictures: Float[Array, "b h w"], cond: Cond, pose: Float[Array, "b 3"] | None) -> Float[Array, "b h w"]:
+def _in_place(pictures: Float[Array, "b h w"], cond: Cond,
+              pose: Float[Array, "b 3"] | None) -> Float[Array, "b h w"]:
   del cond
   if pose is not None:
-    raise ValueError("A generator without a track frame draws with its vertex where the training images have it; it "
-                     "takes no other (pose must be None).")
+    raise ValueError(
+        "A generator without a track frame draws with its vertex where the training images have it; it "
+        "takes no other (pose must be None).")
   return pictures
 
 
@@ -35,9 +38,10 @@ IDENTITY = Frame(lambda cond: cond, _in_place, None)  # the network draws the im
 def track_frame(frame: TrackFrame, spec: ImageSpec) -> Frame:
   """Pictures with the momentum along their first axis; see `geometry.frames`.
 
-  `cond` needs "momentum_mev" [b 3] in the frame of the view. The canonical one has all of it but the azimuth, and "end"
-  [b], where a proton of that momentum would stop. A track and its reflection about the momentum are equally probable.
-  The pose is the position of the vertex in mm, in the frame of the view; None is the middle of the image.
+  `cond` needs "momentum_mev" [b 3] in the frame of the view. The canonical one has all of it but the azimuth,
+  and "end" [b], where a proton of that momentum would stop. A track and its reflection about the momentum are
+  equally probable. The pose is the position of the vertex in mm, in the frame of the view; None is the middle
+  of the image.
   """
   def canonical(cond: dict) -> dict:
     momentum = cond["momentum_mev"]

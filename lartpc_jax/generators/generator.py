@@ -1,8 +1,8 @@
 """The generator: noise and a condition to charge images, through the whole sampler. Pure and differentiable.
 
-A generator is made of a denoiser (network, SDE and what the network predicts), a codec (pixels, or an autoencoder), a
-condition (named physical variables) and a frame (how the picture lies in the image). Single protons, crops and whole
-interactions are three settings of it.
+A generator is made of a denoiser (network, SDE and what the network predicts), a codec (pixels, or an
+autoencoder), a condition (named physical variables) and a frame (how the picture lies in the image). Single
+protons, crops and whole interactions are three settings of it.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -35,9 +35,11 @@ class Generator(NamedTuple):
   denoiser: Denoiser
   codec: Codec
   condition: Condition
-  inputs: Callable                                # canonical cond -> what the network is told, a dict of arrays [b ...]
+  # canonical cond -> what the network is told, a dict of arrays [b ...]
+  inputs: Callable
   frame: Frame
-  spec: ImageSpec | None                          # geometry of the images that come out; None where a pixel has no size
+  # geometry of the images that come out; None where a pixel has no size
+  spec: ImageSpec | None
   kinetic_range_mev: tuple[float, float] | None   # of the particles that it was trained on
 
 
@@ -47,7 +49,8 @@ def replace_params(generator: Generator, params: Params) -> Generator:
 
 
 def network_cond(generator: Generator, cond: Cond) -> dict[str, Array]:
-  """What the network is told of physical values in the frame of the view; {} for a generator without a condition."""
+  """What the network is told of physical values in the frame of the view; {} for a generator without a
+  condition."""
   return generator.inputs(generator.frame.canonical(cond or {}))
 
 
@@ -57,12 +60,14 @@ def encode(generator: Generator, pictures: Float[Array, "b h w"], cond: Cond) ->
 
 
 def denoise_fn(denoiser: Denoiser, cond: dict[str, Array] | None = None) -> Callable:
-  """denoise_fn(x [b h w c], sigma [b]) -> posterior mean of the clean state, for `network_cond` and perhaps "keep"."""
+  """denoise_fn(x [b h w c], sigma [b]) -> posterior mean of the clean state, for `network_cond` and perhaps
+  "keep"."""
   return make_denoiser(denoiser.apply, denoiser.params, cond or None, prediction=denoiser.prediction,
                        sigma_data=denoiser.sigma_data)
 
 
-def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *, guidance_scale: float = 1.0) -> ScoreFn:
+def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *,
+                guidance_scale: float = 1.0) -> ScoreFn:
   """score_fn(x [b h w c], t [b]) of states.
 
   Args:
@@ -75,7 +80,8 @@ def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *, gui
   score = lambda c: score_from_denoiser(denoiser.sde, denoise_fn(denoiser, c))
   if not cond:
     if guidance_scale != 1.0:
-      raise ValueError(f"guidance_scale = {guidance_scale} needs a generator with a condition; this one has none.")
+      raise ValueError(
+          f"guidance_scale = {guidance_scale} needs a generator with a condition; this one has none.")
     return score(None)
   keep = jnp.ones(len(next(iter(cond.values()))), jnp.float32)
   conditional = score({**cond, "keep": keep})
@@ -85,29 +91,32 @@ def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *, gui
   return guidance.classifier_free(conditional, free, guidance_scale=guidance_scale)
 
 
-def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: float = 1.0, mirrored: bool = False
-                  ) -> Callable:
-  """Builds generate(noise [b h w c], cond, key=None, pose=None) -> images [b n n] in MeV; with `mirrored`, [b m n n].
+def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: float = 1.0,
+                  mirrored: bool = False) -> Callable:
+  """Builds generate(noise [b h w c], cond, key=None, pose=None) -> images [b n n] in MeV; with `mirrored`, [b
+  m n n].
 
   Args:
     generator: the trained generator.
     sampler: sample(score_fn, noise, key) -> x0 from standard normal noise; see `build.models.build_sampler`.
     guidance_scale: 1.0 means none; see `diffusion.guidance.classifier_free`.
-    mirrored: return m pictures a draw, those that the symmetry of the frame makes equally probable: 2 in the track
-      frame, where their scatter to the sides cancels exactly and the second costs no network; 1 in others.
+    mirrored: return m pictures a draw, those that the symmetry of the frame makes equally probable: 2 in the
+      track frame, where their scatter to the sides cancels exactly and the second costs no network; 1 in
+      others.
   Returns:
-    generate. The noise is a draw of `prior_noise`; the same noise, condition and key give the same image. `cond` are
-    physical values by name, in the frame of the view (see `geometry.rasterize.to_view`), None for a generator without a
-    condition. The key is for samplers that draw noise, one for the batch or [b] one for each image; without one they
-    take `noise_keys`. The pose [b 3], in the frame of the view and in mm, moves the vertex there (frames that can).
-    Differentiable in noise, cond and pose, forward and reverse mode.
+    generate. The noise is a draw of `prior_noise`; the same noise, condition and key give the same image.
+    `cond` are physical values by name, in the frame of the view (see `geometry.rasterize.to_view`), None for
+    a generator without a condition. The key is for samplers that draw noise, one for the batch or [b] one for
+    each image; without one they take `noise_keys`. The pose [b 3], in the frame of the view and in mm, moves
+    the vertex there (frames that can). Differentiable in noise, cond and pose, forward and reverse mode.
   """
   def generate(noise: Float[Array, "b h w c"], cond: Cond = None, key: Array | None = None,
                pose: Float[Array, "b 3"] | None = None) -> Float[Array, "b *m n n"]:
     for name, value in (cond or {}).items():
       if value.shape[:1] != noise.shape[:1] or (name == "momentum_mev" and value.shape[1:] != (3,)):
-        raise ValueError(f"Condition {name!r} needs a row for each of the {len(noise)} draws"
-                         f"{', of shape (3,)' if name == 'momentum_mev' else ''}; got shape {tuple(value.shape)}.")
+        raise ValueError(
+            f"Condition {name!r} needs a row for each of the {len(noise)} draws"
+            f"{', of shape (3,)' if name == 'momentum_mev' else ''}; got shape {tuple(value.shape)}.")
     score_fn = state_score(generator.denoiser, network_cond(generator, cond), guidance_scale=guidance_scale)
     state = sampler(score_fn, noise, noise_keys(noise) if key is None else key)
     pictures = generator.codec.decode(state, cond)
@@ -120,13 +129,15 @@ def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: fl
 
 
 def noise_keys(noise: Float[Array, "b h w c"]) -> Array:
-  """Keys [b] made of the bits of the noise itself: whatever a sampler draws then follows from `noise` alone."""
+  """Keys [b] made of the bits of the noise itself: whatever a sampler draws then follows from `noise`
+  alone."""
   bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(noise.astype(jnp.float32)), jnp.uint32)
   return jax.vmap(jax.random.wrap_key_data)(bits.reshape(len(noise), -1)[:, :2])
 
 
 def prior_noise(generator: Generator, key: Array, num: int) -> Float[Array, "b h w c"]:
-  """`num` standard normal draws, the first argument of `generate`; the sampler scales them to its first noise level."""
+  """`num` standard normal draws, the first argument of `generate`; the sampler scales them to its first noise
+  level."""
   return jax.random.normal(key, (num, *generator.codec.state_shape))
 
 

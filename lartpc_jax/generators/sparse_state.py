@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 class GapScale(NamedTuple):
   """y = 0 if empty, else gap + asinh(charge / charge_scale_mev); the state is y / scale.
 
-  The gap separates the faintest lit pixel from an empty one by more than the noise that sampling leaves, so that a
-  threshold decodes exact zeros.
+  The gap separates the faintest lit pixel from an empty one by more than the noise that sampling leaves, so
+  that a threshold decodes exact zeros.
   """
   threshold_mev: float      # pixels below are empty
   charge_scale_mev: float
@@ -27,7 +27,8 @@ class GapScale(NamedTuple):
 
 
 class BlockScale(NamedTuple):
-  """A map [b n/size n/size 2] of blocks of pixels: (sqrt(lit) / lit_scale, (mean y of the lit - mean) / mean_scale).
+  """A map [b n/size n/size 2] of blocks of pixels: (sqrt(lit) / lit_scale, (mean y of the lit - mean) /
+  mean_scale).
 
   The scales are the root mean square of the channel over the data; an empty block is (0, 0).
   """
@@ -47,8 +48,9 @@ def gap_state(image_mev: Float[Array, "b n m"], gap: GapScale) -> Float[Array, "
 def image_from_gap_state(state: Float[Array, "b n m 1"], gap: GapScale) -> Float[Array, "b n m"]:
   """Image in MeV; the inverse of `gap_state` for images without pixels in (0, threshold_mev).
 
-  Half way into the gap decides between empty and lit. What lies above that and below the threshold is reflected at it: a
-  spectrum with a sharp edge that was smeared keeps its density there, while clipping would heap pixels up at the edge.
+  Half way into the gap decides between empty and lit. What lies above that and below the threshold is
+  reflected at it: a spectrum with a sharp edge that was smeared keeps its density there, while clipping would
+  heap pixels up at the edge.
   """
   y = state[..., 0] * gap.scale
   charge = gap.charge_scale_mev * jnp.sinh(gap.faintest + jnp.abs(y - gap.faintest) - gap.gap)
@@ -57,7 +59,8 @@ def image_from_gap_state(state: Float[Array, "b n m 1"], gap: GapScale) -> Float
 
 def _blocks(x: Float[Array, "b n m"], size: int) -> Float[Array, "b h w p"]:
   b, n, m = x.shape
-  return x.reshape(b, n // size, size, m // size, size).transpose(0, 1, 3, 2, 4).reshape(b, n // size, m // size, -1)
+  blocks = x.reshape(b, n // size, size, m // size, size).transpose(0, 1, 3, 2, 4)
+  return blocks.reshape(b, n // size, m // size, -1)
 
 
 def block_map(state: Float[Array, "b n m 1"], gap: GapScale, block: BlockScale) -> Float[Array, "b h w 2"]:

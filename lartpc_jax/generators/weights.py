@@ -24,7 +24,8 @@ def bundled_directory(name: str = BUNDLED) -> Path:
 
 def bundled_names() -> list[str]:
   """Names of the weights that ship with the package."""
-  return sorted(path.name for path in bundled_directory("").iterdir() if path.is_dir() and any(path.glob("*.json")))
+  return sorted(
+      path.name for path in bundled_directory("").iterdir() if path.is_dir() and any(path.glob("*.json")))
 
 
 def find_weights(weights: str | os.PathLike | None) -> Path:
@@ -69,11 +70,13 @@ def rounded(params: Params, *, dtype: str = STORED_DTYPE) -> Params:
   return jax.tree.map(lambda x: np.asarray(x).astype(dtype).astype(np.asarray(x).dtype), params)
 
 
-def save_weights(directory: str | os.PathLike, name: str, params: Params, info: dict, *, dtype: str = STORED_DTYPE) -> None:
+def save_weights(directory: str | os.PathLike, name: str, params: Params, info: dict, *,
+                 dtype: str = STORED_DTYPE) -> None:
   """Writes `name`.npz and `name`.json, each whole or not at all.
 
-  Float arrays are stored as `dtype`: a float type, or "int8": kernels (two axes or more) as integers times a scale for each
-  output channel, their largest entry over 127, beside them as `KEY:scale`; vectors then stay float32.
+  Float arrays are stored as `dtype`: a float type, or "int8": kernels (two axes or more) as integers times a
+  scale for each output channel, their largest entry over 127, beside them as `KEY:scale`; vectors then stay
+  float32.
   """
   directory = Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
@@ -109,10 +112,12 @@ def load_weights(directory: str | os.PathLike, name: str) -> tuple[Params, dict]
   if not isinstance(info, dict):
     raise ValueError(f"{directory / f'{name}.json'}: must hold a JSON object; got {type(info).__name__}.")
   if info.get("format") != FORMAT:
-    raise ValueError(f"{directory / f'{name}.json'}: format {info.get('format')!r}; this version reads {FORMAT}.")
+    raise ValueError(
+        f"{directory / f'{name}.json'}: format {info.get('format')!r}; this version reads {FORMAT}.")
   content = (directory / f"{name}.npz").read_bytes()
   if hashlib.sha256(content).hexdigest() != info.get("sha256"):
-    raise ValueError(f"{directory / f'{name}.npz'}: sha256 differs from the one in {name}.json: truncated or altered.")
+    raise ValueError(
+        f"{directory / f'{name}.npz'}: sha256 differs from the one in {name}.json: truncated or altered.")
   try:
     with np.load(directory / f"{name}.npz", allow_pickle=False) as npz:
       stored = {key: npz[key].astype(np.float32) for key in npz.files}

@@ -15,7 +15,8 @@ def sqrt_transform(scale_mev: float = 1.0) -> ChargeTransform:
   """y = sqrt(q / scale): stabilises the variance of a Poisson-like charge. Negative y means 0 MeV."""
   if not scale_mev > 0:
     raise ValueError(f"scale_mev must be positive; got {scale_mev}.")
-  return ChargeTransform(lambda q: jnp.sqrt(q / scale_mev), lambda y: scale_mev * jnp.square(jnp.maximum(y, 0.0)))
+  return ChargeTransform(lambda q: jnp.sqrt(q / scale_mev),
+                         lambda y: scale_mev * jnp.square(jnp.maximum(y, 0.0)))
 
 
 def arcsinh_transform(scale_mev: float = 0.1) -> ChargeTransform:
@@ -27,10 +28,11 @@ def arcsinh_transform(scale_mev: float = 0.1) -> ChargeTransform:
 
 
 def grey8_transform(scale_mev: float = 0.02) -> ChargeTransform:
-  """y = 8-bit grey level / 255, one level being `scale` (linear, rounded, cut off at 255): the published representation.
+  """y = 8-bit grey level / 255, one level being `scale` (linear, rounded, cut off at 255): the published
+  representation.
 
-  `inverse` gives whole levels; so neither direction is differentiable, and `inverse(forward(q))` is q to half a level,
-  below 255 levels.
+  `inverse` gives whole levels; so neither direction is differentiable, and `inverse(forward(q))` is q to half
+  a level, below 255 levels.
   """
   if not scale_mev > 0:
     raise ValueError(f"scale_mev must be positive; got {scale_mev}.")

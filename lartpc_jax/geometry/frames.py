@@ -1,9 +1,9 @@
 """The track frame: a picture turned about its line of sight until the momentum points along its first axis.
 
-Liquid argon is isotropic, so an image depends on the azimuth of the momentum through a rotation alone. A generator that
-draws in the track frame need not learn to turn pictures: two numbers, energy and angle to the line of sight, are all it
-sees. The turn back into detector pixels takes each track pixel as a deposit and rasterizes it, which is exact in charge
-and differentiable in the azimuth.
+Liquid argon is isotropic, so an image depends on the azimuth of the momentum through a rotation alone. A
+generator that draws in the track frame need not learn to turn pictures: two numbers, energy and angle to the
+line of sight, are all it sees. The turn back into detector pixels takes each track pixel as a deposit and
+rasterizes it, which is exact in charge and differentiable in the azimuth.
 """
 from typing import NamedTuple
 
@@ -15,15 +15,17 @@ from jaxtyping import Array, Float
 from lartpc_jax.geometry.rasterize import ImageSpec, rasterize
 from lartpc_jax.units import kinetic_from_momentum, proton_range_mm
 
-_NUM_TURNED = 256    # brightest pixels that are turned: 50-100 MeV protons light at most 162 of 2048 (200 events)
+# brightest pixels that are turned: 50-100 MeV protons light at most 162 of 2048 (200 events)
+_NUM_TURNED = 256
 _LEAST_SINE = 1e-4  # of the angle to the line of sight; below, the azimuth is not defined and counts as 0
 
 
 class TrackFrame(NamedTuple):
   """Pixels of the track frame: axis 0 along the projected momentum, axis 1 across it, centred on it.
 
-  Finer pixels and less smearing than the detector's, so that nothing is blurred twice: the turn adds the rest. The
-  default window loses 0.2 % more of the charge of 50-100 MeV protons than the 64x64 pixels of 3 mm do.
+  Finer pixels and less smearing than the detector's, so that nothing is blurred twice: the turn adds the
+  rest. The default window loses 0.2 % more of the charge of 50-100 MeV protons than the 64x64 pixels of 3 mm
+  do.
   """
   num_along: int = 64
   num_across: int = 32
@@ -42,7 +44,8 @@ class TrackFrame(NamedTuple):
     return self.num_along, self.num_across
 
 
-def azimuth(momentum: Float[Array, "*b 3"]) -> tuple[Float[Array, "*b"], Float[Array, "*b"], Float[Array, "*b"]]:
+def azimuth(
+    momentum: Float[Array, "*b 3"]) -> tuple[Float[Array, "*b"], Float[Array, "*b"], Float[Array, "*b"]]:
   """Cosine and sine of the azimuth about the third axis, and the transverse component of a momentum.
 
   Along the line of sight, where the azimuth is not defined, it is 0. Differentiable everywhere else.
@@ -77,24 +80,28 @@ def track_images(position_mm: Float[Array, "b v 3"], edep_mev: Float[Array, "b v
 
 
 def remaining_sigma_mm(frame: TrackFrame, spec: ImageSpec) -> float:
-  """Smearing left for the turn: that of the detector less those of the track frame and of its pixels, in quadrature.
+  """Smearing left for the turn: that of the detector less those of the track frame and of its pixels, in
+  quadrature.
 
   Raises:
     ValueError: if nothing is left.
   """
   square = spec.sigma_mm**2 - frame.sigma_mm**2 - frame.pitch_mm**2 / 12.0
   if square <= 0.0:
-    raise ValueError(f"frame.sigma_mm = {frame.sigma_mm} and frame.pitch_mm = {frame.pitch_mm} smear more than the "
-                     f"image.sigma_mm = {spec.sigma_mm} of the detector.")
+    raise ValueError(
+        f"frame.sigma_mm = {frame.sigma_mm} and frame.pitch_mm = {frame.pitch_mm} smear more than the "
+        f"image.sigma_mm = {spec.sigma_mm} of the detector.")
   return float(np.sqrt(square))
 
 
-def turn_images(images: Float[Array, "b h w"], momentum: Float[Array, "b 3"], frame: TrackFrame, spec: ImageSpec,
-                vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, "b n n"]:
-  """Images in detector pixels of images in the track frame, given the momenta (any unit) in the frame of the view.
+def turn_images(images: Float[Array, "b h w"], momentum: Float[Array, "b 3"], frame: TrackFrame,
+                spec: ImageSpec, vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, "b n n"]:
+  """Images in detector pixels of images in the track frame, given the momenta (any unit) in the frame of the
+  view.
 
-  Charge outside the brightest 256 pixels of an image is dropped: fewer deposits make the turn 8 times cheaper. With
-  `vertex_mm`, in the frame of the view, the track starts there and not in the middle: exact at any part of a pixel.
+  Charge outside the brightest 256 pixels of an image is dropped: fewer deposits make the turn 8 times
+  cheaper. With `vertex_mm`, in the frame of the view, the track starts there and not in the middle: exact at
+  any part of a pixel.
   """
   edges_along, edges_across = frame.edges_mm()
   centre = lambda edges: 0.5 * (edges[1:] + edges[:-1])
@@ -113,7 +120,8 @@ def turn_images(images: Float[Array, "b h w"], momentum: Float[Array, "b 3"], fr
 
 
 def expected_end(momentum_mev: Float[Array, "b 3"], frame: TrackFrame) -> Float[Array, " b"]:
-  """Where a proton of that momentum would stop on axis 0 of the track frame, on a scale of -1 to 1 over its window."""
+  """Where a proton of that momentum would stop on axis 0 of the track frame, on a scale of -1 to 1 over its
+  window."""
   magnitude = jnp.linalg.norm(momentum_mev, axis=-1)
   _, _, transverse = azimuth(momentum_mev)
   end_mm = proton_range_mm(kinetic_from_momentum(magnitude)) * transverse / magnitude

@@ -1,7 +1,7 @@
 """From 3D energy deposits to 2D charge images: projection and Gaussian smearing as exact pixel integrals.
 
-Image axis 0 is the first coordinate of the view, axis 1 the second. The vertex (origin) is the image centre: the
-corner shared by the four central pixels, low edge of pixel (n/2, n/2).
+Image axis 0 is the first coordinate of the view, axis 1 the second. The vertex (origin) is the image centre:
+the corner shared by the four central pixels, low edge of pixel (n/2, n/2).
 """
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# A view names the axes drawn along image axis 0 and 1; the third is along the line of sight. The xz image of (px, py, pz)
-# is the xy image of (px, pz, py), so one generator serves every view.
+# A view names the axes drawn along image axis 0 and 1; the third is along the line of sight. The xz image of
+# (px, py, pz) is the xy image of (px, pz, py), so one generator serves every view.
 VIEWS = {"xy": (0, 1, 2), "xz": (0, 2, 1), "yz": (1, 2, 0)}
-# Wire planes across the drift direction x: wires at so many degrees from the vertical y, as MicroBooNE's (MicroBooNE
-# Collaboration 2017, JINST 12 P02017, sec. 4): two induction planes at +-60, vertical wires for collection.
+# Wire planes across the drift direction x: wires at so many degrees from the vertical y, as MicroBooNE's
+# (MicroBooNE Collaboration 2017, JINST 12 P02017, sec. 4): two induction planes at +-60, vertical wires for
+# collection.
 WIRE_PLANES = {"u": 60.0, "v": -60.0, "w": 0.0}
 _ANGLE = "angle:"  # prefix of a plane with any other angle, as in "angle:35.7"
 
@@ -45,13 +46,15 @@ class ImageSpec(NamedTuple):
     return self.num_pixels, self.num_pixels
 
 
-# Single protons as published, and the same detector with a window of 1.5 m, for whole interactions and longer tracks.
+# Single protons as published, and the same detector with a window of 1.5 m, for whole interactions and longer
+# tracks.
 PROTONS64 = ImageSpec()
 PROTONS512 = ImageSpec(num_pixels=512)
 
 
 def view_axes(view: str) -> tuple[int, int, int]:
-  """Permutation of (x, y, z) for a `view` along the axes. Raises ValueError naming the view if it is not in VIEWS."""
+  """Permutation of (x, y, z) for a `view` along the axes. Raises ValueError naming the view if it is not in
+  VIEWS."""
   if view not in VIEWS:
     raise ValueError(f"Unknown view {view!r}; choose from {sorted(VIEWS)}.")
   return VIEWS[view]
@@ -72,17 +75,18 @@ def wire_angle_degrees(view: str) -> float | None:
     except ValueError:
       angle = None
   if angle is None or not -180.0 <= angle <= 180.0:
-    raise ValueError(f"Unknown view {view!r}; choose from {sorted(VIEWS)}, the wire planes {sorted(WIRE_PLANES)} or "
-                     f"{_ANGLE}DEGREES from -180 to 180.")
+    raise ValueError(
+        f"Unknown view {view!r}; choose from {sorted(VIEWS)}, the wire planes {sorted(WIRE_PLANES)} or "
+        f"{_ANGLE}DEGREES from -180 to 180.")
   return angle
 
 
 def view_matrix(view: str) -> np.ndarray:
   """Orthogonal matrix [3 3], rows along image axis 0, image axis 1 and the line of sight.
 
-  A wire plane at angle a draws the drift x along axis 0 and z cos a - y sin a, across its wires, along axis 1; its line of
-  sight is along them, y cos a + z sin a. Angle 0 is the view xz; -90 is xy but for the sign of z. Raises ValueError as
-  `wire_angle_degrees`.
+  A wire plane at angle a draws the drift x along axis 0 and z cos a - y sin a, across its wires, along axis
+  1; its line of sight is along them, y cos a + z sin a. Angle 0 is the view xz; -90 is xy but for the sign of
+  z. Raises ValueError as `wire_angle_degrees`.
   """
   angle = wire_angle_degrees(view)
   if angle is None:
@@ -92,16 +96,20 @@ def view_matrix(view: str) -> np.ndarray:
 
 
 def to_view(vectors: Float[Array, "*b 3"], view: str) -> Float[Array, "*b 3"]:
-  """Momenta or positions with the components in the order in which `view` draws them; linear, differentiable."""
+  """Momenta or positions with the components in the order in which `view` draws them; linear,
+  differentiable."""
   if view in VIEWS:
     return jnp.take(vectors, np.array(view_axes(view)), axis=-1)
   return jnp.einsum("ij,...j->...i", jnp.asarray(view_matrix(view), vectors.dtype), vectors)
 
 
-def pixel_integrals(coordinate_mm: Float[Array, " v"], edges_mm: np.ndarray, sigma_mm: float) -> Float[Array, "v n"]:
-  """Share of a unit Gaussian at each coordinate that falls between neighbouring edges [n + 1] (erf differences, exact)."""
+def pixel_integrals(coordinate_mm: Float[Array, " v"], edges_mm: np.ndarray,
+                    sigma_mm: float) -> Float[Array, "v n"]:
+  """Share of a unit Gaussian at each coordinate that falls between neighbouring edges [n + 1] (erf
+  differences, exact)."""
   dtype = coordinate_mm.dtype
-  z = (jnp.asarray(edges_mm, dtype)[None, :] - coordinate_mm[:, None]) / jnp.asarray(sigma_mm * np.sqrt(2.0), dtype)
+  z = (jnp.asarray(edges_mm, dtype)[None, :] - coordinate_mm[:, None]) / jnp.asarray(
+      sigma_mm * np.sqrt(2.0), dtype)
   return 0.5 * jnp.diff(jax.lax.erf(z), axis=1)
 
 
@@ -109,8 +117,9 @@ def rasterize(position_mm: Float[Array, "v d"], edep_mev: Float[Array, " v"], sp
               ) -> Float[Array, "n m"]:
   """Charge image in MeV per pixel of deposits in 3D, seen along their third axis, or in 2D.
 
-  Smearing and projection are separable: image_ij = sum_v gx_vi edep_v gy_vj. Charge outside the window is lost, as in
-  the published data. Differentiable in position and energy (forward and reverse), up to the threshold.
+  Smearing and projection are separable: image_ij = sum_v gx_vi edep_v gy_vj. Charge outside the window is
+  lost, as in the published data. Differentiable in position and energy (forward and reverse), up to the
+  threshold.
   """
   edges_x, edges_y = spec.edges_mm()
   gx = pixel_integrals(position_mm[:, 0], edges_x, spec.sigma_mm)

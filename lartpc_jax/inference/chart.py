@@ -1,9 +1,10 @@
 """Momentum as a direction on the unit sphere and a kinetic energy held inside a range by a bijection.
 
-In free (px, py, pz) a descent shortens the track instead of turning it, leaves the energies the generator was trained on
-and stalls. Here every step turns the direction, and no step can leave the range. A hypothesis is an array [b 4]: unit
-direction (3) and the logit of the position of the kinetic energy in its range. `make_chart` has the free coordinates
-too, for comparison, and lets either carry the position of the vertex as a nuisance.
+In free (px, py, pz) a descent shortens the track instead of turning it, leaves the energies the generator was
+trained on and stalls. Here every step turns the direction, and no step can leave the range. A hypothesis is
+an array [b 4]: unit direction (3) and the logit of the position of the kinetic energy in its range.
+`make_chart` has the free coordinates too, for comparison, and lets either carry the position of the vertex as
+a nuisance.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,10 +17,12 @@ from lartpc_jax.units import kinetic_from_momentum, momentum_from_kinetic
 
 NUM_TANGENTS = 3  # two turns of the direction, one change of energy
 FREE_SCALE_MEV = 500.0
-_EDGE = 0.02      # a momentum outside the range starts this far inside, where the gradient of the bijection is alive
+# a momentum outside the range starts this far inside, where the gradient of the bijection is alive
+_EDGE = 0.02
 
 
-def to_momentum(hypothesis: Float[Array, "b 4"], kinetic_range_mev: tuple[float, float]) -> Float[Array, "b 3"]:
+def to_momentum(hypothesis: Float[Array, "b 4"],
+                kinetic_range_mev: tuple[float, float]) -> Float[Array, "b 3"]:
   """Momentum in MeV/c: direction times |p| of T = low + (high - low) sigmoid(logit). Smooth."""
   low, high = kinetic_range_mev
   direction = hypothesis[:, :3] / jnp.linalg.norm(hypothesis[:, :3], axis=-1, keepdims=True)
@@ -27,8 +30,10 @@ def to_momentum(hypothesis: Float[Array, "b 4"], kinetic_range_mev: tuple[float,
   return momentum_from_kinetic(kinetic_mev)[:, None] * direction
 
 
-def from_momentum(momentum_mev: Float[Array, "b 3"], kinetic_range_mev: tuple[float, float]) -> Float[Array, "b 4"]:
-  """Inverse of `to_momentum`; energies outside the range are moved just inside it. Momentum zero is taken along x."""
+def from_momentum(momentum_mev: Float[Array, "b 3"],
+                  kinetic_range_mev: tuple[float, float]) -> Float[Array, "b 4"]:
+  """Inverse of `to_momentum`; energies outside the range are moved just inside it. Momentum zero is taken
+  along x."""
   low, high = kinetic_range_mev
   magnitude = jnp.linalg.norm(momentum_mev, axis=-1)
   fraction = jnp.clip((kinetic_from_momentum(magnitude) - low) / (high - low), _EDGE, 1.0 - _EDGE)
@@ -48,7 +53,9 @@ def tangent_basis(hypothesis: Float[Array, "b 4"]) -> Float[Array, "3 b 4"]:
   second = jnp.cross(n, first)
   nothing = jnp.zeros_like(n[:, :1])
   energy = jnp.concatenate([jnp.zeros_like(n), jnp.ones_like(nothing)], axis=-1)
-  return jnp.stack([jnp.concatenate([first, nothing], axis=-1), jnp.concatenate([second, nothing], axis=-1), energy])
+  return jnp.stack(
+      [jnp.concatenate([first, nothing], axis=-1),
+       jnp.concatenate([second, nothing], axis=-1), energy])
 
 
 def retract(hypothesis: Float[Array, "b 4"]) -> Float[Array, "b 4"]:
@@ -58,7 +65,8 @@ def retract(hypothesis: Float[Array, "b 4"]) -> Float[Array, "b 4"]:
 
 
 def random_hypotheses(key: Array, num: int) -> Float[Array, "b 4"]:
-  """Directions uniform on the sphere, kinetic energies uniform inside the range (away from its outermost 2 %)."""
+  """Directions uniform on the sphere, kinetic energies uniform inside the range (away from its outermost 2
+  %)."""
   key_direction, key_energy = jax.random.split(key)
   direction = jax.random.normal(key_direction, (num, 3))
   fraction = jax.random.uniform(key_energy, (num,), minval=_EDGE, maxval=1.0 - _EDGE)
@@ -83,19 +91,20 @@ def free_chart(scale_mev: float = FREE_SCALE_MEV) -> Chart:
 
 def sphere_chart(kinetic_range_mev: tuple[float, float]) -> Chart:
   """Direction and bounded energy: the functions of this module."""
-  return Chart(lambda h: to_momentum(h, kinetic_range_mev), lambda p: from_momentum(p, kinetic_range_mev), tangent_basis,
-               retract, lambda h: {})
+  return Chart(lambda h: to_momentum(h, kinetic_range_mev), lambda p: from_momentum(p, kinetic_range_mev),
+               tangent_basis, retract, lambda h: {})
 
 
 def with_vertex(chart: Chart) -> Chart:
-  """The chart with the position of the vertex [b 3] in mm as the last three coordinates, zero where a momentum starts."""
+  """The chart with the position of the vertex [b 3] in mm as the last three coordinates, zero where a
+  momentum starts."""
   def basis(h):
     own = jnp.pad(chart.tangent_basis(h[:, :-3]), ((0, 0), (0, 0), (0, 3)))
     shifts = jnp.broadcast_to(jnp.eye(3, h.shape[1], k=h.shape[1] - 3, dtype=h.dtype)[:, None], (3, *h.shape))
     return jnp.concatenate([own, shifts])
 
-  return Chart(lambda h: chart.to_momentum(h[:, :-3]), lambda p: jnp.pad(chart.from_momentum(p), ((0, 0), (0, 3))), basis,
-               lambda h: jnp.concatenate([chart.retract(h[:, :-3]), h[:, -3:]], axis=-1),
+  return Chart(lambda h: chart.to_momentum(h[:, :-3]), lambda p: jnp.pad(chart.from_momentum(p), (
+      (0, 0), (0, 3))), basis, lambda h: jnp.concatenate([chart.retract(h[:, :-3]), h[:, -3:]], axis=-1),
                lambda h: {"vertex_mm": h[:, -3:]})
 
 

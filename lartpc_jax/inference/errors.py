@@ -1,4 +1,5 @@
-"""How far inferred momenta are from the true ones, host-side; with one view, up to the sign that no image tells."""
+"""How far inferred momenta are from the true ones, host-side; with one view, up to the sign that no image
+tells."""
 import numpy as np
 
 from lartpc_jax.geometry.rasterize import view_matrix
@@ -9,7 +10,8 @@ EDGE = 0.01  # inferred energies within this share of the range of its ends coun
 
 
 def hidden_direction(views: tuple[str, ...]) -> np.ndarray | None:
-  """Unit vector [3] along the line of sight that all views share, along which images know the size and not the sign.
+  """Unit vector [3] along the line of sight that all views share, along which images know the size and not
+  the sign.
 
   None where there are views of different lines of sight.
   """
@@ -27,7 +29,8 @@ def hidden_name(views: tuple[str, ...]) -> str | None:
 
 
 def fold(momentum_mev: np.ndarray, views: tuple[str, ...], like: np.ndarray | None = None) -> np.ndarray:
-  """Momenta [... 3], mirrored where needed so that what is hidden is positive, or on the side of the momentum `like` [3]."""
+  """Momenta [... 3], mirrored where needed so that what is hidden is positive, or on the side of the momentum
+  `like` [3]."""
   p, direction = np.asarray(momentum_mev), hidden_direction(views)
   if direction is None:
     return p
@@ -37,7 +40,8 @@ def fold(momentum_mev: np.ndarray, views: tuple[str, ...], like: np.ndarray | No
 
 
 def momentum_error(momentum_mev: np.ndarray, true_mev: np.ndarray, views: tuple[str, ...]) -> np.ndarray:
-  """|dp| [n] in MeV/c between momenta [n 3]; with one view the component along the line of sight counts without sign."""
+  """|dp| [n] in MeV/c between momenta [n 3]; with one view the component along the line of sight counts
+  without sign."""
   return np.linalg.norm(fold(momentum_mev, views) - fold(true_mev, views), axis=1)
 
 
@@ -46,7 +50,8 @@ def magnitude_error(momentum_mev: np.ndarray, true_mev: np.ndarray) -> np.ndarra
   return np.abs(np.linalg.norm(momentum_mev, axis=1) - np.linalg.norm(true_mev, axis=1))
 
 
-def outside_range(momentum_mev: np.ndarray, kinetic_range_mev: tuple[float, float], *, margin: float = 0.0) -> np.ndarray:
+def outside_range(momentum_mev: np.ndarray, kinetic_range_mev: tuple[float, float], *,
+                  margin: float = 0.0) -> np.ndarray:
   """True [n] where the energy is outside the range, or within `margin` times its width of an end."""
   low, high = kinetic_range_mev
   kinetic, edge = kinetic_energy(momentum_mev), margin * (high - low)
@@ -56,10 +61,12 @@ def outside_range(momentum_mev: np.ndarray, kinetic_range_mev: tuple[float, floa
 def line_of_sight_angle(momentum_mev: np.ndarray, views: tuple[str, ...]) -> np.ndarray:
   """Angle [n] in degrees, 0 to 90, between momenta [n 3] and the nearest line of sight of the views."""
   along = np.abs(momentum_mev @ np.stack([view_matrix(view)[2] for view in views], axis=1)).max(axis=1)
-  return np.degrees(np.arccos(np.clip(along / np.maximum(np.linalg.norm(momentum_mev, axis=1), 1e-9), 0.0, 1.0)))
+  return np.degrees(
+      np.arccos(np.clip(along / np.maximum(np.linalg.norm(momentum_mev, axis=1), 1e-9), 0.0, 1.0)))
 
 
-def error_summary(momentum_mev: np.ndarray, true_mev: np.ndarray, views: tuple[str, ...], clean: np.ndarray | None) -> dict:
+def error_summary(momentum_mev: np.ndarray, true_mev: np.ndarray, views: tuple[str, ...],
+                  clean: np.ndarray | None) -> dict:
   """Quantiles of |dp| and the median of |d|p|| in MeV/c, and the shares of |dp| above 50 MeV/c.
 
   Args:

@@ -1,9 +1,10 @@
 """Amortised inference: the density of the momentum given one view or two, from one pass of a small network.
 
-The network sees the views turned into frames of their own (see `view_features`), and answers in coordinates that turn with
-them: a direction by its angles from a pole (azimuthal equidistant projection), an energy by what it exceeds the charge.
-With two views the pole is the direction to the charge-weighted centroids, and the event is mirrored until that lies in the
-positive octant. With one view the pole is the line of sight, and the density is made even in the hidden component.
+The network sees the views turned into frames of their own (see `view_features`), and answers in coordinates
+that turn with them: a direction by its angles from a pole (azimuthal equidistant projection), an energy by
+what it exceeds the charge. With two views the pole is the direction to the charge-weighted centroids, and the
+event is mirrored until that lies in the positive octant. With one view the pole is the line of sight, and the
+density is made even in the hidden component.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from lartpc_jax.geometry.rasterize import ImageSpec, view_axes
 from lartpc_jax.inference.view_features import ViewSummary, grid_features, shared_axis, summarize_view
 from lartpc_jax.units import PROTON_RANGE_POWER, kinetic_from_momentum, momentum_from_kinetic, proton_range_mm
 
-ENERGY_SCALE_MEV = 0.3   # asinh((T - charge) / scale): linear for stopping protons, logarithmic for what nuclei took away
+# asinh((T - charge) / scale): linear for stopping protons, logarithmic for what nuclei took away
+ENERGY_SCALE_MEV = 0.3
 _LEAST = 1e-6
 
 
@@ -37,7 +39,8 @@ class Mixture(NamedTuple):
   cholesky: Float[Array, "b k 3 3"]  # lower triangular
 
 
-def observe(images: Float[Array, "b v n n"], views: tuple[str, ...], spec: ImageSpec = ImageSpec()) -> Observed:
+def observe(images: Float[Array, "b v n n"], views: tuple[str, ...],
+            spec: ImageSpec = ImageSpec()) -> Observed:
   """Features and coordinates of events seen in one view or two.
 
   Raises:
@@ -56,8 +59,10 @@ def _observe_one(view: ViewSummary, axes: tuple[int, int, int]) -> Observed:
   first, second, hidden = axes
   zero = jnp.zeros_like(view.cos)
   place = lambda a, b, c: jnp.stack([{first: a, second: b, hidden: c}[axis] for axis in range(3)], axis=-1)
-  basis = jnp.stack([place(view.cos, view.sin, zero), place(-view.sin, view.cos, zero), place(zero, zero, zero + 1.0)],
-                    axis=1)
+  basis = jnp.stack(
+      [place(view.cos, view.sin, zero),
+       place(-view.sin, view.cos, zero),
+       place(zero, zero, zero + 1.0)], axis=1)
   sine = jnp.clip(view.centroid_mm / _expected_depth_mm(view.charge_mev), 0.0, 1.0)
   angle = jnp.arcsin(0.999 * sine)
   features = jnp.concatenate([grid_features(view), sine[:, None], angle[:, None]], axis=-1)
@@ -65,7 +70,8 @@ def _observe_one(view: ViewSummary, axes: tuple[int, int, int]) -> Observed:
 
 
 def _expected_depth_mm(charge_mev: Float[Array, " b"]) -> Float[Array, " b"]:
-  """Charge-weighted mean depth of a stopping proton by the Bragg-Kleeman rule: R p / (p + 1) with p = 1.769."""
+  """Charge-weighted mean depth of a stopping proton by the Bragg-Kleeman rule: R p / (p + 1) with p =
+  1.769."""
   return proton_range_mm(jnp.maximum(charge_mev, 1.0)) * PROTON_RANGE_POWER / (PROTON_RANGE_POWER + 1.0)
 
 
@@ -82,7 +88,11 @@ def _observe_two(first: ViewSummary, second: ViewSummary, axes: tuple[int, int, 
   for view, axis in ((first, 1), (second, 2)):
     mirrored = (flips[:, 0] * flips[:, axis] < 0.0)[:, None, None]
     grid = jnp.where(mirrored, view.grid_mev[:, :, ::-1], view.grid_mev)
-    parts += [grid_features(view._replace(grid_mev=grid)), jnp.abs(view.cos)[:, None], jnp.abs(view.sin)[:, None]]
+    parts += [
+        grid_features(view._replace(grid_mev=grid)),
+        jnp.abs(view.cos)[:, None],
+        jnp.abs(view.sin)[:, None]
+    ]
   order = np.argsort(axes)
   charge = 0.5 * (first.charge_mev + second.charge_mev)
   return Observed(jnp.concatenate(parts, axis=-1), jnp.take(basis * flips[:, None, :], order, axis=-1),
@@ -125,7 +135,8 @@ def mixture_of(raw: Float[Array, "b k 10"], observed: Observed) -> Mixture:
 
 
 def log_density(mixture: Mixture, coordinates: Float[Array, "b 3"], *, even: bool) -> Float[Array, " b"]:
-  """log of the density in the coordinates; `even`: the mean of those of a direction and of its mirror image."""
+  """log of the density in the coordinates; `even`: the mean of those of a direction and of its mirror
+  image."""
   def one_side(x):
     delta = (x[:, None] - mixture.mean)[..., None]
     z = jax.lax.linalg.triangular_solve(mixture.cholesky, delta, left_side=True, lower=True)[..., 0]
@@ -151,11 +162,13 @@ class Posterior(NamedTuple):
 
 
 class Estimator(NamedTuple):
-  """A trained estimator of one or two views; see `make_estimator`. Pure functions, to be jitted by the caller."""
+  """A trained estimator of one or two views; see `make_estimator`. Pure functions, to be jitted by the
+  caller."""
   num_views: int
   posterior: Callable    # (images [b v n n], views) -> Posterior
   estimate: Callable     # (images [b v n n], views) -> momentum [b 3], the mean of the heaviest component
-  log_density: Callable  # (momentum [b 3], Posterior) -> [b], nats, in the coordinates of this module; differentiable
+  # (momentum [b 3], Posterior) -> [b], nats, in the coordinates of this module; differentiable
+  log_density: Callable
   sample: Callable       # (key, images [b v n n], views, num) -> momenta [num b 3]
   draw: Callable         # (key, Posterior, num) -> momenta [num b 3]
   to_momentum: Callable  # (Posterior, coordinates [b 3]) -> momentum [b 3]; differentiable

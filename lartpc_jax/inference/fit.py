@@ -125,7 +125,8 @@ def _check(settings: FitSettings, num_tracks: int, mode: str) -> None:
     raise ValueError(f"coordinates 'free' need optimizer 'sgd'; got {settings.optimizer!r}.")
   for name, stage in (("first", settings.first), ("second", settings.second)):
     if not 0.0 < stage.learning_rate < float("inf"):
-      raise ValueError(f"{name}.learning_rate of the inference must be positive and finite; got {stage.learning_rate}.")
+      raise ValueError(
+          f"{name}.learning_rate of the inference must be positive and finite; got {stage.learning_rate}.")
   if mode != MIXED:
     if num_tracks > 1:
       raise ValueError(f"{num_tracks} tracks need the gradient mode {MIXED!r}; got {mode!r}.")

@@ -66,5 +66,6 @@ def make_mixed_value_and_grad(draw: Callable, compare: Callable, num_tracks: int
 
 
 def default_mode() -> str:
-  """The faster mode on this backend: forward on CPU (measured, see docs/results/speed.md), reverse elsewhere."""
+  """The faster mode on this backend: forward on CPU (measured, see docs/results/speed.md), reverse
+  elsewhere."""
   return "forward" if jax.default_backend() == "cpu" else "reverse"

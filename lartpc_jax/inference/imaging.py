@@ -29,8 +29,8 @@ def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], mome
   """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
   Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate`
-  that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. Momentum and vertex are seen
-  by it in the frame of the view; a vertex at another place than the middle is its pose.
+  that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. Momentum and vertex are
+  seen by it in the frame of the view; a vertex at another place than the middle is its pose.
   """
   b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
   r, v, k = rows.shape[:3]

@@ -1,8 +1,8 @@
 """Posteriors of the momentum from a density: Laplace's Gaussian about its maximum, and NUTS.
 
-The density is the amortised one, alone or times exp(-distance / temperature), the generalised posterior of Bissiri et al.
-2016 with the Earth Mover's Distance as its loss. Everything happens in coordinates u in which the heaviest Gaussian of the
-amortised density is a unit normal: estimator coordinates x = mean + cholesky u.
+The density is the amortised one, alone or times exp(-distance / temperature), the generalised posterior of
+Bissiri et al. 2016 with the Earth Mover's Distance as its loss. Everything happens in coordinates u in which
+the heaviest Gaussian of the amortised density is a unit normal: estimator coordinates x = mean + cholesky u.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -35,9 +35,10 @@ def heaviest(mixture: Mixture) -> tuple[Float[Array, "b 3"], Float[Array, "b 3 3
           jnp.take_along_axis(mixture.cholesky, best[..., None, None], axis=1)[:, 0])
 
 
-def make_log_density(estimator: Estimator, evaluate: Callable | None = None, temperature_px: float = float("inf")
-                     ) -> Callable:
-  """Builds log_density(x [b 3], known, *args) -> [b]: log q(x) - evaluate(momentum of x, *args) / temperature.
+def make_log_density(estimator: Estimator, evaluate: Callable | None = None,
+                     temperature_px: float = float("inf")) -> Callable:
+  """Builds log_density(x [b 3], known, *args) -> [b]: log q(x) - evaluate(momentum of x, *args) /
+  temperature.
 
   Args:
     estimator: with the density q of its coordinates.
@@ -52,9 +53,12 @@ def make_log_density(estimator: Estimator, evaluate: Callable | None = None, tem
     raise ValueError(f"temperature_px = {temperature_px} needs a distance.")
 
   def log_density(x, known: Posterior, *args):
-    # of x itself: beyond the energies of `to_momentum`, which clamps them, a density of the momentum would not fall
+    # of x itself: beyond the energies of `to_momentum`, which clamps them, a density of the momentum would
+    # not fall
     value = estimator_lib.log_density(known.mixture, x, even=estimator.num_views == 1)
-    return value if evaluate is None else value - evaluate(estimator.to_momentum(known, x), *args) / temperature_px
+    if evaluate is None:
+      return value
+    return value - evaluate(estimator.to_momentum(known, x), *args) / temperature_px
   return log_density
 
 
@@ -68,8 +72,8 @@ def _in_units(log_density: Callable, known: Posterior, *args) -> tuple[Callable,
 def laplace(log_density: Callable, known: Posterior, *args, num_steps: int = 8) -> Posterior:
   """One Gaussian about the maximum that Newton's method finds from the heaviest component.
 
-  Curvatures are central differences of gradients, as distances over few draws have kinks. Where the curvature at the end is
-  not that of a maximum, the Gaussian is NaN, so that nothing takes it for a result.
+  Curvatures are central differences of gradients, as distances over few draws have kinks. Where the curvature
+  at the end is not that of a maximum, the Gaussian is NaN, so that nothing takes it for a result.
 
   Args:
     log_density: (estimator coordinates [b 3], known, *args) -> [b], differentiable; events must not mix.
@@ -83,13 +87,15 @@ def laplace(log_density: Callable, known: Posterior, *args, num_steps: int = 8) 
   gradient = jax.grad(lambda u: value(u).sum())
 
   def curvature(u):
-    shifted = jax.lax.map(gradient, u + STEP * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])[:, None])  # compiled once
+    # compiled once
+    shifted = jax.lax.map(gradient, u + STEP * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])[:, None])
     matrix = -jnp.moveaxis(shifted[:3] - shifted[3:], 0, -1) / (2.0 * STEP)
     return jnp.linalg.eigh(0.5 * (matrix + matrix.swapaxes(-1, -2)))
 
   def newton(u, _):
     size, axes = curvature(u)
-    step = jnp.einsum("bij,bj->bi", axes, jnp.einsum("bji,bj->bi", axes, gradient(u)) / jnp.maximum(size, FLATTEST))
+    step = jnp.einsum("bij,bj->bi", axes,
+                      jnp.einsum("bji,bj->bi", axes, gradient(u)) / jnp.maximum(size, FLATTEST))
     length = jnp.linalg.norm(step, axis=-1, keepdims=True)
     return u + step / jnp.maximum(length, 1.0), None
 
@@ -103,12 +109,13 @@ def laplace(log_density: Callable, known: Posterior, *args, num_steps: int = 8) 
   return known._replace(mixture=mixture)
 
 
-def nuts(key: Array, estimator: Estimator, log_density: Callable, known: Posterior, *args, num_warmup: int = 150,
-         num_samples: int = 200) -> Samples:
-  """Draws by the no-U-turn sampler (Hoffman & Gelman 2014) of blackjax, one chain an event from the heaviest component.
+def nuts(key: Array, estimator: Estimator, log_density: Callable, known: Posterior, *args,
+         num_warmup: int = 150, num_samples: int = 200) -> Samples:
+  """Draws by the no-U-turn sampler (Hoffman & Gelman 2014) of blackjax, one chain an event from the heaviest
+  component.
 
-  With one view the density is even in the hidden component: each draw is mirrored with probability 1/2, so that a chain
-  need not cross from one mode to the other.
+  With one view the density is even in the hidden component: each draw is mirrored with probability 1/2, so
+  that a chain need not cross from one mode to the other.
 
   Args:
     key: of the draws.

@@ -1,4 +1,5 @@
-"""Adam on the chart of momenta: one second moment for the direction, one for the energy, one for the vertex if fitted."""
+"""Adam on the chart of momenta: one second moment for the direction, one for the energy, one for the vertex
+if fitted."""
 from typing import NamedTuple
 
 import jax
@@ -23,15 +24,17 @@ def _tangential(vector: jax.Array, hypothesis: jax.Array) -> jax.Array:
 
 
 def _squares(gradient: jax.Array) -> jax.Array:
-  """[b 2 or 3]: mean square per degree of freedom of the direction, of the energy, and of the vertex if there is one."""
+  """[b 2 or 3]: mean square per degree of freedom of the direction, of the energy, and of the vertex if there
+  is one."""
   parts = [0.5 * jnp.sum(gradient[:, :3] ** 2, axis=-1), gradient[:, 3] ** 2]
   return jnp.stack(parts + [jnp.mean(gradient[:, 4:] ** 2, axis=-1)] * (gradient.shape[1] > 4), axis=-1)
 
 
 def _per_coordinate(factors: jax.Array) -> jax.Array:
   """[b 4] from [b 2], [b 7] from [b 3]."""
-  return jnp.concatenate([jnp.repeat(factors[:, :1], 3, axis=1), factors[:, 1:2], jnp.repeat(factors[:, 2:], 3, axis=1)],
-                         axis=1)
+  return jnp.concatenate(
+      [jnp.repeat(factors[:, :1], 3, axis=1), factors[:, 1:2],
+       jnp.repeat(factors[:, 2:], 3, axis=1)], axis=1)
 
 
 def _limits(gradient: jax.Array, state: SphereAdamState, b2: float, clip: float) -> jax.Array:
@@ -43,13 +46,15 @@ def _limits(gradient: jax.Array, state: SphereAdamState, b2: float, clip: float)
 
 def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float, clip: float | None = None,
                 energy_factor: float = 1.0) -> optax.GradientTransformation:
-  """Adam on the product of sphere and line (Becigneul & Ganea 2019, alg. 1a): each factor has one adaptive step size.
+  """Adam on the product of sphere and line (Becigneul & Ganea 2019, alg. 1a): each factor has one adaptive
+  step size.
 
-  Adam by coordinates would stretch the gradient along x, y and z differently, so that the path would depend on the choice
-  of axes. The first moment is carried along by projection on the tangent plane. `update` needs params: hypotheses [b 4]
-  of `chart`, retracted, or [b 7] with the vertex in mm at the end; gradients are tangents there. Gradients above `clip`
-  times the rms of those before are shortened to it, for direction, energy and vertex apart: where a draw changes its
-  topology the slope is steep and means nothing. The energy's learning rate is `energy_factor` times the direction's.
+  Adam by coordinates would stretch the gradient along x, y and z differently, so that the path would depend
+  on the choice of axes. The first moment is carried along by projection on the tangent plane. `update` needs
+  params: hypotheses [b 4] of `chart`, retracted, or [b 7] with the vertex in mm at the end; gradients are
+  tangents there. Gradients above `clip` times the rms of those before are shortened to it, for direction,
+  energy and vertex apart: where a draw changes its topology the slope is steep and means nothing. The
+  energy's learning rate is `energy_factor` times the direction's.
   """
   def init(params):
     return SphereAdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(params), jnp.zeros_like(_squares(params)))

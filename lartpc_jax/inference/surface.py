@@ -1,7 +1,7 @@
 """The objective on grids of momenta, and how far its gradient can be trusted.
 
-Over directions at fixed |p| the grid lies on a plane that touches the sphere at one momentum; its coordinates are those of
-the azimuthal equidistant projection: the distance from the middle is the angle, in radians.
+Over directions at fixed |p| the grid lies on a plane that touches the sphere at one momentum; its coordinates
+are those of the azimuthal equidistant projection: the distance from the middle is the angle, in radians.
 """
 from collections.abc import Callable
 
@@ -15,7 +15,8 @@ from lartpc_jax.inference.objective import Objective
 
 
 def tangent_plane(centre_mev: np.ndarray) -> np.ndarray:
-  """Two unit vectors [2 3] across a momentum [3]; the first lies in the xy plane unless the momentum is along z."""
+  """Two unit vectors [2 3] across a momentum [3]; the first lies in the xy plane unless the momentum is along
+  z."""
   direction = np.asarray(centre_mev, float) / np.linalg.norm(centre_mev)
   pole = np.array([0.0, 0.0, 1.0]) if abs(direction[2]) < 0.999 else np.array([0.0, 1.0, 0.0])
   first = np.cross(pole, direction)
@@ -33,7 +34,8 @@ def to_plane(momentum_mev: np.ndarray, centre_mev: np.ndarray) -> np.ndarray:
 
 
 def from_plane(offset: np.ndarray, centre_mev: np.ndarray) -> np.ndarray:
-  """Momenta [n 3] of the length of `centre_mev` [3] at coordinates [n 2] in radians; inverse of `to_plane`."""
+  """Momenta [n 3] of the length of `centre_mev` [3] at coordinates [n 2] in radians; inverse of
+  `to_plane`."""
   angle = np.linalg.norm(offset, axis=-1, keepdims=True)
   magnitude = np.linalg.norm(centre_mev)
   across = (offset / np.maximum(angle, 1e-12)) @ tangent_plane(centre_mev)
@@ -41,16 +43,20 @@ def from_plane(offset: np.ndarray, centre_mev: np.ndarray) -> np.ndarray:
 
 
 def make_surface(objective: Objective) -> Callable:
-  """Builds surface(image [v n n], momentum_mev [r c 3], noise [v k h w c]) -> objective [r c], px; rows one by one."""
-  def surface(image: Float[Array, "v n n"], momentum_mev: Float[Array, "r g 3"], noise) -> Float[Array, "r g"]:
+  """Builds surface(image [v n n], momentum_mev [r c 3], noise [v k h w c]) -> objective [r c], px; rows one
+  by one."""
+  def surface(image: Float[Array, "v n n"], momentum_mev: Float[Array, "r g 3"],
+              noise) -> Float[Array, "r g"]:
     targets = objective.prepare(image[None])
     repeated = jax.tree.map(lambda x: jnp.repeat(x, momentum_mev.shape[1], axis=0), targets)
     return jax.lax.map(lambda row: objective.evaluate(row, repeated, noise), momentum_mev)
   return surface
 
 
-def component_grid(first: np.ndarray, second: np.ndarray, *, axes: tuple[int, int], others_mev: np.ndarray) -> np.ndarray:
-  """Momenta [r c k 3] in MeV/c with the components `axes` on a grid, and the third at each of `others_mev` [k].
+def component_grid(first: np.ndarray, second: np.ndarray, *, axes: tuple[int, int],
+                   others_mev: np.ndarray) -> np.ndarray:
+  """Momenta [r c k 3] in MeV/c with the components `axes` on a grid, and the third at each of `others_mev`
+  [k].
 
   Args:
     first: [c], component axes[0].
@@ -70,14 +76,16 @@ def component_grid(first: np.ndarray, second: np.ndarray, *, axes: tuple[int, in
 
 
 def make_first_order(objective: Objective) -> Callable:
-  """Builds first_order(image [v n n], momentum_mev [r c 3], noise, steps_mev [s]): the gradient, and walks down it.
+  """Builds first_order(image [v n n], momentum_mev [r c 3], noise, steps_mev [s]): the gradient, and walks
+  down it.
 
-  Returns value [r c] and gradient [r c 3] of the objective, and its value [r c s] after steps of those lengths (MeV/c)
-  against the gradient; rows one by one.
+  Returns value [r c] and gradient [r c 3] of the objective, and its value [r c s] after steps of those
+  lengths (MeV/c) against the gradient; rows one by one.
   """
   value_of = make_surface(objective)
 
-  def first_order(image: Float[Array, "v n n"], momentum_mev: Float[Array, "r g 3"], noise, steps_mev: Float[Array, " s"]):
+  def first_order(image: Float[Array, "v n n"], momentum_mev: Float[Array, "r g 3"], noise,
+                  steps_mev: Float[Array, " s"]):
     targets = objective.prepare(image[None])
     repeated = jax.tree.map(lambda x: jnp.repeat(x, momentum_mev.shape[1], axis=0), targets)
     unit = jnp.broadcast_to(jnp.eye(3)[:, None], (3, momentum_mev.shape[1], 3))
@@ -92,10 +100,12 @@ def make_first_order(objective: Objective) -> Callable:
 
 def trusted_step(value: np.ndarray, gradient: np.ndarray, walked: np.ndarray, steps_mev: np.ndarray, *,
                  tolerance: float = 0.25) -> np.ndarray:
-  """Longest step [r c] in MeV/c up to which the first-order Taylor expansion foretells the fall of the objective.
+  """Longest step [r c] in MeV/c up to which the first-order Taylor expansion foretells the fall of the
+  objective.
 
-  A step s is trusted where the fall differs from s |gradient| by at most `tolerance` of it, for s and all shorter steps;
-  0 where not even the shortest is. `steps_mev` rise; the other arguments are what `make_first_order` returns.
+  A step s is trusted where the fall differs from s |gradient| by at most `tolerance` of it, for s and all
+  shorter steps; 0 where not even the shortest is. `steps_mev` rise; the other arguments are what
+  `make_first_order` returns.
   """
   expected = steps_mev * np.linalg.norm(gradient, axis=-1, keepdims=True)
   good = np.abs((value[..., None] - walked) - expected) <= tolerance * expected

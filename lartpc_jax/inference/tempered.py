@@ -1,8 +1,10 @@
-"""The generalised posterior of the Earth Mover's Distance, by weighted draws, and the temperature that calibrates it.
+"""The generalised posterior of the Earth Mover's Distance, by weighted draws, and the temperature that
+calibrates it.
 
-density(p) = q(p)^power exp(-distance(p) / temperature) up to a constant (Bissiri et al. 2016), q the amortised density in
-estimator coordinates. With power below 1 the data that q has seen already count less, and the distance makes up for it.
-Draws come from q with its Gaussians widened by power^-1/2 and carry weights, so that any temperature costs nothing more.
+density(p) = q(p)^power exp(-distance(p) / temperature) up to a constant (Bissiri et al. 2016), q the
+amortised density in estimator coordinates. With power below 1 the data that q has seen already count less,
+and the distance makes up for it. Draws come from q with its Gaussians widened by power^-1/2 and carry
+weights, so that any temperature costs nothing more.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -59,7 +61,8 @@ def make_draws(estimator: Estimator, evaluate: Callable, *, power: float, num_sa
 
 
 def weights(draws: Draws, temperature_px: float) -> np.ndarray:
-  """Normalised weights [s n] float64 of the draws; 0 where the distance is not finite, NaN for an event where none is.
+  """Normalised weights [s n] float64 of the draws; 0 where the distance is not finite, NaN for an event where
+  none is.
 
   Raises:
     ValueError: for a temperature that is not above 0.
@@ -75,7 +78,8 @@ def weights(draws: Draws, temperature_px: float) -> np.ndarray:
 
 
 def credible_levels(draws: Draws, temperature_px: float) -> np.ndarray:
-  """Smallest highest-density region [n] that holds the truth, as the weight of the draws with a higher density.
+  """Smallest highest-density region [n] that holds the truth, as the weight of the draws with a higher
+  density.
 
   NaN for an event without a density of the truth or of any draw: it has no region, and is not covered by one.
   """
@@ -93,8 +97,8 @@ def effective_samples(draws: Draws, temperature_px: float) -> np.ndarray:
 def fit_temperature(draws: Draws, *, credibility: float = 0.68) -> float:
   """The temperature in pixels at which regions of that credibility cover that share of the truths.
 
-  Coverage rises with the temperature up to the noise of few events: the middle of the temperatures of `TEMPERATURES_PX` that
-  come closest is taken.
+  Coverage rises with the temperature up to the noise of few events: the middle of the temperatures of
+  `TEMPERATURES_PX` that come closest is taken.
 
   Raises:
     ValueError: if no temperature comes within three binomial errors.

@@ -1,6 +1,7 @@
 """Classifier two-sample test: can a classifier tell generated from real? (Lopez-Paz & Oquab 2017)
 
-The area under the ROC curve of classifiers that never saw the images they judge; 0.5 means indistinguishable to this one.
+The area under the ROC curve of classifiers that never saw the images they judge; 0.5 means indistinguishable
+to this one.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +21,8 @@ class ClassifierTest(NamedTuple):
 
 
 def delong_auc(probability: np.ndarray, generated: np.ndarray) -> Estimate:
-  """Area under the ROC curve and its error (DeLong et al. 1988), ties counted half; NaN if a score is, or a class is empty.
+  """Area under the ROC curve and its error (DeLong et al. 1988), ties counted half; NaN if a score is, or a
+  class is empty.
 
   Args:
     probability: score [n], larger for generated.
@@ -36,14 +38,15 @@ def delong_auc(probability: np.ndarray, generated: np.ndarray) -> Estimate:
   return Estimate(float(of_positive.mean()), float(np.sqrt(variance)))
 
 
-def cross_validated_test(real: np.ndarray, generated: np.ndarray, fit_predict: Callable, *, num_folds: int = 5, seed: int = 0
-                         ) -> ClassifierTest:
+def cross_validated_test(real: np.ndarray, generated: np.ndarray, fit_predict: Callable, *,
+                         num_folds: int = 5, seed: int = 0) -> ClassifierTest:
   """Trains on all folds but one, judges that one, for every fold.
 
   Args:
     real: [n ...] images or features.
     generated: [m ...].
-    fit_predict: (x [k ...], generated [k] bool, x_test [l ...], fold: int) -> probability [l] that x_test is generated.
+    fit_predict: (x [k ...], generated [k] bool, x_test [l ...], fold: int) -> probability [l] that x_test is
+      generated.
     num_folds: at least 2.
     seed: of the folds.
   Raises:
@@ -73,7 +76,8 @@ def gradient_boosting(*, num_trees: int = 150, seed: int = 0) -> Callable:
   """fit_predict for tables of features: histogram gradient boosting (scikit-learn)."""
   def fit_predict(x, generated, x_test, fold):
     from sklearn.ensemble import HistGradientBoostingClassifier
-    model = HistGradientBoostingClassifier(max_iter=num_trees, learning_rate=0.08, max_leaf_nodes=15, l2_regularization=1.0,
-                                           early_stopping=False, random_state=seed + fold)
+    model = HistGradientBoostingClassifier(max_iter=num_trees, learning_rate=0.08, max_leaf_nodes=15,
+                                           l2_regularization=1.0, early_stopping=False,
+                                           random_state=seed + fold)
     return model.fit(x, generated).predict_proba(x_test)[:, 1]
   return fit_predict

@@ -25,7 +25,8 @@ def calibration(confidence: np.ndarray, right: np.ndarray, *, num_bins: int = 10
   edges = np.linspace(0.0, 1.0, num_bins + 1)
   bins = np.clip(np.digitize(confidence, edges) - 1, 0, num_bins - 1)
   count = np.bincount(bins, minlength=num_bins)
-  mean = lambda x: np.divide(np.bincount(bins, x, minlength=num_bins), count, out=np.full(num_bins, np.nan), where=count > 0)
+  mean = lambda x: np.divide(np.bincount(bins, x, minlength=num_bins), count, out=np.full(num_bins, np.nan),
+                             where=count > 0)
   stated, found = mean(np.asarray(confidence, float)), mean(np.asarray(right, float))
   gaps = np.where(count > 0, np.abs(np.nan_to_num(stated) - np.nan_to_num(found)), 0.0)
   return Calibration(edges, count, stated, found, float(np.sum(count * gaps) / max(count.sum(), 1)))

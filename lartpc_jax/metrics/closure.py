@@ -1,4 +1,5 @@
-"""Generated against simulated protons at fixed energies and directions, with the same momentum for each pair."""
+"""Generated against simulated protons at fixed energies and directions, with the same momentum for each
+pair."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,10 @@ from lartpc_jax.geometry.rotations import rotations_between
 from lartpc_jax.metrics import proton
 from lartpc_jax.units import kinetic_energy
 
-DIRECTIONS = {"along x": (1.0, 0.0, 0.0), "45 degrees in plane": (1.0, 1.0, 0.0), "45 degrees out of plane": (1.0, 0.0, 1.0)}
+DIRECTIONS = {
+    "along x": (1.0, 0.0, 0.0), "45 degrees in plane": (1.0, 1.0, 0.0),
+    "45 degrees out of plane": (1.0, 0.0, 1.0)
+}
 
 
 class Closure(NamedTuple):
@@ -26,9 +30,10 @@ class Closure(NamedTuple):
   dedx: np.ndarray            # [2 bins] mean MeV/mm, events within 5 % of full charge only; NaN out of plane
 
 
-def matched_images(events: Events, kinetic_mev: float, direction: np.ndarray, *, window_mev: float, max_events: int,
-                   seed: int, spec: raster.ImageSpec) -> tuple[np.ndarray, np.ndarray]:
-  """Images [b n n] of simulated events of about this energy turned to this direction, and their momenta [b 3].
+def matched_images(events: Events, kinetic_mev: float, direction: np.ndarray, *, window_mev: float,
+                   max_events: int, seed: int, spec: raster.ImageSpec) -> tuple[np.ndarray, np.ndarray]:
+  """Images [b n n] of simulated events of about this energy turned to this direction, and their momenta [b
+  3].
 
   Raises:
     ValueError: if fewer than 10 events lie within window_mev.
@@ -43,12 +48,13 @@ def matched_images(events: Events, kinetic_mev: float, direction: np.ndarray, *,
   direction = np.asarray(direction, float) / np.linalg.norm(direction)
   rotations = rotations_between(batch.momentum_mev / magnitude, direction, roll).astype(np.float32)
   position = np.einsum("bij,bvj->bvi", rotations, batch.position_mm)
-  images = np.asarray(raster.rasterize_views(jnp.asarray(position), jnp.asarray(batch.edep_mev), ("xy",), spec))[:, 0]
+  images = np.asarray(
+      raster.rasterize_views(jnp.asarray(position), jnp.asarray(batch.edep_mev), ("xy",), spec))[:, 0]
   return images, np.einsum("bij,bj->bi", rotations, batch.momentum_mev)
 
 
-def compare(simulated: np.ndarray, generated: np.ndarray, momentum_mev: np.ndarray, kinetic_mev: float, name: str, *,
-            pitch_mm: float) -> Closure:
+def compare(simulated: np.ndarray, generated: np.ndarray, momentum_mev: np.ndarray, kinetic_mev: float,
+            name: str, *, pitch_mm: float) -> Closure:
   """The quantities of two samples [b n n] drawn at the same momenta [b 3]."""
   energy = kinetic_energy(momentum_mev)
   in_plane = np.asarray(DIRECTIONS[name])[:2]
@@ -72,14 +78,16 @@ def mean_of_known(curves: list[np.ndarray]) -> np.ndarray:
 
 
 def closure_table(events: Events, generate: Callable, *, kinetic_mev: tuple[float, ...], window_mev: float,
-                  max_events: int, seed: int, spec: raster.ImageSpec, progress: Callable | None = None) -> list[Closure]:
+                  max_events: int, seed: int, spec: raster.ImageSpec,
+                  progress: Callable | None = None) -> list[Closure]:
   """Closure at every energy in every one of DIRECTIONS; generate: momentum [b 3] -> images [b n n] in MeV."""
   table = []
   for energy in kinetic_mev:
     for name, direction in DIRECTIONS.items():
       simulated, momentum_mev = matched_images(events, energy, np.array(direction), window_mev=window_mev,
                                                max_events=max_events, seed=seed, spec=spec)
-      table.append(compare(simulated, generate(momentum_mev), momentum_mev, energy, name, pitch_mm=spec.pitch_mm))
+      table.append(
+          compare(simulated, generate(momentum_mev), momentum_mev, energy, name, pitch_mm=spec.pitch_mm))
       if progress is not None:
         progress(len(table))
   return table

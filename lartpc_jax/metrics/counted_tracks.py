@@ -20,7 +20,8 @@ def shares(number: np.ndarray) -> dict:
 
 
 def by_angle(angle_degrees: np.ndarray, errors: np.ndarray | None, number: np.ndarray | None) -> list[dict]:
-  """One entry for each bin of the opening angle [n] that holds pairs, and one for all above 20 degrees, if any (the last).
+  """One entry for each bin of the opening angle [n] that holds pairs, and one for all above 20 degrees, if
+  any (the last).
 
   Args:
     angle_degrees: [n].
@@ -54,15 +55,20 @@ def tables(performance: dict) -> list[str]:
   for key, value in performance.items():
     kind, _, number = key.partition("_")
     if kind == "errors":
-      lines += ["", f"Events of {number} tracks: |dp| of matched tracks, MeV/c: median {value['q50_dp_mev']:.1f}, 68 % "
-                f"{value['q68_dp_mev']:.1f}, 95 % {value['q95_dp_mev']:.1f}"]
+      lines += [
+          "",
+          f"Events of {number} tracks: |dp| of matched tracks, MeV/c: median {value['q50_dp_mev']:.1f}, 68 % "
+          f"{value['q68_dp_mev']:.1f}, 95 % {value['q95_dp_mev']:.1f}"
+      ]
     elif kind == "counted":
       lines.append(f"Events of {number} tracks are counted as: " + ", ".join(
           f"{n} in {100 * share:.1f} +- {100 * error:.1f} %" for n, (share, error) in value.items()))
   if "by_angle" in performance:
     rows = []
     for e in performance["by_angle"]:
-      counted = f"{100 * e['efficiency']:.1f} +- {100 * e['efficiency_error']:.1f} %" if "efficiency" in e else "-"
+      counted = "-"
+      if "efficiency" in e:
+        counted = f"{100 * e['efficiency']:.1f} +- {100 * e['efficiency_error']:.1f} %"
       errors = [f"{e[q]:.1f}" if q in e else "-" for q in ("q50_dp_mev", "q95_dp_mev")]
       rows.append((f"{e['low']:g} to {e['high']:g}", e["num"], counted, *errors))
     lines += ["", *markdown_table(HEAD, rows).splitlines()]

@@ -1,4 +1,5 @@
-"""Are posteriors calibrated? Coverage of credible regions and simulation-based ranks, from samples; on the host."""
+"""Are posteriors calibrated? Coverage of credible regions and simulation-based ranks, from samples; on the
+host."""
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ class Uniformity(NamedTuple):
 def credible_level(true_log_density: np.ndarray, sample_log_density: np.ndarray) -> np.ndarray:
   """Smallest highest-density region [n] that holds the truth, as the share of samples with a higher density.
 
-  Uniform in [0, 1] over events whose truths are draws of their posteriors (Hyndman 1996; Zhao et al. 2021). Samples as
-  dense as the truth count half.
+  Uniform in [0, 1] over events whose truths are draws of their posteriors (Hyndman 1996; Zhao et al. 2021).
+  Samples as dense as the truth count half.
 
   Args:
     true_log_density: [n] of the true values.
@@ -36,7 +37,8 @@ def coverage(level: np.ndarray, credibility: float) -> Estimate:
 
 
 def rank_uniformity(samples: np.ndarray, truth: np.ndarray, *, num_bins: int = 20) -> Uniformity:
-  """Histogram of the ranks of true values [n] among samples [s n], and how far from flat it is (Talts et al. 2018, SBC).
+  """Histogram of the ranks of true values [n] among samples [s n], and how far from flat it is (Talts et al.
+  2018, SBC).
 
   A truth that equals samples has any of their ranks with equal probability.
 
@@ -49,12 +51,14 @@ def rank_uniformity(samples: np.ndarray, truth: np.ndarray, *, num_bins: int = 2
   rank = np.sum(samples < truth[None], axis=0)
   edges = np.linspace(0.0, 1.0, num_bins + 1)
   places = 1 + np.sum(samples == truth[None], axis=0)
-  # a rank takes one of num + 1 values; spread it evenly within its places, so that bins need not divide their number
+  # a rank takes one of num + 1 values; spread it evenly within its places, so that bins need not divide their
+  # number
   spread = (rank + places * np.random.default_rng(0).uniform(size=n)) / (num + 1)
   count = np.histogram(spread, edges)[0]
   chi2, p_value = stats.chisquare(count)
   degrees = num_bins - 1
-  return Uniformity(edges, count, Estimate(float(chi2 / degrees), float(np.sqrt(2.0 / degrees)), float(p_value)))
+  return Uniformity(edges, count,
+                    Estimate(float(chi2 / degrees), float(np.sqrt(2.0 / degrees)), float(p_value)))
 
 
 def pulls(samples: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -51,6 +51,10 @@ def make_memorised(training: np.ndarray) -> Callable:
   return memorised
 
 
-DEFECTS = {"shift": shifted, "charge": charge_scaled, "duplicates": duplicated, "blur": blurred, "dead": dead_pixels}
-NAMES = {"shift": "shifted by 1 px", "charge": "charge +5 %", "duplicates": "10 % duplicates", "blur": "blurred 0.5 px",
-         "dead": "1 % dead pixels", "memorised": "memorised"}
+DEFECTS = {
+    "shift": shifted, "charge": charge_scaled, "duplicates": duplicated, "blur": blurred, "dead": dead_pixels
+}
+NAMES = {
+    "shift": "shifted by 1 px", "charge": "charge +5 %", "duplicates": "10 % duplicates",
+    "blur": "blurred 0.5 px", "dead": "1 % dead pixels", "memorised": "memorised"
+}

@@ -7,7 +7,8 @@ NAN = float("nan")
 
 
 class Estimate(NamedTuple):
-  """A value, its standard error, and the p-value of "both samples come from one distribution"; NaN: not known."""
+  """A value, its standard error, and the p-value of "both samples come from one distribution"; NaN: not
+  known."""
   value: float
   error: float = NAN
   p_value: float = NAN
@@ -35,14 +36,16 @@ def share_estimate(hits: np.ndarray) -> Estimate:
 
 
 def jackknife_error(left_out: np.ndarray) -> float:
-  """Standard error from estimates [k] with one of k blocks left out each (Efron & Tibshirani 1993, eq. 11.5)."""
+  """Standard error from estimates [k] with one of k blocks left out each (Efron & Tibshirani 1993, eq.
+  11.5)."""
   left_out = np.asarray(left_out, float)
   k = len(left_out)
   return float(np.sqrt((k - 1) / k * np.sum((left_out - left_out.mean())**2)))
 
 
 def permutation_p_value(observed: float, permuted: np.ndarray) -> float:
-  """Share of permutations at least as large, the observed one counted: (1 + #) / (1 + B) (Phipson & Smyth 2010, eq. 3).
+  """Share of permutations at least as large, the observed one counted: (1 + #) / (1 + B) (Phipson & Smyth
+  2010, eq. 3).
 
   NaN for an observed NaN; a permutation that gives NaN counts as large.
   """

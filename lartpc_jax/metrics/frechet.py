@@ -1,8 +1,8 @@
 """Frechet and kernel distances between features of two sets of images.
 
-Features come from SSNet's third encoder stage (8x8 pixels). Published: all of them as one vector, so that the number of
-dimensions nears that of images and the distance of two real samples is far from 0. Corrected: averaged over pixels and
-extrapolated to infinitely many images.
+Features come from SSNet's third encoder stage (8x8 pixels). Published: all of them as one vector, so that the
+number of dimensions nears that of images and the distance of two real samples is far from 0. Corrected:
+averaged over pixels and extrapolated to infinitely many images.
 """
 import numpy as np
 from scipy import linalg
@@ -27,8 +27,8 @@ def gaussian_frechet(mean_x: np.ndarray, cov_x: np.ndarray, mean_y: np.ndarray, 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
   """Frechet distance of samples [n d] and [m d] (Heusel et al. 2017, eq. 6), no correction for their size.
 
-  For fewer images than dimensions without any d x d matrix: Tr (C_x C_y)^(1/2) is the nuclear norm of the centred
-  A B^T / sqrt((n - 1)(m - 1)).
+  For fewer images than dimensions without any d x d matrix: Tr (C_x C_y)^(1/2) is the nuclear norm of the
+  centred A B^T / sqrt((n - 1)(m - 1)).
   """
   x, y = np.asarray(x, float), np.asarray(y, float)
   mean_x, mean_y = x.mean(0), y.mean(0)
@@ -58,15 +58,17 @@ class _Moments:
     return mean, (self.second[blocks].sum(0) - n * np.outer(mean, mean)) / (n - 1)
 
 
-def extrapolated_frechet(x: np.ndarray, y: np.ndarray, *, num_blocks: int = 20, num_points: int = 6, num_draws: int = 8,
-                         seed: int = 0) -> Estimate:
-  """Frechet distance at infinitely many images: the intercept of a straight line in 1 / N (Chong & Forsyth 2020).
+def extrapolated_frechet(x: np.ndarray, y: np.ndarray, *, num_blocks: int = 20, num_points: int = 6,
+                         num_draws: int = 8, seed: int = 0) -> Estimate:
+  """Frechet distance at infinitely many images: the intercept of a straight line in 1 / N (Chong & Forsyth
+  2020).
 
   Args:
     x, y: features [n d] and [m d].
     num_blocks: equal blocks, of which subsets are made; also those of the jackknife that gives the error.
     num_points: sizes N, from a third of the sample to all of it.
-    num_draws: random unions of blocks at each size, without replacement (with it, the bias of the whole sample would stay).
+    num_draws: random unions of blocks at each size, without replacement (with it, the bias of the whole
+      sample would stay).
   Raises:
     ValueError: if there are fewer images than 3 d: the smallest subsets would have singular covariances.
   """
@@ -91,7 +93,8 @@ def extrapolated_frechet(x: np.ndarray, y: np.ndarray, *, num_blocks: int = 20, 
         count = 2.0 / sum(1.0 / m.count[c].sum() for m, c in zip(moments, chosen, strict=True))
         rows.append((1.0 / count, gaussian_frechet(mx, cx, my, cy), size))
     inverse, values, size = np.array(rows).T
-    weight = np.sqrt(size) / np.sqrt([np.sum(size == s) for s in size])  # each size once, larger ones vary less
+    # each size once, larger ones vary less
+    weight = np.sqrt(size) / np.sqrt([np.sum(size == s) for s in size])
     return float(np.polyfit(inverse, values, 1, w=weight)[1])
 
   everything = np.arange(num_blocks)
@@ -101,7 +104,8 @@ def extrapolated_frechet(x: np.ndarray, y: np.ndarray, *, num_blocks: int = 20, 
 
 
 def kernel_distance(x: np.ndarray, y: np.ndarray, *, degree: int = 4, num_blocks: int = 10) -> Estimate:
-  """KPD: unbiased MMD^2 with the polynomial kernel (x.y / d + 1)^degree (Kansal et al. 2023, sec. III), unbiased at any N.
+  """KPD: unbiased MMD^2 with the polynomial kernel (x.y / d + 1)^degree (Kansal et al. 2023, sec. III),
+  unbiased at any N.
 
   Features are standardised by the first sample; the error is a jackknife over blocks of both.
   """
@@ -113,8 +117,8 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, degree: int = 4, num_blocks
   np.fill_diagonal(xx, 0.0)
   np.fill_diagonal(yy, 0.0)
   blocks_x, blocks_y = (np.arange(len(s)) * num_blocks // len(s) for s in (x, y))
-  sums = lambda k, rows, columns: np.array([[k[np.ix_(rows == i, columns == j)].sum() for j in range(num_blocks)]
-                                            for i in range(num_blocks)])
+  sums = lambda k, rows, columns: np.array(
+      [[k[np.ix_(rows == i, columns == j)].sum() for j in range(num_blocks)] for i in range(num_blocks)])
   pairs = sums(xx, blocks_x, blocks_x), sums(yy, blocks_y, blocks_y), sums(xy, blocks_x, blocks_y)
   size_x, size_y = (np.bincount(b, minlength=num_blocks) for b in (blocks_x, blocks_y))
 

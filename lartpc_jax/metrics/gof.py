@@ -1,7 +1,9 @@
-"""High-dimensional goodness of fit between two sets of images: MMD, energy distance, sliced and exact Wasserstein, Sinkhorn.
+"""High-dimensional goodness of fit between two sets of images: MMD, energy distance, sliced and exact
+Wasserstein, Sinkhorn.
 
-Images are flattened to vectors [n d]. Statistics that are quadratic in the sample labels (MMD, energy distance) share one
-matrix of pooled distances, and 200 permutations of the labels cost one matrix product. numpy; POT for exact transport.
+Images are flattened to vectors [n d]. Statistics that are quadratic in the sample labels (MMD, energy
+distance) share one matrix of pooled distances, and 200 permutations of the labels cost one matrix product.
+numpy; POT for exact transport.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -73,7 +75,8 @@ def laplace_kernel(pooled: np.ndarray, scale: float) -> np.ndarray:
 
 
 class LabelSums(NamedTuple):
-  """All that the statistics below need of a symmetric matrix [N N] and labels [N b] (True: sample x, False: sample y)."""
+  """All that the statistics below need of a symmetric matrix [N N] and labels [N b] (True: sample x, False:
+  sample y)."""
   to_x: np.ndarray      # [N b] sum over x of each row
   rows: np.ndarray      # [N] sum of each row
   diagonal: np.ndarray  # [N]
@@ -81,14 +84,15 @@ class LabelSums(NamedTuple):
 
 def label_sums(matrix: np.ndarray, members: np.ndarray) -> LabelSums:
   """`LabelSums` of a matrix that is there as a whole; products in its own precision."""
-  return LabelSums(matrix @ members.astype(matrix.dtype), matrix.sum(1, dtype=float), np.diag(matrix).astype(float))
+  return LabelSums(matrix @ members.astype(matrix.dtype), matrix.sum(1, dtype=float),
+                   np.diag(matrix).astype(float))
 
 
 def two_sample_statistic(sums: LabelSums, members: np.ndarray, *, biased: bool = False) -> np.ndarray:
   """mean k(x, x') + mean k(y, y') - 2 mean k(x, y) for each column of `members` [N b].
 
-  Unbiased (Gretton et al. 2012, eq. 3) leaves out pairs of an image with itself; biased (eq. 5) keeps them. With k a kernel
-  it is MMD^2, with k = -distance the energy distance (Szekely & Rizzo 2013, eq. 6.1).
+  Unbiased (Gretton et al. 2012, eq. 3) leaves out pairs of an image with itself; biased (eq. 5) keeps them.
+  With k a kernel it is MMD^2, with k = -distance the energy distance (Szekely & Rizzo 2013, eq. 6.1).
   """
   in_x = members.astype(float)
   xx = np.sum(in_x * sums.to_x, axis=0, dtype=float)
@@ -100,7 +104,8 @@ def two_sample_statistic(sums: LabelSums, members: np.ndarray, *, biased: bool =
   if biased:
     return xx / n**2 + yy / m**2 - 2.0 * xy / (n * m)
   diagonal_x = sums.diagonal @ in_x
-  return (xx - diagonal_x) / (n * (n - 1)) + (yy - (sums.diagonal.sum() - diagonal_x)) / (m * (m - 1)) - 2.0 * xy / (n * m)
+  diagonal_y = sums.diagonal.sum() - diagonal_x
+  return (xx - diagonal_x) / (n * (n - 1)) + (yy - diagonal_y) / (m * (m - 1)) - 2.0 * xy / (n * m)
 
 
 def _labels(size: int, num_first: int, num_permutations: int, seed: int) -> np.ndarray:
@@ -112,7 +117,8 @@ def _labels(size: int, num_first: int, num_permutations: int, seed: int) -> np.n
 
 def two_sample_test(matrix: np.ndarray, num_first: int, *, num_permutations: int = 200, seed: int = 0,
                     biased: bool = False) -> Estimate:
-  """`two_sample_statistic` of the first num_first rows against the rest, its error, and a permutation p-value."""
+  """`two_sample_statistic` of the first num_first rows against the rest, its error, and a permutation
+  p-value."""
   members = _labels(len(matrix), num_first, num_permutations, seed)
   to_first = matrix[:, :num_first].sum(1, dtype=float)
   return _tested(label_sums(matrix, members), to_first, members, biased=biased)
@@ -121,15 +127,17 @@ def two_sample_test(matrix: np.ndarray, num_first: int, *, num_permutations: int
 def _tested(sums: LabelSums, to_first: np.ndarray, members: np.ndarray, *, biased: bool) -> Estimate:
   """The value of the first column of `members`, its error, and the p-value among all columns.
 
-  The error joins the first-order term of the variance of a U-statistic (4 / n times the variance of its projection; it
-  vanishes if the samples agree) and the spread of the permutations (which is all there is then).
+  The error joins the first-order term of the variance of a U-statistic (4 / n times the variance of its
+  projection; it vanishes if the samples agree) and the spread of the permutations (which is all there is
+  then).
   """
   values = two_sample_statistic(sums, members, biased=biased)
   if len(values) == 1:
     return Estimate(float(values[0]))
   num_first, size = int(members[:, 0].sum()), len(members)
   projection = to_first / num_first - (sums.rows - to_first) / (size - num_first)
-  first_order = 4.0 * (projection[:num_first].var() / num_first + projection[num_first:].var() / (size - num_first))
+  first_order = 4.0 * (projection[:num_first].var() / num_first + projection[num_first:].var() /
+                       (size - num_first))
   error = np.sqrt(first_order * _above_null(values) + values[1:].var())
   return Estimate(float(values[0]), float(error), permutation_p_value(values[0], values[1:]))
 
@@ -140,9 +148,12 @@ def _above_null(values: np.ndarray) -> float:
 
 
 def mmd(pooled: np.ndarray, num_first: int, *, kernel: str = "gauss", **kwargs) -> Estimate:
-  """Unbiased MMD^2 with kernels scaled to the data: "gauss" (five widths around the median distance) or "laplace"."""
-  kernels = {"gauss": lambda: gaussian_kernel(pooled, tuple(m * median_distance(pooled) for m in MEDIAN_MULTIPLES)),
-             "laplace": lambda: laplace_kernel(pooled, median_distance(pooled))}
+  """Unbiased MMD^2 with kernels scaled to the data: "gauss" (five widths around the median distance) or
+  "laplace"."""
+  kernels = {
+      "gauss": lambda: gaussian_kernel(pooled, tuple(m * median_distance(pooled) for m in MEDIAN_MULTIPLES)),
+      "laplace": lambda: laplace_kernel(pooled, median_distance(pooled))
+  }
   if kernel not in kernels:
     raise ValueError(f"Unknown kernel {kernel!r}; choose from {sorted(kernels)}.")
   return two_sample_test(kernels[kernel](), num_first, **kwargs)
@@ -152,8 +163,9 @@ def published_mmd(x: np.ndarray, y: np.ndarray, *, level: float, num_permutation
                   chunk: int = 1000) -> Estimate:
   """Biased MMD^2 with the SUM of six Gaussians of width 2^10 ... 2^15 on the 8-bit scale (Imani et al. 2023).
 
-  Float64, and of each kernel what it differs from 1 (which changes nothing): the widest are 1 - 10^-3 for all pairs, and in
-  float32 their differences are lost. As each width is half the next, each kernel is the fourth power of the next.
+  Float64, and of each kernel what it differs from 1 (which changes nothing): the widest are 1 - 10^-3 for all
+  pairs, and in float32 their differences are lost. As each width is half the next, each kernel is the fourth
+  power of the next.
 
   Args:
     x, y: rows [n d] and [m d], mostly zeros.
@@ -169,7 +181,8 @@ def published_mmd(x: np.ndarray, y: np.ndarray, *, level: float, num_permutation
   parts = []
   for start in range(0, len(squares), chunk):
     inner = both[start:start + chunk] @ both.T
-    squared = squares[start:start + chunk, None] + squares - 2.0 * (inner.toarray() if sparse.issparse(inner) else inner)
+    inner = inner.toarray() if sparse.issparse(inner) else inner
+    squared = squares[start:start + chunk, None] + squares - 2.0 * inner
     at = np.arange(len(squared))
     squared[at, start + at] = 0.0
     power = np.expm1(np.maximum(squared, 0.0) * (-0.5 / PUBLISHED_SIGMAS[-1]**2))
@@ -187,9 +200,10 @@ def energy_distance(pooled: np.ndarray, num_first: int, **kwargs) -> Estimate:
   return two_sample_test(-pooled, num_first, **kwargs)
 
 
-def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, num_projections: int = 128, num_permutations: int = 50,
-                       seed: int = 0) -> Estimate:
-  """Mean over random directions of the one-dimensional W1 of the projections (Bonneel et al. 2015), times sqrt(d).
+def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, num_projections: int = 128,
+                       num_permutations: int = 50, seed: int = 0) -> Estimate:
+  """Mean over random directions of the one-dimensional W1 of the projections (Bonneel et al. 2015), times
+  sqrt(d).
 
   Args:
     x, y: rows [n d] and [m d].
@@ -223,9 +237,9 @@ def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, num_projections: int = 1
 def occupancy_test(x: np.ndarray, y: np.ndarray, *, num_permutations: int = 200, seed: int = 0) -> Estimate:
   """Two-sample chi2 per pixel of how often each pixel holds charge, with its permutation p-value.
 
-  sum over pixels of (sqrt(m/n) a - sqrt(n/m) b)^2 / (a + b), a and b the images with charge there, over the number of pixels
-  that have any. The pixels of an image are not independent, so the error is the spread of permutations of the images, not
-  that of a chi-squared. Sees dead pixels, and edges where images were moved.
+  sum over pixels of (sqrt(m/n) a - sqrt(n/m) b)^2 / (a + b), a and b the images with charge there, over the
+  number of pixels that have any. The pixels of an image are not independent, so the error is the spread of
+  permutations of the images, not that of a chi-squared. Sees dead pixels, and edges where images were moved.
 
   Args:
     x, y: images as rows [n d] and [m d]; pixels above 0 hold charge.
@@ -249,7 +263,8 @@ def occupancy_test(x: np.ndarray, y: np.ndarray, *, num_permutations: int = 200,
   return Estimate(float(values[0]), float(values[1:].std()), permutation_p_value(values[0], values[1:]))
 
 
-def _batches(x: np.ndarray, y: np.ndarray, batch_size: int, max_batches: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _batches(x: np.ndarray, y: np.ndarray, batch_size: int,
+             max_batches: int) -> list[tuple[np.ndarray, np.ndarray]]:
   size = min(batch_size, len(x), len(y))
   count = min(len(x) // size, len(y) // size, max_batches)
   return [(x[i * size:(i + 1) * size], y[i * size:(i + 1) * size]) for i in range(count)]
@@ -264,16 +279,19 @@ def wasserstein(x: np.ndarray, y: np.ndarray, *, batch_size: int = 1000, max_bat
   values = []
   for a, b in _batches(x, y, batch_size, max_batches):
     cost = np.sqrt(squared_distances(a.astype(np.float64), b.astype(np.float64)))
-    values.append(ot.emd2(np.full(len(a), 1.0 / len(a)), np.full(len(b), 1.0 / len(b)), cost, numItermax=5_000_000))
+    values.append(
+        ot.emd2(np.full(len(a), 1.0 / len(a)), np.full(len(b), 1.0 / len(b)), cost, numItermax=5_000_000))
   return mean_estimate(np.array(values))
 
 
-def sinkhorn(x: np.ndarray, y: np.ndarray, divergence: Callable, *, p: int = 2, batch_size: int = 500, max_batches: int = 4
-             ) -> tuple[Estimate, float]:
-  """Debiased Sinkhorn divergence with cost |x - y|^p / p, mean over disjoint batches, and the worst marginal error.
+def sinkhorn(x: np.ndarray, y: np.ndarray, divergence: Callable, *, p: int = 2, batch_size: int = 500,
+             max_batches: int = 4) -> tuple[Estimate, float]:
+  """Debiased Sinkhorn divergence with cost |x - y|^p / p, mean over disjoint batches, and the worst marginal
+  error.
 
   Args:
-    divergence: (cost_xy, cost_xx, cost_yy) -> (value, L1 marginal error): `transport.divergence.sinkhorn_divergence` with its epsilon.
+    divergence: (cost_xy, cost_xx, cost_yy) -> (value, L1 marginal error):
+      `transport.divergence.sinkhorn_divergence` with its epsilon.
     p: 1 or 2.
   Raises:
     ValueError: for another p.

@@ -6,8 +6,8 @@ from scipy import stats
 
 from lartpc_jax.metrics.estimate import Estimate
 
-# Bins of Imani et al. 2023 (Phys. Rev. D 109, 072011): track length in pixels, track width in pixels, shower charge on the
-# 8-bit scale.
+# Bins of Imani et al. 2023 (Phys. Rev. D 109, 072011): track length in pixels, track width in pixels, shower
+# charge on the 8-bit scale.
 LENGTH_BIN_PX, WIDTH_BIN_PX, CHARGE_BIN_LEVELS = 2.0, 1.0, 800.0
 
 
@@ -33,7 +33,8 @@ def bin_edges(*samples: np.ndarray, width: float) -> np.ndarray:
 
 
 def published_chi2(real: np.ndarray, generated: np.ndarray, edges: np.ndarray) -> float:
-  """sum (C nB/nC - B)^2 / B over bins with B > 0; B real, C generated counts, nB and nC their sums. Not reduced.
+  """sum (C nB/nC - B)^2 / B over bins with B > 0; B real, C generated counts, nB and nC their sums. Not
+  reduced.
 
   It ignores the statistical error of the generated sample and grows with the number of images.
   """
@@ -45,11 +46,12 @@ def published_chi2(real: np.ndarray, generated: np.ndarray, edges: np.ndarray) -
 
 
 def two_sample_chi2(a: np.ndarray, b: np.ndarray, edges: np.ndarray) -> Chi2:
-  """Chi-squared of the hypothesis that two samples [n], [m] come from one population, with the errors of both.
+  """Chi-squared of the hypothesis that two samples [n], [m] come from one population, with the errors of
+  both.
 
-  sum (sqrt(B/A) a_i - sqrt(A/B) b_i)^2 / (a_i + b_i), A and B the totals (Gagunashvili 2010, Nucl. Instrum. Meth. A 614,
-  287, eq. 3; Num. Recipes, 14.3). Bins with fewer than ten entries of either sample are joined with their right
-  neighbours; values outside the edges count in the outer bins. Entries must be independent.
+  sum (sqrt(B/A) a_i - sqrt(A/B) b_i)^2 / (a_i + b_i), A and B the totals (Gagunashvili 2010, Nucl. Instrum.
+  Meth. A 614, 287, eq. 3; Num. Recipes, 14.3). Bins with fewer than ten entries of either sample are joined
+  with their right neighbours; values outside the edges count in the outer bins. Entries must be independent.
 
   Fewer than three edges are fewer than two bins, as `quantile_bins` gives of values that are all alike.
 
@@ -86,7 +88,8 @@ def reduced_chi2(real: np.ndarray, generated: np.ndarray, edges: np.ndarray) -> 
 
 
 def kolmogorov_smirnov(real: np.ndarray, generated: np.ndarray) -> Estimate:
-  """Largest distance of the two distribution functions; its error is the spread sqrt((1/n + 1/m) / 12) x 0.9 of a null.
+  """Largest distance of the two distribution functions; its error is the spread sqrt((1/n + 1/m) / 12) x 0.9
+  of a null.
 
   The Kolmogorov distribution has a standard deviation of 0.2603 = 0.9 / sqrt(12).
   """
@@ -98,7 +101,8 @@ def kolmogorov_smirnov(real: np.ndarray, generated: np.ndarray) -> Estimate:
 
 
 def quantile_bins(sample: np.ndarray, num_bins: int) -> np.ndarray:
-  """Edges [num_bins + 1 at most] with about equal counts of `sample`, fewer where values repeat, none without values."""
+  """Edges [num_bins + 1 at most] with about equal counts of `sample`, fewer where values repeat, none without
+  values."""
   if not len(sample):
     return np.zeros(0)
   return np.unique(np.quantile(np.asarray(sample, float), np.linspace(0.0, 1.0, num_bins + 1)))

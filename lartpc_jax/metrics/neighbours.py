@@ -1,9 +1,10 @@
 """Nearest neighbours of images: in L2, and exactly in Earth Mover's Distance among tens of thousands.
 
-EMD between normalised images is bounded from below by the EMD of their projections on a line (projecting shortens no
-distance). Projected distribution functions, averaged over steps of a grid, are linear in the image: one matrix product
-for all images, and the bound is an L1 distance. Exact distances (POT) are solved in the order of the bounds until the bound
-of the next exceeds the k-th best: the k nearest are exact, not approximate.
+EMD between normalised images is bounded from below by the EMD of their projections on a line (projecting
+shortens no distance). Projected distribution functions, averaged over steps of a grid, are linear in the
+image: one matrix product for all images, and the bound is an L1 distance. Exact distances (POT) are solved in
+the order of the bounds until the bound of the next exceeds the k-th best: the k nearest are exact, not
+approximate.
 """
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -19,7 +20,8 @@ SPARE = 8  # candidates beyond the k nearest, whose order the rounding of square
 class EmdIndex(NamedTuple):
   """Images to search among; from `build_index`."""
   images: np.ndarray     # [n h w], pixels above threshold, unnormalised
-  codes: np.ndarray      # [n f] float32: the L1 distance of two codes, largest over groups, bounds the EMD from below
+  # [n f] float32: the L1 distance of two codes, largest over groups, bounds the EMD from below
+  codes: np.ndarray
   num_directions: int    # groups of f
 
 
@@ -31,7 +33,8 @@ class EmdNeighbours(NamedTuple):
 
 
 def projection_matrix(shape: tuple[int, int], *, num_directions: int = 8, step_px: float = 2.0) -> np.ndarray:
-  """Matrix [h*w, num_directions * steps]: integrals over steps of the distribution function of a projected unit mass."""
+  """Matrix [h*w, num_directions * steps]: integrals over steps of the distribution function of a projected
+  unit mass."""
   h, w = shape
   x, y = (c.ravel().astype(float) for c in np.meshgrid(np.arange(h), np.arange(w), indexing="ij"))
   columns = []
@@ -54,10 +57,14 @@ def build_index(images: np.ndarray, *, threshold: float = 0.0, num_directions: i
   kept = np.where(images > threshold, images, 0).astype(np.float32)
   totals = kept.sum((1, 2))
   if len(totals) and not totals.min() > 0:
-    raise ValueError(f"build_index needs charge in every image; image {int(np.argmin(totals))} has none above {threshold}.")
+    raise ValueError(
+        f"build_index needs charge in every image; image {int(np.argmin(totals))} has none above {threshold}."
+    )
   flat = kept.reshape(len(kept), -1)
   codes = [(flat[i:i + chunk] / totals[i:i + chunk, None]) @ matrix for i in range(0, len(flat), chunk)]
-  return EmdIndex(kept, np.concatenate(codes) if codes else np.zeros((0, matrix.shape[1]), np.float32), num_directions)
+  return EmdIndex(kept,
+                  np.concatenate(codes) if codes else np.zeros((0, matrix.shape[1]), np.float32),
+                  num_directions)
 
 
 def lower_bounds(code: np.ndarray, codes: np.ndarray, num_directions: int) -> np.ndarray:
@@ -83,8 +90,8 @@ def _exact(a: _Points, b: _Points) -> float:
   return float(ot.emd2(a.weights, b.weights, cost, numItermax=1_000_000))
 
 
-def nearest_emd(index: EmdIndex, queries: EmdIndex, *, num_neighbours: int = 5, progress: Callable | None = None
-                ) -> EmdNeighbours:
+def nearest_emd(index: EmdIndex, queries: EmdIndex, *, num_neighbours: int = 5,
+                progress: Callable | None = None) -> EmdNeighbours:
   """The nearest images of each query, exactly.
 
   Args:
@@ -112,8 +119,8 @@ def nearest_emd(index: EmdIndex, queries: EmdIndex, *, num_neighbours: int = 5, 
   return EmdNeighbours(np.array(distances), np.array(indices), np.array(solved))
 
 
-def nearest_l2(queries: np.ndarray, images: np.ndarray, *, num_neighbours: int = 2, leave_out_self: bool = False,
-               chunk: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+def nearest_l2(queries: np.ndarray, images: np.ndarray, *, num_neighbours: int = 2,
+               leave_out_self: bool = False, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray]:
   """Euclidean distances [q k] to the nearest rows of images [n d], ascending, and their indices [q k].
 
   Args:
@@ -143,7 +150,8 @@ def nearest_l2(queries: np.ndarray, images: np.ndarray, *, num_neighbours: int =
 
 def radii_and_distances(x: np.ndarray, y: np.ndarray, *, num_neighbours: int, chunk: int = 1024
                         ) -> tuple[np.ndarray, Iterator[tuple[slice, np.ndarray]]]:
-  """Distances [n] of rows of x [n d] to the k-th nearest other row, and (rows, distances [r m] to y [m d]) chunk by chunk.
+  """Distances [n] of rows of x [n d] to the k-th nearest other row, and (rows, distances [r m] to y [m d])
+  chunk by chunk.
 
   All from differences in float64, so that equal rows are at 0 and equal distances compare equal.
   """
@@ -164,7 +172,8 @@ def pairwise_emd(images: np.ndarray, *, pool: int = 1, centred: bool = False, pr
   """Exact EMD in px [n n] between all pairs of normalised images [n h w].
 
   Args:
-    pool: sums pool x pool pixels first, a fraction of the time; distances change by less than a pixel of the pooled image.
+    pool: sums pool x pool pixels first, a fraction of the time; distances change by less than a pixel of the
+      pooled image.
     centred: moves each image's centroid to one place first, so that shapes are compared, not where they lie.
     progress: called with the number of rows done.
   Raises:
@@ -172,10 +181,12 @@ def pairwise_emd(images: np.ndarray, *, pool: int = 1, centred: bool = False, pr
   """
   n, h, w = images.shape
   if h % pool or w % pool:
-    raise ValueError(f"pairwise_emd needs a pool that divides the sides of the images, {h} and {w}; got {pool}.")
+    raise ValueError(
+        f"pairwise_emd needs a pool that divides the sides of the images, {h} and {w}; got {pool}.")
   empty = np.flatnonzero(~(images > 0).any((1, 2)))
   if len(empty):
-    raise ValueError(f"pairwise_emd needs charge in every image; image {empty[0]} has none ({len(empty)} such images).")
+    raise ValueError(
+        f"pairwise_emd needs charge in every image; image {empty[0]} has none ({len(empty)} such images).")
   small = images.reshape(n, h // pool, pool, w // pool, pool).sum((2, 4))
   points = [_points(image) for image in small]
   if centred:

@@ -1,7 +1,9 @@
-"""How good a segmentation is, and what the package takes from one: pixel classes, counts, certainty, image class.
+"""How good a segmentation is, and what the package takes from one: pixel classes, counts, certainty, image
+class.
 
-Class 0 is background throughout. `definition="published"` (Imani et al. 2023, Phys. Rev. D 109, 072011): a pixel counts
-if P(track or shower) > P(background). `"corrected"`: it counts if it holds charge, whatever the network says.
+Class 0 is background throughout. `definition="published"` (Imani et al. 2023, Phys. Rev. D 109, 072011): a
+pixel counts if P(track or shower) > P(background). `"corrected"`: it counts if it holds charge, whatever the
+network says.
 """
 from typing import NamedTuple
 

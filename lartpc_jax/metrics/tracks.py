@@ -1,4 +1,5 @@
-"""Ranges, Bragg curves and scattering of stopping protons from voxels, by rules that treat every simulation alike. numpy."""
+"""Ranges, Bragg curves and scattering of stopping protons from voxels, by rules that treat every simulation
+alike. numpy."""
 from typing import NamedTuple
 
 import numpy as np
@@ -6,7 +7,8 @@ import numpy as np
 from lartpc_jax.data.events import Events
 from lartpc_jax.units import kinetic_energy
 
-END_MEV = 20.0  # a track's end is found from the last deposits of this energy: several voxels, so finer than one
+# a track's end is found from the last deposits of this energy: several voxels, so finer than one
+END_MEV = 20.0
 
 
 class TrackEnds(NamedTuple):
@@ -54,10 +56,12 @@ def angle_deg(events: Events, ends: TrackEnds) -> np.ndarray:
   return np.degrees(np.arctan2(across, along))
 
 
-def binned_range(ends: TrackEnds, edges_mev: np.ndarray, reference_mm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def binned_range(ends: TrackEnds, edges_mev: np.ndarray,
+                 reference_mm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Ratio of depth to a reference in bins of energy: mean, its error, and spread, each [bins].
 
-  The spread is the standard deviation within 4 robust sigma: a proton that scatters off a nucleus is no straggling.
+  The spread is the standard deviation within 4 robust sigma: a proton that scatters off a nucleus is no
+  straggling.
   Args:
     edges_mev: [bins + 1].
     reference_mm: function of energy.
@@ -73,8 +77,8 @@ def binned_range(ends: TrackEnds, edges_mev: np.ndarray, reference_mm) -> tuple[
   return tuple(np.array(column) for column in zip(*rows, strict=True))
 
 
-def residual_curve(events: Events, depths: VoxelDepths, ends: TrackEnds, edges_mm: np.ndarray, end_to_stop_mm: float
-                   ) -> np.ndarray:
+def residual_curve(events: Events, depths: VoxelDepths, ends: TrackEnds, edges_mm: np.ndarray,
+                   end_to_stop_mm: float) -> np.ndarray:
   """Mean dE/dx in MeV/mm [bins] against residual range, over events that reach back so far.
 
   Args:
@@ -93,10 +97,11 @@ def residual_curve(events: Events, depths: VoxelDepths, ends: TrackEnds, edges_m
 
 def lateral_spread(events: Events, depths: VoxelDepths, chosen: np.ndarray, edges_mm: np.ndarray
                    ) -> tuple[np.ndarray, np.ndarray]:
-  """Energy-weighted rms distance from the axis in one projection, mm, and its error, in bins of depth, each [bins].
+  """Energy-weighted rms distance from the axis in one projection, mm, and its error, in bins of depth, each
+  [bins].
 
-  The spread of voxel centres about what they hold, voxel_mm^2 / 12 an axis, is taken off. Only voxels within 2 mm plus half
-  the depth count: the keV that an X-ray leaves 100 mm away would outweigh a track.
+  The spread of voxel centres about what they hold, voxel_mm^2 / 12 an axis, is taken off. Only voxels within
+  2 mm plus half the depth count: the keV that an X-ray leaves 100 mm away would outweigh a track.
 
   Args:
     chosen: which events count, bool [n].

@@ -55,7 +55,8 @@ def make_autoencoder(**kwargs) -> AutoencoderNetwork:
       init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
       encode=lambda params, y: module.apply({"params": params}, y, method="encode"),
       decode=lambda params, z: module.apply({"params": params}, z, method="decode"),
-      decoder_reach=2 * module.num_decoder_blocks + 2)  # 3x3 convolutions: two a block, one before and one after
+      # 3x3 convolutions: two a block, one before and one after
+      decoder_reach=2 * module.num_decoder_blocks + 2)
 
 
 def _as_fields(kwargs: dict) -> dict:
@@ -80,14 +81,16 @@ def make_latent_unet(*, num_features: int = 0, map_shape: None = None, **kwargs)
   module = LatentUNet(**_as_fields(kwargs))
   _no_map(map_shape)
   if module.conditioning not in CONDITIONINGS:
-    raise ValueError(f"Unknown network.conditioning {module.conditioning!r}; choose from {list(CONDITIONINGS)}.")
+    raise ValueError(
+        f"Unknown network.conditioning {module.conditioning!r}; choose from {list(CONDITIONINGS)}.")
 
   def init(key: jax.Array, shape: tuple[int, int, int]):
     told = ({"features": jnp.ones((1, num_features))} if module.conditioning == "features" else
             {"momentum": jnp.ones((1, 3)), "end": jnp.ones(1)})
     return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), {**told, "keep": jnp.ones(1)})["params"]
 
-  return DenoiserNetwork(init, lambda params, z, c_noise, cond: module.apply({"params": params}, z, c_noise, cond))
+  return DenoiserNetwork(init,
+                         lambda params, z, c_noise, cond: module.apply({"params": params}, z, c_noise, cond))
 
 
 def make_ssnet(**kwargs) -> SegmentationNetwork:
@@ -150,11 +153,13 @@ def make_sparse_transformer(*, num_features: int, map_shape: tuple[int, int, int
       cond["map"] = jnp.zeros((1, *map_shape))
     return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1), cond)["params"]
 
-  return DenoiserNetwork(init, lambda params, x, c_noise, cond: module.apply({"params": params}, x, c_noise, cond))
+  return DenoiserNetwork(init,
+                         lambda params, x, c_noise, cond: module.apply({"params": params}, x, c_noise, cond))
 
 
 def make_ncsn(*, features: int = 128, num_levels: int = 10) -> DenoiserNetwork:
-  """The original noise-conditional score network: apply(params, x, level [b] int, cond) -> sigma times the score."""
+  """The original noise-conditional score network: apply(params, x, level [b] int, cond) -> sigma times the
+  score."""
   module = NCSN(features, num_levels)
   init = lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32))["params"]
   return DenoiserNetwork(init, lambda params, x, level, cond=None: module.apply({"params": params}, x, level))

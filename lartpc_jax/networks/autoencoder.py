@@ -1,7 +1,7 @@
 """KL autoencoder for sparse charge images (Rombach et al. 2022, sec. 3.1), behind a space-to-depth stem.
 
-Convolutions at full resolution are what makes training slow, and a track touches few pixels: the stem folds stem x stem
-pixels into channels without arithmetic, and every convolution runs at the latent resolution.
+Convolutions at full resolution are what makes training slow, and a track touches few pixels: the stem folds
+stem x stem pixels into channels without arithmetic, and every convolution runs at the latent resolution.
 """
 import flax.linen as nn
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ class Encoder(nn.Module):
     for _ in range(self.num_blocks):
       h = ResidualBlock(self.features)(h)
     mean, logvar = jnp.split(nn.Dense(2 * self.latent_channels)(nn.silu(h)), 2, axis=-1)
-    return mean, jnp.clip(logvar - 4.0, -20.0, 4.0)  # starts with little noise, so that detail is learned first
+    # starts with little noise, so that detail is learned first
+    return mean, jnp.clip(logvar - 4.0, -20.0, 4.0)
 
 
 class Decoder(nn.Module):

@@ -7,7 +7,8 @@ GATE_LIMIT = 4.0
 
 
 def space_to_depth(x: jax.Array, block: int) -> jax.Array:
-  """[b h w c] -> [b h/block w/block block^2 c]; invertible, no arithmetic (Shi et al. 2016, inverse pixel shuffle)."""
+  """[b h w c] -> [b h/block w/block block^2 c]; invertible, no arithmetic (Shi et al. 2016, inverse pixel
+  shuffle)."""
   b, h, w, c = x.shape
   x = x.reshape(b, h // block, block, w // block, block, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // block, w // block, block * block * c)
@@ -21,10 +22,11 @@ def depth_to_space(x: jax.Array, block: int) -> jax.Array:
 
 
 def with_gate(both: jax.Array, x: jax.Array, c_noise: jax.Array) -> jax.Array:
-  """F + (gate - 1) x / sigma: with x = c_in x_t, D = c_skip x_t + c_out F becomes gate c_skip x_t + c_out F (sigma_data 1).
+  """F + (gate - 1) x / sigma: with x = c_in x_t, D = c_skip x_t + c_out F becomes gate c_skip x_t + c_out F
+  (sigma_data 1).
 
-  `both` [b h w 2c] holds F and the logits of the gate, c_noise [b] is log(sigma) / 8. 1 / sigma is cut at GATE_LIMIT: below
-  that noise an open gate would have to be 1 to a precision that training cannot give.
+  `both` [b h w 2c] holds F and the logits of the gate, c_noise [b] is log(sigma) / 8. 1 / sigma is cut at
+  GATE_LIMIT: below that noise an open gate would have to be 1 to a precision that training cannot give.
   """
   h, gate = jnp.split(both, 2, axis=-1)
   # The sigmoid starts nearly open (0.88), as without a gate; the factor lets small weights close it.
@@ -35,8 +37,9 @@ def with_gate(both: jax.Array, x: jax.Array, c_noise: jax.Array) -> jax.Array:
 class Conv(nn.Module):
   """3x3 convolution, zero padded; parameters as in `flax.linen.Conv`.
 
-  On images narrower than 4 pixels as one matrix product over the 9 shifted copies: XLA's CPU convolution takes 20 times
-  longer there (4x2 pixels of 128 channels: 20 ms against 0.9 ms, with gradient 42 against 2.5).
+  On images narrower than 4 pixels as one matrix product over the 9 shifted copies: XLA's CPU convolution
+  takes 20 times longer there (4x2 pixels of 128 channels: 20 ms against 0.9 ms, with gradient 42 against
+  2.5).
   """
   features: int
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
@@ -63,8 +66,8 @@ def zero_conv(features: int) -> Conv:
 class ResidualBlock(nn.Module):
   """Pre-activation residual block.
 
-  With GroupNorm, FiLM from `embedding` [b e] (Perez et al. 2018) and modulation pixel by pixel from `code` [b h w e]
-  (SPADE, Park et al. 2019) when they are given.
+  With GroupNorm, FiLM from `embedding` [b e] (Perez et al. 2018) and modulation pixel by pixel from `code` [b
+  h w e] (SPADE, Park et al. 2019) when they are given.
   """
   features: int
   num_groups: int = 0  # 0: no normalisation (the autoencoder: an almost empty image has no useful statistics)
@@ -95,7 +98,8 @@ class SelfAttention(nn.Module):
   def __call__(self, x):
     b, h, w, c = x.shape
     y = nn.GroupNorm(self.num_groups)(x).reshape(b, h * w, c)
-    q, k, v = jnp.split(nn.Dense(3 * c)(y).reshape(b, h * w, self.num_heads, 3 * c // self.num_heads), 3, axis=-1)
+    q, k, v = jnp.split(
+        nn.Dense(3 * c)(y).reshape(b, h * w, self.num_heads, 3 * c // self.num_heads), 3, axis=-1)
     weights = nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) * (c // self.num_heads) ** -0.5)
     y = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(b, h, w, c)
     return x + nn.Dense(c, kernel_init=nn.initializers.zeros)(y)

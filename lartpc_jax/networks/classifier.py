@@ -7,7 +7,8 @@ from lartpc_jax.networks.blocks import space_to_depth
 
 
 class ImageClassifier(nn.Module):
-  """y [b h w 1] -> logit [b]: space-to-depth stem, strided residual convolutions, mean and maximum over pixels."""
+  """y [b h w 1] -> logit [b]: space-to-depth stem, strided residual convolutions, mean and maximum over
+  pixels."""
   features: int = 32
   num_strides: int = 2
   stem: int = 4

@@ -1,13 +1,16 @@
-"""A conditional mixture density (Bishop 1994, "Mixture density networks"): from features to Gaussians in three numbers."""
+"""A conditional mixture density (Bishop 1994, "Mixture density networks"): from features to Gaussians in
+three numbers."""
 import flax.linen as nn
 import jax
 
-# Of a component: logit of its weight, 3 means, 3 logarithms of the diagonal and 3 other entries of a Cholesky factor.
+# Of a component: logit of its weight, 3 means, 3 logarithms of the diagonal and 3 other entries of a Cholesky
+# factor.
 NUM_OUTPUTS = 10
 
 
 class MixtureDensity(nn.Module):
-  """features [b f] -> raw parameters [b k 10]: residual perceptron, normalised by layer; all-zero outputs at the start.
+  """features [b f] -> raw parameters [b k 10]: residual perceptron, normalised by layer; all-zero outputs at
+  the start.
 
   Attributes:
     width: of the hidden layers.

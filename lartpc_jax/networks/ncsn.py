@@ -1,7 +1,7 @@
 """The original noise-conditional score network, for annealed Langevin dynamics (Song & Ermon 2019, App. A).
 
-A 4-cascaded RefineNet (Lin et al. 2017) of dilated residual blocks with conditional instance normalisation++: the noise
-level is a class.
+A 4-cascaded RefineNet (Lin et al. 2017) of dilated residual blocks with conditional instance normalisation++:
+the noise level is a class.
 """
 import flax.linen as nn
 import jax
@@ -19,7 +19,8 @@ def _mean_pool(x, size: int, stride: int, padding: str):
 
 
 class ConditionalInstanceNorm(nn.Module):
-  """Instance normalisation with scale, shift and a multiple of the normalised means for each noise level (eq. 8)."""
+  """Instance normalisation with scale, shift and a multiple of the normalised means for each noise level (eq.
+  8)."""
   num_levels: int
 
   @nn.compact
@@ -82,7 +83,8 @@ class RefineBlock(nn.Module):
     for x in inputs:
       h = ResidualUnits(2, self.num_levels)(x, level)
       h = _dilated(self.features)(ConditionalInstanceNorm(self.num_levels)(h, level))
-      fused += h if h.shape[1:3] == size else jax.image.resize(h, (h.shape[0], *size, self.features), "bilinear")
+      fused += h if h.shape[1:3] == size else jax.image.resize(
+          h, (h.shape[0], *size, self.features), "bilinear")
     h = pooled = nn.elu(fused)
     for _ in range(2):
       pooled = _mean_pool(ConditionalInstanceNorm(self.num_levels)(pooled, level), 5, 1, "SAME")
@@ -106,7 +108,8 @@ class NCSN(nn.Module):
     wide, n = 2 * self.features, self.num_levels
     h = _dilated(self.features)(x)
     stages = []
-    for features, halve, dilation in ((self.features, False, 1), (wide, True, 1), (wide, False, 2), (wide, False, 4)):
+    for features, halve, dilation in ((self.features, False, 1), (wide, True, 1), (wide, False, 2),
+                                      (wide, False, 4)):
       h = DilatedBlock(features, n, dilation, halve)(h, level)
       h = DilatedBlock(features, n, dilation)(h, level)
       stages.append(h)

@@ -1,9 +1,10 @@
-"""The U-Net of score-based diffusion on pixels: NCSN++ and DDPM++ (Song et al. 2021, App. H), as one configurable network.
+"""The U-Net of score-based diffusion on pixels: NCSN++ and DDPM++ (Song et al. 2021, App. H), as one
+configurable network.
 
-NCSN++: Fourier time embedding, FIR resampling, residual input pyramid. DDPM++: positional embedding, no FIR, no pyramid.
-Both: BigGAN residual blocks without dropout, skips rescaled by 1/sqrt(2), attention at chosen sizes. `stem` folds
-stem x stem pixels into channels without arithmetic, so that every convolution runs at the reduced size: that is what a
-CPU can train.
+NCSN++: Fourier time embedding, FIR resampling, residual input pyramid. DDPM++: positional embedding, no FIR,
+no pyramid. Both: BigGAN residual blocks without dropout, skips rescaled by 1/sqrt(2), attention at chosen
+sizes. `stem` folds stem x stem pixels into channels without arithmetic, so that every convolution runs at the
+reduced size: that is what a CPU can train.
 """
 import math
 
@@ -19,7 +20,8 @@ RESCALE = float(np.sqrt(0.5))
 
 
 def fir_down(x: jax.Array) -> jax.Array:
-  """Halves [b h w c] smoothed with [1, 3, 3, 1] / 8 on each axis (Zhang 2019; Karras et al. 2020), edges zero-padded."""
+  """Halves [b h w c] smoothed with [1, 3, 3, 1] / 8 on each axis (Zhang 2019; Karras et al. 2020), edges
+  zero-padded."""
   for axis in (1, 2):
     n = x.shape[axis]
     padded = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)])
@@ -29,7 +31,8 @@ def fir_down(x: jax.Array) -> jax.Array:
 
 
 def fir_up(x: jax.Array) -> jax.Array:
-  """Doubles [b h w c] with zeros between, smoothed by [1, 3, 3, 1] / 4 on each axis: the transpose of `fir_down` times 4."""
+  """Doubles [b h w c] with zeros between, smoothed by [1, 3, 3, 1] / 4 on each axis: the transpose of
+  `fir_down` times 4."""
   for axis in (1, 2):
     n = x.shape[axis]
     padded = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)])
@@ -54,8 +57,8 @@ def nearest_up(x: jax.Array) -> jax.Array:
 class TimeEmbedding(nn.Module):
   """c_noise [b] -> [b features or 2 features].
 
-  fourier: random fixed frequencies (Tancik et al. 2020), of log sigma. positional: those of a transformer (Ho et al. 2020).
-  c_noise is log(sigma) / 8, see `score.edm_coefficients`.
+  fourier: random fixed frequencies (Tancik et al. 2020), of log sigma. positional: those of a transformer (Ho
+  et al. 2020). c_noise is log(sigma) / 8, see `score.edm_coefficients`.
   """
   features: int
   kind: str
@@ -80,7 +83,8 @@ def _norm(x):
 
 
 class BigGANBlock(nn.Module):
-  """Residual block of Song et al. 2021, App. H (Brock et al. 2019), with an optional change of size by `resample`."""
+  """Residual block of Song et al. 2021, App. H (Brock et al. 2019), with an optional change of size by
+  `resample`."""
   features: int
   resample: object = None  # function [b h w c] -> [b h' w' c]
 
@@ -123,9 +127,10 @@ class NCSNpp(nn.Module):
     input_pyramid: the downsampled input is added at every level ("residual" of Song et al. 2021).
     embedding: "fourier" or "positional".
     fourier_scale: of the random frequencies (Song et al. 2021: 16).
-    gated_skip: for sparse data that are preconditioned as "edm" (Karras et al. 2022): the skip c_skip x of the denoiser is
-      multiplied by a gate in [0, 1] of each pixel and channel, so that the empty background comes from one number that
-      closes. Without it the network has to answer -x / sigma there, the noise itself, pixel by pixel.
+    gated_skip: for sparse data that are preconditioned as "edm" (Karras et al. 2022): the skip c_skip x of
+      the denoiser is multiplied by a gate in [0, 1] of each pixel and channel, so that the empty background
+      comes from one number that closes. Without it the network has to answer -x / sigma there, the noise
+      itself, pixel by pixel.
   """
   features: int = 128
   multipliers: tuple[int, ...] = (1, 2, 2, 2)

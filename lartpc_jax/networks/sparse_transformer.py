@@ -1,8 +1,9 @@
-"""A transformer for sparse images: 8x8 tokens decide what is where, a small head at every pixel decides what is lit.
+"""A transformer for sparse images: 8x8 tokens decide what is where, a small head at every pixel decides what
+is lit.
 
-A token of 8x8 pixels cannot set 64 thresholds by itself, so the head sees each pixel with its neighbours once more. Blocks:
-adaLN (Peebles & Xie 2023), normalised queries and keys (Dehghani et al. 2023), a bias for every relative position that
-starts at the neighbours, squared ReLU (So et al. 2021).
+A token of 8x8 pixels cannot set 64 thresholds by itself, so the head sees each pixel with its neighbours once
+more. Blocks: adaLN (Peebles & Xie 2023), normalised queries and keys (Dehghani et al. 2023), a bias for every
+relative position that starts at the neighbours, squared ReLU (So et al. 2021).
 """
 import flax.linen as nn
 import jax
@@ -15,7 +16,8 @@ SPACES = ("pixels", "map")
 PATCH = 8             # pixels of a token on each axis; the patch it sees is twice as large
 NOISE_FREQUENCIES = 2.0 ** np.linspace(-2.0, 3.0, 16)  # of log sigma
 # Where each head looks at first (rows, columns): the four neighbours, the corners, then two tokens away.
-OFFSETS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1), (0, 2), (2, 0), (0, -2), (-2, 0))
+OFFSETS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1), (0, 2), (2, 0), (0, -2),
+           (-2, 0))
 BIAS_SLOPE, BIAS_FLOOR = 0.35, -6.0  # of the squared distance from that offset
 SQRT_HALF = float(np.sqrt(0.5))
 
@@ -63,7 +65,8 @@ def patches(x: jax.Array) -> jax.Array:
   _, h, w, _ = x.shape
   half = PATCH // 2
   cells = space_to_depth(jnp.pad(x, ((0, 0), (half, half), (half, half), (0, 0))), PATCH)
-  return jnp.concatenate([cells[:, i:i + h // PATCH, j:j + w // PATCH] for i in (0, 1) for j in (0, 1)], axis=-1)
+  return jnp.concatenate([cells[:, i:i + h // PATCH, j:j + w // PATCH] for i in (0, 1) for j in (0, 1)],
+                         axis=-1)
 
 
 def from_patches(tokens: jax.Array) -> jax.Array:
@@ -105,7 +108,8 @@ class Block(nn.Module):
     gain = lambda name: self.param(name, nn.initializers.ones, (size,)).astype(x.dtype)[None, None, None]
     q, k = rms_norm(q) * gain("q_gain"), rms_norm(k) * gain("k_gain")
     bias = self.param("position", lambda key, shape: neighbour_bias(side, self.num_heads), None)
-    logits = jnp.einsum("bhqc,bhkc->bhqk", q, k).astype(jnp.float32) * size**-0.5 + bias[:, relative_index(side)][None]
+    logits = jnp.einsum("bhqc,bhkc->bhqk", q, k).astype(
+        jnp.float32) * size**-0.5 + bias[:, relative_index(side)][None]
     weights = nn.softmax(logits).astype(x.dtype)
     y = jnp.einsum("bhqk,bhkc->bhqc", weights, v).transpose(0, 2, 1, 3).reshape(b, t, d)
     x = x + (1.0 + gate1)[:, None] * Linear(d, gain=0.5, name="out")(y)
@@ -114,7 +118,8 @@ class Block(nn.Module):
 
 
 class PixelHead(nn.Module):
-  """Correction of (F, gate) of every pixel [b h w 2] from its neighbours, itself and its token; starts at zero."""
+  """Correction of (F, gate) of every pixel [b h w 2] from its neighbours, itself and its token; starts at
+  zero."""
   features: int
   token_features: int
 
@@ -122,16 +127,20 @@ class PixelHead(nn.Module):
   def __call__(self, both, x, tokens, embedding):
     local = depth_to_space(Linear(PATCH**2 * self.token_features, name="tokens")(tokens), PATCH)
     h = Linear(self.features, name="first")(jnp.concatenate([neighbours(x), both, local], axis=-1))
-    h = nn.silu(modulate(h, *jnp.split(Linear(2 * self.features, gain=0.0, name="modulation")(embedding), 2, axis=-1)))
+    h = nn.silu(
+        modulate(h, *jnp.split(Linear(2 * self.features, gain=0.0, name="modulation")(embedding), 2,
+                               axis=-1)))
     h = nn.silu(Linear(self.features, name="second")(h))
     return both + Linear(both.shape[-1], gain=0.0, name="last")(h)
 
 
 class SparseTransformer(nn.Module):
-  """(x [b h w c], c_noise [b], cond) -> [b h w c], with the gated skip of sparse data (see `blocks.with_gate`).
+  """(x [b h w c], c_noise [b], cond) -> [b h w c], with the gated skip of sparse data (see
+  `blocks.with_gate`).
 
-  cond holds "features" [b f] and "keep" [b] (0: the network is not told), and "map" [b m m k], two numbers a token on each
-  axis, if the network was built with one. c_noise is log(sigma) / 8, and the preconditioning "edm" with sigma_data 1.
+  cond holds "features" [b f] and "keep" [b] (0: the network is not told), and "map" [b m m k], two numbers a
+  token on each axis, if the network was built with one. c_noise is log(sigma) / 8, and the preconditioning
+  "edm" with sigma_data 1.
 
   Args:
     space: "pixels" (tokens are overlapping patches) or "map" (tokens are 2 x 2 numbers of the map).
@@ -141,7 +150,8 @@ class SparseTransformer(nn.Module):
     expansion: hidden channels of a block's second layer, in units of width.
     head_features: hidden channels of the head at every pixel; 0 for none. "pixels" only.
     head_token_features: channels that a token gives to each of its pixels.
-    embedding_features: channels of the embedding of noise level and condition that modulates every block; 0: as `width`.
+    embedding_features: channels of the embedding of noise level and condition that modulates every block; 0:
+      as `width`.
     dtype: of activations, "float32" or "bfloat16"; parameters, sums and softmax stay float32.
   """
   space: str = "pixels"

@@ -1,7 +1,9 @@
-"""Semantic segmentation of charge images by a residual U-Net (SSNet, Domine & Terao 2020, Phys. Rev. D 102, 012005).
+"""Semantic segmentation of charge images by a residual U-Net (SSNet, Domine & Terao 2020, Phys. Rev. D 102,
+012005).
 
-The published network (16 features, 4 strides, two residual modules a level, 4.33 M parameters) normalises with the
-statistics of a batch, so that its answer for one image depends on the others. GroupNorm (Wu & He 2018) takes that place.
+The published network (16 features, 4 strides, two residual modules a level, 4.33 M parameters) normalises
+with the statistics of a batch, so that its answer for one image depends on the others. GroupNorm (Wu & He
+2018) takes that place.
 """
 import flax.linen as nn
 import jax
@@ -13,8 +15,8 @@ from lartpc_jax.networks.blocks import depth_to_space, space_to_depth
 class ResidualModule(nn.Module):
   """Two 3x3 convolutions beside a 1x1 projection (He et al. 2015, fig. 5).
 
-  With `project_always` there is a projection where the shapes already agree too; the published network counts those
-  parameters among its 4.33 M.
+  With `project_always` there is a projection where the shapes already agree too; the published network counts
+  those parameters among its 4.33 M.
   """
   features: int
   stride: int
@@ -42,10 +44,11 @@ class SSNet(nn.Module):
     features: channels of the first level; each stride doubles them.
     num_strides: levels below the first.
     num_modules: residual modules a level, in encoder and decoder.
-    stem: folds stem x stem pixels into channels before the first convolution, and back after the last: 1 is the published
-      network, 2 is four times cheaper a feature.
+    stem: folds stem x stem pixels into channels before the first convolution, and back after the last: 1 is
+      the published network, 2 is four times cheaper a feature.
     num_groups: of GroupNorm.
-    learned_upsampling: transposed 3x3 convolutions as published; otherwise 1x1 and depth to space, a ninth of the work.
+    learned_upsampling: transposed 3x3 convolutions as published; otherwise 1x1 and depth to space, a ninth of
+      the work.
     project_always: see `ResidualModule`.
   """
   num_classes: int = 3
@@ -58,8 +61,10 @@ class SSNet(nn.Module):
   project_always: bool = True
 
   def setup(self):
-    level = lambda width, stride: [ResidualModule(width, stride if i == 0 else 1, self.num_groups, self.project_always)
-                                   for i in range(self.num_modules)]
+    level = lambda width, stride: [
+        ResidualModule(width, stride if i == 0 else 1, self.num_groups, self.project_always)
+        for i in range(self.num_modules)
+    ]
     widths = [self.features * 2**i for i in range(self.num_strides + 1)]
     self.first = nn.Conv(self.features, (3, 3))
     self.first_norm = nn.GroupNorm(self.num_groups)

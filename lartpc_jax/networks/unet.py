@@ -4,30 +4,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.networks.blocks import Conv, ResidualBlock, SelfAttention, depth_to_space, space_to_depth, zero_conv
+from lartpc_jax.networks.blocks import (
+  Conv,
+  ResidualBlock,
+  SelfAttention,
+  depth_to_space,
+  space_to_depth,
+  zero_conv,
+)
 
 
 def fourier(x: jax.Array, num_octaves: int) -> jax.Array:
-  """sin and cos of 2^k pi x, k < num_octaves, on a new trailing axis folded into the last (Tancik et al. 2020, eq. 4)."""
+  """sin and cos of 2^k pi x, k < num_octaves, on a new trailing axis folded into the last (Tancik et al.
+  2020, eq. 4)."""
   octaves = (np.pi * 2.0 ** np.arange(num_octaves)).astype(np.float32)
   angles = x[..., None] * octaves.reshape(*(1,) * x.ndim, -1)
   return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(*x.shape[:-1], -1)
 
 
 def momentum_features(momentum: jax.Array) -> jax.Array:
-  """Features [b f] of a momentum [b 3] in the track frame: first component along the track, second 0, third unseen.
+  """Features [b f] of a momentum [b 3] in the track frame: first component along the track, second 0, third
+  unseen.
 
   Even in the third component: a projection cannot tell p_z from -p_z, so neither can the generator.
   """
   magnitude = jnp.linalg.norm(momentum, axis=-1, keepdims=True)
   along = momentum[:, :1] / magnitude   # sine of the angle to the line of sight
-  return jnp.concatenate([momentum[:, :1], magnitude, along, along**2, fourier(along, 3), fourier(magnitude, 4)], axis=-1)
+  return jnp.concatenate(
+      [momentum[:, :1], magnitude, along, along**2,
+       fourier(along, 3),
+       fourier(magnitude, 4)], axis=-1)
 
 
 def pixel_coordinates(height: int, width: int, end: jax.Array | None = None) -> jax.Array:
-  """Channels [b h w f] (b = 1 without `end`): where each pixel lies in the window, and from the expected end of a track.
+  """Channels [b h w f] (b = 1 without `end`): where each pixel lies in the window, and from the expected end
+  of a track.
 
-  CoordConv (Liu et al. 2018). All in units of the half window, axis 0 along the track; end [b] is on that axis.
+  CoordConv (Liu et al. 2018). All in units of the half window, axis 0 along the track; end [b] is on that
+  axis.
   """
   centres = lambda n: ((np.arange(n) + 0.5) / (0.5 * n) - 1.0).astype(np.float32)
   x, y = (jnp.asarray(c)[None] for c in np.meshgrid(centres(height), centres(width), indexing="ij"))
@@ -41,10 +55,11 @@ def pixel_coordinates(height: int, width: int, end: jax.Array | None = None) -> 
 
 
 class PixelCondition(nn.Module):
-  """Code [b size size features] of what the condition means at each pixel: an MLP of its coordinates and the condition.
+  """Code [b size size features] of what the condition means at each pixel: an MLP of its coordinates and the
+  condition.
 
-  It modulates every block pixel by pixel (SPADE, Park et al. 2019): an implicit function of (position, momentum) that a
-  global FiLM vector cannot express.
+  It modulates every block pixel by pixel (SPADE, Park et al. 2019): an implicit function of (position,
+  momentum) that a global FiLM vector cannot express.
   """
   features: int
 
@@ -63,9 +78,10 @@ class LatentUNet(nn.Module):
   """(z [b h w c], c_noise [b], cond) -> [b h w c].
 
   cond: None, or a dict with keep [b] (optional): keep = 0 drops the condition of that example, which is what
-  classifier-free guidance trains with (Ho & Salimans 2022, alg. 1). It enters by FiLM and by `PixelCondition`. With
-  conditioning = "track" the dict has momentum [b 3] in the track frame and end [b], where the track is expected to stop
-  on axis 0, as a share of the half window; with "features" it has features [b f], see `generators.condition.embed`.
+  classifier-free guidance trains with (Ho & Salimans 2022, alg. 1). It enters by FiLM and by
+  `PixelCondition`. With conditioning = "track" the dict has momentum [b 3] in the track frame and end [b],
+  where the track is expected to stop on axis 0, as a share of the half window; with "features" it has
+  features [b f], see `generators.condition.embed`.
   """
   features: int = 64
   multipliers: tuple[int, ...] = (1, 2)

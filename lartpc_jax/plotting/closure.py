@@ -3,15 +3,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 
-def quantity_against_energy(kinetic_mev: np.ndarray, values: dict[str, np.ndarray], errors: dict[str, np.ndarray] | None,
-                            *, ylabel: str, band: float) -> Figure:
-  """One panel a direction: values[name] [2 e] (simulated, generated), and below their ratio with +-band shaded."""
+def quantity_against_energy(kinetic_mev: np.ndarray, values: dict[str, np.ndarray],
+                            errors: dict[str, np.ndarray] | None, *, ylabel: str, band: float) -> Figure:
+  """One panel a direction: values[name] [2 e] (simulated, generated), and below their ratio with +-band
+  shaded."""
   figure = Figure(figsize=(3.6 * len(values), 4.6), layout="constrained")
   axes = figure.subplots(2, len(values), sharex=True, squeeze=False, height_ratios=(3, 1))
   for column, (name, (simulated, generated)) in enumerate(values.items()):
     top, bottom = axes[:, column]
     error = None if errors is None else errors[name]
-    top.errorbar(kinetic_mev, simulated, yerr=None if error is None else error[0], fmt="o-", color="k", label="Geant4")
+    top.errorbar(kinetic_mev, simulated, yerr=None if error is None else error[0], fmt="o-", color="k",
+                 label="Geant4")
     top.errorbar(kinetic_mev, generated, yerr=None if error is None else error[1], fmt="s--", color="tab:red",
                  label="generated")
     top.set_title(name)
@@ -25,7 +27,8 @@ def quantity_against_energy(kinetic_mev: np.ndarray, values: dict[str, np.ndarra
 
 
 def bragg_curve(edges_mm: np.ndarray, curves: dict[str, np.ndarray], pstar: np.ndarray) -> Figure:
-  """Mean dE/dx against residual range: curves[name] [bins] in MeV/mm, and the PSTAR means of the same bins."""
+  """Mean dE/dx against residual range: curves[name] [bins] in MeV/mm, and the PSTAR means of the same
+  bins."""
   figure = Figure(figsize=(6, 4.2), layout="constrained")
   axis = figure.subplots()
   centre = 0.5 * (edges_mm[1:] + edges_mm[:-1])

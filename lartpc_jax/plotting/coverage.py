@@ -19,8 +19,8 @@ def calibration_figure(ranks: dict, level: np.ndarray) -> Figure:
     axis.axhspan(low, high, color="tab:blue", alpha=0.15)
     axis.axhline(expected, color="tab:blue", linewidth=1)
     axis.stairs(found.count, found.edges, color="black")
-    axis.set(title=f"{name}: chi2/ndf {found.chi2.value:.2f}, p {found.chi2.p_value:.2f}", xlabel="rank of the truth",
-             ylim=(0, None))
+    axis.set(title=f"{name}: chi2/ndf {found.chi2.value:.2f}, p {found.chi2.p_value:.2f}",
+             xlabel="rank of the truth", ylim=(0, None))
     axis.title.set_fontsize(9)
   panels[0].set_ylabel("events")
   last.plot([0, 1], [0, 1], color="tab:blue", linewidth=1)

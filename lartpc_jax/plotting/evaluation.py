@@ -6,11 +6,13 @@ from matplotlib.figure import Figure
 
 from lartpc_jax.plotting.images import show_image
 
-COLOURS = ("0.35", "tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
+COLOURS = ("0.35", "tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:pink",
+           "tab:olive")
 
 
 def histogram_grid(histograms: Mapping[str, tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Figure:
-  """One panel a quantity: name -> (edges [bins + 1], column -> values); the first column is drawn with its errors.
+  """One panel a quantity: name -> (edges [bins + 1], column -> values); the first column is drawn with its
+  errors.
 
   All are scaled to the number of entries of the first.
   """
@@ -27,8 +29,8 @@ def histogram_grid(histograms: Mapping[str, tuple[np.ndarray, Mapping[str, np.nd
       density = counts / np.diff(edges)
       if first is None:
         first = max(len(values), 1)
-        axis.errorbar(0.5 * (edges[1:] + edges[:-1]), density, np.sqrt(counts) / np.diff(edges), fmt="ko", markersize=3,
-                      label=label)
+        axis.errorbar(0.5 * (edges[1:] + edges[:-1]), density,
+                      np.sqrt(counts) / np.diff(edges), fmt="ko", markersize=3, label=label)
       else:
         axis.stairs(density * first / max(len(values), 1), edges, color=colour, label=label)
     axis.set(xlabel=name, ylabel="images / unit")
@@ -37,14 +39,16 @@ def histogram_grid(histograms: Mapping[str, tuple[np.ndarray, Mapping[str, np.nd
 
 
 def reliability_grid(curves: Mapping[str, Mapping[str, tuple]]) -> Figure:
-  """ROC curves and reliability: classifier -> column -> (Calibration, probability [n + m], number of real ones)."""
+  """ROC curves and reliability: classifier -> column -> (Calibration, probability [n + m], number of real
+  ones)."""
   figure = Figure(figsize=(8.4, 3.6 * max(len(curves), 1)), layout="constrained")
   axes = figure.subplots(max(len(curves), 1), 2, squeeze=False)
   for (left, right), (name, samples) in zip(axes, curves.items(), strict=False):
     for (label, (calibration, probability, num_real)), colour in zip(samples.items(), COLOURS, strict=False):
       cuts = np.quantile(probability, np.linspace(0, 1, 101))
       real, fake = probability[:num_real], probability[num_real:]
-      left.plot([(real >= c).mean() for c in cuts], [(fake >= c).mean() for c in cuts], color=colour, label=label)
+      left.plot([(real >= c).mean() for c in cuts], [(fake >= c).mean() for c in cuts], color=colour,
+                label=label)
       right.plot(calibration.confidence, calibration.accuracy, "o-", color=colour, markersize=3)
     for axis in (left, right):
       axis.plot([0, 1], [0, 1], "k:", linewidth=1)
@@ -54,7 +58,8 @@ def reliability_grid(curves: Mapping[str, Mapping[str, tuple]]) -> Figure:
   return figure
 
 
-def maps(points: Mapping[str, np.ndarray], is_track: np.ndarray, charge: np.ndarray, titles: Mapping[str, str]) -> Figure:
+def maps(points: Mapping[str, np.ndarray], is_track: np.ndarray, charge: np.ndarray,
+         titles: Mapping[str, str]) -> Figure:
   """t-SNE maps [n 2] of each distance: above by class, below by charge."""
   figure = Figure(figsize=(3.6 * len(points), 6.8), layout="constrained")
   axes = figure.subplots(2, len(points), squeeze=False)
@@ -83,8 +88,10 @@ def mosaic(samples: Mapping[str, np.ndarray]) -> Figure:
   return figure
 
 
-def neighbour_grid(queries: np.ndarray, images: np.ndarray, distances: np.ndarray, *, max_queries: int = 5) -> Figure:
-  """Queries [q n n] in the first column, their nearest training images [q k n n] beside them, EMD [q k] above."""
+def neighbour_grid(queries: np.ndarray, images: np.ndarray, distances: np.ndarray, *,
+                   max_queries: int = 5) -> Figure:
+  """Queries [q n n] in the first column, their nearest training images [q k n n] beside them, EMD [q k]
+  above."""
   queries = queries[:max_queries]
   width = images.shape[1] + 1
   figure = Figure(figsize=(1.35 * width, 1.5 * len(queries)), layout="constrained")

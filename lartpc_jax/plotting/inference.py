@@ -22,7 +22,8 @@ class Surface(NamedTuple):
 
 def event_figure(targets: np.ndarray, generated: np.ndarray, *, views: tuple[str, ...], values: np.ndarray,
                  surface: Surface | None, title: str) -> Figure:
-  """Figure with target, generated and difference of each view, the objective along the descent, and its surface.
+  """Figure with target, generated and difference of each view, the objective along the descent, and its
+  surface.
 
   Args:
     targets: images [v n n] in MeV.
@@ -38,10 +39,12 @@ def event_figure(targets: np.ndarray, generated: np.ndarray, *, views: tuple[str
   rows = left.subplots(len(views), 3, squeeze=False)
   for axes, view, target, image in zip(rows, views, targets, generated, strict=True):
     top = max(float(target.max()), float(np.nan_to_num(image).max()))
-    for axis, pixels, name in zip(axes, (target, image, target - image), ("target", "generated", "difference")):
+    for axis, pixels, name in zip(axes, (target, image, target - image),
+                                  ("target", "generated", "difference")):
       show_image(axis, pixels, top=top, signed=name == "difference")
       axis.set_title(f"{name}, {pixels.sum():.1f} MeV", fontsize=8)
-    axes[0].set(xlabel=view[0] if len(view) == 2 else "x", ylabel=view[1] if len(view) == 2 else f"across {view}")
+    axes[0].set(xlabel=view[0] if len(view) == 2 else "x",
+                ylabel=view[1] if len(view) == 2 else f"across {view}")
   curve, plane = right.subplots(1, 2, width_ratios=(1.0, 1.6))
   curve.plot(np.arange(len(values)), values, color="tab:blue", marker=".")
   curve.set(xlabel="step", ylabel="objective, pixels")
@@ -61,14 +64,15 @@ def draw_surface(axis, surface: Surface) -> None:
   axis.plot(*surface.trajectory.T, color="white", linewidth=1, marker=".", markersize=3)
   for name, point in surface.points.items():
     marker, colour = MARKERS[name]
-    axis.plot(*point, marker=marker, color=colour, markeredgecolor="black", markersize=9, linestyle="none", label=name)
+    axis.plot(*point, marker=marker, color=colour, markeredgecolor="black", markersize=9, linestyle="none",
+              label=name)
   limit = (surface.angle[0], surface.angle[-1])
   axis.set(xlabel="turn, radians", ylabel="turn across it, radians", xlim=limit, ylim=limit, aspect="equal")
   axis.legend(fontsize=7, loc="upper right")
 
 
-def summary_figure(errors: dict[str, np.ndarray], *, magnitude_mev: np.ndarray, angle_degrees: np.ndarray, of: str
-                   ) -> Figure:
+def summary_figure(errors: dict[str, np.ndarray], *, magnitude_mev: np.ndarray, angle_degrees: np.ndarray,
+                   of: str) -> Figure:
   """Histogram of |dp|, and |dp| against |p| and against the angle to the nearest line of sight.
 
   Args:

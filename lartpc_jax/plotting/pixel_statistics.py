@@ -2,10 +2,13 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-LABELS = {"active": "active pixels", "charge": "total charge, MeV", "spectrum": "charge of an active pixel, MeV"}
+LABELS = {
+    "active": "active pixels", "charge": "total charge, MeV", "spectrum": "charge of an active pixel, MeV"
+}
 
 
-def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict], *, num_bins: int = 40) -> Figure:
+def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict], *,
+                      num_bins: int = 40) -> Figure:
   """One panel each of active pixels, total charge and pixel spectrum.
 
   Args:
@@ -19,7 +22,8 @@ def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict],
     low, high = np.quantile(values, (0.0, 0.995)) if len(values) else (0.0, 1.0)
     low = max(low, 1e-3) if name == "spectrum" else low
     high = high if high > low else low + 1.0  # all alike
-    edges = np.geomspace(low, high, num_bins + 1) if name == "spectrum" else np.linspace(low, high, num_bins + 1)
+    edges = np.geomspace(low, high, num_bins +
+                         1) if name == "spectrum" else np.linspace(low, high, num_bins + 1)
     density = lambda x, edges=edges: np.histogram(x, edges)[0] / max(len(x), 1) / np.diff(edges)
     axis.stairs(density(values), edges, fill=True, color="0.8", label="real")
     for sample, statistics in generated.items():

@@ -32,7 +32,8 @@ def grid_points() -> np.ndarray:
 
 
 def score_fields(fields: dict[str, Callable], points: dict[str, np.ndarray]) -> Figure:
-  """Directions of scores (arrows of one length, coloured by the logarithm of their size) over the points of the data.
+  """Directions of scores (arrows of one length, coloured by the logarithm of their size) over the points of
+  the data.
 
   Args:
     fields: title -> (x [n 2] -> score [n 2]).
@@ -43,8 +44,9 @@ def score_fields(fields: dict[str, Callable], points: dict[str, np.ndarray]) -> 
   for axis, (title, field) in zip(axes, fields.items(), strict=True):
     score = np.asarray(field(where), float)
     size = np.maximum(np.linalg.norm(score, axis=1), 1e-6)
-    arrows = axis.quiver(*where.T, *(score / size[:, None]).T, np.log10(size), cmap="viridis", clim=(-0.5, 3.5), scale=20,
-                         width=0.005)
+    arrows = axis.quiver(*where.T,
+                         *(score / size[:, None]).T, np.log10(size), cmap="viridis", clim=(-0.5, 3.5),
+                         scale=20, width=0.005)
     axis.plot(*points[title].T, ".", markersize=1, color="tab:red", alpha=0.4)
     _square(axis, title)
   figure.colorbar(arrows, ax=axes.tolist(), label="log10 |score|", shrink=0.8)

@@ -5,7 +5,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 
-def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, ylabel: str, logx: bool = False) -> Figure:
+def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, ylabel: str,
+                      logx: bool = False) -> Figure:
   """Values in bins and below their ratio, with the limit shaded.
 
   Args:
@@ -20,7 +21,8 @@ def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, yla
       top.errorbar(centre, values[i], xerr=half, yerr=errors[i], fmt=style, markersize=4, label=label)
     ratio = values[1] / values[0]
     bottom.axhspan(1 - limit, 1 + limit, color="0.88")
-    bottom.errorbar(centre, ratio, xerr=half, yerr=ratio * np.hypot(errors[0] / values[0], errors[1] / values[1]), fmt="rs",
+    bottom.errorbar(centre, ratio, xerr=half,
+                    yerr=ratio * np.hypot(errors[0] / values[0], errors[1] / values[1]), fmt="rs",
                     markersize=4)
     bottom.set(xlabel=xlabel, ylim=(1 - 2 * limit, 1 + 2 * limit))
     top.set_title(title)
@@ -35,11 +37,13 @@ def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, yla
 def histogram_comparison(histograms: dict[str, tuple]) -> Figure:
   """Histograms of two samples: name -> (edges, reference [n], fast [n], Chi2)."""
   figure = Figure(figsize=(5 * len(histograms), 4), layout="constrained")
-  for axis, (name, (edges, reference, fast, chi2)) in zip(figure.subplots(1, len(histograms), squeeze=False)[0],
-                                                        histograms.items(), strict=True):
+  for axis, (name, (edges, reference, fast, chi2)) in zip(
+      figure.subplots(1, len(histograms), squeeze=False)[0], histograms.items(), strict=True):
     counts = np.histogram(reference, edges)[0]
-    axis.errorbar(0.5 * (edges[1:] + edges[:-1]), counts, np.sqrt(counts), fmt="ko", markersize=3, label="Geant4")
-    axis.stairs(np.histogram(fast, edges)[0] * (len(reference) / len(fast)), edges, color="tab:red", label="fast")
+    axis.errorbar(0.5 * (edges[1:] + edges[:-1]), counts, np.sqrt(counts), fmt="ko", markersize=3,
+                  label="Geant4")
+    axis.stairs(
+        np.histogram(fast, edges)[0] * (len(reference) / len(fast)), edges, color="tab:red", label="fast")
     axis.set(xlabel=name, ylabel="events", title=f"chi2/ndf = {chi2.chi2:.1f}/{chi2.ndf}")
     axis.legend(frameon=False)
   return figure

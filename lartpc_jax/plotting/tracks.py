@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from lartpc_jax.plotting.images import show_image
 
 
-def hypotheses_figure(targets: np.ndarray, generated: dict[str, np.ndarray], *, views: tuple[str, ...], title: str
-                      ) -> Figure:
+def hypotheses_figure(targets: np.ndarray, generated: dict[str, np.ndarray], *, views: tuple[str, ...],
+                      title: str) -> Figure:
   """Figure with the target of each view beside one draw of every hypothesis.
 
   Args:
@@ -17,16 +17,19 @@ def hypotheses_figure(targets: np.ndarray, generated: dict[str, np.ndarray], *, 
   """
   figure = Figure(figsize=(2.4 * (1 + len(generated)), 2.5 * len(views) + 0.5), layout="constrained")
   figure.suptitle(title, fontsize=9)
-  for axes, v in zip(figure.subplots(len(views), 1 + len(generated), squeeze=False), range(len(views)), strict=True):
+  for axes, v in zip(figure.subplots(len(views), 1 + len(generated), squeeze=False), range(len(views)),
+                     strict=True):
     for axis, (label, images) in zip(axes, {"target": targets, **generated}.items(), strict=True):
       show_image(axis, images[v], top=float(targets[v].max()))
-      axis.set_title(f"{label}\n{images[v].sum():.0f} MeV" if v == 0 else f"{images[v].sum():.0f} MeV", fontsize=8)
+      axis.set_title(f"{label}\n{images[v].sum():.0f} MeV" if v == 0 else f"{images[v].sum():.0f} MeV",
+                     fontsize=8)
     axes[0].set(xlabel=views[v][0], ylabel=views[v][1])
   return figure
 
 
 def angle_figure(entries: list[dict]) -> Figure:
-  """Figure with efficiency and errors against the opening angle, one entry a bin as of `metrics.counted_tracks.by_angle`."""
+  """Figure with efficiency and errors against the opening angle, one entry a bin as of
+  `metrics.counted_tracks.by_angle`."""
   middle = np.array([0.5 * (e["low"] + e["high"]) for e in entries])
   half = np.array([0.5 * (e["high"] - e["low"]) for e in entries])
   counted, refined = "efficiency" in entries[0], "q50_dp_mev" in entries[0]
@@ -37,8 +40,10 @@ def angle_figure(entries: list[dict]) -> Figure:
                      yerr=[100 * e["efficiency_error"] for e in entries], fmt="o", color="tab:blue")
     axes[0].set(ylabel="counted as two or more, %", ylim=(0, 104))
   if refined:
-    axes[-1].errorbar(middle, [e["q50_dp_mev"] for e in entries], xerr=half, fmt="o", color="tab:red", label="median")
-    axes[-1].errorbar(middle, [e["q95_dp_mev"] for e in entries], xerr=half, fmt="s", color="tab:orange", label="95 %")
+    axes[-1].errorbar(middle, [e["q50_dp_mev"] for e in entries], xerr=half, fmt="o", color="tab:red",
+                      label="median")
+    axes[-1].errorbar(middle, [e["q95_dp_mev"] for e in entries], xerr=half, fmt="s", color="tab:orange",
+                      label="95 %")
     axes[-1].set(ylabel="|dp| of matched tracks, MeV/c", yscale="log")
     axes[-1].legend(frameon=False)
   for axis in axes:

@@ -1,8 +1,8 @@
 """Random numbers as a function of (key, event number, index), event numbers as the last axis.
 
-The generator is that of `jax.random`, Threefry-2x32 with 20 rounds (Salmon et al. 2011, SC11, "Parallel random numbers: as
-easy as 1, 2, 3"). `jax.random` itself would derive a key for each event and run each round as a loop, which on a CPU takes
-several times as long.
+The generator is that of `jax.random`, Threefry-2x32 with 20 rounds (Salmon et al. 2011, SC11, "Parallel
+random numbers: as easy as 1, 2, 3"). `jax.random` itself would derive a key for each event and run each round
+as a loop, which on a CPU takes several times as long.
 """
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,8 @@ def threefry(key: UInt32[Array, "2"], first: UInt32[Array, "*n"], second: UInt32
 
 
 def words(key: Array, numbers: UInt32[Array, "*e"], count: int) -> UInt32[Array, "w *e"]:
-  """At least `count` (one more if that is odd) random words of the events `numbers` in the stream of a `jax.random.key`."""
+  """At least `count` (one more if that is odd) random words of the events `numbers` in the stream of a
+  `jax.random.key`."""
   rows = (count + 1) // 2
   shape = (rows, *numbers.shape)
   index = jax.lax.broadcasted_iota(jnp.uint32, shape, 0)
@@ -49,8 +50,10 @@ def low_uniform(word: UInt32[Array, "*n"], dtype=jnp.float32) -> Float[Array, "*
   return ((word & np.uint32(2**bits - 1)).astype(dtype) + 0.5) * 2.0**-bits
 
 
-def unit_circle(word: UInt32[Array, "*n"], dtype=jnp.float32) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-  """Cosine and sine of a uniform angle, by their series within 45 degrees of an axis: XLA's are not vectorised on a CPU."""
+def unit_circle(word: UInt32[Array, "*n"],
+                dtype=jnp.float32) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+  """Cosine and sine of a uniform angle, by their series within 45 degrees of an axis: XLA's are not
+  vectorised on a CPU."""
   bits = PHASE_BITS - 2
   part = (word >> np.uint32(32 - PHASE_BITS)) & np.uint32(2**bits - 1)
   x = ((part.astype(dtype) + 0.5) * 2.0**-bits - 0.5) * (np.pi / 2)
@@ -62,7 +65,8 @@ def unit_circle(word: UInt32[Array, "*n"], dtype=jnp.float32) -> tuple[Float[Arr
   return sign * jnp.where(swapped, -s, c), sign * jnp.where(swapped, c, s)
 
 
-def normals(radius: UInt32[Array, "*n"], phase: UInt32[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+def normals(radius: UInt32[Array, "*n"],
+            phase: UInt32[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
   """Two independent standard normal numbers of two words, up to 5.8 sigma (Box and Muller 1958)."""
   length = jnp.sqrt(-2.0 * jnp.log(uniform(radius)))
   c, s = unit_circle(phase)

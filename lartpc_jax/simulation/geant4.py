@@ -1,8 +1,8 @@
 """Particles in an infinite volume of liquid argon with Geant4: what runs in the server and worker processes.
 
-`python -m lartpc_jax.simulation.geant4 SPEC.json FD` is started by `geant4_run`: it imports Geant4 once, builds physics
-tables, then forks a process for each shard (`geant4_pool`). The only importer of geant4_pybind, inside functions, as the
-import takes seconds and needs the data variables of `geant4_data`.
+`python -m lartpc_jax.simulation.geant4 SPEC.json FD` is started by `geant4_run`: it imports Geant4 once,
+builds physics tables, then forks a process for each shard (`geant4_pool`). The only importer of
+geant4_pybind, inside functions, as the import takes seconds and needs the data variables of `geant4_data`.
 """
 import json
 import os
@@ -55,8 +55,8 @@ class Simulation(NamedTuple):
 def draw_primaries(settings: Settings, event: int) -> tuple[list[Primary], int]:
   """Primaries and the Geant4 seed of event number `event`: functions of settings.seed and the number alone.
 
-  Every particle of the list once, or with `multiplicity` (low, high) a uniform number of uniform draws from the list.
-  Kinetic energies are uniform in the particle's range, directions isotropic.
+  Every particle of the list once, or with `multiplicity` (low, high) a uniform number of uniform draws from
+  the list. Kinetic energies are uniform in the particle's range, directions isotropic.
   """
   sequence = np.random.SeedSequence(settings.seed, spawn_key=(event,))
   rng = np.random.default_rng(sequence)
@@ -69,16 +69,18 @@ def draw_primaries(settings: Settings, event: int) -> tuple[list[Primary], int]:
     low, high = settings.kinetic_mev[i if len(settings.kinetic_mev) > 1 else 0]
     direction = rng.standard_normal(3)
     direction /= np.sqrt(np.sum(direction**2))
-    primaries.append(Primary(settings.particles[i], low + (high - low) * rng.random(), tuple(direction.tolist())))
+    primaries.append(
+        Primary(settings.particles[i], low + (high - low) * rng.random(), tuple(direction.tolist())))
   return primaries, int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)) | 1  # a positive int64
 
 
 def build_simulation(settings: Settings) -> Simulation:
   """Geant4 with geometry, physics and recording; physics tables are made here.
 
-  physics="em": G4EmStandardPhysics_option1 and decays, with the Livermore photoelectric data of 2014 and without
-  fluorescence, so that it runs on few data files; no hadronic interactions, no capture of stopped negative particles. Other
-  names are Geant4's reference lists. All have finer energy-loss tables than Geant4's default.
+  physics="em": G4EmStandardPhysics_option1 and decays, with the Livermore photoelectric data of 2014 and
+  without fluorescence, so that it runs on few data files; no hadronic interactions, no capture of stopped
+  negative particles. Other names are Geant4's reference lists. All have finer energy-loss tables than
+  Geant4's default.
 
   Raises:
     ValueError: if this Geant4 does not know the physics list.
@@ -93,7 +95,9 @@ def build_simulation(settings: Settings) -> Simulation:
       self.parts = [argon, g4.G4Box("world", half, half, half), g4.G4UserLimits(settings.step_mm)]
       volume = g4.G4LogicalVolume(self.parts[1], argon, "world")
       volume.SetUserLimits(self.parts[2])
-      self.parts += [volume, g4.G4PVPlacement(None, g4.G4ThreeVector(), volume, "world", None, False, 0, False)]
+      self.parts += [
+          volume, g4.G4PVPlacement(None, g4.G4ThreeVector(), volume, "world", None, False, 0, False)
+      ]
       return self.parts[-1]
 
   detector = Detector()
@@ -134,7 +138,10 @@ def _build_physics(g4, name: str) -> list:
   else:
     factory = g4.G4PhysListFactory()
     if not factory.IsReferencePhysList(name):
-      raise ValueError(f"This Geant4 has no physics list {name!r}; it has {sorted(map(str, factory.AvailablePhysLists()))}.")
+      raise ValueError(
+          f"This Geant4 has no physics list {name!r}; it has "
+          f"{sorted(map(str, factory.AvailablePhysLists()))}."
+      )
     physics, parts = factory.GetReferencePhysList(name), [factory]
   limiter = g4.G4StepLimiterPhysics()
   physics.RegisterPhysics(limiter)
@@ -199,8 +206,9 @@ def _build_actions(g4) -> _Actions:
         parent_class, parent_pdg = classes.get(track.GetParentID(), (None, None))
         process = track.GetCreatorProcess()
         pdg = definition.GetPDGEncoding()
-        known = classes[number] = (particle_class(pdg, track.GetKineticEnergy(), process and str(process.GetProcessName()),
-                                                  parent_pdg, parent_class), pdg)
+        known = classes[number] = (particle_class(pdg, track.GetKineticEnergy(), process and
+                                                  str(process.GetProcessName()), parent_pdg,
+                                                  parent_class), pdg)
       position = track.GetPosition()
       starts.append((len(rows) // 4, known[0], definition.GetPDGCharge() != 0.0))
       extend((position.x, position.y, position.z, 0.0))
@@ -242,7 +250,8 @@ def simulate_shard(simulation: Simulation, settings: Settings, shard: geant4_poo
 
   def flush(num_events: int) -> None:
     merged = Deposits(*(np.concatenate(field) for field in zip(*batch)))
-    parts.append(voxelize(merged, num_events, voxel_mm=settings.voxel_mm, half_width_mm=settings.half_width_mm))
+    parts.append(
+        voxelize(merged, num_events, voxel_mm=settings.voxel_mm, half_width_mm=settings.half_width_mm))
     batch.clear()
 
   def end_of_event(number: int, record: Recorder) -> None:
@@ -257,10 +266,11 @@ def simulate_shard(simulation: Simulation, settings: Settings, shard: geant4_poo
     raise RuntimeError(f"Geant4 simulated {len(voxels.count)} of {len(drawn)} events of {shard.name}.")
   rows = [(shard.first + i, PARTICLES[p.name], p.kinetic_mev, *p.direction)
           for i, (primaries, _) in enumerate(drawn) for p in primaries]
-  return dict(momentum=np.array([_momentum(primaries, simulation.mass_mev) for primaries, _ in drawn], np.float32),
-              offsets=np.concatenate([[0], np.cumsum(voxels.count)]).astype(np.int64), voxel=voxels.voxel,
-              edep=voxels.edep_mev, vlabel=voxels.label, primaries=np.array(rows, np.float32),
-              voxel_mm=np.float32(settings.voxel_mm))
+  return dict(
+      momentum=np.array([_momentum(primaries, simulation.mass_mev) for primaries, _ in drawn],
+                        np.float32), offsets=np.concatenate([[0], np.cumsum(voxels.count)]).astype(np.int64),
+      voxel=voxels.voxel, edep=voxels.edep_mev, vlabel=voxels.label, primaries=np.array(rows, np.float32),
+      voxel_mm=np.float32(settings.voxel_mm))
 
 
 def _momentum(primaries: list[Primary], mass_mev: dict) -> np.ndarray:
@@ -271,7 +281,8 @@ def _momentum(primaries: list[Primary], mass_mev: dict) -> np.ndarray:
 
 
 def serve(spec_path: str, fd: int) -> None:
-  """Simulates the shards of a JSON file (see `geant4_run`) in forked processes; tells what happens in JSON lines to `fd`."""
+  """Simulates the shards of a JSON file (see `geant4_run`) in forked processes; tells what happens in JSON
+  lines to `fd`."""
   geant4_pool.die_with_parent()
   spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
   settings = Settings(**spec["settings"])
@@ -288,8 +299,8 @@ def serve(spec_path: str, fd: int) -> None:
     with atomic_write(folder / f"{shard.name}.npz", "wb") as file:
       np.savez(file, **arrays, settings=np.array(spec["note"]))
 
-  geant4_pool.run_shards([geant4_pool.Shard(*shard) for shard in spec["shards"]], run_one, workers=spec["workers"],
-                         retries=spec["retries"], stall_s=spec["stall_s"], emit=emit)
+  geant4_pool.run_shards([geant4_pool.Shard(*shard) for shard in spec["shards"]], run_one,
+                         workers=spec["workers"], retries=spec["retries"], stall_s=spec["stall_s"], emit=emit)
 
 
 if __name__ == "__main__":

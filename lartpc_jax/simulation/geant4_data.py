@@ -1,7 +1,7 @@
 """Geant4's data sets: which a physics list needs, where they are, and how to get those that are missing.
 
-Geant4 reads cross sections and the like from folders that environment variables name. `find_data` returns those variables
-for a worker process; nothing here imports Geant4.
+Geant4 reads cross sections and the like from folders that environment variables name. `find_data` returns
+those variables for a worker process; nothing here imports Geant4.
 """
 import os
 from collections.abc import Mapping
@@ -42,8 +42,10 @@ _EM = ("G4LEDATA", "G4ENSDFSTATEDATA")
 _HADRONIC = (*_EM, "G4PARTICLEXSDATA", "G4LEVELGAMMADATA")
 _HP = (*_HADRONIC, "G4NEUTRONHPDATA")
 # Physics list -> the variables of the sets that it cannot do without for argon.
-PHYSICS = {"em": _EM, "QGSP_BERT": _HADRONIC, "FTFP_BERT": _HADRONIC, "QGSP_BIC": _HADRONIC, "QBBC": _HADRONIC,
-           "QGSP_BERT_HP": _HP, "FTFP_BERT_HP": _HP, "QGSP_BIC_HP": _HP}
+PHYSICS = {
+    "em": _EM, "QGSP_BERT": _HADRONIC, "FTFP_BERT": _HADRONIC, "QGSP_BIC": _HADRONIC, "QBBC": _HADRONIC,
+    "QGSP_BERT_HP": _HP, "FTFP_BERT_HP": _HP, "QGSP_BIC_HP": _HP
+}
 
 
 def check_physics(physics: str) -> None:
@@ -56,18 +58,20 @@ def find_data(physics: str, folder: str | os.PathLike | None = None, environ: Ma
               ) -> dict[str, str]:
   """Environment variables of every data set, for a process that imports geant4_pybind.
 
-  Looked at, in this order: `folder`; the set's own variable; the folder GEANT4_DATA_DIR; what geant4_pybind downloaded.
-  A folder holds the sets as Geant4 unpacks them (`G4EMLOW8.8/`, any version), or is a compact one with `em/`, `ensdf/`
-  and `empty/`, which serves physics="em" in pure argon.
+  Looked at, in this order: `folder`; the set's own variable; the folder GEANT4_DATA_DIR; what geant4_pybind
+  downloaded. A folder holds the sets as Geant4 unpacks them (`G4EMLOW8.8/`, any version), or is a compact one
+  with `em/`, `ensdf/` and `empty/`, which serves physics="em" in pure argon.
 
   Args:
     physics: a name in PHYSICS.
     folder: folder of the sets; None looks at the environment only.
     environ: default os.environ.
   Returns:
-    Variable -> path; a set that is neither needed nor found maps to "", for which the caller puts an empty folder.
+    Variable -> path; a set that is neither needed nor found maps to "", for which the caller puts an empty
+    folder.
   Raises:
-    ValueError: for an unknown physics list, or naming the sets that it needs and that are missing, and how to get them.
+    ValueError: for an unknown physics list, or naming the sets that it needs and that are missing, and how to
+      get them.
     FileNotFoundError: if `folder` does not exist.
   """
   check_physics(physics)
@@ -83,18 +87,24 @@ def find_data(physics: str, folder: str | os.PathLike | None = None, environ: Ma
     places = [place for parent in folders for place in _places(data_set, parent)]
     if not folder and environ.get(data_set.variable):
       places.insert(0, Path(environ[data_set.variable]))
-    usable = [str(p.resolve()) for p in places if p.is_dir() and (not data_set.probe or (p / data_set.probe).exists())]
+    usable = [
+        str(p.resolve())
+        for p in places
+        if p.is_dir() and (not data_set.probe or (p / data_set.probe).exists())
+    ]
     found[data_set.variable] = usable[0] if usable else ""
   missing = [d for d in DATA_SETS if d.variable in PHYSICS[physics] and not found[d.variable]]
   if missing:
     raise ValueError(_explain(physics, missing, folders))
   if physics != "em" and not Path(found["G4LEDATA"], "epics2017").is_dir():
-    raise ValueError(_explain(physics, [DATA_SETS[0]], folders, f" ({found['G4LEDATA']} has argon for physics='em' only)"))
+    raise ValueError(
+        _explain(physics, [DATA_SETS[0]], folders, f" ({found['G4LEDATA']} has argon for physics='em' only)"))
   return found
 
 
 def _places(data_set: DataSet, parent: Path) -> list[Path]:
-  """Folders of a set in `parent`: the expected version, other versions (the newest first), the compact layout."""
+  """Folders of a set in `parent`: the expected version, other versions (the newest first), the compact
+  layout."""
   if not parent.is_dir():
     return []
   exact = parent / (data_set.name + data_set.version)
@@ -106,7 +116,8 @@ def _explain(physics: str, missing: list[DataSet], folders: list[Path], note: st
   names = ", ".join(f"{d.name}{d.version} ({d.variable})" for d in missing)
   archives = ", ".join(f"{d.archive}.{d.version}.tar.gz" for d in missing)
   looked = ", ".join(str(p) for p in folders) or "the environment"
-  return (f"Geant4 data sets that physics={physics!r} needs are missing: {names}. Looked in {looked}{note}. To get them: "
-          f"run `python -c 'import geant4_pybind'` in a terminal with GEANT4_DATA_DIR unset, which offers to download all "
-          f"sets to {DOWNLOADED}; or unpack {archives} from {URL} into a folder and name it by --geant4_data or "
-          "GEANT4_DATA_DIR.")
+  return (
+      f"Geant4 data sets that physics={physics!r} needs are missing: {names}. Looked in {looked}{note}. To "
+      "get them: run `python -c 'import geant4_pybind'` in a terminal with GEANT4_DATA_DIR unset, which "
+      f"offers to download all sets to {DOWNLOADED}; or unpack {archives} from {URL} into a folder and name "
+      "it by --geant4_data or GEANT4_DATA_DIR.")

@@ -1,6 +1,8 @@
-"""A pool of forked processes, one a shard: what is initialised before the fork is shared, and a crash costs one shard.
+"""A pool of forked processes, one a shard: what is initialised before the fork is shared, and a crash costs
+one shard.
 
-Each child starts from the same memory, so its result depends on its shard alone, not on the number of workers.
+Each child starts from the same memory, so its result depends on its shard alone, not on the number of
+workers.
 """
 import collections
 import ctypes
@@ -46,19 +48,19 @@ def flush_output() -> None:
   ctypes.CDLL(None).fflush(None)
 
 
-def run_shards(shards: Sequence[Shard], run_one: Callable[[Shard, Callable[[int], None]], None], *, workers: int,
-               retries: int, stall_s: float, emit: Callable[[dict], None]) -> list[Shard]:
+def run_shards(shards: Sequence[Shard], run_one: Callable[[Shard, Callable[[int], None]], None], *,
+               workers: int, retries: int, stall_s: float, emit: Callable[[dict], None]) -> list[Shard]:
   """Runs `run_one(shard, report_done)` for every shard, each in a fork of this process.
 
   Args:
     shards: what to do.
-    run_one: writes its result to a file; calls report_done(n) after n of its events. An exception, a signal or no
-      event for `stall_s` seconds counts as a crash.
+    run_one: writes its result to a file; calls report_done(n) after n of its events. An exception, a signal
+      or no event for `stall_s` seconds counts as a crash.
     workers: processes at a time.
     retries: how often a crashed shard is tried again.
     stall_s: see run_one.
-    emit: receives {"kind": "progress", "done": events} at most every 0.5 s, and {"kind": "finished" | "crashed" | "failed",
-      "shard": name, ...}; a crash has "why", "event" (the one it was at) and "attempt".
+    emit: receives {"kind": "progress", "done": events} at most every 0.5 s, and {"kind": "finished" |
+      "crashed" | "failed", "shard": name, ...}; a crash has "why", "event" (the one it was at) and "attempt".
   Returns:
     The shards that failed.
   """
@@ -89,7 +91,9 @@ def run_shards(shards: Sequence[Shard], run_one: Callable[[Shard, Callable[[int]
         failed.append(shard)
     if time.monotonic() - last_emit >= EMIT_SECONDS:
       last_emit = time.monotonic()
-      emit({"kind": "progress", "done": finished_events + sum(_read(child.done) for child in running.values())})
+      emit({
+          "kind": "progress", "done": finished_events + sum(_read(child.done) for child in running.values())
+      })
   return failed
 
 

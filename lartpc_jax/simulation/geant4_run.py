@@ -1,7 +1,7 @@
 """Simulates shards of events with Geant4 in worker processes, which may crash without losing what is done.
 
-A shard is an npz in the layout of `data.events` (`momentum` [n 3] MeV/c, summed over the primaries of the event, `offsets`,
-`voxel`, `edep`, `voxel_mm`) and
+A shard is an npz in the layout of `data.events` (`momentum` [n 3] MeV/c, summed over the primaries of the
+event, `offsets`, `voxel`, `edep`, `voxel_mm`) and
 
 - `vlabel` [m] uint8: 1 track, 2 shower, 3 delta ray, 4 Michel electron (see `geant4_voxels.particle_class`);
 - `primaries` [k 6] float32: event, PDG code, kinetic energy in MeV, direction;
@@ -67,20 +67,28 @@ def find_geant4(settings: Settings, data: str | os.PathLike | None = None) -> di
 
 def identity(settings: Settings, variables: dict[str, str]) -> dict:
   """What must agree for two runs to make the same events, as JSON gives it back."""
-  sets = {name: Path(path).name for name, path in variables.items() if name in geant4_data.PHYSICS[settings.physics]}
-  return json.loads(json.dumps(dict(settings._asdict(), geant4_pybind=metadata.version("geant4-pybind"), data=sets)))
+  sets = {
+      name: Path(path).name
+      for name, path in variables.items()
+      if name in geant4_data.PHYSICS[settings.physics]
+  }
+  return json.loads(
+      json.dumps(dict(settings._asdict(), geant4_pybind=metadata.version("geant4-pybind"), data=sets)))
 
 
-def run_shards(settings: Settings, shards: Sequence[Shard], folder: str | os.PathLike, *, variables: dict[str, str],
-               note: str, label: str = "", workers: int | None = None, retries: int = 2, stall_s: float = 600.0,
-               stop: Callable[[], int | None] = lambda: None, update: Callable[[int], None] = lambda done: None,
+def run_shards(settings: Settings, shards: Sequence[Shard], folder: str | os.PathLike, *,
+               variables: dict[str, str], note: str, label: str = "", workers: int | None = None,
+               retries: int = 2, stall_s: float = 600.0, stop: Callable[[], int | None] = lambda: None,
+               update: Callable[[int], None] = lambda done: None,
                say: Callable[[str], None] = print) -> int | None:
-  """Writes FOLDER/NAME.npz for every shard, whole or not at all. Neither workers nor crashes change the events.
+  """Writes FOLDER/NAME.npz for every shard, whole or not at all. Neither workers nor crashes change the
+  events.
 
   Args:
-    settings: what determines the events, checked. `physics` is a name in geant4_data.PHYSICS; `particles` share the vertex,
-      which is the corner of voxel (0, 0, 0); `kinetic_mev` are ranges (low, high), uniform; `multiplicity` see
-      `geant4.draw_primaries`; energy beyond +-half_width_mm is lost; `step_mm` limits steps; `cut_mm` is the production cut.
+    settings: what determines the events, checked. `physics` is a name in geant4_data.PHYSICS; `particles`
+      share the vertex, which is the corner of voxel (0, 0, 0); `kinetic_mev` are ranges (low, high), uniform;
+      `multiplicity` see `geant4.draw_primaries`; energy beyond +-half_width_mm is lost; `step_mm` limits
+      steps; `cut_mm` is the production cut.
     shards: what to simulate.
     folder: exists.
     variables: from `find_geant4`.
@@ -96,7 +104,8 @@ def run_shards(settings: Settings, shards: Sequence[Shard], folder: str | os.Pat
     What `stop` said, None if all is done.
   Raises:
     ValueError: naming a bad argument.
-    ChildProcessError: if Geant4 does not start, or naming shards that crashed every time. What is finished is kept.
+    ChildProcessError: if Geant4 does not start, or naming shards that crashed every time. What is finished is
+      kept.
   """
   workers = len(_usable_cores()) if workers is None else workers
   if workers < 1:
@@ -114,7 +123,8 @@ def _usable_cores() -> set[int]:
 
 
 def _environment(variables: dict[str, str], folder: Path) -> dict[str, str]:
-  """For the server. A variable that is not set, or GEANT4_DATA_DIR unset, stops geant4_pybind at its import."""
+  """For the server. A variable that is not set, or GEANT4_DATA_DIR unset, stops geant4_pybind at its
+  import."""
   empty = folder / "empty"
   empty.mkdir(exist_ok=True)
   root = str(Path(lartpc_jax.__file__).resolve().parent.parent)
@@ -123,8 +133,10 @@ def _environment(variables: dict[str, str], folder: Path) -> dict[str, str]:
   return {**os.environ, **data, "GEANT4_DATA_DIR": str(empty.resolve()), "PYTHONPATH": path}
 
 
-def _run_server(spec: dict, folder: Path, label: str, environment: dict[str, str], stop, update, say) -> int | None:
-  """Starts the process that forks the workers, passes its messages on; raises ChildProcessError if events are missing."""
+def _run_server(spec: dict, folder: Path, label: str, environment: dict[str, str], stop, update,
+                say) -> int | None:
+  """Starts the process that forks the workers, passes its messages on; raises ChildProcessError if events are
+  missing."""
   spec_path, log_path = folder / f"spec{label}.json", folder / f"log{label}.txt"
   spec_path.write_text(json.dumps(spec), encoding="utf-8")
   sizes = {shard.name: shard.last - shard.first + 1 for shard in spec["shards"]}
@@ -132,8 +144,10 @@ def _run_server(spec: dict, folder: Path, label: str, environment: dict[str, str
   read_fd, write_fd = os.pipe()
   failed, finished, ready, started = [], set(), False, time.monotonic()
   with open(log_path, "ab") as log, open(read_fd, encoding="utf-8") as messages:
-    server = subprocess.Popen([sys.executable, "-m", "lartpc_jax.simulation.geant4", str(spec_path), str(write_fd)],
-                              stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=(write_fd,))
+    server = subprocess.Popen(
+        [sys.executable, "-m", "lartpc_jax.simulation.geant4",
+         str(spec_path), str(write_fd)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+        pass_fds=(write_fd,))
     os.close(write_fd)
     try:
       for line in messages:
@@ -148,8 +162,9 @@ def _run_server(spec: dict, folder: Path, label: str, environment: dict[str, str
         elif message["kind"] == "finished":
           finished.add(message["shard"])
         else:
-          text = (f"{ranges[message['shard']]} ended by {message['why']} at event {message['event']}, attempt "
-                  f"{message['attempt']} of {spec['retries'] + 1}")
+          text = (
+              f"{ranges[message['shard']]} ended by {message['why']} at event {message['event']}, attempt "
+              f"{message['attempt']} of {spec['retries'] + 1}")
           say(f"{text}; log: {log_path}")
           if message["kind"] == "failed":
             failed.append(text)
@@ -161,12 +176,14 @@ def _run_server(spec: dict, folder: Path, label: str, environment: dict[str, str
   if lost and (stopped := stop()) is not None:  # Ctrl-C reaches the server too
     return stopped
   if failed:
-    raise ChildProcessError(f"{len(failed)} of {len(sizes)} shards failed: {'; '.join(sorted(failed))}. The others are "
-                            f"kept, and the same command tries these again.\n{_tail(log_path)}")
+    raise ChildProcessError(
+        f"{len(failed)} of {len(sizes)} shards failed: {'; '.join(sorted(failed))}. The others are "
+        f"kept, and the same command tries these again.\n{_tail(log_path)}")
   if code or lost:
     what = "stopped" if ready else "did not start"
-    raise ChildProcessError(f"Geant4 {what} ({geant4_pool.describe_exit(code)}), {lost} events are missing; the same "
-                            f"command goes on.\n{_tail(log_path)}")
+    raise ChildProcessError(
+        f"Geant4 {what} ({geant4_pool.describe_exit(code)}), {lost} events are missing; the same "
+        f"command goes on.\n{_tail(log_path)}")
   update(sum(sizes.values()))
   return None
 

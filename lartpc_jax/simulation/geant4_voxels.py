@@ -1,4 +1,5 @@
-"""From steps of charged particles to sparse voxels, exactly: a step's energy is shared by the length inside each voxel."""
+"""From steps of charged particles to sparse voxels, exactly: a step's energy is shared by the length inside
+each voxel."""
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +34,11 @@ def particle_class(pdg: int, kinetic_mev: float, process: str | None, parent_pdg
                    parent_class: int | None) -> int:
   """Class of a particle: 1 track, 2 shower, 3 delta ray, 4 Michel electron.
 
-  Hadrons, muons and nuclei are tracks. Photons and primary electrons are showers, and so are the electrons that photons
-  make. Electrons made by electrons have their parent's class. A knock-on electron of a track is a delta ray from 2 MeV,
-  and track below; an electron from a muon at its end is a Michel electron (after capture: from 2 MeV, as below are Auger
-  electrons, counted as track). Other electrons from tracks (pairs, pi0 Dalitz decays) are showers.
+  Hadrons, muons and nuclei are tracks. Photons and primary electrons are showers, and so are the electrons
+  that photons make. Electrons made by electrons have their parent's class. A knock-on electron of a track is
+  a delta ray from 2 MeV, and track below; an electron from a muon at its end is a Michel electron (after
+  capture: from 2 MeV, as below are Auger electrons, counted as track). Other electrons from tracks (pairs,
+  pi0 Dalitz decays) are showers.
 
   Args:
     pdg: PDG code.
@@ -85,9 +87,11 @@ def split_steps(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def voxelize(deposits: Deposits, num_events: int, *, voxel_mm: float, half_width_mm: float) -> Voxels:
-  """Voxels of `num_events` events; the corner of voxel (0, 0, 0) is the origin. Energy outside +-half_width_mm is lost.
+  """Voxels of `num_events` events; the corner of voxel (0, 0, 0) is the origin. Energy outside
+  +-half_width_mm is lost.
 
-  Sums are over the steps in their order, in double precision: an event's voxels do not depend on other events.
+  Sums are over the steps in their order, in double precision: an event's voxels do not depend on other
+  events.
 
   Raises:
     ValueError: if coordinates would not fit int16, or there are too many events for one call.
@@ -109,8 +113,9 @@ def voxelize(deposits: Deposits, num_events: int, *, voxel_mm: float, half_width
   kept = edep_mev > 0
   key, table, edep_mev = key[kept], table[kept], edep_mev[kept]
   axes = [((key >> shift) & ((1 << _BITS) - 1)) - (1 << (_BITS - 1)) for shift in (2 * _BITS, _BITS, 0)]
-  return Voxels(np.bincount(key >> (3 * _BITS), minlength=num_events), np.stack(axes, axis=1).astype(np.int16),
-                edep_mev, (np.argmax(table, axis=1) + TRACK).astype(np.uint8))
+  return Voxels(np.bincount(key >> (3 * _BITS), minlength=num_events),
+                np.stack(axes, axis=1).astype(np.int16), edep_mev,
+                (np.argmax(table, axis=1) + TRACK).astype(np.uint8))
 
 
 def check_voxels(voxel_mm: float, half_width_mm: float) -> None:
@@ -118,5 +123,6 @@ def check_voxels(voxel_mm: float, half_width_mm: float) -> None:
   if not voxel_mm > 0:
     raise ValueError(f"voxel_mm must be positive; got {voxel_mm}.")
   if not 0 < half_width_mm / voxel_mm <= (1 << (_BITS - 1)):
-    raise ValueError(f"half_width_mm must be positive and at most {1 << (_BITS - 1)} voxels of {voxel_mm} mm; "
-                     f"got {half_width_mm}.")
+    raise ValueError(
+        f"half_width_mm must be positive and at most {1 << (_BITS - 1)} voxels of {voxel_mm} mm; "
+        f"got {half_width_mm}.")

@@ -1,7 +1,8 @@
-"""Nuclear interactions of protons as a probability: where a track ends early. No secondary particles are followed.
+"""Nuclear interactions of protons as a probability: where a track ends early. No secondary particles are
+followed.
 
-With the tracks of `fast`, 3.8 to 8.9 % of protons of 50-60 to 90-100 MeV lose more than 1.5 % of their energy in this way;
-Geant4 11.4.1 (QGSP_BERT) says 4.2 to 9.0 %. Nothing is fitted.
+With the tracks of `fast`, 3.8 to 8.9 % of protons of 50-60 to 90-100 MeV lose more than 1.5 % of their energy
+in this way; Geant4 11.4.1 (QGSP_BERT) says 4.2 to 9.0 %. Nothing is fitted.
 """
 import numpy as np
 
@@ -12,10 +13,11 @@ COULOMB_BARRIER_MEV = 5.0  # proton and argon, 1.44 Z / (1.2 (1 + A^1/3)) MeV
 
 
 def inelastic_cross_section(kinetic_mev: Values, material: Material) -> Values:
-  """Proton-nucleus inelastic cross section in barn, Letaw, Silberberg and Tsao 1983 (Astrophys. J. Suppl. 51, 271).
+  """Proton-nucleus inelastic cross section in barn, Letaw, Silberberg and Tsao 1983 (Astrophys. J. Suppl. 51,
+  271).
 
-  45 mb A^0.7 (1 + 0.016 sin(5.3 - 2.63 ln A)) (1 - 0.62 exp(-T / 200) sin(10.9 T^-0.28)), meant for T > 10 MeV; here
-  with a factor 1 - B / T of the Coulomb barrier B, and zero below it.
+  45 mb A^0.7 (1 + 0.016 sin(5.3 - 2.63 ln A)) (1 - 0.62 exp(-T / 200) sin(10.9 T^-0.28)), meant for T > 10
+  MeV; here with a factor 1 - B / T of the Coulomb barrier B, and zero below it.
   """
   t = np.maximum(np.asarray(kinetic_mev, float), 1e-3)
   high = 0.045 * material.a**0.7 * (1.0 + 0.016 * np.sin(5.3 - 2.63 * np.log(material.a)))

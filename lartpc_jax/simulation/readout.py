@@ -1,4 +1,5 @@
-"""Detector response of a liquid-argon TPC, as pure JAX functions: from deposited energy to electrons in pixels.
+"""Detector response of a liquid-argon TPC, as pure JAX functions: from deposited energy to electrons in
+pixels.
 
 Recombination, attachment to impurities, diffusion on the way to the anode, electronics noise, threshold and
 saturation. Nothing else in the package applies it unless it is asked to: images are in deposited MeV by
@@ -47,24 +48,28 @@ class ReadoutParams(NamedTuple):
   saturation_electrons: float           # pixels above are cut
 
 
-# Unless said otherwise the values of larnd-sim (github.com/DUNE/larnd-sim, consts/physics.py), with the ranges of its
-# differentiable version (larnd-sim-jax, optimize/ranges.py).
+# Unless said otherwise the values of larnd-sim (github.com/DUNE/larnd-sim, consts/physics.py), with the
+# ranges of its differentiable version (larnd-sim-jax, optimize/ranges.py).
 PARAMETERS = ReadoutParams(
     electric_field_kv_cm=Range(0.5, 0.45, 0.55),
     density_g_cm3=Range(1.38, 1.37, 1.41),
-    ionisation_ev=Range(23.6, 19.5, 28.7),         # Miyajima et al. 1974, Phys. Rev. A 9, 1438; range as electrons per MeV
+    # Miyajima et al. 1974, Phys. Rev. A 9, 1438; range as electrons per MeV
+    ionisation_ev=Range(23.6, 19.5, 28.7),
     box_alpha=Range(0.93, 0.85, 1.1),              # ArgoNeuT, JINST 8 (2013) P08005
     box_beta=Range(0.207, 0.18, 0.22),             # ArgoNeuT: 0.212 at 1.383 g/cm3
     birks_ab=Range(0.800, 0.78, 0.88),             # ICARUS, Amoruso et al., NIM A 523 (2004) 275
     birks_kb=Range(0.0486, 0.04, 0.07),            # the same
     electron_lifetime_us=Range(2200.0, 500.0, 5000.0),  # ProtoDUNE-SP: above 10,000 (JINST 15 (2020) P12004)
     electron_drift_velocity_mm_us=Range(1.596, 1.40, 1.80),
-    longitudinal_diffusion_mm2_us=Range(4.0e-4, 2e-4, 9e-4),  # MicroBooNE: 3.74 cm2/s at 0.274 kV/cm, JINST 16 (2021) P09025
+    # MicroBooNE: 3.74 cm2/s at 0.274 kV/cm, JINST 16 (2021) P09025
+    longitudinal_diffusion_mm2_us=Range(4.0e-4, 2e-4, 9e-4),
     transverse_diffusion_mm2_us=Range(8.8e-4, 4e-4, 14e-4),
-    noise_electrons=Range(500.0, 400.0, 650.0),    # larnd-sim, fee.py, also 650; MicroBooNE, JINST 12 (2017) P08003
-    threshold_electrons=Range(7e3, 6e3, 12e3),     # larnd-sim, fee.py, and its files of low and high thresholds
-    # larnd-sim, fee.py: reference voltage 1300 mV less pedestal 580 mV at 4 uV per electron; at 1/221 mV per electron;
-    # above the common mode of 288 mV only.
+    # larnd-sim, fee.py, also 650; MicroBooNE, JINST 12 (2017) P08003
+    noise_electrons=Range(500.0, 400.0, 650.0),
+    # larnd-sim, fee.py, and its files of low and high thresholds
+    threshold_electrons=Range(7e3, 6e3, 12e3),
+    # larnd-sim, fee.py: reference voltage 1300 mV less pedestal 580 mV at 4 uV per electron; at 1/221 mV per
+    # electron; above the common mode of 288 mV only.
     saturation_electrons=Range(180e3, 159e3, 253e3),
 )
 
@@ -75,7 +80,8 @@ def nominal_params() -> ReadoutParams:
 
 
 def varied_params(name: str, side: str) -> ReadoutParams:
-  """Nominal values but for parameter `name`, which is "down" or "up". Raises ValueError naming what is unknown."""
+  """Nominal values but for parameter `name`, which is "down" or "up". Raises ValueError naming what is
+  unknown."""
   if name not in ReadoutParams._fields:
     raise ValueError(f"Unknown readout parameter {name!r}; choose from {sorted(ReadoutParams._fields)}.")
   if side not in ("down", "up"):
@@ -84,16 +90,20 @@ def varied_params(name: str, side: str) -> ReadoutParams:
 
 
 def check_params(params: ReadoutParams) -> None:
-  """Raises ValueError naming the parameter and its value unless all are finite, and positive where they must be."""
-  may_be_zero = ("longitudinal_diffusion_mm2_us", "transverse_diffusion_mm2_us", "noise_electrons", "threshold_electrons")
+  """Raises ValueError naming the parameter and its value unless all are finite, and positive where they must
+  be."""
+  may_be_zero = ("longitudinal_diffusion_mm2_us", "transverse_diffusion_mm2_us", "noise_electrons",
+                 "threshold_electrons")
   for name, value in params._asdict().items():
     bad = not value >= 0 if name in may_be_zero else not value > 0
     if bad or (not np.isfinite(value) and name not in ("electron_lifetime_us", "saturation_electrons")):
       wanted = "0 or positive" if name in may_be_zero else "positive"
-      raise ValueError(f"{name} must be {wanted} and finite (lifetime and saturation may be infinite); got {value}.")
+      raise ValueError(
+          f"{name} must be {wanted} and finite (lifetime and saturation may be infinite); got {value}.")
   if not params.threshold_electrons < params.saturation_electrons:
-    raise ValueError(f"threshold_electrons must be below saturation_electrons; got {params.threshold_electrons} and "
-                     f"{params.saturation_electrons}.")
+    raise ValueError(
+        f"threshold_electrons must be below saturation_electrons; got {params.threshold_electrons} and "
+        f"{params.saturation_electrons}.")
 
 
 def modified_box(dedx_mev_cm: Float[Array, "*b"], params: ReadoutParams) -> Float[Array, "*b"]:
@@ -111,11 +121,15 @@ def modified_box(dedx_mev_cm: Float[Array, "*b"], params: ReadoutParams) -> Floa
 
 
 def birks(dedx_mev_cm: Float[Array, "*b"], params: ReadoutParams) -> Float[Array, "*b"]:
-  """Share of electrons that escape recombination, R = A / (1 + k dE/dx / (rho E)) (ICARUS, NIM A 523 (2004) 275)."""
-  return params.birks_ab / (1.0 + params.birks_kb * dedx_mev_cm / (params.density_g_cm3 * params.electric_field_kv_cm))
+  """Share of electrons that escape recombination, R = A / (1 + k dE/dx / (rho E)) (ICARUS, NIM A 523 (2004)
+  275)."""
+  return params.birks_ab / (1.0 + params.birks_kb * dedx_mev_cm /
+                            (params.density_g_cm3 * params.electric_field_kv_cm))
 
 
-RECOMBINATION = {"box": modified_box, "birks": birks, "none": lambda dedx_mev_cm, params: jnp.ones_like(dedx_mev_cm)}
+RECOMBINATION = {
+    "box": modified_box, "birks": birks, "none": lambda dedx_mev_cm, params: jnp.ones_like(dedx_mev_cm)
+}
 
 
 def electrons_from_energy(edep_mev: Float[Array, "*b"], params: ReadoutParams) -> Float[Array, "*b"]:
@@ -135,7 +149,8 @@ def survival(electron_drift_mm: Float[Array, "*b"], params: ReadoutParams) -> Fl
 
 def diffusion_sigma_mm(electron_drift_mm: Float[Array, "*b"], params: ReadoutParams
                        ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
-  """Standard deviations (longitudinal, transverse) of a point of electrons after the drift, sqrt(2 D t), in mm.
+  """Standard deviations (longitudinal, transverse) of a point of electrons after the drift, sqrt(2 D t), in
+  mm.
 
   Einstein 1905. At no drift the gradient is that of the first nanosecond, not infinite.
   """
@@ -144,14 +159,17 @@ def diffusion_sigma_mm(electron_drift_mm: Float[Array, "*b"], params: ReadoutPar
   return spread(params.longitudinal_diffusion_mm2_us), spread(params.transverse_diffusion_mm2_us)
 
 
-def diffused_image(position_mm: Float[Array, "v 2"], electrons: Float[Array, " v"], sigma_mm: Float[Array, "v 2"], *,
+def diffused_image(position_mm: Float[Array, "v 2"], electrons: Float[Array, " v"],
+                   sigma_mm: Float[Array, "v 2"], *,
                    num_pixels: int = 64, pitch_mm: float = 3.0) -> Float[Array, "n n"]:
-  """Electrons per pixel of points with a Gaussian width each; exact pixel integrals. The origin is the image centre.
+  """Electrons per pixel of points with a Gaussian width each; exact pixel integrals. The origin is the image
+  centre.
 
   Differentiable in positions, electrons and widths (forward and reverse). What falls outside is lost.
   """
   edges = (jnp.arange(num_pixels + 1, dtype=position_mm.dtype) - num_pixels / 2) * pitch_mm
-  z = (edges[None, None, :] - position_mm[:, :, None]) / (sigma_mm[:, :, None] * np.sqrt(2.0).astype(position_mm.dtype))
+  z = (edges[None, None, :]
+       - position_mm[:, :, None]) / (sigma_mm[:, :, None] * np.sqrt(2.0).astype(position_mm.dtype))
   share = 0.5 * jnp.diff(jax.lax.erf(z), axis=-1)
   return jnp.einsum("vi,v,vj->ij", share[:, 0], electrons, share[:, 1])
 
@@ -162,7 +180,8 @@ def add_noise(key: Array, electrons: Float[Array, "*b"], params: ReadoutParams) 
 
 
 def digitize(electrons: Float[Array, "*b"], params: ReadoutParams) -> Float[Array, "*b"]:
-  """Zero below threshold, cut at saturation. Gradient 1 between the two and 0 outside; none for the two themselves."""
+  """Zero below threshold, cut at saturation. Gradient 1 between the two and 0 outside; none for the two
+  themselves."""
   kept = jnp.where(electrons >= params.threshold_electrons, electrons, 0.0)
   return jnp.minimum(kept, params.saturation_electrons)
 
@@ -185,9 +204,10 @@ def _recombination(name: str) -> Callable:
 
 
 def make_readout(params: ReadoutParams | None = None, *, recombination: str = "box", drift_axis: int = 0,
-                 drift_mm: float = 500.0, num_pixels: int = 64, pitch_mm: float = 3.0, pixel_sigma_mm: float = 0.0
-                 ) -> Callable:
-  """Builds `readout(key, position_mm [v 3], edep_mev [v], dedx_mev_cm [v]) -> electrons [n n]` of the xy view.
+                 drift_mm: float = 500.0, num_pixels: int = 64, pitch_mm: float = 3.0,
+                 pixel_sigma_mm: float = 0.0) -> Callable:
+  """Builds `readout(key, position_mm [v 3], edep_mev [v], dedx_mev_cm [v]) -> electrons [n n]` of the xy
+  view.
 
   Images of other views: permute the coordinates before (`geometry.rasterize.to_view`) and name the drift axis
   of the view.
@@ -212,14 +232,16 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
   if drift_axis not in (0, 1, 2):
     raise ValueError(f"drift_axis must be 0, 1 or 2; got {drift_axis}.")
   if not drift_mm >= 0 or not pixel_sigma_mm >= 0:
-    raise ValueError(f"drift_mm and pixel_sigma_mm must not be negative; got {drift_mm} and {pixel_sigma_mm}.")
+    raise ValueError(
+        f"drift_mm and pixel_sigma_mm must not be negative; got {drift_mm} and {pixel_sigma_mm}.")
   if num_pixels < 1 or not pitch_mm > 0:
     raise ValueError(f"Need num_pixels >= 1 and pitch_mm > 0; got {num_pixels=}, {pitch_mm=}.")
 
-  def readout(key: Array, position_mm: Float[Array, "v 3"], edep_mev: Float[Array, " v"], dedx_mev_cm: Float[Array, " v"]
-              ) -> Float[Array, "n n"]:
+  def readout(key: Array, position_mm: Float[Array, "v 3"], edep_mev: Float[Array, " v"],
+              dedx_mev_cm: Float[Array, " v"]) -> Float[Array, "n n"]:
     distance_mm = drift_mm - position_mm[:, drift_axis]
-    electrons = electrons_from_energy(edep_mev, params) * share(dedx_mev_cm, params) * survival(distance_mm, params)
+    electrons = electrons_from_energy(edep_mev, params) * share(dedx_mev_cm, params) * survival(
+        distance_mm, params)
     longitudinal, transverse = diffusion_sigma_mm(distance_mm, params)
     widths = [longitudinal if axis == drift_axis else transverse for axis in (0, 1)]
     sigma_mm = jnp.sqrt(jnp.stack(widths, axis=-1) ** 2 + pixel_sigma_mm**2)
@@ -229,9 +251,10 @@ def make_readout(params: ReadoutParams | None = None, *, recombination: str = "b
   return readout
 
 
-def make_view_readout(params: ReadoutParams | None = None, *, views: tuple[str, ...], spec: ImageSpec, voxel_mm: float,
-                      recombination: str = "box", drift_mm: float = 500.0) -> Callable:
-  """Builds `readout(key, position_mm [b v 3], edep_mev [b v]) -> images [b k n n]` of a detector, calibrated to MeV.
+def make_view_readout(params: ReadoutParams | None = None, *, views: tuple[str, ...], spec: ImageSpec,
+                      voxel_mm: float, recombination: str = "box", drift_mm: float = 500.0) -> Callable:
+  """Builds `readout(key, position_mm [b v 3], edep_mev [b v]) -> images [b k n n]` of a detector, calibrated
+  to MeV.
 
   Electrons drift along x. Energies are those of minimum-ionising particles that leave as many electrons near
   the anode, so dense deposits come out low. The dE/dx of a deposit is its energy over the mean chord of its
@@ -244,11 +267,14 @@ def make_view_readout(params: ReadoutParams | None = None, *, views: tuple[str, 
     voxel_mm: edge of the voxels that the deposits are from.
   """
   params = nominal_params() if params is None else params
-  single = [make_readout(params, recombination=recombination, drift_axis=view_axes(view).index(0), drift_mm=drift_mm,
-                         num_pixels=spec.num_pixels, pitch_mm=spec.pitch_mm, pixel_sigma_mm=spec.sigma_mm)
-            for view in views]
+  single = [
+      make_readout(params, recombination=recombination, drift_axis=view_axes(view).index(0),
+                   drift_mm=drift_mm, num_pixels=spec.num_pixels, pitch_mm=spec.pitch_mm,
+                   pixel_sigma_mm=spec.sigma_mm) for view in views
+  ]
 
-  def readout(key: Array, position_mm: Float[Array, "b v 3"], edep_mev: Float[Array, "b v"]) -> Float[Array, "b k n n"]:
+  def readout(key: Array, position_mm: Float[Array, "b v 3"],
+              edep_mev: Float[Array, "b v"]) -> Float[Array, "b k n n"]:
     dedx_mev_cm = edep_mev * (10.0 / (MEAN_CHORD * voxel_mm))
     keys = jax.random.split(key, (len(views), edep_mev.shape[0]))
     images = [jax.vmap(one)(keys[i], to_view(position_mm, view), edep_mev, dedx_mev_cm)

@@ -1,9 +1,9 @@
 """Stopping powers, straggling and ranges of charged particles in liquid argon. Host-side numpy in float64.
 
-Sources: Bethe formula and constants, PDG 2024 (Phys. Rev. D 110, 030001, ch. 34); density correction, Sternheimer, Berger
-and Seltzer 1984 (At. Data Nucl. Data Tables 30, 261), as the PDG lists it for liquid argon; shell correction, Barkas and
-Berger 1964 (NASA SP-3013), eq. 5 of Groom, Mokhov and Striganov 2001 (At. Data Nucl. Data Tables 78, 183); Bloch
-correction, ICRU 49 (1993), eq. 2.7; slow particles, NIST PSTAR.
+Sources: Bethe formula and constants, PDG 2024 (Phys. Rev. D 110, 030001, ch. 34); density correction,
+Sternheimer, Berger and Seltzer 1984 (At. Data Nucl. Data Tables 30, 261), as the PDG lists it for liquid
+argon; shell correction, Barkas and Berger 1964 (NASA SP-3013), eq. 5 of Groom, Mokhov and Striganov 2001 (At.
+Data Nucl. Data Tables 78, 183); Bloch correction, ICRU 49 (1993), eq. 2.7; slow particles, NIST PSTAR.
 """
 import functools
 from typing import NamedTuple
@@ -20,11 +20,12 @@ MUON_MASS_MEV = 105.6583755
 FINE_STRUCTURE = 1.0 / 137.035999
 BETHE_K = 0.307075  # MeV cm2 / mol
 
-# PSTAR turns into the Bethe formula between these proton energies, where both agree to 0.3 %. The shell correction holds
-# above 7.9 MeV (beta gamma of 0.13).
+# PSTAR turns into the Bethe formula between these proton energies, where both agree to 0.3 %. The shell
+# correction holds above 7.9 MeV (beta gamma of 0.13).
 JOIN_MEV = (8.0, 14.0)
-# Fitted: the ranges of Geant4 11.4.1 (option1 tables, G4_lAr) are 0.2 to 0.5 % longer than those of PSTAR at 10 to 100 MeV,
-# and this constant is what brings ours to Geant4's. 1 is the formula; both lie within the 1 to 2 % that ICRU 49 gives.
+# Fitted: the ranges of Geant4 11.4.1 (option1 tables, G4_lAr) are 0.2 to 0.5 % longer than those of PSTAR at
+# 10 to 100 MeV, and this constant is what brings ours to Geant4's. 1 is the formula; both lie within the 1 to
+# 2 % that ICRU 49 gives.
 GEANT4_SCALE = 0.9945
 
 
@@ -48,7 +49,8 @@ class Particle(NamedTuple):
   interacts: bool  # has nuclear interactions
 
 
-# The electron is an approximation: it loses energy by collisions alone, without bremsstrahlung, and its deltas are local.
+# The electron is an approximation: it loses energy by collisions alone, without bremsstrahlung, and its
+# deltas are local.
 PARTICLES = {
     "proton": Particle("proton", PROTON_MASS_MEV, True),
     "muon": Particle("muon", MUON_MASS_MEV, False),
@@ -72,7 +74,8 @@ class Kinematics(NamedTuple):
 
 
 def kinematics(kinetic_mev: Values, particle: Particle) -> Kinematics:
-  """Relativistic kinematics; largest transfer to an electron, PDG 2024, eq. 34.4 (half the energy for electrons)."""
+  """Relativistic kinematics; largest transfer to an electron, PDG 2024, eq. 34.4 (half the energy for
+  electrons)."""
   kinetic_mev = np.asarray(kinetic_mev, float)
   mass = particle.mass_mev
   gamma = 1.0 + kinetic_mev / mass
@@ -115,8 +118,8 @@ def bloch_correction(beta2: Values) -> Values:
 def bethe(kinetic_mev: Values, particle: Particle, material: Material = LIQUID_ARGON) -> Values:
   """Collision stopping power in MeV/mm with density, shell and Bloch corrections, PDG 2024, eq. 34.5.
 
-  For electrons the formula of Berger and Seltzer (ICRU 37, eq. 2.14; Rohrlich and Carlson 1954), density correction only.
-  Slow particles (beta gamma < 0.13) are outside its validity: see `stopping_power`.
+  For electrons the formula of Berger and Seltzer (ICRU 37, eq. 2.14; Rohrlich and Carlson 1954), density
+  correction only. Slow particles (beta gamma < 0.13) are outside its validity: see `stopping_power`.
   """
   kin = kinematics(kinetic_mev, particle)
   beta_gamma = np.sqrt(kin.beta2) * kin.gamma
@@ -127,13 +130,15 @@ def bethe(kinetic_mev: Values, particle: Particle, material: Material = LIQUID_A
     f = 1.0 - kin.beta2 + (tau**2 / 8.0 - (2.0 * tau + 1.0) * np.log(2.0)) / (tau + 1.0)**2
     number = np.log(np.asarray(kinetic_mev, float) / excitation) + 0.5 * np.log(1.0 + tau / 2.0) + 0.5 * f
     return front * (number - 0.5 * density_correction(beta_gamma, material))
-  number = 0.5 * np.log(2.0 * ELECTRON_MASS_MEV * beta_gamma**2 * kin.max_transfer_mev / excitation**2) - kin.beta2
+  number = 0.5 * np.log(
+      2.0 * ELECTRON_MASS_MEV * beta_gamma**2 * kin.max_transfer_mev / excitation**2) - kin.beta2
   number = number - 0.5 * density_correction(beta_gamma, material) + bloch_correction(kin.beta2)
   return front * (number - shell_correction(np.maximum(beta_gamma, 0.13), material))
 
 
 def cubic_spline(x: np.ndarray, y: np.ndarray, at: Values) -> Values:
-  """The interpolating cubic spline without a knot at the second and the last but one point, as scipy's `CubicSpline`.
+  """The interpolating cubic spline without a knot at the second and the last but one point, as scipy's
+  `CubicSpline`.
 
   scipy takes longer to import than the fast simulation of 30,000 events.
   """
@@ -142,7 +147,8 @@ def cubic_spline(x: np.ndarray, y: np.ndarray, at: Values) -> Values:
   matrix[0, :3] = h[1], -h[0] - h[1], h[0]
   matrix[-1, -3:] = h[-1], -h[-2] - h[-1], h[-2]
   inner = np.arange(1, n - 1)
-  matrix[inner, inner - 1], matrix[inner, inner], matrix[inner, inner + 1] = h[:-1], 2.0 * (h[:-1] + h[1:]), h[1:]
+  matrix[inner, inner - 1], matrix[inner, inner + 1] = h[:-1], h[1:]
+  matrix[inner, inner] = 2.0 * (h[:-1] + h[1:])
   right[1:-1] = 6.0 * np.diff(slope)
   second = np.linalg.solve(matrix, right)
   i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, n - 2)
@@ -154,11 +160,13 @@ def cubic_spline(x: np.ndarray, y: np.ndarray, at: Values) -> Values:
 def stopping_power(kinetic_mev: Values, particle: Particle, material: Material = LIQUID_ARGON) -> Values:
   """Mean energy loss in MeV/mm: the Bethe formula, for slow particles PSTAR at equal velocity.
 
-  Nuclear stopping (0.05 % at 10 MeV) and radiation are left out. The PSTAR values are those of argon whatever `material`.
+  Nuclear stopping (0.05 % at 10 MeV) and radiation are left out. The PSTAR values are those of argon whatever
+  `material`.
   """
   kinetic_mev = np.asarray(kinetic_mev, float)
   if _is_electron(particle):
-    return bethe(np.maximum(kinetic_mev, 1e-3), particle, material)  # the formula turns over below a few times I
+    # the formula turns over below a few times I
+    return bethe(np.maximum(kinetic_mev, 1e-3), particle, material)
   log_t = np.log(kinetic_mev * (PROTON_MASS_MEV / particle.mass_mev))
   start, stop = np.log(pstar.SLOW[[0, -1], 0])
   slow = cubic_spline(*np.log(pstar.SLOW[:, :2]).T, np.clip(log_t, start, stop))
@@ -173,8 +181,8 @@ def stopping_power(kinetic_mev: Values, particle: Particle, material: Material =
 def straggling_power(kinetic_mev: Values, particle: Particle, material: Material = LIQUID_ARGON) -> Values:
   """Growth of the variance of the energy loss in MeV2/mm: Bohr's, relativistic.
 
-  (K/2) rho Z/A Tmax (1 - beta^2/2) / beta^2, the second moment of the free-electron cross section of a heavy particle
-  (Rossi 1952, sect. 2.7), which is the variance of Vavilov's distribution.
+  (K/2) rho Z/A Tmax (1 - beta^2/2) / beta^2, the second moment of the free-electron cross section of a heavy
+  particle (Rossi 1952, sect. 2.7), which is the variance of Vavilov's distribution.
   """
   kin = kinematics(kinetic_mev, particle)
   front = 0.05 * BETHE_K * material.density * material.z / material.a
@@ -192,7 +200,8 @@ MIN_KINETIC_MEV, MAX_KINETIC_MEV = 1e-3, 2000.0  # of the tables
 
 @functools.lru_cache(maxsize=32)
 def range_table(particle: Particle, material: Material = LIQUID_ARGON, scale: float = 1.0) -> RangeTable:
-  """CSDA ranges for a stopping power of `scale` times `stopping_power`: the integral of dT / S from zero energy."""
+  """CSDA ranges for a stopping power of `scale` times `stopping_power`: the integral of dT / S from zero
+  energy."""
   kinetic = np.geomspace(MIN_KINETIC_MEV, MAX_KINETIC_MEV, 20001)
   slowness = kinetic / (scale * stopping_power(kinetic, particle, material))  # per unit of log T
   steps = 0.5 * (slowness[1:] + slowness[:-1]) * np.log(kinetic[1] / kinetic[0])
@@ -200,11 +209,12 @@ def range_table(particle: Particle, material: Material = LIQUID_ARGON, scale: fl
   return RangeTable(kinetic, first + np.concatenate([[0.0], np.cumsum(steps)]))
 
 
-def csda_range(kinetic_mev: Values, particle: Particle, material: Material = LIQUID_ARGON, *, scale: float = 1.0
-               ) -> Values:
+def csda_range(kinetic_mev: Values, particle: Particle, material: Material = LIQUID_ARGON, *,
+               scale: float = 1.0) -> Values:
   """CSDA range in mm at 1 keV to 2 GeV. Raises ValueError outside."""
   kinetic_mev = np.asarray(kinetic_mev, float)
-  if kinetic_mev.size and not (np.all(kinetic_mev >= MIN_KINETIC_MEV) and np.all(kinetic_mev <= MAX_KINETIC_MEV)):
+  if kinetic_mev.size and not (np.all(kinetic_mev >= MIN_KINETIC_MEV) and
+                               np.all(kinetic_mev <= MAX_KINETIC_MEV)):
     raise ValueError(f"Kinetic energies must be within {MIN_KINETIC_MEV:g} to {MAX_KINETIC_MEV:g} MeV; got "
                      f"{kinetic_mev.min():g} to {kinetic_mev.max():g}.")
   table = range_table(particle, material, scale)

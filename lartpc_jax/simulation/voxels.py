@@ -1,7 +1,7 @@
 """From straight segments to energy in voxels, exactly: where a track crosses a voxel's face, one voxel ends.
 
-Two parts: `find_crossings` is jax and belongs inside the jitted transport; `sum_voxels` is numpy, as picking the crossings
-that there are and sorting is much faster there than in XLA on a CPU.
+Two parts: `find_crossings` is jax and belongs inside the jitted transport; `sum_voxels` is numpy, as picking
+the crossings that there are and sorting is much faster there than in XLA on a CPU.
 """
 from typing import NamedTuple
 
@@ -19,7 +19,8 @@ SLOT_BITS = 14                       # of a number that counts the crossings of 
 
 
 class Crossings(NamedTuple):
-  """Where tracks of m segments leave voxels: up to three times in a segment, in the order of the track, and at its end."""
+  """Where tracks of m segments leave voxels: up to three times in a segment, in the order of the track, and
+  at its end."""
   code: tuple[Array, Array, Array]           # uint32 [*e m] of the voxel left (see `decode`), or NOTHING
   deposited_mev: tuple[Array, Array, Array]  # [*e m] from the vertex to there
   end_code: Array                            # uint32 [*e] of the voxel in which the track ends
@@ -27,30 +28,36 @@ class Crossings(NamedTuple):
 
 
 def events_first(track: Track) -> tuple[Float[Array, "*e 3 p"], Float[Array, "*e p"]]:
-  """Positions in mm and energy deposited at the p points of tracks, with events as the first axis: `find_crossings` takes
-  that and numpy goes through it. A program of its own for each of the two is faster: XLA would transpose again and again.
+  """Positions in mm and energy deposited at the p points of tracks, with events as the first axis:
+  `find_crossings` takes that and numpy goes through it. A program of its own for each of the two is faster:
+  XLA would transpose again and again.
   """
   return jnp.moveaxis(track.position_mm, (0, 1), (-1, -2)), jnp.moveaxis(track.deposited_mev, 0, -1)
 
 
-def find_crossings(position_mm: Float[Array, "*e 3 p"], deposited_mev: Float[Array, "*e p"], voxel_mm: float) -> Crossings:
+def find_crossings(position_mm: Float[Array, "*e 3 p"], deposited_mev: Float[Array, "*e p"],
+                   voxel_mm: float) -> Crossings:
   """The crossings of tracks as `events_first` gives them.
 
   Args:
-    position_mm: segments between them should not be longer than a voxel: of two faces crossed along one axis one counts.
+    position_mm: segments between them should not be longer than a voxel: of two faces crossed along one axis
+      one counts.
     deposited_mev: up to each point.
     voxel_mm: static.
   """
   points, deposited = jnp.moveaxis(position_mm, -2, 0) / voxel_mm, deposited_mev
   index = jnp.floor(points)
-  place = (jnp.clip(index, -MAX_VOXELS - 1, MAX_VOXELS).astype(jnp.int32) + (MAX_VOXELS + 1)).astype(jnp.uint32)
+  place = (jnp.clip(index, -MAX_VOXELS - 1, MAX_VOXELS).astype(jnp.int32) + (MAX_VOXELS + 1)).astype(
+      jnp.uint32)
   place = [part << np.uint32(shift) for part, shift in zip(place, SHIFTS, strict=True)]
   cuts = []
   for a, b, low, high in zip(points[..., :-1], points[..., 1:], index[..., :-1], index[..., 1:], strict=True):
     share = (jnp.maximum(low, high) - a) / (b - a)
-    cuts.append(jnp.where(low != high, jnp.clip(share, 0.0, 1.0), 2.0))  # 2: no face is crossed along this axis
+    # 2: no face is crossed along this axis
+    cuts.append(jnp.where(low != high, jnp.clip(share, 0.0, 1.0), 2.0))
   least, most = jnp.minimum(cuts[0], cuts[1]), jnp.maximum(cuts[0], cuts[1])
-  order = (jnp.minimum(least, cuts[2]), jnp.maximum(least, jnp.minimum(most, cuts[2])), jnp.maximum(most, cuts[2]))
+  order = (jnp.minimum(least, cuts[2]), jnp.maximum(least, jnp.minimum(most, cuts[2])),
+           jnp.maximum(most, cuts[2]))
   start, energy = deposited[..., :-1], deposited[..., 1:] - deposited[..., :-1]
   codes, energies = [], []
   for at in order:
@@ -75,8 +82,8 @@ def sum_voxels(crossings: Crossings) -> tuple[np.ndarray, np.ndarray, np.ndarray
   """Energy in each voxel, event by event, of crossings of e events as numpy arrays.
 
   Returns:
-    Voxels an event [e], voxel indices int16 [m 3], energies float32 [m]; each voxel of an event once, none without energy,
-    in the order of the track, or sorted where it may have come back.
+    Voxels an event [e], voxel indices int16 [m 3], energies float32 [m]; each voxel of an event once, none
+    without energy, in the order of the track, or sorted where it may have come back.
   """
   slots = _interleave(crossings.code, crossings.end_code)
   used = slots != NOTHING
@@ -87,7 +94,8 @@ def sum_voxels(crossings: Crossings) -> tuple[np.ndarray, np.ndarray, np.ndarray
   energy = np.empty_like(deposited)
   np.subtract(deposited[1:], deposited[:-1], out=energy[1:])
   energy[starts[:-1]] = deposited[starts[:-1]]
-  # One that never turns back crosses as many faces as its ends are apart; the others may come to a voxel again.
+  # One that never turns back crosses as many faces as its ends are apart; the others may come to a voxel
+  # again.
   apart = np.abs(decode(code[starts[:-1]]) - decode(crossings.end_code)).sum(axis=1)
   if len(events := np.flatnonzero(np.diff(starts) - 1 != apart)):
     _merge_returns(code, energy, starts, events)
@@ -106,12 +114,14 @@ def _interleave(parts, end: np.ndarray) -> np.ndarray:
 
 
 def _merge_returns(code: np.ndarray, energy: np.ndarray, starts: np.ndarray, events: np.ndarray) -> None:
-  """Sorts the voxels of `events` by code, in place, and moves the energy of equal ones to the first of them."""
+  """Sorts the voxels of `events` by code, in place, and moves the energy of equal ones to the first of
+  them."""
   counts = starts[events + 1] - starts[events]
   owner = np.repeat(np.arange(len(events)), counts)
   slot = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
   rows = np.repeat(starts[events], counts) + slot
-  # Event, code and number share one 64-bit integer: a plain sort of it is several times faster than an argsort.
+  # Event, code and number share one 64-bit integer: a plain sort of it is several times faster than an
+  # argsort.
   keys = (owner.astype(np.uint64) << np.uint64(3 * AXIS_BITS + SLOT_BITS)) | slot.astype(np.uint64)
   keys |= code[rows].astype(np.uint64) << np.uint64(SLOT_BITS)
   keys.sort()

@@ -108,8 +108,10 @@ def restore_latest(directory: Path, abstract_state, *, config: dict | None = Non
   return restored
 
 
-def restore_step(directory: Path, step: int | None, abstract_state, *, config: dict | None = None) -> Restored:
-  """Reads the checkpoint of one step (None: the newest) and changes nothing, so a run may be going on in `directory`.
+def restore_step(directory: Path, step: int | None, abstract_state, *,
+                 config: dict | None = None) -> Restored:
+  """Reads the checkpoint of one step (None: the newest) and changes nothing, so a run may be going on in
+  `directory`.
 
   Args:
     directory: the checkpoint directory.

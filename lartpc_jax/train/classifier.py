@@ -12,9 +12,9 @@ from lartpc_jax.keys import root_key
 from lartpc_jax.networks.api import ClassifierNetwork
 
 
-def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, num_epochs: int, batch_size: int = 64,
-                    learning_rate: float = 2e-3, augment: bool = True, seed: int = 0, progress: Callable | None = None
-                    ) -> Callable:
+def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, num_epochs: int,
+                    batch_size: int = 64, learning_rate: float = 2e-3, augment: bool = True, seed: int = 0,
+                    progress: Callable | None = None) -> Callable:
   """fit_predict for `metrics.c2st.cross_validated_test` on images [n h w].
 
   Args:
@@ -52,13 +52,16 @@ def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, n
         chosen = order[i * batch_size:(i + 1) * batch_size]
         images = x[chosen]
         if augment:
-          images = symmetries.turn_pixels(images, symmetries.random_codes(draw, len(images), symmetries.NUM_SQUARE))
-        params, state = step(params, state, jnp.asarray(images, jnp.float32), jnp.asarray(generated[chosen], jnp.float32))
+          images = symmetries.turn_pixels(images,
+                                          symmetries.random_codes(draw, len(images), symmetries.NUM_SQUARE))
+        params, state = step(params, state, jnp.asarray(images, jnp.float32),
+                             jnp.asarray(generated[chosen], jnp.float32))
       epochs_done += 1
       if progress is not None:
         progress(epochs_done)
     size = 256
-    padded = np.concatenate([x_test, np.zeros((-len(x_test) % size, *x_test.shape[1:]), x_test.dtype)]).astype(np.float32)
+    padded = np.concatenate([x_test, np.zeros((-len(x_test) % size, *x_test.shape[1:]),
+                                              x_test.dtype)]).astype(np.float32)
     parts = [np.asarray(predict(params, padded[i:i + size])) for i in range(0, len(padded), size)]
     return np.concatenate(parts)[:len(x_test)]
   return fit_predict

@@ -28,11 +28,13 @@ class Holdout(NamedTuple):
   """What a run never trains on."""
   batch: dict            # as batch_fn gives it: canonical pictures `image` [b h w] and labels, for the loss
   images: np.ndarray     # [n m m] MeV, as the detector sees them, for comparison with generated ones
-  cond: dict             # physical values of those images by name, in the frame of the view; {} without a condition
+  # physical values of those images by name, in the frame of the view; {} without a condition
+  cond: dict
 
 
 def make_objective(apply_fn: Callable, generator: Generator, loss: Loss) -> Callable:
-  """objective(params, state [b h w c], cond, key) -> value [b], noise level or time [b]; cond: `network_cond`.
+  """objective(params, state [b h w c], cond, key) -> value [b], noise level or time [b]; cond:
+  `network_cond`.
 
   Args:
     apply_fn: raw network.
@@ -78,8 +80,8 @@ def denoising_task(init: Callable, generator: Generator, data: TaskData, *, obje
       and a `Holdout`.
     objective: see `make_objective`.
     sampler: for evaluation and pictures; sample(score_fn, noise, key).
-    distance: (images [n m m], images) -> Earth Mover's Distances [n] in pixels, for generators with a condition: between
-      a real image and one generated with its condition.
+    distance: (images [n m m], images) -> Earth Mover's Distances [n] in pixels, for generators with a
+      condition: between a real image and one generated with its condition.
     figure: (real images, generated images, cond) -> Figure.
     export: (params, directory, info) -> None.
   """
@@ -126,7 +128,8 @@ def denoising_task(init: Callable, generator: Generator, data: TaskData, *, obje
 
 
 def compare_images(real: np.ndarray, generated: np.ndarray, distance: Callable | None) -> dict[str, float]:
-  """Metrics `eval/...` of generated images [n m m] against as many real ones; with `distance`, also one against one."""
+  """Metrics `eval/...` of generated images [n m m] against as many real ones; with `distance`, also one
+  against one."""
   of_real, of_generated = pixel_statistics(real), pixel_statistics(generated)
   metrics = {"eval/active_ratio": of_generated.active.mean() / of_real.active.mean(),
              "eval/charge_ratio": of_generated.charge.mean() / of_real.charge.mean()}

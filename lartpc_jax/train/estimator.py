@@ -47,16 +47,18 @@ def estimator_task(network: EstimatorNetwork, *, views: tuple[str, ...], spec: I
 
   @jax.jit
   def estimate(params, images):  # images as an argument: XLA would fold the sorting of constants, for minutes
-    return lib.make_estimator(network.apply, params, num_views=len(views), kinetic_range_mev=kinetic_range_mev,
-                              spec=spec).estimate(images, views)
+    return lib.make_estimator(network.apply, params, num_views=len(views),
+                              kinetic_range_mev=kinetic_range_mev, spec=spec).estimate(images, views)
 
   def evaluate(params, key):
     del key
     found = np.asarray(estimate(params, images))
     error = momentum_error(found, true_mev, views)
     seen = np.linalg.norm((found - true_mev)[:, :2], axis=1)
-    return {"eval/loss": float(held_loss(params)), "eval/median_dp_mev": float(np.median(error)),
-            "eval/q95_dp_mev": float(np.quantile(error, 0.95)), "eval/median_dp_xy_mev": float(np.median(seen))}
+    return {
+        "eval/loss": float(held_loss(params)), "eval/median_dp_mev": float(np.median(error)),
+        "eval/q95_dp_mev": float(np.quantile(error, 0.95)), "eval/median_dp_xy_mev": float(np.median(seen))
+    }
 
   def observed_batch(step):
     batch = batch_fn(step)

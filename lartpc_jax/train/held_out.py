@@ -7,8 +7,8 @@ import numpy as np
 def compare_charge(made, real, emd: Callable) -> tuple[np.ndarray, np.ndarray]:
   """Ratios of the total charge [c], and Earth Mover's Distances [d] in pixels.
 
-  Ratios are of the pairs whose real image holds charge; of those, distances where the made one does too: to an image without
-  charge there is none, and one such event must not void the mean of all.
+  Ratios are of the pairs whose real image holds charge; of those, distances where the made one does too: to
+  an image without charge there is none, and one such event must not void the mean of all.
 
   Args:
     made: images [b h w].

@@ -244,8 +244,9 @@ def _check_finite(run: _Run, pending: list[dict], last: int) -> None:
       good = run.checkpoints.latest_step()
       where = ("there is no checkpoint yet" if good is None else
                f"last good checkpoint: {run.workdir / 'checkpoints' / str(good)}")
-      raise FloatingPointError(f"Training diverged at step {step}: loss {loss}, gradient norm {norm}; {where}. "
-                               "Try a lower optim.learning_rate or optim.grad_clip_norm in a new workdir.")
+      raise FloatingPointError(
+          f"Training diverged at step {step}: loss {loss}, gradient norm {norm}; {where}. "
+          "Try a lower optim.learning_rate or optim.grad_clip_norm in a new workdir.")
 
 
 def _check_numbers(train: Train) -> None:

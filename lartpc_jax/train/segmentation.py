@@ -19,7 +19,8 @@ from lartpc_jax.train.task import Task, TaskData
 
 class Segmenter(NamedTuple):
   """A trained network on the host: images of any number, in chunks."""
-  run: Callable             # (images [n h w] MeV, progress: share done -> None) -> probabilities [n h w c], features
+  # (images [n h w] MeV, progress: share done -> None) -> probabilities [n h w c], features
+  run: Callable
   classes: tuple[str, ...]  # background first
 
 
@@ -29,14 +30,15 @@ NUM_EVALUATED = 512                   # held-out images of the evaluations on th
 
 def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, stage: int, chunk: int = 64,
                  orientations: int = 1) -> Callable:
-  """Builds segment(params, images [n h w] MeV, progress) -> probabilities [n h w c], features of encoder stage `stage`.
+  """Builds segment(params, images [n h w] MeV, progress) -> probabilities [n h w c], features of encoder
+  stage `stage`.
 
   Args:
     network, transform: the network and what it sees of the charge.
     stage: of the encoder.
     chunk: images at once.
-    orientations: 1, or 8: probabilities are the mean over rotations and reflections of the image, at eight times the
-      cost; features are those of the image as it is.
+    orientations: 1, or 8: probabilities are the mean over rotations and reflections of the image, at eight
+      times the cost; features are those of the image as it is.
   Raises:
     ValueError: for another number of orientations.
   """
@@ -70,22 +72,26 @@ def make_segment(network: SegmentationNetwork, transform: ChargeTransform, *, st
   return segment
 
 
-def make_segmenter(network: SegmentationNetwork, params, transform: ChargeTransform, *, classes: tuple[str, ...], stage: int,
-                   orientations: int = 1) -> Segmenter:
-  """Segmenter whose features are the output of encoder stage `stage`; `orientations` as for `make_segment`."""
+def make_segmenter(network: SegmentationNetwork, params, transform: ChargeTransform, *,
+                   classes: tuple[str, ...], stage: int, orientations: int = 1) -> Segmenter:
+  """Segmenter whose features are the output of encoder stage `stage`; `orientations` as for
+  `make_segment`."""
   params = jax.tree.map(jnp.asarray, params)
-  return Segmenter(functools.partial(make_segment(network, transform, stage=stage, orientations=orientations), params),
-                   classes)
+  return Segmenter(
+      functools.partial(make_segment(network, transform, stage=stage, orientations=orientations), params),
+      classes)
 
 
-def pixel_cross_entropy(logits: jax.Array, images: jax.Array, label: jax.Array, background_weight: float) -> jax.Array:
+def pixel_cross_entropy(logits: jax.Array, images: jax.Array, label: jax.Array,
+                        background_weight: float) -> jax.Array:
   """Mean cross-entropy [] over pixels with charge + background_weight * mean over those without.
 
   Args:
     logits: [b h w c].
     images: charge [b h w].
     label: class [b h w].
-    background_weight: 97 % of the pixels hold no charge and are trivial; without a weight they would drown the others.
+    background_weight: 97 % of the pixels hold no charge and are trivial; without a weight they would drown
+      the others.
   """
   values = optax.softmax_cross_entropy_with_integer_labels(logits, label)
   charged = (images > 0).astype(values.dtype)
@@ -93,8 +99,10 @@ def pixel_cross_entropy(logits: jax.Array, images: jax.Array, label: jax.Array, 
   return mean(charged) + background_weight * mean(1.0 - charged)
 
 
-def evaluate_segmentation(predict: Callable, images: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> dict:
-  """Confusion matrix, per-class IoU, calibration and image-level agreement over pixels with charge; plain numbers.
+def evaluate_segmentation(predict: Callable, images: np.ndarray, label: np.ndarray,
+                          classes: tuple[str, ...]) -> dict:
+  """Confusion matrix, per-class IoU, calibration and image-level agreement over pixels with charge; plain
+  numbers.
 
   Args:
     predict: images [n h w] -> probabilities [n h w c].
@@ -111,8 +119,10 @@ def evaluate_segmentation(predict: Callable, images: np.ndarray, label: np.ndarr
   reliability = calibration(found.certainty[charged], true == predicted)
   published = segmentation.pixel_classes(probability, images, definition="published")
   truth = segmentation.is_track(segmentation.class_counts(found._replace(predicted=label), len(classes)))
-  agreement = {name: float(np.mean(truth == segmentation.is_track(segmentation.class_counts(x, len(classes)))))
-               for name, x in (("corrected", found), ("published", published))}
+  agreement = {
+      name: float(np.mean(truth == segmentation.is_track(segmentation.class_counts(x, len(classes)))))
+      for name, x in (("corrected", found), ("published", published))
+  }
   return {"num_images": len(images), "num_pixels": int(charged.sum()), "confusion": confusion.tolist(),
           "iou": {name: float(x) for name, x in zip(classes[1:], iou[1:], strict=True)},
           "pixel_accuracy": float(np.mean(true == predicted)), "image_agreement": agreement,
@@ -154,9 +164,11 @@ def segmentation_task(network: SegmentationNetwork, data: TaskData, loss: Segmen
     del key
     result = evaluate_segmentation(lambda x: predict(params, x), holdout["image"][:NUM_EVALUATED],
                                    holdout["label"][:NUM_EVALUATED], classes)
-    return {**{f"eval/iou_{name}": value for name, value in result["iou"].items()},
-            "eval/pixel_accuracy": result["pixel_accuracy"], "eval/image_agreement": result["image_agreement"]["corrected"],
-            "eval/calibration_error": result["calibration"]["expected_error"]}
+    return {
+        **{f"eval/iou_{name}": value for name, value in result["iou"].items()}, "eval/pixel_accuracy":
+            result["pixel_accuracy"], "eval/image_agreement": result["image_agreement"]["corrected"],
+        "eval/calibration_error": result["calibration"]["expected_error"]
+    }
 
   def draw(params, key):
     del key

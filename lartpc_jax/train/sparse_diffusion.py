@@ -1,4 +1,5 @@
-"""Training task of one stage of a cascade: conditional diffusion of block maps, or of pixels given block maps."""
+"""Training task of one stage of a cascade: conditional diffusion of block maps, or of pixels given block
+maps."""
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -13,14 +14,17 @@ from lartpc_jax.diffusion.prediction import make_denoiser
 from lartpc_jax.networks.api import DenoiserNetwork
 from lartpc_jax.train.task import Task
 
-CURVE_SIGMAS = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)    # noise levels of the held-out loss curve, in units of the state
+# noise levels of the held-out loss curve, in units of the state
+CURVE_SIGMAS = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
 UNCERTAINTY_FREQUENCIES = 2.0 ** np.linspace(-1.5, 1.5, 8)  # of log sigma
 
 
 def uncertainty(weights: dict, sigma: jax.Array) -> jax.Array:
-  """u(sigma) [b], the learned logarithm of the expected loss at a noise level (Karras et al. 2024, sec. 3.1 and eq. 21).
+  """u(sigma) [b], the learned logarithm of the expected loss at a noise level (Karras et al. 2024, sec. 3.1
+  and eq. 21).
 
-  Minimising loss exp(-u) + u makes every noise level count the same. Linear in sines and cosines of log sigma.
+  Minimising loss exp(-u) + u makes every noise level count the same. Linear in sines and cosines of log
+  sigma.
   """
   log_sigma = jnp.log(sigma)[:, None]
   angles = log_sigma * jnp.asarray(UNCERTAINTY_FREQUENCIES, log_sigma.dtype)[None]
@@ -33,7 +37,8 @@ def initial_uncertainty() -> dict:
   return {"kernel": jnp.zeros(1 + 2 * len(UNCERTAINTY_FREQUENCIES)), "bias": jnp.zeros(())}
 
 
-def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, encode: Callable, batch_fn: Callable,
+def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, encode: Callable,
+               batch_fn: Callable,
                holdout: dict, export: Callable | None, loss: StageLoss, chunk_size: int = 64) -> Task:
   """Denoising with EDM preconditioning, log-normal noise levels and uncertainty weights.
 
@@ -59,7 +64,8 @@ def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, e
   num = len(holdout["image"])
   chunk_size = min(chunk_size, num)
   chunks = num // chunk_size
-  chunked = jax.tree.map(lambda x: np.reshape(x[:chunks * chunk_size], (chunks, chunk_size, *x.shape[1:])), holdout)
+  chunked = jax.tree.map(lambda x: np.reshape(x[:chunks * chunk_size], (chunks, chunk_size, *x.shape[1:])),
+                         holdout)
 
   @jax.jit
   def held_losses(params, key):
@@ -73,7 +79,10 @@ def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, e
     return jax.lax.map(lambda inputs: of_chunk(*inputs), (chunked, jax.random.split(key, chunks))).mean(0)
 
   def evaluate(params, key):
-    return {f"eval/mse_at_{s:g}": float(value) for s, value in zip(CURVE_SIGMAS, held_losses(params["network"], key))}
+    return {
+        f"eval/mse_at_{s:g}": float(value)
+        for s, value in zip(CURVE_SIGMAS, held_losses(params["network"], key))
+    }
 
   init = lambda key: {"network": network.init(key, state_shape), "uncertainty": initial_uncertainty()}
   return Task(init=init, loss_fn=loss_fn, batch_fn=batch_fn, evaluate=evaluate,

@@ -11,8 +11,9 @@ from lartpc_jax.train.state import TrainState
 def ema_decay_at(step: jax.Array, ema_decay: float, ema_power: float = 0.0) -> jax.Array:
   """Decay of the moving average after n steps: min(ema_decay, (1 + n) / (10 + n)), forgets the start.
 
-  With ema_power > 0 that of a power function instead, (1 - 1 / (n + 1))^(ema_power + 1) (Karras et al. 2024, eq. 123): its
-  memory is a fixed share of the run. Their 16.97 is a standard deviation of a twentieth of it, 6.94 of a tenth.
+  With ema_power > 0 that of a power function instead, (1 - 1 / (n + 1))^(ema_power + 1) (Karras et al. 2024,
+  eq. 123): its memory is a fixed share of the run. Their 16.97 is a standard deviation of a twentieth of it,
+  6.94 of a tenth.
   """
   n = step.astype(jnp.float32)
   if ema_power:

@@ -53,12 +53,13 @@ def dry_run(task: Task, tx: optax.GradientTransformation, settings: Run, *, num_
   say(f"Time of one step: {best:.4g} s, {size / best:.4g} images/s; loss {float(metrics['loss']):.5g}.")
   if flops:
     peak = matmul_flops()
-    say(f"{flops / best / 1e9:.4g} GFLOP/s on each device, {flops / best / peak:.0%} of what a float32 product of matrices "
-        f"reaches there, {peak / 1e9:.4g} GFLOP/s.")
+    say(f"{flops / best / 1e9:.4g} GFLOP/s on each device, {flops / best / peak:.0%} of what a float32 "
+        f"product of matrices reaches there, {peak / 1e9:.4g} GFLOP/s.")
 
 
 def matmul_flops(side: int = 2048, num_timed: int = 3) -> float:
-  """Operations a second of a product of two square float32 matrices on the first device: what a network could reach."""
+  """Operations a second of a product of two square float32 matrices on the first device: what a network could
+  reach."""
   x = jnp.ones((side, side), jnp.float32)
   product = jax.jit(jnp.matmul).lower(x, x).compile()
   seconds = []

@@ -1,4 +1,5 @@
-"""Small scores of points in the plane, trained: what sliced and denoising score matching learn of data on a thin set."""
+"""Small scores of points in the plane, trained: what sliced and denoising score matching learn of data on a
+thin set."""
 from collections.abc import Callable
 
 import jax
@@ -30,12 +31,13 @@ def apply_mlp(params: list[dict], x: jax.Array) -> jax.Array:
   return x @ params[-1]["kernel"] + params[-1]["bias"][None]
 
 
-def fit_toy_score(mixture: Mixture, key, *, sigmas: tuple[float, ...] = (), num_steps: int = 2000, batch_size: int = 256,
-                  learning_rate: float = 3e-3) -> Callable:
+def fit_toy_score(mixture: Mixture, key, *, sigmas: tuple[float, ...] = (), num_steps: int = 2000,
+                  batch_size: int = 256, learning_rate: float = 3e-3) -> Callable:
   """Trains score_fn(x [n 2], sigma [n]) on draws of the mixture.
 
-  Without `sigmas` by sliced score matching on the bare points (sigma is ignored); with them by denoising score matching at
-  those noise levels (Song & Ermon 2019, eq. 6), where the network is told log sigma and gives sigma times the score.
+  Without `sigmas` by sliced score matching on the bare points (sigma is ignored); with them by denoising
+  score matching at those noise levels (Song & Ermon 2019, eq. 6), where the network is told log sigma and
+  gives sigma times the score.
   """
   key_init, key_data, key_train = jax.random.split(key, 3)
   levels = jnp.asarray(sigmas, jnp.float32)
@@ -58,5 +60,7 @@ def fit_toy_score(mixture: Mixture, key, *, sigmas: tuple[float, ...] = (), num_
 
   def step(state, key_batch):
     return step_fn(state, draw_points(key_batch, mixture, batch_size), key_train)[0], None
-  state = jax.jit(lambda state, keys: jax.lax.scan(step, state, keys)[0])(state, jax.random.split(key_data, num_steps))
+
+  run = jax.jit(lambda state, keys: jax.lax.scan(step, state, keys)[0])
+  state = run(state, jax.random.split(key_data, num_steps))
   return score_of(state.ema_params)

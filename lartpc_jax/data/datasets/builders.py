@@ -1,7 +1,7 @@
 """tensorflow-datasets builders, built and read without TensorFlow, as array_record.
 
-Sources are files in `manual_dir`. A builder says which pieces of work there are and what examples a piece gives; the pieces
-are done one after the other, or by the workers of an Apache Beam pipeline (extra `beam`).
+Sources are files in `manual_dir`. A builder says which pieces of work there are and what examples a piece
+gives; the pieces are done one after the other, or by the workers of an Apache Beam pipeline (extra `beam`).
 """
 import abc
 import functools
@@ -24,12 +24,11 @@ from lartpc_jax.geometry import rasterize as raster
 CHUNK = 256
 VIEWS = ("xy", "xz")
 LABELS = ["background", "track", "shower", "delta", "michel"]
-PAPER = """@article{imani2024score, title={Score-based diffusion models for generating liquid argon time projection
-  chamber images},
-  author={Imani, Zeviel and Wongjirad, Taritree and Aeron, Shuchin}, journal={Phys. Rev. D}, volume={109}, pages={072011},
-  year={2024}}"""
-GEANT4 = """@article{geant4, title={Recent developments in Geant4}, author={Allison, J. and others}, journal={Nucl. Instrum.
-  Meth. A}, volume={835}, pages={186--225}, year={2016}}"""
+PAPER = """@article{imani2024score, title={Score-based diffusion models for generating liquid argon time
+  projection chamber images}, author={Imani, Zeviel and Wongjirad, Taritree and Aeron, Shuchin},
+  journal={Phys. Rev. D}, volume={109}, pages={072011}, year={2024}}"""
+GEANT4 = """@article{geant4, title={Recent developments in Geant4}, author={Allison, J. and others},
+  journal={Nucl. Instrum. Meth. A}, volume={835}, pages={186--225}, year={2016}}"""
 
 
 def pixels(dtype, *shape: int):
@@ -38,12 +37,14 @@ def pixels(dtype, *shape: int):
 
 
 def source_files(dl_manager, pattern: str) -> list[Path]:
-  """The files of the manual directory that match, sorted by name. Raises FileNotFoundError naming it if there are none."""
+  """The files of the manual directory that match, sorted by name. Raises FileNotFoundError naming it if there
+  are none."""
   folder = Path(dl_manager.manual_dir)
   paths = sorted(folder.glob(pattern))
   if not paths:
-    raise FileNotFoundError(f"{folder / pattern}: this dataset is built from that file; give the directory that holds it as "
-                            "manual_dir.")
+    raise FileNotFoundError(
+        f"{folder / pattern}: this dataset is built from that file; give the directory that holds it as "
+        "manual_dir.")
   return paths
 
 
@@ -89,8 +90,8 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Split -> pieces of work that can be pickled, each () -> iterator of (key, example)."""
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(builder=self, description=self.__doc__, citation=self.CITATION, homepage=self.HOMEPAGE,
-                                 features=tfds.features.FeaturesDict(self.features()),
+    return tfds.core.DatasetInfo(builder=self, description=self.__doc__, citation=self.CITATION,
+                                 homepage=self.HOMEPAGE, features=tfds.features.FeaturesDict(self.features()),
                                  metadata=tfds.core.MetadataDict(**self.METADATA))
 
   def _split_generators(self, dl_manager):
@@ -109,10 +110,12 @@ def _events(path: Path):
 
 
 def proton_examples(path: Path, before: int, numbers: tuple[int, ...], spec: raster.ImageSpec) -> Iterator:
-  """Examples of the events `numbers` of a file that `before` events of other files precede; those contained alone."""
+  """Examples of the events `numbers` of a file that `before` events of other files precede; those contained
+  alone."""
   events, chunk = _events(path), np.array(numbers)
   batch = pad_events(events, chunk)
-  contained = np.asarray(raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), VIEWS, spec))
+  contained = np.asarray(
+      raster.is_contained(jnp.asarray(batch.position_mm), jnp.asarray(batch.edep_mev), VIEWS, spec))
   chunk = chunk[contained]
   if len(chunk):
     for number, image in zip(chunk, pictures.images_of(events, chunk, views=VIEWS, spec=spec)):
@@ -122,16 +125,22 @@ def proton_examples(path: Path, before: int, numbers: tuple[int, ...], spec: ras
 
 class Protons64(_Builder):
   """Single protons as xy and xz images of 64x64 pixels, with their momentum."""
-  RELEASE_NOTES = {"1.0.0": "Events without charge outside the xy and xz windows; every eleventh event is validation."}
-  MANUAL_DOWNLOAD_INSTRUCTIONS = ("manual_dir must hold protons_*.npz, sparse events as data.events reads them; several "
-                                  "files count as one, in the order of their names.")
+  RELEASE_NOTES = {
+      "1.0.0": "Events without charge outside the xy and xz windows; every eleventh event is validation."
+  }
+  MANUAL_DOWNLOAD_INSTRUCTIONS = (
+      "manual_dir must hold protons_*.npz, sparse events as data.events reads them; several "
+      "files count as one, in the order of their names.")
   CITATION = PAPER + "\n" + GEANT4
   SPEC = raster.PROTONS64
   METADATA = dict(views=list(VIEWS), image_unit="MeV", momentum_unit="MeV/c", **raster.PROTONS64._asdict())
 
   def features(self):
-    return {"image": pixels(np.float32, len(VIEWS), *self.SPEC.shape),
-            "momentum_mev": tfds.features.Tensor(shape=(3,), dtype=np.float32), "event": tfds.features.Scalar(np.int64)}
+    return {
+        "image": pixels(np.float32, len(VIEWS),
+                        *self.SPEC.shape), "momentum_mev": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+        "event": tfds.features.Scalar(np.int64)
+    }
 
   def pieces(self, dl_manager):
     before, splits = 0, {"train": [], "validation": []}
@@ -139,14 +148,17 @@ class Protons64(_Builder):
       numbers = np.arange(npz_length(path, "momentum"))
       held = (before + numbers) % 11 == 10  # 10 to 1, as edep_protons64
       for split, chosen in (("train", numbers[~held]), ("validation", numbers[held])):
-        splits[split] += [functools.partial(proton_examples, path, before, tuple(chosen[i:i + CHUNK].tolist()), self.SPEC)
-                          for i in range(0, len(chosen), CHUNK)]
+        splits[split] += [
+            functools.partial(proton_examples, path, before, tuple(chosen[i:i + CHUNK].tolist()), self.SPEC)
+            for i in range(0, len(chosen), CHUNK)
+        ]
       before += len(numbers)
     return splits
 
 
 class Protons512(Protons64):
-  """Single protons as xy and xz images of 512x512 pixels of 3 mm, with their momentum: for energies beyond 64 pixels."""
+  """Single protons as xy and xz images of 512x512 pixels of 3 mm, with their momentum: for energies beyond 64
+  pixels."""
   SPEC = raster.PROTONS512
   METADATA = {**Protons64.METADATA, **raster.PROTONS512._asdict()}
 
@@ -171,13 +183,18 @@ def crop_examples(path: Path, last_digits: tuple[int, ...]) -> Iterator:
 
 
 class LartpcCrops(_Builder):
-  """64x64 crops (3 mm) of simulated interactions in liquid argon with a label for every pixel. Split by event."""
+  """64x64 crops (3 mm) of simulated interactions in liquid argon with a label for every pixel. Split by
+  event."""
   RELEASE_NOTES = {"1.0.0": "Events whose number ends in 8 are validation, in 9 test."}
-  MANUAL_DOWNLOAD_INSTRUCTIONS = "manual_dir must hold lartpc_crops_geant4.npz (image, label, event, unit_mev)."
+  MANUAL_DOWNLOAD_INSTRUCTIONS = ("manual_dir must hold lartpc_crops_geant4.npz (image, label, event, "
+                                  "unit_mev).")
   METADATA = dict(labels=LABELS, image_unit="MeV")
 
   def features(self):
-    return {"image": pixels(np.float32, 64, 64), "label": pixels(np.uint8, 64, 64), "event": tfds.features.Scalar(np.int64)}
+    return {
+        "image": pixels(np.float32, 64, 64), "label": pixels(np.uint8, 64, 64),
+        "event": tfds.features.Scalar(np.int64)
+    }
 
   def pieces(self, dl_manager):
     return last_digit_splits(source_files(dl_manager, "lartpc_crops_geant4.npz"), crop_examples)
@@ -194,15 +211,20 @@ def interaction_examples(path: Path, last_digits: tuple[int, ...]) -> Iterator:
 
 
 class LartpcEvents512(_Builder):
-  """Whole interactions as xy, xz and yz images of 512x512 pixels (3 mm), labelled, with the vertex in the middle."""
+  """Whole interactions as xy, xz and yz images of 512x512 pixels (3 mm), labelled, with the vertex in the
+  middle."""
   RELEASE_NOTES = {"1.0.0": "Events whose number ends in 8 are validation, in 9 test."}
-  MANUAL_DOWNLOAD_INSTRUCTIONS = ("manual_dir must hold lartpc_events_geant4.npz (offsets, voxel, vlabel, edep, voxel_mm), "
-                                  "as launch.simulate --backend=geant4 writes it.")
+  MANUAL_DOWNLOAD_INSTRUCTIONS = (
+      "manual_dir must hold lartpc_events_geant4.npz (offsets, voxel, vlabel, edep, voxel_mm), "
+      "as launch.simulate --backend=geant4 writes it.")
   METADATA = dict(views=list(raster.VIEWS), labels=LABELS, image_unit="MeV", **raster.PROTONS512._asdict())
 
   def features(self):
     shape = (len(raster.VIEWS), *raster.PROTONS512.shape)
-    return {"image": pixels(np.float32, *shape), "label": pixels(np.uint8, *shape), "event": tfds.features.Scalar(np.int64)}
+    return {
+        "image": pixels(np.float32, *shape), "label": pixels(np.uint8, *shape),
+        "event": tfds.features.Scalar(np.int64)
+    }
 
   def pieces(self, dl_manager):
     return last_digit_splits(source_files(dl_manager, "lartpc_events_geant4.npz"), interaction_examples)
@@ -227,16 +249,21 @@ class LarcvPng64(_Builder):
     return {"image": pixels(np.uint8, 64, 64), "label": tfds.features.ClassLabel(names=list(CLASSES))}
 
   def pieces(self, dl_manager):
-    return {split: [functools.partial(larcv_examples, path, kind) for kind in CLASSES
-                    for path in source_files(dl_manager, f"larcv_png_64_{split}_{kind}.npy")] for split in ("train", "test")}
+    return {
+        split: [
+            functools.partial(larcv_examples, path, kind)
+            for kind in CLASSES
+            for path in source_files(dl_manager, f"larcv_png_64_{split}_{kind}.npy")
+        ] for split in ("train", "test")
+    }
 
 
 BUILDERS = {"protons64": Protons64, "protons512": Protons512, "lartpc_crops": LartpcCrops,
             "lartpc_events512": LartpcEvents512, "larcv_png64": LarcvPng64}
 
 
-def build(name: str, manual_dir, data_dir, *, num_shards: int | None = None, beam_options: Sequence[str] | None = None
-          ) -> tfds.core.DatasetBuilder:
+def build(name: str, manual_dir, data_dir, *, num_shards: int | None = None,
+          beam_options: Sequence[str] | None = None) -> tfds.core.DatasetBuilder:
   """Builds a dataset under `data_dir` from the files in `manual_dir`, or finds it there already built.
 
   Args:
@@ -244,8 +271,9 @@ def build(name: str, manual_dir, data_dir, *, num_shards: int | None = None, bea
     manual_dir: directory of the source files.
     data_dir: gets NAME/VERSION.
     num_shards: files of a split; default by size.
-    beam_options: command-line options of an Apache Beam pipeline that does the work, such as ["--runner=DirectRunner",
-      "--direct_num_workers=4"]; None works without Beam. Runners on other machines need both directories there.
+    beam_options: command-line options of an Apache Beam pipeline that does the work, such as
+      ["--runner=DirectRunner", "--direct_num_workers=4"]; None works without Beam. Runners on other machines
+      need both directories there.
   Raises:
     ValueError: naming an unknown dataset, or without apache-beam if it is asked for.
     FileNotFoundError: naming a missing source file.

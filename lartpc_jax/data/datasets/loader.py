@@ -17,7 +17,8 @@ def open_info(directory: str | os.PathLike) -> tfds.core.DatasetInfo:
 
 
 def open_split(directory: str | os.PathLike, split: str):
-  """A random-access source of the examples of a split (tfds slices such as "train[:10%]" too), read without TensorFlow.
+  """A random-access source of the examples of a split (tfds slices such as "train[:10%]" too), read without
+  TensorFlow.
 
   Args:
     directory: of one version, such as data_dir/protons64/1.0.0.

@@ -1,4 +1,5 @@
-"""What readers hand over, and the checks they share. A reader opens a path and returns one of the two sources below."""
+"""What readers hand over, and the checks they share. A reader opens a path and returns one of the two sources
+below."""
 import importlib
 import os
 from collections.abc import Callable
@@ -27,9 +28,11 @@ class RawEvent(NamedTuple):
   stop_mm: np.ndarray                 # [m 3]
   edep_mev: np.ndarray                # [m]
   vertices_mm: np.ndarray             # [k 3], k = 0 if the file tells none
-  momenta_mev: np.ndarray             # [j 3] of the primary particles, j = 0 if the file tells none; NaN: unknown
+  # [j 3] of the primary particles, j = 0 if the file tells none; NaN: unknown
+  momenta_mev: np.ndarray
   label: np.ndarray | None = None     # [m] uint8, see LABELS
-  time: np.ndarray | None = None      # [m] when deposits begin, in any unit; None: they are in the order of their times
+  # [m] when deposits begin, in any unit; None: they are in the order of their times
+  time: np.ndarray | None = None
   pdg: np.ndarray | None = None       # [j] PDG codes of the primaries, 0 where unknown
   kinetic_mev: np.ndarray | None = None  # [j] of the primaries, NaN where unknown
 
@@ -49,7 +52,8 @@ class ImageLayout(NamedTuple):
   views_last: bool
 
 
-# `vlabel` of converted events; 0 to 4 as in the labelled images of the package. 5: low-energy scatters of PILArNet.
+# `vlabel` of converted events; 0 to 4 as in the labelled images of the package. 5: low-energy scatters of
+# PILArNet.
 LABELS = {"background": 0, "track": 1, "shower": 2, "delta": 3, "michel": 4, "low_energy": 5}
 
 
@@ -65,12 +69,14 @@ def image_layout(shape: tuple[int, ...], source: str, field: str = "images") -> 
     return ImageLayout(shape[1], shape[3], False)
   if len(shape) == 4 and shape[1] == shape[2]:
     return ImageLayout(shape[3], shape[2], True)
-  raise ValueError(f"{source}: field {field!r} must have shape (n, p, p), (n, views, p, p) or (n, p, p, views); got "
-                   f"{tuple(shape)}.")
+  raise ValueError(
+      f"{source}: field {field!r} must have shape (n, p, p), (n, views, p, p) or (n, p, p, views); got "
+      f"{tuple(shape)}.")
 
 
 def views_first(images: np.ndarray, source: str, field: str = "images") -> np.ndarray:
-  """The same images as [n v p p], whatever their layout; nothing is copied. Raises ValueError as `image_layout`."""
+  """The same images as [n v p p], whatever their layout; nothing is copied. Raises ValueError as
+  `image_layout`."""
   layout = image_layout(images.shape, source, field)
   if images.ndim == 3:
     return images[:, None]
@@ -78,12 +84,14 @@ def views_first(images: np.ndarray, source: str, field: str = "images") -> np.nd
 
 
 def load_extra(module: str, extra: str = "io"):
-  """Imports an optional package. Raises ValueError (an ImportError's message would not say what to install)."""
+  """Imports an optional package. Raises ValueError (an ImportError's message would not say what to
+  install)."""
   try:
     return importlib.import_module(module)
   except ImportError as error:
-    raise ValueError(f"This needs {module.split('.')[0]}, which is not installed ({error}). Install the extra "
-                     f"{extra!r}: pip install 'lartpc_jax[{extra}]'.") from error
+    raise ValueError(
+        f"This needs {module.split('.')[0]}, which is not installed ({error}). Install the extra "
+        f"{extra!r}: pip install 'lartpc_jax[{extra}]'.") from error
 
 
 def existing(path: str | os.PathLike) -> Path:
@@ -98,7 +106,8 @@ def existing(path: str | os.PathLike) -> Path:
 
 def check_values(array: np.ndarray, source: str, field: str, *, minimum: float | None = None,
                  maximum: float | None = None) -> np.ndarray:
-  """The array, if it is finite and within the limits; else ValueError naming file, field and the bad value."""
+  """The array, if it is finite and within the limits; else ValueError naming file, field and the bad
+  value."""
   if not np.isfinite(array).all():
     raise ValueError(f"{source}: field {field!r} holds NaN or infinity.")
   if minimum is not None and array.size and array.min() < minimum:

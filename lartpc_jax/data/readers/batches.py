@@ -1,8 +1,10 @@
-"""The group's batches: `batch_{i}.npy` with `batch_mom_{i}.npy` and perhaps `batch_xz_{i}.npy`, and their older names.
+"""The group's batches: `batch_{i}.npy` with `batch_mom_{i}.npy` and perhaps `batch_xz_{i}.npy`, and their
+older names.
 
-Images are (n, p, p) in MeV (p is 64 in the published ones; an axis of one channel may stand before or behind them), momenta
-(n, 3) in MeV/c, axis 0 of an image is the first momentum component. The older names are `protons64_{i}.npy` and
-`protons64_mom_{i}.npy`. Multi-track batches hold an image and a momentum for every track: (n, T, p, p) and (n, T, 3).
+Images are (n, p, p) in MeV (p is 64 in the published ones; an axis of one channel may stand before or behind
+them), momenta (n, 3) in MeV/c, axis 0 of an image is the first momentum component. The older names are
+`protons64_{i}.npy` and `protons64_mom_{i}.npy`. Multi-track batches hold an image and a momentum for every
+track: (n, T, p, p) and (n, T, 3).
 """
 import os
 import re
@@ -14,8 +16,10 @@ import numpy as np
 from lartpc_jax.data.readers.api import ImageSource, check_values, existing, image_layout, views_first
 from lartpc_jax.data.readers.npy import NpyFile, open_npy, read_across, read_rows
 
-NAMES = {"batch": "xy", "batch_mom": "momentum", "batch_xz": "xz", "protons64": "xy", "protons64_mom": "momentum",
-         "protons64_xz": "xz"}
+NAMES = {
+    "batch": "xy", "batch_mom": "momentum", "batch_xz": "xz", "protons64": "xy", "protons64_mom": "momentum",
+    "protons64_xz": "xz"
+}
 PATTERN = re.compile(r"(batch|protons64)(_mom|_xz)?_(\d+)\.npy")
 TRACKS = ("each", "sum")
 NAN = ("refuse", "skip")
@@ -36,15 +40,16 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "r
 
   Args:
     path: directory, or the images of one batch.
-    tracks: of multi-track batches, "each" makes an event of every track, "sum" adds the tracks up and puts their momenta
-      into the extra field `track_momenta` [n T 3].
-    nan: "refuse" makes images with NaN or infinity an error, "skip" leaves such events out (the makers write them where a
-      detector was overexposed), for which all images are read once.
+    tracks: of multi-track batches, "each" makes an event of every track, "sum" adds the tracks up and puts
+      their momenta into the extra field `track_momenta` [n T 3].
+    nan: "refuse" makes images with NaN or infinity an error, "skip" leaves such events out (the makers write
+      them where a detector was overexposed), for which all images are read once.
   Raises:
     FileNotFoundError, ValueError: naming the file and field.
   """
   if tracks not in TRACKS or nan not in NAN:
-    raise ValueError(f"tracks must be one of {list(TRACKS)} and nan one of {list(NAN)}; got {tracks!r} and {nan!r}.")
+    raise ValueError(
+        f"tracks must be one of {list(TRACKS)} and nan one of {list(NAN)}; got {tracks!r} and {nan!r}.")
   batches = _find(existing(path))
   first = batches[0]
   for batch in batches[1:]:
@@ -54,10 +59,12 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "r
                          f"{Path(first.xy.path).name} and {Path(batch.xy.path).name} differ.")
     pixels = [image_layout(b.xy.shape, b.xy.path, "xy").num_pixels for b in (batch, first)]
     if pixels[0] != pixels[1]:
-      raise ValueError(f"{batch.xy.path}: field 'xy' has {pixels[0]} pixels a side, but {first.xy.path} has {pixels[1]}.")
+      raise ValueError(
+          f"{batch.xy.path}: field 'xy' has {pixels[0]} pixels a side, but {first.xy.path} has {pixels[1]}.")
     if batch.num_tracks != first.num_tracks:
-      raise ValueError(f"{batch.xy.path}: field 'xy' has {batch.num_tracks or 'no axis of'} tracks, but {first.xy.path} has "
-                       f"{first.num_tracks or 'none'}.")
+      raise ValueError(
+          f"{batch.xy.path}: field 'xy' has {batch.num_tracks or 'no axis of'} tracks, but {first.xy.path} "
+          f"has {first.num_tracks or 'none'}.")
   multi = first.num_tracks is not None
   each = multi and tracks == "each"
   counts = np.array([len(b.xy) * (b.num_tracks if each else 1) for b in batches])
@@ -67,8 +74,9 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "r
     images = [_images(getattr(batches[i], view), start, stop, first.num_tracks, tracks) for view in views]
     for view, values in zip(views, images):
       if nan == "refuse" and not np.isfinite(values).all():
-        raise ValueError(f"{getattr(batches[i], view).path}: field {view!r} holds NaN or infinity (--nan=skip leaves such "
-                         "events out).")
+        raise ValueError(
+            f"{getattr(batches[i], view).path}: field {view!r} holds NaN or infinity (--nan=skip leaves such "
+            "events out).")
     return np.stack(images, axis=1)
 
   def read_momenta(i, start, stop):
@@ -98,7 +106,8 @@ def _without_nan(source: ImageSource, path: str) -> ImageSource:
       return read(int(numbers[0]), int(numbers[-1]) + 1)[numbers - numbers[0]]
     return rows
 
-  note = f"{len(left)} events with NaN left out: {left[:LISTED].tolist()}{' ...' if len(left) > LISTED else ''}"
+  more = " ..." if len(left) > LISTED else ""
+  note = f"{len(left)} events with NaN left out: {left[:LISTED].tolist()}{more}"
   return ImageSource(len(kept), source.num_views, chosen(source.read),
                      {name: chosen(read) for name, read in source.extra.items()}, note if len(left) else "")
 
@@ -115,12 +124,16 @@ def _find(path: Path) -> list[Batch]:
   if path.is_file():
     match = PATTERN.fullmatch(path.name)
     if not match or match[2]:
-      raise ValueError(f"{path}: must be called batch_NUMBER.npy or protons64_NUMBER.npy, or give the directory.")
+      raise ValueError(
+          f"{path}: must be called batch_NUMBER.npy or protons64_NUMBER.npy, or give the directory.")
     found = {key: files for key, files in found.items() if key == (match[1], int(match[3]))}
   if not found:
     raise ValueError(f"{directory}: holds no batch_NUMBER.npy and no protons64_NUMBER.npy.")
   if len({stem for stem, _ in found}) > 1:
-    raise ValueError(f"{directory}: holds both batch_*.npy and protons64_*.npy; convert them from directories of their own.")
+    raise ValueError(
+        f"{directory}: holds both batch_*.npy and protons64_*.npy; convert them from directories of their "
+        "own."
+    )
   lonely = [files for files in found.values() if "xy" not in files]
   if lonely:
     raise ValueError(f"{next(iter(lonely[0].values()))}: has no images beside it (field 'xy').")
@@ -137,7 +150,8 @@ def _open(files: dict[str, Path]) -> Batch:
   if num_tracks == 0 or layout.views_last and layout.num_views != 1:
     raise ValueError(f"{xy.path}: field 'xy' must have shape (n, p, p) or (n, tracks, p, p); got {xy.shape}.")
   if xz is not None and xz.shape != xy.shape:
-    raise ValueError(f"{xz.path}: field 'xz' must have the shape of the xy images, {xy.shape}; got {xz.shape}.")
+    raise ValueError(
+        f"{xz.path}: field 'xz' must have the shape of the xy images, {xy.shape}; got {xz.shape}.")
   want = (len(xy), 3) if num_tracks is None else (len(xy), num_tracks, 3)
   if momentum is not None and momentum.shape != want:
     raise ValueError(f"{momentum.path}: field 'momentum' must have shape {want}; got {momentum.shape}.")

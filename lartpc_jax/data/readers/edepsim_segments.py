@@ -1,8 +1,8 @@
 """The bytes of edep-sim's map of detectors to hit segments, in both forms in which ROOT streams it.
 
-Split (what edep-sim's own build writes today): the names are a branch of their own, and of the vectors the members lie one
-after the other, each of all segments. Unsplit (every file that ROOT 6.12 wrote): names and segments are streamed object by
-object, in one branch. Lengths are mm, energies MeV, times ns.
+Split (what edep-sim's own build writes today): the names are a branch of their own, and of the vectors the
+members lie one after the other, each of all segments. Unsplit (every file that ROOT 6.12 wrote): names and
+segments are streamed object by object, in one branch. Lengths are mm, energies MeV, times ns.
 """
 import struct
 from typing import NamedTuple
@@ -16,7 +16,8 @@ LORENTZ = np.dtype([("bytes", ">u4"), ("version", ">u2"), ("object", TOBJECT), (
                     ("vector_version", ">u2"), ("vector_object", TOBJECT), ("xyz", ">f8", 3), ("t", ">f8")])
 # (name, type) of what TG4HitSegment stores in every edep-sim; a file without segments does not describe them.
 MEMBERS = (("TObject", "BASE"), ("Contrib", "vector<int>"), ("PrimaryId", "int"), ("EnergyDeposit", "float"),
-           ("SecondaryDeposit", "float"), ("TrackLength", "float"), ("Start", "TLorentzVector"), ("Stop", "TLorentzVector"))
+           ("SecondaryDeposit", "float"), ("TrackLength",
+                                           "float"), ("Start", "TLorentzVector"), ("Stop", "TLorentzVector"))
 GATHERED = 20_000  # unsplit segments decoded at once
 
 
@@ -37,14 +38,21 @@ def concatenate(pieces: list[Segments]) -> Segments:
 
 
 def check_members(path: str, streamer) -> list[tuple[str, str]]:
-  """(name, type) of what the TG4HitSegment of a file stores, from its streamer info; None stands for `MEMBERS`."""
-  members = list(MEMBERS) if streamer is None else [(element.name, element.typename) for element in streamer.elements]
+  """(name, type) of what the TG4HitSegment of a file stores, from its streamer info; None stands for
+  `MEMBERS`."""
+  members = list(MEMBERS) if streamer is None else [
+      (element.name, element.typename) for element in streamer.elements
+  ]
   allowed = {"BASE", "TLorentzVector", "vector<int>", *BASIC}
-  unknown = [f"{name} ({kind})" for name, kind in members if kind not in allowed or (kind == "BASE" and name != "TObject")]
+  unknown = [
+      f"{name} ({kind})" for name, kind in members
+      if kind not in allowed or (kind == "BASE" and name != "TObject")
+  ]
   lacking = {"EnergyDeposit", "Start", "Stop"} - {name for name, _ in members}
   if unknown or lacking:
-    raise ValueError(f"{path}: class 'TG4HitSegment' of this file is not understood: members {unknown or 'without'} "
-                     f"{sorted(lacking) if lacking else ''}.")
+    raise ValueError(
+        f"{path}: class 'TG4HitSegment' of this file is not understood: members {unknown or 'without'} "
+        f"{sorted(lacking) if lacking else ''}.")
   return members
 
 
@@ -84,8 +92,9 @@ def _end(cursor: _Cursor) -> None:
 def decode_split(source: str, data: np.ndarray, num_vectors: int, members) -> list[Segments]:
   """The segments of each of an event's detectors, streamed member by member.
 
-  Layout (ROOT I/O, TStreamerInfo::ReadBuffer of an STL collection): byte count, version with the member-wise bit, class
-  version (0: a checksum follows); then for each vector its size and, member by member, the values of all its elements.
+  Layout (ROOT I/O, TStreamerInfo::ReadBuffer of an STL collection): byte count, version with the member-wise
+  bit, class version (0: a checksum follows); then for each vector its size and, member by member, the values
+  of all its elements.
   """
   if not num_vectors:
     return []
@@ -124,7 +133,8 @@ def _column(cursor: _Cursor, kind: str, count: int) -> np.ndarray:
     vectors = cursor.take(LORENTZ, count)
     _check_lorentz(cursor, vectors)
     return vectors
-  size = int(cursor.take(">u4")[0]) & ~BYTE_COUNT  # of all the vectors<int> together; their values are not needed
+  # of all the vectors<int> together; their values are not needed
+  size = int(cursor.take(">u4")[0]) & ~BYTE_COUNT
   return cursor.take(np.uint8, size)
 
 
@@ -136,9 +146,10 @@ def _check_lorentz(cursor: _Cursor, vectors: np.ndarray) -> None:
 def decode_unsplit(source: str, data: np.ndarray, members) -> dict[str, Segments]:
   """The segments of each of an event's detectors by its name, streamed object by object.
 
-  Layout (big-endian): byte count, version, number of detectors; for each its name, the number of segments, and each segment
-  as an object: byte count, version (0: a checksum follows), and its members in order. Only one member, the vector
-  `Contrib`, is of variable length, and what is wanted comes behind it, so a segment is read from its end.
+  Layout (big-endian): byte count, version, number of detectors; for each its name, the number of segments,
+  and each segment as an object: byte count, version (0: a checksum follows), and its members in order. Only
+  one member, the vector `Contrib`, is of variable length, and what is wanted comes behind it, so a segment is
+  read from its end.
   """
   cursor, memberwise = _start(source, data)
   if memberwise:
@@ -146,7 +157,9 @@ def decode_unsplit(source: str, data: np.ndarray, members) -> dict[str, Segments
   kinds = [kind for _, kind in members]
   if kinds[:2] != ["BASE", "vector<int>"] or kinds.count("vector<int>") > 1:
     cursor.fail(f"has segments of the unknown members {members}")
-  tail = np.dtype([(name, {**BASIC, "TLorentzVector": LORENTZ, "BASE": TOBJECT}[kind]) for name, kind in members[2:]])
+  tail = np.dtype([
+      (name, {**BASIC, "TLorentzVector": LORENTZ, "BASE": TOBJECT}[kind]) for name, kind in members[2:]
+  ])
   found: dict[str, Segments] = {}
   for _ in range(int(cursor.take(">u4")[0])):
     length = int(cursor.take(">u1")[0])
@@ -180,8 +193,12 @@ def _objects(cursor: _Cursor, count: int, tail: np.dtype) -> Segments:
 
 
 def _objects_block(cursor: _Cursor, starts: np.ndarray, ends: np.ndarray, tail: np.dtype) -> Segments:
-  gather = lambda at, dtype: cursor.data[at[:, None] + np.arange(np.dtype(dtype).itemsize)].copy().view(dtype)[:, 0]
-  head = starts + 6 + np.where(gather(starts + 4, ">u2") == 0, 4, 0)  # behind byte count, version, perhaps a checksum
+
+  def gather(at, dtype):
+    return cursor.data[at[:, None] + np.arange(np.dtype(dtype).itemsize)].copy().view(dtype)[:, 0]
+
+  # behind byte count, version, perhaps a checksum
+  head = starts + 6 + np.where(gather(starts + 4, ">u2") == 0, 4, 0)
   if np.any(gather(head, TOBJECT)["bits"] & REFERENCED):
     cursor.fail("holds referenced objects, which are not understood")
   vector = head + TOBJECT.itemsize

@@ -1,4 +1,5 @@
-"""The formats that launch.convert knows: name -> how to open it, which options it takes, what becomes of it."""
+"""The formats that launch.convert knows: name -> how to open it, which options it takes, what becomes of
+it."""
 import inspect
 import os
 from collections.abc import Callable
@@ -28,28 +29,34 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "batches": Format(open_batches, "directory of batch_{i}.npy with batch_mom_{i}.npy and batch_xz_{i}.npy, or "
-                      "protons64_{i}.npy", "images", "MeV", "momentum"),
-    "larcv_npy": Format(open_larcv_npy, "larcv_png_64_{train,test}_{tracks,showers}.npy, a file or their directory",
-                        "images", "grey levels, or MeV with --scale_mev", "track or shower"),
-    "larcv_pngs": Format(open_larcv_pngs, "directory of larcv_64_{i}.png", "images", "grey levels, or MeV with --scale_mev",
-                         "none"),
+    "batches": Format(
+        open_batches, "directory of batch_{i}.npy with batch_mom_{i}.npy and batch_xz_{i}.npy, or "
+        "protons64_{i}.npy", "images", "MeV", "momentum"), "larcv_npy": Format(
+            open_larcv_npy, "larcv_png_64_{train,test}_{tracks,showers}.npy, a file or their directory",
+            "images", "grey levels, or MeV with --scale_mev",
+            "track or shower"), "larcv_pngs": Format(open_larcv_pngs, "directory of larcv_64_{i}.png",
+                                                     "images", "grey levels, or MeV with --scale_mev",
+                                                     "none"),
     "larcv2_root": Format(open_larcv2_root, "LArCV2 ROOT with image2d (and particle) trees", "images",
                           "ADC counts, or MeV with --scale_mev", "momentum, pdg, vertex"),
     "simpledet": Format(open_simpledet, "simpledet HDF5 (img_{i}, class_{i}, evis_{i}, ...)", "images", "MeV",
                         "class of the shower"),
-    "pilarnet": Format(open_pilarnet, "PILArNet-M HDF5 (point, cluster, cluster_extra, ...), versions 1 to 3", "events",
-                       "MeV", "class of each voxel, vertex, primaries (version 3)"),
-    "edepsim_root": Format(open_edepsim_root, "edep-sim ROOT (tree EDepSimEvents)", "events", "MeV", "vertex, primaries"),
-    "segments": Format(open_segments, "dumpTree, larnd-sim (segments or tracks), 2x2 and ndlar_flow HDF5", "events", "MeV",
-                       "vertex and primaries, if the tables are there"),
-    "jaxtpc": Format(open_jaxtpc, "JAXTPC HDF5 (pstep/lar_vol, primary, vertex)", "events", "MeV", "vertex, primaries"),
+    "pilarnet": Format(open_pilarnet, "PILArNet-M HDF5 (point, cluster, cluster_extra, ...), versions 1 to 3",
+                       "events", "MeV", "class of each voxel, vertex, primaries (version 3)"),
+    "edepsim_root": Format(open_edepsim_root, "edep-sim ROOT (tree EDepSimEvents)", "events", "MeV",
+                           "vertex, primaries"),
+    "segments": Format(open_segments, "dumpTree, larnd-sim (segments or tracks), 2x2 and ndlar_flow HDF5",
+                       "events", "MeV", "vertex and primaries, if the tables are there"), "jaxtpc": Format(
+                           open_jaxtpc, "JAXTPC HDF5 (pstep/lar_vol, primary, vertex)", "events", "MeV",
+                           "vertex, primaries"),
 }
 
 
 def option_names(name: str) -> list[str]:
   """Names of the options that the reader of a format takes."""
-  return [p.name for p in inspect.signature(FORMATS[name].open).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  return [
+      p.name for p in inspect.signature(FORMATS[name].open).parameters.values() if p.kind is p.KEYWORD_ONLY
+  ]
 
 
 def describe_formats() -> str:
@@ -74,7 +81,9 @@ def choose_format(path: str | os.PathLike) -> str:
     return look.format
   if look.format == OWN:
     raise ValueError(f"{path}: looks like {look.text}.")
-  nearest = f"the nearest format is {look.format} (--format={look.format})" if look.format else "no format comes near"
+  nearest = "no format comes near"
+  if look.format:
+    nearest = f"the nearest format is {look.format} (--format={look.format})"
   raise ValueError(f"{path}: looks like {look.text}, which is not read here; {nearest}. --list says what is.")
 
 
@@ -82,21 +91,22 @@ def open_source(name: str, path: str | os.PathLike, **options) -> ImageSource | 
   """Opens `path` with the reader of a format; "auto" chooses it.
 
   Raises:
-    ValueError: naming an unknown format or option, or what is wrong with the input and, if that looks like another format,
-      which.
+    ValueError: naming an unknown format or option, or what is wrong with the input and, if that looks like
+      another format, which.
   """
   name = choose_format(path) if name == AUTO else name
   if name not in FORMATS:
     raise ValueError(f"Unknown format {name!r}; choose from {sorted(FORMATS)}.")
   strange = sorted(set(options) - set(option_names(name)))
   if strange:
-    raise ValueError(f"Format {name!r} takes no option {strange[0]!r}; it takes {option_names(name) or 'none'}.")
+    raise ValueError(
+        f"Format {name!r} takes no option {strange[0]!r}; it takes {option_names(name) or 'none'}.")
   try:
     return FORMATS[name].open(path, **options)
   except ValueError as error:
     look = look_at(path)
-    if look.format == name or look.format is None and look.text.startswith(("a text", "no kind", "a damaged", "an empty",
-                                                                             "a directory")):
+    if look.format == name or look.format is None and look.text.startswith(
+        ("a text", "no kind", "a damaged", "an empty", "a directory")):
       raise
     way = f"; try --format={look.format}" if look.format in FORMATS else ""
     raise ValueError(f"{error} It looks like {look.text}{way}.") from error

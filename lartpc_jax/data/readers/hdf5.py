@@ -12,7 +12,8 @@ BLOCK_BYTES = 16 << 20  # read at once
 
 @contextlib.contextmanager
 def open_hdf5(path: str | os.PathLike) -> Iterator:
-  """The open file. Raises ValueError naming it if it is not HDF5, or is found truncated later inside the block."""
+  """The open file. Raises ValueError naming it if it is not HDF5, or is found truncated later inside the
+  block."""
   h5py, path = load_extra("h5py"), existing(path)
   try:
     with h5py.File(path, "r") as file:
@@ -34,22 +35,26 @@ def column_names(data, file_name: str, choices: dict[str, tuple[str, ...]], opti
                  ) -> dict[str, str]:
   """For every wanted column the name that a compound dataset has for it, of several that are in use.
 
-  Raises ValueError naming file, field and column, if one is missing that is not `optional`, or holds no numbers.
+  Raises ValueError naming file, field and column, if one is missing that is not `optional`, or holds no
+  numbers.
   """
   fields = data.dtype.names
   if not fields:
-    raise ValueError(f"{file_name}: field {data.name.strip('/')!r} must be a table with named columns; got {data.dtype}.")
+    raise ValueError(
+        f"{file_name}: field {data.name.strip('/')!r} must be a table with named columns; got {data.dtype}.")
   found = {}
   for wanted, names in choices.items():
     present = [name for name in names if name in fields]
     if not present and wanted in optional:
       continue
     if not present:
-      raise ValueError(f"{file_name}: field {data.name.strip('/')!r} lacks the column {' or '.join(map(repr, names))}; "
-                       f"it has {sorted(fields)}.")
+      raise ValueError(
+          f"{file_name}: field {data.name.strip('/')!r} lacks the column {' or '.join(map(repr, names))}; "
+          f"it has {sorted(fields)}.")
     if data.dtype[present[0]].base.kind not in "iuf":
-      raise ValueError(f"{file_name}: column {present[0]!r} of field {data.name.strip('/')!r} must hold numbers; got "
-                       f"{data.dtype[present[0]]}.")
+      raise ValueError(
+          f"{file_name}: column {present[0]!r} of field {data.name.strip('/')!r} must hold numbers; got "
+          f"{data.dtype[present[0]]}.")
     found[wanted] = present[0]
   return found
 
@@ -68,7 +73,8 @@ def blocks(data, columns: dict[str, str], block_bytes: int = BLOCK_BYTES) -> Ite
 
 
 def vlen_tables(file, wanted: dict[str, tuple[str, ...]]) -> dict:
-  """Datasets with a table of variable length for each event, all of the same number of events, checked for their columns.
+  """Datasets with a table of variable length for each event, all of the same number of events, checked for
+  their columns.
 
   Raises ValueError naming file and field.
   """
@@ -78,6 +84,7 @@ def vlen_tables(file, wanted: dict[str, tuple[str, ...]]) -> dict:
     fields = getattr(h5py.check_vlen_dtype(tables[name].dtype), "names", None)
     missing = [column for column in columns if column not in (fields or ())]
     if missing or len(tables[name]) != num:
-      raise ValueError(f"{file.filename}: field {name!r} must hold a table with the columns {list(columns)} for each of "
-                       f"{num} events; got {len(tables[name])} rows of {fields or tables[name].dtype}.")
+      raise ValueError(
+          f"{file.filename}: field {name!r} must hold a table with the columns {list(columns)} for each of "
+          f"{num} events; got {len(tables[name])} rows of {fields or tables[name].dtype}.")
   return tables

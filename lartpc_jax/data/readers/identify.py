@@ -1,4 +1,5 @@
-"""What a file or directory looks like, by its first bytes and its names, for those who do not know its format."""
+"""What a file or directory looks like, by its first bytes and its names, for those who do not know its
+format."""
 import os
 import re
 from pathlib import Path
@@ -29,17 +30,20 @@ HDF5 = (
      ("hit_table/.*", "event_table/.*")),
     ("LArCV3 HDF5 (it needs larcv3)", None, ("Data/.*", "Events/.*")),
 )
-MAGIC = (
-    (b"\x89HDF\r\n\x1a\n", "hdf5"), (b"root", "root"), (b"\x93NUMPY", "npy"), (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"),
-    (b"\x89PNG", "png"), (b"\x1f\x8b", "a gzip file: unpack it first"), (b"BZh", "a bzip2 file: unpack it first"),
-    (b"\xfd7zXZ", "an xz file: unpack it first"), (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it first"),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"),
-    (b"\x80\x04", "a Python pickle, which is not read: it may run any program"),
-)
+MAGIC = ((b"\x89HDF\r\n\x1a\n",
+          "hdf5"), (b"root", "root"), (b"\x93NUMPY", "npy"), (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"),
+         (b"\x89PNG", "png"), (b"\x1f\x8b",
+                               "a gzip file: unpack it first"), (b"BZh", "a bzip2 file: unpack it first"),
+         (b"\xfd7zXZ", "an xz file: unpack it first"), (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it first"),
+         (b"version https://git-lfs",
+          "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"),
+         (b"\x80\x04", "a Python pickle, which is not read: it may run any program"),
+        )
 
 
 def look_at(path: str | os.PathLike) -> Look:
-  """What `path` looks like. Raises FileNotFoundError if there is nothing; damage is part of the answer, not an error."""
+  """What `path` looks like. Raises FileNotFoundError if there is nothing; damage is part of the answer, not
+  an error."""
   path = Path(path)
   if not path.exists():
     raise FileNotFoundError(f"No input at {str(path)!r}.")
@@ -122,7 +126,9 @@ def _look_at_hdf5(path: Path) -> Look:
       file.visit(names.append)
   except ValueError:
     return Look("a damaged HDF5 file (or h5py is not installed)", None)
-  shares = [(sum(any(re.fullmatch(pattern, name) for name in names) for pattern in wanted) / len(wanted), text, format_name)
+  shares = [(sum(any(re.fullmatch(pattern, name)
+                     for name in names)
+                 for pattern in wanted) / len(wanted), text, format_name)
             for text, format_name, wanted in HDF5]
   for share, text, format_name in shares:
     if share == 1.0:

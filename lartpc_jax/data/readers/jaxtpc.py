@@ -1,8 +1,8 @@
 """HDF5 files of JAXTPC's Geant4 simulation: a row of variable length for each event.
 
-`pstep/lar_vol` holds the steps (x, y, z in mm of their middles, `de` in MeV, `t` in ns), `primary/geant4` the primary
-particles (px, py, pz in MeV/c, pdg, mass in MeV), `vertex/geant4` the vertices (x, y, z in mm), `event/geant4` the numbers.
-The field `ke` of primaries is not used: in the files it is the momentum.
+`pstep/lar_vol` holds the steps (x, y, z in mm of their middles, `de` in MeV, `t` in ns), `primary/geant4` the
+primary particles (px, py, pz in MeV/c, pdg, mass in MeV), `vertex/geant4` the vertices (x, y, z in mm),
+`event/geant4` the numbers. The field `ke` of primaries is not used: in the files it is the momentum.
 """
 import os
 from collections.abc import Iterator
@@ -17,7 +17,8 @@ TABLES = {"pstep/lar_vol": ("x", "y", "z", "t", "de"), "primary/geant4": ("px", 
 
 
 def open_jaxtpc(path: str | os.PathLike) -> EventSource:
-  """Events of a file, one at a time. Needs h5py. Raises FileNotFoundError or ValueError naming file and field."""
+  """Events of a file, one at a time. Needs h5py. Raises FileNotFoundError or ValueError naming file and
+  field."""
   path = existing(path)
   if not path.is_file():
     raise ValueError(f"{path}: must be an HDF5 file, not a directory.")

@@ -1,10 +1,12 @@
-"""LArCV2 ROOT files: images (`image2d_*_tree`) with the truth of their particles (`particle_*_tree`), read with uproot.
+"""LArCV2 ROOT files: images (`image2d_*_tree`) with the truth of their particles (`particle_*_tree`), read
+with uproot.
 
-A pixel of an image lies at column * rows + row of its vector. Where three images of an event are projections of one
-window onto its axes (their ranges agree in pairs: x against y, y against z, z against x, as the single-particle
-samples of the LArCV tutorials have them), they become the views xy, xz and yz of the package, first axis first;
-images of wire planes stay as they are. The values have no calibration: their unit is ADC, unless `scale_mev` tells
-one. LArCV files mix units: energies are GeV, and momenta MeV/c or GeV/c, which the energies tell. Positions are cm.
+A pixel of an image lies at column * rows + row of its vector. Where three images of an event are projections
+of one window onto its axes (their ranges agree in pairs: x against y, y against z, z against x, as the
+single-particle samples of the LArCV tutorials have them), they become the views xy, xz and yz of the package,
+first axis first; images of wire planes stay as they are. The values have no calibration: their unit is ADC,
+unless `scale_mev` tells one. LArCV files mix units: energies are GeV, and momenta MeV/c or GeV/c, which the
+energies tell. Positions are cm.
 """
 import os
 
@@ -17,14 +19,16 @@ CM = 10.0  # mm
 GEV = 1000.0  # MeV
 ADC = "ADC count"
 META = ("_p1.x", "_p1.y", "_p2.x", "_p2.y", "_col_count", "_row_count")
-PARTICLE = ("_pdg", "_px", "_py", "_pz", "_energy_init", "_vtx._x", "_vtx._y", "_vtx._z", "_trackid", "_parent_trackid")
+PARTICLE = ("_pdg", "_px", "_py", "_pz", "_energy_init", "_vtx._x", "_vtx._y", "_vtx._z", "_trackid",
+            "_parent_trackid")
 ORDER = ((0, False), (2, True), (1, False))  # (image of the file, transposed) of the views xy, xz, yz
 TOLERANCE = 0.01  # of energies that are compared
 
 
 def open_larcv2_root(path: str | os.PathLike, *, image_tree: str = "", particle_tree: str = "",
                      scale_mev: float | None = None) -> ImageSource:
-  """Images of a file, with `momentum`, `pdg` and `vertex_mm` of events that have one primary particle (else zeros).
+  """Images of a file, with `momentum`, `pdg` and `vertex_mm` of events that have one primary particle (else
+  zeros).
 
   Args:
     path: ROOT file.
@@ -37,7 +41,8 @@ def open_larcv2_root(path: str | os.PathLike, *, image_tree: str = "", particle_
     raise ValueError(f"scale_mev must be positive; got {scale_mev}.")
   path = root_file(path)
   trees = tree_names(path)
-  find = lambda given, prefix: given or next((t for t in trees if t.startswith(prefix) and t.endswith("_tree")), "")
+  find = lambda given, prefix: given or next(
+      (t for t in trees if t.startswith(prefix) and t.endswith("_tree")), "")
   name = find(image_tree, "image2d_")
   if not name:
     raise ValueError(f"{path}: lacks a tree 'image2d_*_tree'; it holds {trees}.")
@@ -53,25 +58,32 @@ def open_larcv2_root(path: str | os.PathLike, *, image_tree: str = "", particle_
   def read(start, stop):
     images = _images(path, name, meta, start, stop)
     if projections:
-      images = np.stack([np.swapaxes(images[:, i], 1, 2) if turned else images[:, i] for i, turned in ORDER], axis=1)
+      images = np.stack([np.swapaxes(images[:, i], 1, 2) if turned else images[:, i] for i, turned in ORDER],
+                        axis=1)
     return images * scale
 
   extra = {field: lambda start, stop, values=values: values[start:stop] for field, values in truth.items()}
-  note = "views xy, xz, yz" if projections else "views as in the file: its images are no projections of one window"
+  note = "views as in the file: its images are no projections of one window"
+  if projections:
+    note = "views xy, xz, yz"
   if scale_mev is None:
     note += "; values are ADC counts, not MeV (--scale_mev gives MeV per count)"
-  return ImageSource(tree.num_entries, meta["_col_count"].shape[1], read, extra, note, ADC if scale_mev is None else MEV)
+  return ImageSource(tree.num_entries, meta["_col_count"].shape[1], read, extra, note,
+                     ADC if scale_mev is None else MEV)
 
 
-def _read(path: str, tree: str, branches: dict, prefix: str, name: str, start: int | None = None, stop: int | None = None):
+def _read(path: str, tree: str, branches: dict, prefix: str, name: str, start: int | None = None,
+          stop: int | None = None):
   found = next((b for n, b in branches.items() if n.endswith(f"{prefix}.{name}")), None)
   if found is None:
-    raise ValueError(f"{path}: tree {tree!r} lacks the branch {prefix}.{name}; it has {sorted(branches)[:10]}.")
+    raise ValueError(
+        f"{path}: tree {tree!r} lacks the branch {prefix}.{name}; it has {sorted(branches)[:10]}.")
   try:
     return found.array(entry_start=start, entry_stop=stop, library="np")
   except Exception as error:
-    raise ValueError(f"{path}: tree {tree!r}, branch {prefix}.{name} is not readable (truncated or damaged?): "
-                     f"{first_line(error)}.") from error
+    raise ValueError(
+        f"{path}: tree {tree!r}, branch {prefix}.{name} is not readable (truncated or damaged?): "
+        f"{first_line(error)}.") from error
 
 
 def _meta(path: str, tree: str, branches: dict) -> dict[str, np.ndarray]:
@@ -104,14 +116,15 @@ def _images(path: str, name: str, meta: dict, start: int, stop: int) -> np.ndarr
     events = _read(path, name, branches, "_image_v", "_img", start, stop)
   images = [[np.asarray(image, np.float32) for image in event] for event in events]
   if any(image.size != side * side for event in images for image in event):
-    raise ValueError(f"{path}: tree {name!r} holds images of another size than their meta data say, {side} x {side}.")
+    raise ValueError(
+        f"{path}: tree {name!r} holds images of another size than their meta data say, {side} x {side}.")
   images = np.stack([np.stack(event) for event in images]).reshape(stop - start, -1, side, side)
   return check_values(images, path, f"{name}._img", minimum=0.0)
 
 
 def _truth(path: str, name: str, num: int, meta: dict | None) -> dict[str, np.ndarray]:
-  """`pdg` [n], `momentum` [n 3] in MeV/c and `vertex_mm` [n 3] from the middle of the window; zeros where there is not
-  just one primary particle."""
+  """`pdg` [n], `momentum` [n 3] in MeV/c and `vertex_mm` [n 3] from the middle of the window; zeros where
+  there is not just one primary particle."""
   if not name:
     return {}
   tree, branches = open_tree(path, name)
@@ -119,7 +132,8 @@ def _truth(path: str, name: str, num: int, meta: dict | None) -> dict[str, np.nd
     fields = {field: _read(path, name, branches, "_part_v", field) for field in PARTICLE}
   if tree.num_entries != num:
     raise ValueError(f"{path}: tree {name!r} has {tree.num_entries} events, but there are images of {num}.")
-  pdg, momentum, vertex = np.zeros(num, np.int64), np.zeros((num, 3), np.float32), np.zeros((num, 3), np.float32)
+  pdg, momentum = np.zeros(num, np.int64), np.zeros((num, 3), np.float32)
+  vertex = np.zeros((num, 3), np.float32)
   for i in range(num):
     row = {field: np.asarray(values[i]) for field, values in fields.items()}
     primary = np.flatnonzero(row["_parent_trackid"] == row["_trackid"])
@@ -138,12 +152,14 @@ def _truth(path: str, name: str, num: int, meta: dict | None) -> dict[str, np.nd
 
 
 def _momentum_unit(source: str, momentum: np.ndarray, energy_gev: float, pdg: int) -> float:
-  """1 if a momentum is in MeV/c, 1000 if it is in GeV/c: which of both gives the energy, in GeV, that the file tells."""
+  """1 if a momentum is in MeV/c, 1000 if it is in GeV/c: which of both gives the energy, in GeV, that the
+  file tells."""
   from lartpc_jax.units import masses_mev  # needs jax, for which --help should not wait
   mass = float(masses_mev(np.array([pdg]))[0])
   for unit in (1.0, GEV):
     expected = np.hypot(np.linalg.norm(momentum) * unit, mass)
     if not np.isfinite(mass) or abs(expected - energy_gev * GEV) <= TOLERANCE * expected:
       return unit
-  raise ValueError(f"{source}: momentum {momentum.round(3).tolist()} of particle {pdg} fits its energy of {energy_gev:g} "
-                   "GeV neither in MeV/c nor in GeV/c.")
+  raise ValueError(
+      f"{source}: momentum {momentum.round(3).tolist()} of particle {pdg} fits its energy of {energy_gev:g} "
+      "GeV neither in MeV/c nor in GeV/c.")

@@ -1,7 +1,9 @@
-"""8-bit crops of PILArNet: `larcv_png_64_{train,test}_{tracks,showers}.npy` (Zenodo record 8300355) and folders of PNGs.
+"""8-bit crops of PILArNet: `larcv_png_64_{train,test}_{tracks,showers}.npy` (Zenodo record 8300355) and
+folders of PNGs.
 
-Arrays are (n, 64, 64), (n, 64, 64, 1) or (n, 1, 64, 64) with grey levels 0 to 255; PNGs are called `larcv_64_{i}.png`. The
-files give no calibration: `scale_mev` (MeV per grey level) makes MeV of them, without it the unit is the grey level.
+Arrays are (n, 64, 64), (n, 64, 64, 1) or (n, 1, 64, 64) with grey levels 0 to 255; PNGs are called
+`larcv_64_{i}.png`. The files give no calibration: `scale_mev` (MeV per grey level) makes MeV of them, without
+it the unit is the grey level.
 """
 import os
 import re
@@ -29,7 +31,8 @@ PNG = re.compile(r"larcv_64_(\d+)\.png")
 NOTE = "values are grey levels 0 to 255, not MeV (--scale_mev gives MeV per level)"
 
 
-def open_larcv_npy(path: str | os.PathLike, *, split: str = "train", scale_mev: float | None = None) -> ImageSource:
+def open_larcv_npy(path: str | os.PathLike, *, split: str = "train",
+                   scale_mev: float | None = None) -> ImageSource:
   """Images of one file, or the tracks and then the showers of a split of a directory.
 
   The extra field `label` [n] says 1 for a track and 2 for a shower, where the names of the files tell.
@@ -41,7 +44,8 @@ def open_larcv_npy(path: str | os.PathLike, *, split: str = "train", scale_mev: 
     paths = [path / f"larcv_png_64_{split}_{kind}.npy" for kind in CLASSES]
     paths = [p for p in paths if p.exists()]
     if not paths:
-      raise ValueError(f"{path}: holds no larcv_png_64_{split}_tracks.npy and no larcv_png_64_{split}_showers.npy.")
+      raise ValueError(
+          f"{path}: holds no larcv_png_64_{split}_tracks.npy and no larcv_png_64_{split}_showers.npy.")
   else:
     paths = [path]
   files = [_open(p) for p in paths]
@@ -57,8 +61,8 @@ def open_larcv_npy(path: str | os.PathLike, *, split: str = "train", scale_mev: 
     labels = [CLASSES[kind[2]] for kind in kinds]
     read_label = lambda i, start, stop: np.full(stop - start, labels[i], np.uint8)
     extra["label"] = lambda start, stop: read_across(counts, read_label, start, stop)
-  return ImageSource(int(counts.sum()), 1, lambda start, stop: read_across(counts, read_one, start, stop), extra,
-                     NOTE if unit == GREY else "", unit)
+  return ImageSource(int(counts.sum()), 1, lambda start, stop: read_across(counts, read_one, start, stop),
+                     extra, NOTE if unit == GREY else "", unit)
 
 
 def open_larcv_pngs(path: str | os.PathLike, *, scale_mev: float | None = None) -> ImageSource:
@@ -67,7 +71,8 @@ def open_larcv_pngs(path: str | os.PathLike, *, scale_mev: float | None = None) 
   path = existing(path)
   if not path.is_dir():
     raise ValueError(f"{path}: must be a directory of larcv_64_NUMBER.png.")
-  numbered = sorted((int(match[1]), entry) for entry in path.iterdir() if (match := PNG.fullmatch(entry.name)))
+  numbered = sorted(
+      (int(match[1]), entry) for entry in path.iterdir() if (match := PNG.fullmatch(entry.name)))
   if not numbered:
     raise ValueError(f"{path}: holds no larcv_64_NUMBER.png.")
   image_module = load_extra("PIL.Image")
@@ -75,7 +80,8 @@ def open_larcv_pngs(path: str | os.PathLike, *, scale_mev: float | None = None) 
   def read(start, stop):
     images = [_read_png(image_module, file) for _, file in numbered[start:stop]]
     if len({image.shape for image in images}) > 1:
-      raise ValueError(f"{path}: its images are of several sizes: {sorted({image.shape for image in images})}.")
+      raise ValueError(
+          f"{path}: its images are of several sizes: {sorted({image.shape for image in images})}.")
     return np.stack(images)[:, None].astype(np.float32) * scale
 
   numbers = np.array([number for number, _ in numbered], np.int64)
@@ -98,7 +104,8 @@ def _open(path: Path) -> NpyFile:
   file = open_npy(existing(path), "images")
   layout = image_layout(file.shape, str(path))
   if layout.num_views != 1:
-    raise ValueError(f"{path}: field 'images' must have one view; got {layout.num_views} (shape {file.shape}).")
+    raise ValueError(
+        f"{path}: field 'images' must have one view; got {layout.num_views} (shape {file.shape}).")
   return file
 
 

@@ -40,7 +40,8 @@ def open_npy(path: str | os.PathLike, field: str) -> NpyFile:
     raise ValueError(f"{path}: field {field!r} holds no rows (shape {shape}).")
   need, found = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, os.path.getsize(path)
   if found < need:
-    raise ValueError(f"{path}: field {field!r} is truncated: {found} bytes, but shape {shape} of {dtype} needs {need}.")
+    raise ValueError(
+        f"{path}: field {field!r} is truncated: {found} bytes, but shape {shape} of {dtype} needs {need}.")
   return NpyFile(path, field, tuple(shape), dtype)
 
 
@@ -57,7 +58,8 @@ def _mapped(path: str, changed: int) -> np.ndarray:
 
 
 def read_across(counts: np.ndarray, read_one, start: int, stop: int) -> np.ndarray:
-  """Rows start ... stop - 1 of files laid end to end: `read_one(i, first, last)` reads from file i of counts[i] rows."""
+  """Rows start ... stop - 1 of files laid end to end: `read_one(i, first, last)` reads from file i of
+  counts[i] rows."""
   ends = np.cumsum(counts)
   pieces = []
   for i in range(int(np.searchsorted(ends, start, side="right")), len(counts)):

@@ -1,14 +1,14 @@
 """PILArNet-M HDF5 (Young et al. 2025, arXiv:2502.02558): a variable-length row of numbers for each event.
 
-`point` holds x, y, z (voxel numbers, 768 of 3 mm along an axis), voxel value, dE (MeV), t, n_e, dx for every point,
-points ordered by cluster. `cluster` holds number of points, fragment, group, interaction, semantic class (and, from
-version 2, PID) for every cluster. `cluster_extra` (from version 2) holds mass (MeV), |momentum| (GeV/c) and the
-vertex in voxel numbers, in version 3 also a flag of primaries; some files of version 3 pack the momentum (px, py, pz
-in GeV/c) behind them, with or without two more columns, others have it in `cluster_extra_2` and the vertices in
-`interaction_extra` (interaction, x, y, z). -1 in all of a vertex or momentum says that there is none; vertices
-outside the volume are left out. Semantic classes: 0 shower, 1 track, 2 Michel, 3 delta, 4 low-energy scatter; PIDs:
-see `PDG`. The vertex of `cluster_extra` is that of the cluster's particle, so of an interaction we take that of the
-cluster with the largest momentum.
+`point` holds x, y, z (voxel numbers, 768 of 3 mm along an axis), voxel value, dE (MeV), t, n_e, dx for every
+point, points ordered by cluster. `cluster` holds number of points, fragment, group, interaction, semantic
+class (and, from version 2, PID) for every cluster. `cluster_extra` (from version 2) holds mass (MeV),
+|momentum| (GeV/c) and the vertex in voxel numbers, in version 3 also a flag of primaries; some files of
+version 3 pack the momentum (px, py, pz in GeV/c) behind them, with or without two more columns, others have
+it in `cluster_extra_2` and the vertices in `interaction_extra` (interaction, x, y, z). -1 in all of a vertex
+or momentum says that there is none; vertices outside the volume are left out. Semantic classes: 0 shower, 1
+track, 2 Michel, 3 delta, 4 low-energy scatter; PIDs: see `PDG`. The vertex of `cluster_extra` is that of the
+cluster's particle, so of an interaction we take that of the cluster with the largest momentum.
 """
 import os
 from collections.abc import Iterator
@@ -49,7 +49,8 @@ def open_pilarnet(path: str | os.PathLike, *, unit: str = "interaction", energy:
   Raises FileNotFoundError or ValueError naming file and field.
   """
   if unit not in UNITS or energy not in ENERGY:
-    raise ValueError(f"unit must be one of {list(UNITS)} and energy one of {list(ENERGY)}; got {unit!r} and {energy!r}.")
+    raise ValueError(
+        f"unit must be one of {list(UNITS)} and energy one of {list(ENERGY)}; got {unit!r} and {energy!r}.")
   path = existing(path)
   if not path.is_file():
     raise ValueError(f"{path}: must be an HDF5 file, not a directory.")
@@ -59,8 +60,9 @@ def open_pilarnet(path: str | os.PathLike, *, unit: str = "interaction", energy:
     for name in ("point", "cluster", *there):
       data = dataset(file, name)
       if data.dtype != object or len(data) != num:
-        raise ValueError(f"{path}: field {name!r} must hold a row of variable length for each of {num} events; got "
-                         f"{len(data)} rows of {data.dtype}.")
+        raise ValueError(
+            f"{path}: field {name!r} must hold a row of variable length for each of {num} events; got "
+            f"{len(data)} rows of {data.dtype}.")
     if not num:
       raise ValueError(f"{path}: field 'point' holds no events.")
     notes, in_voxels = _look(file, there)
@@ -72,7 +74,8 @@ def open_pilarnet(path: str | os.PathLike, *, unit: str = "interaction", energy:
 def _look(file, there: list[str]) -> tuple[list[str], bool]:
   """What is to be said of the file, and whether its vertices are voxel numbers, from its first events.
 
-  The rows of the public mini set have vertices such as (-987, -424), which are those of a detector and not of the volume.
+  The rows of the public mini set have vertices such as (-987, -424), which are those of a detector and not of
+  the volume.
   """
   if "cluster_extra" not in there:
     return [], True
@@ -87,8 +90,9 @@ def _look(file, there: list[str]) -> tuple[list[str], bool]:
     outside += int(np.sum(np.any((particles.vertex < 0) | (particles.vertex > SIDE), axis=1)))
   notes = [] if oriented else ["momenta have no direction in the file, so none are written"]
   if outside:
-    notes.append(f"vertices lie outside the {SIDE} voxels ({outside} in the first {i + 1} events), so they are no voxel "
-                 "numbers and are left out")
+    notes.append(
+        f"vertices lie outside the {SIDE} voxels ({outside} in the first {i + 1} events), so they are no "
+        "voxel numbers and are left out")
   return notes, not outside
 
 
@@ -116,8 +120,9 @@ def _table(source: str, field: str, row, columns: tuple[int, ...], num_rows: int
     raise ValueError(f"{source}, field {field!r}: must hold numbers; got {row.dtype}.")
   fitting = [c for c in columns if row.size % c == 0 and (num_rows is None or row.size == c * num_rows)]
   if not fitting:
-    raise ValueError(f"{source}, field {field!r}: {row.size} numbers do not make rows of {' or '.join(map(str, columns))}"
-                     + (f" for {num_rows} clusters." if num_rows is not None else "."))
+    raise ValueError(
+        f"{source}, field {field!r}: {row.size} numbers do not make rows of {' or '.join(map(str, columns))}"
+        + (f" for {num_rows} clusters." if num_rows is not None else "."))
   return check_values(row.reshape(-1, fitting[0]).astype(np.float64), source, field)
 
 
@@ -127,8 +132,9 @@ def _clusters(source: str, row, num_points: int) -> np.ndarray:
       table = _table(source, "cluster", row, (columns,))
       if table[:, 0].sum() == num_points and np.isin(table[:, 4], np.arange(len(SEMANTIC))).all():
         return table
-  raise ValueError(f"{source}, field 'cluster': {np.size(row)} numbers do not make clusters of 5 or 6 columns whose points "
-                   f"add up to the {num_points} of field 'point' and whose semantic class is 0 to 4.")
+  raise ValueError(
+      f"{source}, field 'cluster': {np.size(row)} numbers do not make clusters of 5 or 6 columns whose "
+      f"points add up to the {num_points} of field 'point' and whose semantic class is 0 to 4.")
 
 
 def _events(source, number, point, truth, unit, energy, in_voxels) -> Iterator[RawEvent]:
@@ -169,10 +175,12 @@ def _particles(source: str, truth: dict, clusters: np.ndarray) -> _Particles | N
   if extra.shape[1] > PRIMARY + 1:
     momentum = _without_sentinels(extra[:, MOMENTUM])
   elif "cluster_extra_2" in truth:
-    momentum = _without_sentinels(_table(source, "cluster_extra_2", truth["cluster_extra_2"], MOMENTUM_COLUMNS, num)[:, :3])
+    momentum = _without_sentinels(
+        _table(source, "cluster_extra_2", truth["cluster_extra_2"], MOMENTUM_COLUMNS, num)[:, :3])
   known = lambda values: np.where(values == -1, np.nan, values)
   primary = extra[:, PRIMARY] == 1 if extra.shape[1] > PRIMARY else np.zeros(num, bool)
-  return _Particles(known(extra[:, 0]), known(extra[:, 1]), _without_sentinels(extra[:, 2:5]), momentum, primary)
+  return _Particles(known(extra[:, 0]), known(extra[:, 1]), _without_sentinels(extra[:, 2:5]), momentum,
+                    primary)
 
 
 def _without_sentinels(vectors: np.ndarray) -> np.ndarray:
@@ -180,7 +188,8 @@ def _without_sentinels(vectors: np.ndarray) -> np.ndarray:
   return np.where(np.all(vectors == -1, axis=1, keepdims=True), np.nan, vectors)
 
 
-def _vertices(source: str, row, particles: _Particles | None, interactions: np.ndarray) -> dict[int, np.ndarray]:
+def _vertices(source: str, row, particles: _Particles | None,
+              interactions: np.ndarray) -> dict[int, np.ndarray]:
   """Interaction number -> vertex [3] in voxel numbers, of those that have one."""
   found = {}
   if row is not None and np.size(row):
@@ -209,7 +218,8 @@ def _primaries(particles: _Particles | None, clusters: np.ndarray, members: np.n
   pid = clusters[chosen, 5].astype(np.int64) if clusters.shape[1] > 5 else np.full(len(chosen), -1)
   pdg = np.where((pid >= 0) & (pid < len(PDG)), PDG[np.clip(pid, 0, len(PDG) - 1)], 0)
   momentum = particles.momentum_gev[chosen] * GEV
-  size = np.where(np.isfinite(momentum[:, 0]), np.linalg.norm(momentum, axis=1), particles.size_gev[chosen] * GEV)
+  size = np.where(np.isfinite(momentum[:, 0]), np.linalg.norm(momentum, axis=1),
+                  particles.size_gev[chosen] * GEV)
   from lartpc_jax.units import masses_mev  # needs jax, for which --help should not wait
   mass = np.where(np.isfinite(particles.mass_mev[chosen]), particles.mass_mev[chosen], masses_mev(pdg))
   return momentum, pdg, np.hypot(size, mass) - mass

@@ -7,7 +7,8 @@ from lartpc_jax.data.readers.api import existing, load_extra
 
 
 def root_file(path: str | os.PathLike) -> str:
-  """The path of an existing ROOT file. Raises ValueError naming it, if it is a directory or uproot is missing."""
+  """The path of an existing ROOT file. Raises ValueError naming it, if it is a directory or uproot is
+  missing."""
   load_extra("uproot")
   path = existing(path)
   if not path.is_file():
@@ -16,7 +17,8 @@ def root_file(path: str | os.PathLike) -> str:
 
 
 def open_tree(path: str, name: str, required: tuple[str, ...] = ()):
-  """(tree, branches by name) of an open file, of which the caller closes `tree.file`. Raises ValueError naming what lacks.
+  """(tree, branches by name) of an open file, of which the caller closes `tree.file`. Raises ValueError
+  naming what lacks.
 
   Of other objects nothing is read: the geometry of an edep-sim file may need more memory than there is.
   """
@@ -56,5 +58,6 @@ def lorentz_vectors(lorentz) -> list[np.ndarray]:
   """[k 4] of each event, from an awkward array of TLorentzVector: x, y, z and the time (or energy)."""
   awkward = load_extra("awkward")  # uproot brings it
   counts, flat = np.asarray(awkward.num(lorentz, axis=1)), awkward.flatten(lorentz)
-  columns = [np.asarray(flat["fP", f"f{x}"], np.float64) for x in "XYZ"] + [np.asarray(flat["fE"], np.float64)]
+  columns = [np.asarray(flat["fP", f"f{x}"], np.float64) for x in "XYZ"
+            ] + [np.asarray(flat["fE"], np.float64)]
   return np.split(np.stack(columns, axis=-1), np.cumsum(counts)[:-1])

@@ -1,4 +1,5 @@
-"""Where the rows of each event lie in a table of segments: in one place, in several, or of runs laid end to end."""
+"""Where the rows of each event lie in a table of segments: in one place, in several, or of runs laid end to
+end."""
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ TRACK, PIECE = ("traj_id", "trackID"), ("segment_id",)
 
 
 class Groups(NamedTuple):
-  """The events in the order in which they first appear. A key is (run, event number, interaction number or 0)."""
+  """The events in the order in which they first appear. A key is (run, event number, interaction number or
+  0)."""
   keys: list[tuple[int, int, int]]
   pieces: list[np.ndarray]    # of each event, [k 2]: rows start ... stop - 1, k places
   num_runs: int               # whose event numbers repeat
@@ -28,9 +30,9 @@ class _Pieces(NamedTuple):
 def find_groups(tables, block_bytes: int) -> Groups:
   """Groups the rows of `tables.segments` (see `segments.Tables`) by event.
 
-  That a number comes again elsewhere in the file need not be the same event: files of several runs that were laid end to
-  end repeat their numbers. The trajectories tell (their number comes twice in an event then), without them the numbers of
-  segments. Such a file is divided where the event numbers fall.
+  That a number comes again elsewhere in the file need not be the same event: files of several runs that were
+  laid end to end repeat their numbers. The trajectories tell (their number comes twice in an event then),
+  without them the numbers of segments. Such a file is divided where the event numbers fall.
 
   Raises:
     ValueError: if numbers repeat and that does not divide the file.
@@ -41,7 +43,8 @@ def find_groups(tables, block_bytes: int) -> Groups:
   if num_runs > 1:
     run[1:] = np.cumsum(np.diff(pieces.event) < 0)
     if run[-1] + 1 != num_runs:
-      raise ValueError(_repeats(tables, f"its segments fall back {run[-1]} times, its other tables {num_runs - 1}"))
+      raise ValueError(
+          _repeats(tables, f"its segments fall back {run[-1]} times, its other tables {num_runs - 1}"))
   by_key: dict[tuple[int, int, int], list[int]] = {}
   for i, key in enumerate(zip(run.tolist(), pieces.event.tolist(), pieces.vertex.tolist())):
     by_key.setdefault(key, []).append(i)
@@ -50,15 +53,19 @@ def find_groups(tables, block_bytes: int) -> Groups:
 
 
 def _repeats(tables, why: str) -> str:
-  return (f"{tables.segments.file.filename}: the event numbers repeat (several runs in one file?), and the runs cannot be "
-          f"told apart: {why}. Convert each run from a file of its own.")
+  return (
+      f"{tables.segments.file.filename}: the event numbers repeat (several runs in one file?), and the runs "
+      f"cannot be told apart: {why}. Convert each run from a file of its own.")
 
 
 def _pieces(tables, block_bytes: int) -> _Pieces:
   columns = {name: tables.columns[name] for name in ("event", "vertex") if name in tables.columns}
   found, before, at = [], None, 0
   for block in blocks(tables.segments, columns, block_bytes):
-    rows = np.stack([block["event"].astype(np.int64), block.get("vertex", np.zeros(len(block["event"]))).astype(np.int64)])
+    rows = np.stack([
+        block["event"].astype(np.int64),
+        block.get("vertex", np.zeros(len(block["event"]))).astype(np.int64)
+    ])
     new = np.append(before is None or bool(np.any(rows[:, 0] != before)), np.any(np.diff(rows) != 0, axis=0))
     first = np.flatnonzero(new)
     found.append(np.concatenate([rows[:, first], (at + first)[None]]))
@@ -100,7 +107,11 @@ def _identity(tables, table, number: tuple[str, ...]) -> dict[str, str]:
 
 def _all_rows(table, columns: dict, block_bytes: int) -> np.ndarray:
   """[columns, rows] of integers."""
-  parts = [np.stack([block[name].astype(np.int64) for name in columns]) for block in blocks(table, columns, block_bytes)]
+  parts = [
+      np.stack([block[name].astype(np.int64)
+                for name in columns])
+      for block in blocks(table, columns, block_bytes)
+  ]
   return np.concatenate([np.zeros((len(columns), 0), np.int64), *parts], axis=1)
 
 
@@ -110,11 +121,12 @@ def _comes_again(rows: np.ndarray) -> bool:
   return bool(np.any(np.all(np.diff(ordered) == 0, axis=0)))
 
 
-def read_groups(table, columns: dict[str, str], groups: Groups, block_bytes: int) -> Iterator[dict[str, np.ndarray]]:
+def read_groups(table, columns: dict[str, str], groups: Groups,
+                block_bytes: int) -> Iterator[dict[str, np.ndarray]]:
   """The rows of each group, as arrays of the wanted columns.
 
-  A table with every event in one place is read in blocks. Of another one the wanted columns are held in memory, about 40
-  bytes a row: thousands of small pieces are slow to read one by one (2 ms each, measured).
+  A table with every event in one place is read in blocks. Of another one the wanted columns are held in
+  memory, about 40 bytes a row: thousands of small pieces are slow to read one by one (2 ms each, measured).
   """
   if not groups.contiguous:
     parts = list(blocks(table, columns, block_bytes))

@@ -9,8 +9,10 @@ from lartpc_jax.data.readers.segment_rows import Groups
 
 CM = 10.0  # mm
 VERTEX_COLUMNS = {"x": ("x_vert",), "y": ("y_vert",), "z": ("z_vert",)}
-PARTICLE_COLUMNS = {"parent": ("parent_id", "parentID"), "momentum": ("pxyz_start",), "pdg": ("pdg_id", "pdgId"),
-                    "energy": ("E_start",), "start": ("xyz_start",)}
+PARTICLE_COLUMNS = {
+    "parent": ("parent_id", "parentID"), "momentum": ("pxyz_start",), "pdg": ("pdg_id", "pdgId"),
+    "energy": ("E_start",), "start": ("xyz_start",)
+}
 OPTIONAL = ("pdg", "energy", "start")
 
 
@@ -68,8 +70,9 @@ def _rows(tables, table, choices: dict, optional: tuple[str, ...], groups: Group
   columns = column_names(table, table.file.filename, {**keys, **choices}, optional)
   for name in ("momentum", "start"):
     if name in columns and table.dtype[columns[name]].shape != (3,):
-      raise ValueError(f"{table.file.filename}: column {columns[name]!r} of field {table.name.strip('/')!r} must hold 3 "
-                       "numbers a row.")
+      raise ValueError(
+          f"{table.file.filename}: column {columns[name]!r} of field {table.name.strip('/')!r} must hold 3 "
+          "numbers a row.")
   parts, run, last = [], 0, None
   for block in blocks(table, columns, block_bytes):
     event = block["event"].astype(np.int64)
@@ -80,10 +83,13 @@ def _rows(tables, table, choices: dict, optional: tuple[str, ...], groups: Group
     chosen = block["parent"].astype(np.int64) == -1 if "parent" in block else slice(None)
     parts.append({name: values[chosen] for name, values in block.items()})
   if not parts:
-    return np.zeros((0, 3), np.int64), {name: np.zeros((0, *table.dtype[column].shape)) for name, column in columns.items()}
+    return np.zeros(
+        (0, 3),
+        np.int64), {name: np.zeros((0, *table.dtype[column].shape)) for name, column in columns.items()}
   if run + 1 not in (1, groups.num_runs):
-    raise ValueError(f"{table.file.filename}: field {table.name.strip('/')!r} has event numbers of {run + 1} runs, the "
-                     f"segments of {groups.num_runs}. Convert each run from a file of its own.")
+    raise ValueError(
+        f"{table.file.filename}: field {table.name.strip('/')!r} has event numbers of {run + 1} runs, the "
+        f"segments of {groups.num_runs}. Convert each run from a file of its own.")
   rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
   return rows.pop("key"), rows
 
@@ -100,7 +106,8 @@ def _by_key(keys: np.ndarray, *fields: np.ndarray):
 
 
 def closeness(truth: Truth, key: tuple[int, int, int], start_mm: np.ndarray, stop_mm: np.ndarray) -> float:
-  """How near, in mm, the nearest deposit of an event comes to each point where its truth says that something starts."""
+  """How near, in mm, the nearest deposit of an event comes to each point where its truth says that something
+  starts."""
   points = [truth.vertices.get(key, np.zeros((0, 3)))]
   if key in truth.primaries:
     points.append(truth.primaries[key].start_mm)

@@ -1,8 +1,9 @@
-"""simpledet HDF5 (nutufts_edepsim_dataset_maker): images of single showers with a class, one dataset a field and entry.
+"""simpledet HDF5 (nutufts_edepsim_dataset_maker): images of single showers with a class, one dataset a field
+and entry.
 
-`img_{i}` is (n, n) in MeV, `class_{i}` 0 for an electron, 1 for a photon, 2 for an e+ e- pair of a dark neutrino,
-`evis_{i}` the sum of the pixels, `nparticles_{i}` and `pdg_{i}` the particles, padded with zeros. The running index
-need not start at 0: jobs have their own. There are no momenta.
+`img_{i}` is (n, n) in MeV, `class_{i}` 0 for an electron, 1 for a photon, 2 for an e+ e- pair of a dark
+neutrino, `evis_{i}` the sum of the pixels, `nparticles_{i}` and `pdg_{i}` the particles, padded with zeros.
+The running index need not start at 0: jobs have their own. There are no momenta.
 """
 import os
 import re
@@ -19,8 +20,8 @@ OUT = {"pdg": "particles_pdg"}  # `pdg` of converted images is that of one parti
 
 
 def open_simpledet(path: str | os.PathLike) -> ImageSource:
-  """Images of a file in the order of their index, with `class`, `evis`, `nparticles`, `particles_pdg` and the index
-  (`number`).
+  """Images of a file in the order of their index, with `class`, `evis`, `nparticles`, `particles_pdg` and the
+  index (`number`).
 
   Needs h5py. Raises FileNotFoundError or ValueError naming file and field.
   """
@@ -33,7 +34,8 @@ def open_simpledet(path: str | os.PathLike) -> ImageSource:
       raise ValueError(f"{path}: lacks field 'img_NUMBER'; it holds {sorted(file)[:10]}.")
     shapes = {file[f"img_{i}"].shape for i in numbers}
     if len(shapes) > 1 or len(shape := next(iter(shapes))) != 2 or shape[0] != shape[1]:
-      raise ValueError(f"{path}: field 'img_NUMBER' must hold images of one size, as high as wide; got {sorted(shapes)}.")
+      raise ValueError(
+          f"{path}: field 'img_NUMBER' must hold images of one size, as high as wide; got {sorted(shapes)}.")
     there = [name for name in EXTRA if any(f"{name}_{i}" in file for i in numbers)]
     lacking = [f"{name}_{i}" for name in there for i in numbers if f"{name}_{i}" not in file]
     if lacking:
@@ -46,6 +48,10 @@ def open_simpledet(path: str | os.PathLike) -> ImageSource:
   def read(start, stop):
     return check_values(field("img", start, stop, np.float32), str(path), "img", minimum=0.0)[:, None]
 
-  extra = {OUT.get(name, name): lambda start, stop, name=name: field(name, start, stop, EXTRA[name]) for name in there}
+  extra = {
+      OUT.get(name, name): lambda start, stop, name=name: field(name, start, stop, EXTRA[name])
+      for name in there
+  }
   extra["number"] = lambda start, stop: numbers[start:stop]
-  return ImageSource(len(numbers), 1, read, extra, f"class: {', '.join(f'{i} {c}' for i, c in enumerate(CLASSES))}")
+  return ImageSource(len(numbers), 1, read, extra,
+                     f"class: {', '.join(f'{i} {c}' for i, c in enumerate(CLASSES))}")

@@ -1,4 +1,5 @@
-"""Samplers, one signature: builder(sde, times, ...) -> sample(score_fn, x, key=None) -> x0. See `samplers.common`."""
+"""Samplers, one signature: builder(sde, times, ...) -> sample(score_fn, x, key=None) -> x0. See
+`samplers.common`."""
 from collections.abc import Callable
 
 import numpy as np
@@ -17,11 +18,14 @@ __all__ = ["NUM_EXTRA_EVALUATIONS", "SAMPLERS", "ancestral", "annealed_langevin"
            "sde_dpm_solver_pp_2m", "start_from_noise"]
 
 SAMPLERS = {
-    "ancestral": ancestral, "annealed_langevin": annealed_langevin, "ddim": ddim, "dpm_solver_pp_2m": dpm_solver_pp_2m,
-    "euler_maruyama": euler_maruyama, "heun": heun, "langevin": langevin, "predictor_corrector": predictor_corrector,
+    "ancestral": ancestral, "annealed_langevin": annealed_langevin, "ddim": ddim,
+    "dpm_solver_pp_2m": dpm_solver_pp_2m, "euler_maruyama": euler_maruyama, "heun": heun,
+    "langevin": langevin, "predictor_corrector": predictor_corrector,
     "probability_flow_adaptive": probability_flow_adaptive, "probability_flow_ode": probability_flow_ode,
-    "reverse_diffusion": reverse_diffusion, "sde_dpm_solver_pp_2m": sde_dpm_solver_pp_2m}
-NUM_EXTRA_EVALUATIONS = 1  # all end on the denoised image at times[-1]: one evaluation more than the steps need
+    "reverse_diffusion": reverse_diffusion, "sde_dpm_solver_pp_2m": sde_dpm_solver_pp_2m
+}
+# all end on the denoised image at times[-1]: one evaluation more than the steps need
+NUM_EXTRA_EVALUATIONS = 1
 
 
 def make_sampler(name: str, sde: SDE, times: np.ndarray, *, remat: bool = False, **knobs) -> Callable:
@@ -31,15 +35,19 @@ def make_sampler(name: str, sde: SDE, times: np.ndarray, *, remat: bool = False,
   return SAMPLERS[name](sde, times, remat=remat, **knobs)
 
 
-def num_evaluations(name: str, num_steps: int, *, num_corrections: int = 1, method: str = "heun") -> int | None:
-  """Network evaluations of a sampler on num_steps + 1 times; None where the run decides (it can tell: `count`)."""
+def num_evaluations(name: str, num_steps: int, *, num_corrections: int = 1,
+                    method: str = "heun") -> int | None:
+  """Network evaluations of a sampler on num_steps + 1 times; None where the run decides (it can tell:
+  `count`)."""
   if name not in SAMPLERS:
     raise ValueError(f"Unknown sampler {name!r}; choose from {sorted(SAMPLERS)}.")
   if name == "probability_flow_adaptive":
     return None
   if name == "annealed_langevin":
     return (num_steps + 1) * num_corrections + NUM_EXTRA_EVALUATIONS
-  per_step = {"heun": 2, "predictor_corrector": 1 + num_corrections, "probability_flow_ode": len(METHODS[method][2])}
+  per_step = {
+      "heun": 2, "predictor_corrector": 1 + num_corrections, "probability_flow_ode": len(METHODS[method][2])
+  }
   return num_steps * per_step.get(name, 1) + NUM_EXTRA_EVALUATIONS
 
 

@@ -1,12 +1,13 @@
 """What the samplers share: checks, tables of the noise schedule, the scan over steps.
 
 Every builder takes (sde, times [n + 1] falling, *, remat, knobs of its own) and returns
-`sample(score_fn, x, key=None) -> x0`, where x [b ...] is a draw of the marginal at times[0]. Single-device and un-jitted.
-The key is one for the batch, or [b] one for each example, which then does not depend on the others beside it.
-Unless said otherwise they are differentiable (forward and reverse mode) in x and in whatever score_fn closes over, for
-a fixed key. With `remat`, reverse mode keeps one state per step instead of every network activation. All end on the
-denoised image at times[-1], so that what comes out is a posterior mean, not a noisy state. They work in float32 at least:
-in half precision neighbouring times of a grid are equal. The result has the type of x.
+`sample(score_fn, x, key=None) -> x0`, where x [b ...] is a draw of the marginal at times[0]. Single-device
+and un-jitted. The key is one for the batch, or [b] one for each example, which then does not depend on the
+others beside it. Unless said otherwise they are differentiable (forward and reverse mode) in x and in
+whatever score_fn closes over, for a fixed key. With `remat`, reverse mode keeps one state per step instead of
+every network activation. All end on the denoised image at times[-1], so that what comes out is a posterior
+mean, not a noisy state. They work in float32 at least: in half precision neighbouring times of a grid are
+equal. The result has the type of x.
 """
 import functools
 from collections.abc import Callable
@@ -36,8 +37,9 @@ def builder(build: Callable) -> Callable:
 def start_from_noise(sde: SDE, times: np.ndarray, sample: Callable) -> Callable:
   """sample(score_fn, noise, key=None) -> x0 from standard normal noise, scaled to the level of times[0].
 
-  The start is normal with the variance that data of variance 1 have at times[0], which is what images and latents are
-  normalised to: alpha^2 + std^2, so 1 for the variance-preserving SDEs and about sigma^2 for the exploding ones.
+  The start is normal with the variance that data of variance 1 have at times[0], which is what images and
+  latents are normalised to: alpha^2 + std^2, so 1 for the variance-preserving SDEs and about sigma^2 for the
+  exploding ones.
   """
   with jax.ensure_compile_time_eval():  # a constant also where a caller builds the sampler under jit
     scale = float(sde.unit_std(jnp.asarray(check_times(times)[:1]))[0])

@@ -1,11 +1,20 @@
-"""Samplers of the probability-flow ODE that use its semi-linear form, and DDIM with noise. See `samplers.common`."""
+"""Samplers of the probability-flow ODE that use its semi-linear form, and DDIM with noise. See
+`samplers.common`."""
 from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion.prediction import denoised_from_score
-from lartpc_jax.diffusion.samplers.common import builder, finish, log_snr_tables, need_key, normal_like, scan, step_keys
+from lartpc_jax.diffusion.samplers.common import (
+  builder,
+  finish,
+  log_snr_tables,
+  need_key,
+  normal_like,
+  scan,
+  step_keys,
+)
 from lartpc_jax.diffusion.sde import SDE
 
 
@@ -14,7 +23,8 @@ def ddim(sde: SDE, times: np.ndarray, *, remat: bool = False, eta: float = 0.0
          ) -> Callable:
   """DDIM (Song, Meng & Ermon 2021, eq. 12). One network evaluation a step; order 1.
 
-  eta = 0 (default) is deterministic and needs no key; eta = 1 is ancestral sampling (eq. 16). Raises ValueError if eta < 0.
+  eta = 0 (default) is deterministic and needs no key; eta = 1 is ancestral sampling (eq. 16). Raises
+  ValueError if eta < 0.
   """
   if eta < 0.0:
     raise ValueError(f"ddim needs eta >= 0; got {eta}.")
@@ -64,7 +74,8 @@ def _multistep_weights(h, dtype):
 
 @builder
 def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
-  """DPM-Solver++(2M), data prediction (Lu et al. 2022b, alg. 2). One network evaluation a step; order 2. Needs no key."""
+  """DPM-Solver++(2M), data prediction (Lu et al. 2022b, alg. 2). One network evaluation a step; order 2.
+  Needs no key."""
 
   def sample(score_fn, x, key=None):
     grid, alpha, std, lam = log_snr_tables(sde, times, x.dtype)
@@ -87,11 +98,12 @@ def dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Cal
 @builder
 def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False,
                          eta: float = 1.0) -> Callable:
-  """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network evaluation a step.
+  """SDE-DPM-Solver++(2M) (Lu et al. 2022b, App. B): the reverse SDE in semi-linear form. One network
+  evaluation a step.
 
-  Exact for a constant denoiser; weak order 2 for Gaussian data, by the recursion of its variance. Needs a key. eta scales
-  the noise: its square is the share of the SDE's noise rate, 1 the reverse SDE, and eta -> 0 `dpm_solver_pp_2m`.
-  Raises ValueError if eta is not positive.
+  Exact for a constant denoiser; weak order 2 for Gaussian data, by the recursion of its variance. Needs a
+  key. eta scales the noise: its square is the share of the SDE's noise rate, 1 the reverse SDE, and eta -> 0
+  `dpm_solver_pp_2m`. Raises ValueError if eta is not positive.
   """
   if not eta > 0.0:
     raise ValueError(f"sde_dpm_solver_pp_2m needs eta > 0 (dpm_solver_pp_2m is without noise); got {eta}.")
@@ -120,11 +132,12 @@ def sde_dpm_solver_pp_2m(sde: SDE, times: np.ndarray, *, remat: bool = False,
 @builder
 def heun(sde: SDE, times: np.ndarray, *, remat: bool = False, churn: float = 0.0,
          churn_min: float = 0.0, churn_max: float = float("inf"), churn_noise: float = 1.0) -> Callable:
-  """Heun's method of Karras et al. 2022 (alg. 2) in y = x / alpha and sigma = std / alpha. Two network evaluations a step.
+  """Heun's method of Karras et al. 2022 (alg. 2) in y = x / alpha and sigma = std / alpha. Two network
+  evaluations a step.
 
-  Order 2 with churn = 0, which needs no key. churn (their S_churn) raises the noise of every step by a factor of
-  1 + min(churn / steps, sqrt(2) - 1) where churn_min <= sigma <= churn_max, with noise of standard deviation churn_noise.
-  Noise never goes above that of times[0]. Raises ValueError if churn < 0.
+  Order 2 with churn = 0, which needs no key. churn (their S_churn) raises the noise of every step by a factor
+  of 1 + min(churn / steps, sqrt(2) - 1) where churn_min <= sigma <= churn_max, with noise of standard
+  deviation churn_noise. Noise never goes above that of times[0]. Raises ValueError if churn < 0.
   """
   if churn < 0.0:
     raise ValueError(f"heun needs churn >= 0; got {churn}.")

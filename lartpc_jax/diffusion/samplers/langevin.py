@@ -1,4 +1,5 @@
-"""Langevin dynamics: at one noise level, annealed over all, and as the corrector of predictor-corrector sampling."""
+"""Langevin dynamics: at one noise level, annealed over all, and as the corrector of predictor-corrector
+sampling."""
 from collections.abc import Callable
 
 import jax
@@ -23,7 +24,8 @@ MAX_EXCESS = 0.3  # of the standard deviation that annealed Langevin dynamics ma
 
 def _langevin_step(score_fn, x, t, step_size, key):
   """x + step score / 2 + sqrt(step) noise (Song & Ermon 2019, eq. 4); step_size [] in units of x squared."""
-  return x + 0.5 * step_size * score_fn(x, jnp.full(x.shape[:1], t)) + jnp.sqrt(step_size) * normal_like(key, x)
+  return x + 0.5 * step_size * score_fn(x, jnp.full(x.shape[:1], t)) + jnp.sqrt(step_size) * normal_like(
+      key, x)
 
 
 def _check_scale(step_scale: float) -> None:
@@ -32,7 +34,8 @@ def _check_scale(step_scale: float) -> None:
 
 
 def annealed_std(sde: SDE, times: np.ndarray, step_scale: float, num_corrections: int) -> float:
-  """Standard deviation at which normal data of variance 1 arrive at times[-1], over the right one: 1 if annealing keeps up.
+  """Standard deviation at which normal data of variance 1 arrive at times[-1], over the right one: 1 if
+  annealing keeps up.
 
   With sigma = std / alpha a step of size step_scale std^2 takes the variance v of x / alpha to
   (1 - step_scale sigma^2 / (2 (1 + sigma^2)))^2 v + step_scale sigma^2, by the score -x / (alpha^2 + std^2).
@@ -51,8 +54,8 @@ def langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, step_scale: fl
              ) -> Callable:
   """Plain Langevin dynamics at the last noise level alone (Song & Ermon 2019, eq. 4): len(times) - 1 steps.
 
-  A step is step_scale times the variance of that level. Its stationary law is the marginal at times[-1] as step_scale
-  goes to 0; started from the prior it hardly ever gets there, which annealing cures. Needs a key.
+  A step is step_scale times the variance of that level. Its stationary law is the marginal at times[-1] as
+  step_scale goes to 0; started from the prior it hardly ever gets there, which annealing cures. Needs a key.
   """
   _check_scale(step_scale)
 
@@ -67,22 +70,24 @@ def langevin(sde: SDE, times: np.ndarray, *, remat: bool = False, step_scale: fl
 @builder
 def annealed_langevin(sde: SDE, times: np.ndarray, *, remat: bool = False,
                       step_scale: float = 0.5, num_corrections: int = 1) -> Callable:
-  """Annealed Langevin dynamics (Song & Ermon 2019, alg. 1): num_corrections steps at each noise level, from times[0] down.
+  """Annealed Langevin dynamics (Song & Ermon 2019, alg. 1): num_corrections steps at each noise level, from
+  times[0] down.
 
-  A step is step_scale times the variance of its level (their alpha_i = epsilon sigma_i^2 / sigma_L^2). Between levels the
-  state is scaled by the ratio of alphas, which is 1 for ve and edm. Needs a key.
+  A step is step_scale times the variance of its level (their alpha_i = epsilon sigma_i^2 / sigma_L^2).
+  Between levels the state is scaled by the ratio of alphas, which is 1 for ve and edm. Needs a key.
 
   Raises:
-    ValueError: for num_corrections below 1, or if the steps are too few or too small for the state to follow the levels: if
-      normal data of variance 1 would come out wider by more than MAX_EXCESS.
+    ValueError: for num_corrections below 1, or if the steps are too few or too small for the state to follow
+      the levels: if normal data of variance 1 would come out wider by more than MAX_EXCESS.
   """
   _check_scale(step_scale)
   if num_corrections < 1:
     raise ValueError(f"annealed_langevin needs num_corrections >= 1; got {num_corrections}.")
   if not (ratio := annealed_std(sde, times, step_scale, num_corrections)) <= 1.0 + MAX_EXCESS:
-    raise ValueError(f"annealed_langevin does not follow its {len(times)} noise levels with {step_scale=} and "
-                     f"{num_corrections=}: data of standard deviation 1 would come out with {ratio:.2g}. Give more of them "
-                     "(of evaluations), a smaller highest level, or a larger step_scale, 1 at most.")
+    raise ValueError(
+        f"annealed_langevin does not follow its {len(times)} noise levels with {step_scale=} and "
+        f"{num_corrections=}: data of standard deviation 1 would come out with {ratio:.2g}. Give more of "
+        "them (of evaluations), a smaller highest level, or a larger step_scale, 1 at most.")
 
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, "annealed_langevin"), len(times))
@@ -101,13 +106,15 @@ def annealed_langevin(sde: SDE, times: np.ndarray, *, remat: bool = False,
 
 @builder
 def predictor_corrector(sde: SDE, times: np.ndarray, *, remat: bool = False,
-                        predictor: str = "reverse_diffusion", num_corrections: int = 1, snr: float = 0.16) -> Callable:
-  """Predictor-corrector sampling (Song et al. 2021, alg. 1 with algs. 4 and 5): a predictor step, then Langevin steps.
+                        predictor: str = "reverse_diffusion", num_corrections: int = 1,
+                        snr: float = 0.16) -> Callable:
+  """Predictor-corrector sampling (Song et al. 2021, alg. 1 with algs. 4 and 5): a predictor step, then
+  Langevin steps.
 
-  The corrector's step is 2 a (snr |noise| / |score|)^2, norms averaged over the batch, so an example depends on its batch
-  (with one key an example, its own norms);
-  a = 1 for ve and edm, for the others the share of signal kept over the step, squared (their alpha_i). Evaluations a step:
-  1 + num_corrections. Needs a key.
+  The corrector's step is 2 a (snr |noise| / |score|)^2, norms averaged over the batch, so an example depends
+  on its batch (with one key an example, its own norms);
+  a = 1 for ve and edm, for the others the share of signal kept over the step, squared (their alpha_i).
+  Evaluations a step: 1 + num_corrections. Needs a key.
 
   Raises:
     ValueError: naming an unknown predictor, or snr or num_corrections out of range.
@@ -115,7 +122,8 @@ def predictor_corrector(sde: SDE, times: np.ndarray, *, remat: bool = False,
   if predictor not in PREDICTORS:
     raise ValueError(f"Unknown predictor {predictor!r}; choose from {sorted(PREDICTORS)}.")
   if num_corrections < 1 or not snr > 0.0:
-    raise ValueError(f"predictor_corrector needs num_corrections >= 1 and snr > 0; got {num_corrections=}, {snr=}.")
+    raise ValueError(
+        f"predictor_corrector needs num_corrections >= 1 and snr > 0; got {num_corrections=}, {snr=}.")
 
   def sample(score_fn, x, key=None):
     keys = step_keys(need_key(key, "predictor_corrector"), len(times) - 1)

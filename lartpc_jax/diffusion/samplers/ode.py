@@ -1,4 +1,5 @@
-"""General-purpose solvers of the probability-flow ODE (Song et al. 2021, eq. 13): fixed steps, and adaptive ones."""
+"""General-purpose solvers of the probability-flow ODE (Song et al. 2021, eq. 13): fixed steps, and adaptive
+ones."""
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from lartpc_jax.diffusion.sde import SDE, probability_flow
 @builder
 def probability_flow_ode(sde: SDE, times: np.ndarray, *, remat: bool = False,
                          method: str = "heun") -> Callable:
-  """Fixed steps of an explicit Runge-Kutta method in t: "euler" (1 evaluation a step), "heun" (2) or "rk4" (4).
+  """Fixed steps of an explicit Runge-Kutta method in t: "euler" (1 evaluation a step), "heun" (2) or "rk4"
+  (4).
 
   Deterministic, of order 1, 2 and 4. Raises ValueError naming an unknown method and the allowed set.
   """
@@ -32,9 +34,9 @@ def probability_flow_adaptive(sde: SDE, times: np.ndarray, *, remat: bool = Fals
                               rtol: float = 1e-3, atol: float = 1e-3, count: bool = False) -> Callable:
   """Adaptive Dormand-Prince 5(4) from times[0] to times[-1] (Song et al. 2021, App. D.4: RK45 at 1e-5).
 
-  The times between matter not, except for the size of the first step. Differentiable in forward mode only. With `count`,
-  sample returns (x0, number of network evaluations). Raises ValueError for remat, as the number of steps is not known
-  beforehand.
+  The times between matter not, except for the size of the first step. Differentiable in forward mode only.
+  With `count`, sample returns (x0, number of network evaluations). Raises ValueError for remat, as the number
+  of steps is not known beforehand.
   """
   if remat:
     raise ValueError("probability_flow_adaptive takes no remat: its steps are not known beforehand.")

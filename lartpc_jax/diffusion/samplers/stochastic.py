@@ -1,7 +1,9 @@
-"""Samplers of the reverse SDE: Euler-Maruyama, reverse diffusion, ancestral sampling. One network evaluation a step.
+"""Samplers of the reverse SDE: Euler-Maruyama, reverse diffusion, ancestral sampling. One network evaluation
+a step.
 
-Weak order 1; all need a key. With a(s) = alpha_{s+1} / alpha_s and G^2 = std_{s+1}^2 - a^2 std_s^2 the forward step between
-two times of the grid is exactly x_{s+1} = a x_s + G noise, for every SDE of `lartpc_jax.diffusion.sde`.
+Weak order 1; all need a key. With a(s) = alpha_{s+1} / alpha_s and G^2 = std_{s+1}^2 - a^2 std_s^2 the
+forward step between two times of the grid is exactly x_{s+1} = a x_s + G noise, for every SDE of
+`lartpc_jax.diffusion.sde`.
 """
 from collections.abc import Callable
 
@@ -9,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.diffusion.prediction import denoised_from_score
-from lartpc_jax.diffusion.samplers.common import builder, finish, log_snr_tables, need_key, normal_like, scan, step_keys
+from lartpc_jax.diffusion.samplers.common import (
+  builder,
+  finish,
+  log_snr_tables,
+  need_key,
+  normal_like,
+  scan,
+  step_keys,
+)
 from lartpc_jax.diffusion.sde import SDE, batch_mul, reverse_drift
 
 
@@ -50,7 +60,9 @@ def _ancestral(sde: SDE, times: np.ndarray, score_fn: Callable, dtype):
 
 
 # name -> (sde, times, score_fn, dtype) -> predict(x, key, inputs[i]) -> x, inputs with one row a step
-PREDICTORS = {"euler_maruyama": _euler_maruyama, "reverse_diffusion": _reverse_diffusion, "ancestral": _ancestral}
+PREDICTORS = {
+    "euler_maruyama": _euler_maruyama, "reverse_diffusion": _reverse_diffusion, "ancestral": _ancestral
+}
 
 
 def _sampler(name: str, sde: SDE, times: np.ndarray, remat: bool) -> Callable:
@@ -66,7 +78,8 @@ def _sampler(name: str, sde: SDE, times: np.ndarray, remat: bool) -> Callable:
 
 @builder
 def euler_maruyama(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
-  """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6): the published setting, with 1000 uniform steps.
+  """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6): the published setting, with 1000 uniform
+  steps.
 
   Its noise is added at every step; the final denoised image takes the place of their "noise-free last step".
   """
@@ -75,7 +88,8 @@ def euler_maruyama(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Calla
 
 @builder
 def reverse_diffusion(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
-  """The reverse SDE discretised as the forward one: x_s = (2 - a) x + G^2 score + G noise (Song et al. 2021, eq. 46)."""
+  """The reverse SDE discretised as the forward one: x_s = (2 - a) x + G^2 score + G noise (Song et al. 2021,
+  eq. 46)."""
   return _sampler("reverse_diffusion", sde, times, remat)
 
 
@@ -83,6 +97,7 @@ def reverse_diffusion(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Ca
 def ancestral(sde: SDE, times: np.ndarray, *, remat: bool = False) -> Callable:
   """Ancestral sampling: draws of q(x_s | x_{s+1}, x_0 = denoised).
 
-  DDPM (Ho et al. 2020, eq. 6 and 7) for the vp SDEs, Song et al. 2021, App. F, eq. 47 for ve; equal to `ddim` with eta = 1.
+  DDPM (Ho et al. 2020, eq. 6 and 7) for the vp SDEs, Song et al. 2021, App. F, eq. 47 for ve; equal to `ddim`
+  with eta = 1.
   """
   return _sampler("ancestral", sde, times, remat)
