@@ -95,8 +95,6 @@ def test_every_task(name, tmp_path):
                          keep_checkpoints=2)
   config["optim"].update(warmup_steps=0)
   config["data"].update({"num_holdout": 8} if "num_holdout" in config["data"] else {})
-  if name == "protons64_ldm":
-    config["autoencoder"] = "bundled"
   workdir = run(config, tmp_path / "run", config_lib.build_task(config))
   assert lib.export_checkpoint(config_lib.build_task, workdir, tmp_path / "out", step=1) == 1
   info = LOADERS[name](tmp_path / "out")

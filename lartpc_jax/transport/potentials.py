@@ -99,14 +99,14 @@ def costs(x, y, power=1):
   return squares if power == 2 else jnp.sqrt(squares)
 
 
-def _balanced_rung(cost, a, b, potentials, eps, num_iterations):
+def _balanced_rung(cost, weights, logs, potentials, eps, num_iterations):
   """The g [m] (px) at eps from (f, g) at the rung before, absorbed in the kernel (Schmitzer 2019, sec. 3)."""
   solve_scaling, _ = _ott_solvers()
-  log_a, log_b = _log(a), _log(b)
+  log_a, log_b = logs
   g = _softmin(cost.T, potentials[0], log_a, eps)
   f = _softmin(cost, g, log_b, eps)
   plan = jnp.exp(log_a[:, None] + log_b[None, :] + (f[:, None] + g[None, :] - cost) / eps)
-  dg = solve_scaling(plan, a, b, eps, num_iterations)
+  dg = solve_scaling(plan, *weights, eps, num_iterations)
   return g + jnp.where(jnp.isfinite(dg), dg, 0.0)
 
 
@@ -132,7 +132,7 @@ def cross_potentials(cost, a, b, levels: Levels, num_iterations: int):
   def rung(potentials, eps):
     tau = _tau(levels, eps)
     if levels.rho is None:
-      g = _balanced_rung(cost, a, b, potentials, eps, num_iterations)
+      g = _balanced_rung(cost, (a, b), (log_a, log_b), potentials, eps, num_iterations)
     else:
       g = _unbalanced_rung(cost, a, b, potentials, eps, tau, num_iterations)
     f = tau * _softmin(cost, g, log_b, eps)
