@@ -3,8 +3,9 @@ r"""Second stage of the cascade for 64x64 crops: pixels, given the 16x16 map of 
 python -m launch.train --config=configs/crops64_fine.py --config.data.path=lartpc_crops_geant4.npz \
     --config.coarse=runs/coarse/weights --workdir=runs/fine
 
-base: for one CPU core. 3,824 steps of 64 (244,736 images) took 57 minutes beside other jobs, at 70 to 89 images
-a second; held-out error 0.0132 at noise 1 and 0.057 at 2 (step 3,600), still falling. Draws of both stages: docs/results/crops.md.
+base: for one CPU core. 3,824 steps of 64 (244,736 images) took 57 minutes beside other jobs, at 70 to 89
+images a second; held-out error 0.0132 at noise 1 and 0.057 at 2 (step 3,600), still falling. What both stages
+draw: docs/results/crops.md.
 gpu: sized for five minutes of an H100; not run.
 tiny: for tests, on the labelled crops of the package.
 """
