@@ -3,8 +3,8 @@ r"""First stage of the cascade for 64x64 crops: a 16x16 map of lit pixels and ch
 python -m launch.train --config=configs/crops64_coarse.py --config.data.path=lartpc_crops_geant4.npz \
     --workdir=runs/coarse
 
-base: for one CPU core. 4,200 steps of 64 (268,800 images) took 45 minutes beside other jobs, at 100 to 119 images
-a second; held-out error 0.079 at noise 1 and 0.298 at 2, still falling.
+base: for one CPU core. 4,200 steps of 64 (268,800 images) took 45 minutes beside other jobs, at 100 to 119
+images a second; held-out error 0.079 at noise 1 and 0.298 at 2, still falling.
 gpu: sized for three minutes of an H100; not run.
 tiny: for tests, on the labelled crops of the package.
 """
