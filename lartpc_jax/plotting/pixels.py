@@ -1,7 +1,11 @@
 """Pictures of unconditional samples: mosaics of crops, side by side."""
+import textwrap
+
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+
+LETTERS_PER_INCH = 10  # of a title that is not to reach beyond its picture
 
 
 def mosaic(images: np.ndarray, num_columns: int, *, gap_px: int = 1) -> np.ndarray:
@@ -24,7 +28,7 @@ def mosaics(samples: dict[str, np.ndarray], *, num_columns: int = 8, max_images:
   for axis, (label, images) in zip(axes, samples.items(), strict=True):
     shown = axis.imshow(mosaic(images[:max_images], num_columns), norm=PowerNorm(0.5, vmin=0.0, vmax=top_mev),
                         cmap="magma", interpolation="nearest")
-    axis.set_title(label)
+    axis.set_title(textwrap.fill(label, int(LETTERS_PER_INCH * inches)))
     axis.set(xticks=[], yticks=[])
   figure.colorbar(shown, ax=axes.tolist(), shrink=0.7, label="MeV per pixel")
   return figure
