@@ -4,7 +4,7 @@ The shape annotations of lartpc_jax are checked by jaxtyping and beartype in tes
 known false alarms, with one way out each:
 
 - optax and ott-jax promote ranks and dtypes in their own arithmetic. Tests that run them carry the marker
-  `third_party`; those in THIRD_PARTY_TESTS get it unasked.
+  `third_party`, and the name of the package.
 - `vmap` of `grad` of a `scan` over per-example keys looks like key reuse. Wrap the call in
   `with jax.debug_key_reuse(False):`.
 """
@@ -45,9 +45,6 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
 
 REPO = Path(__file__).resolve().parent.parent
-# Files and folders of tests that train, fit or solve a transport problem from start to end.
-THIRD_PARTY_TESTS = ("build", "cli", "colabs", "config", "configs", "docs", "experiments",
-                     "generators_weights", "inference", "launch", "metrics", "plotting", "train", "transport")
 
 
 def pytest_unconfigure():
@@ -58,10 +55,6 @@ def pytest_unconfigure():
 def pytest_collection_modifyitems(items):
   accelerated = any(device.platform != "cpu" for device in jax.devices())
   for item in items:
-    relative = item.path.relative_to(REPO / "tests")
-    name = relative.parts[0].removesuffix(".py").removeprefix("test_")
-    if any(name == prefix or name.startswith(f"{prefix}_") for prefix in THIRD_PARTY_TESTS):
-      item.add_marker("third_party")
     if item.get_closest_marker("gpu") and not accelerated:
       item.add_marker(pytest.mark.skip(reason="no accelerator (set JAX_PLATFORMS to run on one)"))
 

@@ -15,6 +15,8 @@ from lartpc_jax.inference.settings import Comparison, Stage
 from lartpc_jax.transport import emd
 from tests import toy_generator as toy
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 VIEWS = ("xy", "xz")
 STAGE = Stage(num_steps=24, learning_rate=0.1, final_rate_share=0.05, num_averaged=4)
 SPHERE = chart.sphere_chart(toy.KINETIC_RANGE_MEV)

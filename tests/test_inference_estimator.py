@@ -76,7 +76,7 @@ def test_mirrored_events_have_the_same_features(views):
     other = OBSERVE(jnp.asarray(flipped), views)
     np.testing.assert_allclose(first.features, other.features, atol=0.02)
     sign = np.where(np.arange(3) == axis, -1.0, 1.0)
-    np.testing.assert_allclose(first.basis * sign, other.basis, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(first.basis) * sign, other.basis, atol=1e-4)
 
 
 def test_views_are_named_when_they_do_not_fit():

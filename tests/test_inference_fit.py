@@ -15,6 +15,8 @@ from lartpc_jax.inference.settings import Comparison, FitSettings, Report, Scree
 from lartpc_jax.transport.exact import exact_emd
 from tests import toy_generator as toy
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 VIEWS = ("xy", "xz")
 NUM_EVENTS = 6
 SMALL = FitSettings(

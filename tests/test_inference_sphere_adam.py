@@ -43,6 +43,7 @@ def test_the_path_does_not_depend_on_the_axes(start):
     np.testing.assert_allclose(turn(jnp.asarray(a)), b, atol=2e-4)
 
 
+@pytest.mark.third_party  # optax
 def test_the_energy_takes_the_steps_of_adam(start):
   pulls = np.random.default_rng(3).normal(size=(8, 5))
   ours = path(start, lambda step, h: np.concatenate([np.zeros((5, 3)), pulls[step][:, None]], axis=1))

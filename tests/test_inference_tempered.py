@@ -22,7 +22,7 @@ def test_draws_have_the_moments_of_the_product():
   momentum = lib.resample(draws, 0.25, num=20_000, seed=1)  # 800 a squared radian
   x = jax.vmap(lambda p: estimator_lib.to_coordinates(known.observed, p))(jnp.asarray(momentum))
   precision = 0.5 * np.linalg.inv(factor @ factor.swapaxes(1, 2)) + 800.0 * np.diag([1.0, 1.0, 0.0])
-  delta = np.asarray(x - mean)
+  delta = np.asarray(x) - np.asarray(mean)
   covariance = np.einsum("sni,snj->nij", delta, delta) / len(delta)
   np.testing.assert_allclose(covariance[:, :2, :2], np.linalg.inv(precision)[:, :2, :2], rtol=0.1, atol=4e-5)
   assert (lib.effective_samples(draws, 0.25) > 1000).all()

@@ -22,6 +22,8 @@ from lartpc_jax.inference import errors, surface
 from lartpc_jax.inference.settings import FitSettings
 from tests.toy_weights import save_toy_estimator, save_toy_weights
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 NUM = 7
 BASE = ["event", "px_mev", "py_mev", "pz_mev", "emd_start", "emd_end", "converged"]
 VECTORS = [f"{prefix}_p{axis}_mev" for prefix in ("true", "classical") for axis in "xyz"]

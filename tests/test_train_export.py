@@ -13,6 +13,8 @@ from lartpc_jax.train import export as lib, loop, optimizer
 from lartpc_jax.train.settings import settings
 from tests import toy_config, toy_train
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 LOADERS = {"protons64_autoencoder": lambda directory: models.load_autoencoder(directory).info,
            "protons64_ldm": lambda directory: build_generator(directory).info,
            "crops64_score": lambda directory: build_generator(directory).info,

@@ -135,7 +135,7 @@ def test_bad_diffusion_configs_are_named(tmp_path):
   with pytest.raises(ValueError, match="The config needs codec.weights"):
     lib.build_task({**config, "codec": {"name": "autoencoder", "weights": ""}})
   with pytest.raises(ValueError,
-                     match=r"was trained on ImageSpec\(.*threshold_mev=0.1\); the config says .*=0.2"):
+                     match=r"was trained on ImageSpec\(.*threshold_mev=0.1\) .*; the config says .*=0.2"):
     lib.build_task({**config, "image": {**config["image"], "threshold_mev": 0.2}})
   for prediction, got in (({"name": "v"}, "'v' and 1.0"), ({"name": "edm",
                                                             "sigma_data": 0.5}, "'edm' and 0.5")):

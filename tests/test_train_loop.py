@@ -16,6 +16,8 @@ from lartpc_jax.train import interrupt, loop, optimizer, step as step_lib
 from lartpc_jax.train.state import init_train_state
 from tests import toy_train
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 OPTIM = Optim(1e-2, warmup_steps=2, weight_decay=1e-2, ema_decay=0.9)
 TRAIN = dict(num_steps=12, log_every_steps=2, checkpoint_every_steps=3, eval_every_steps=4,
              draw_every_steps=0, keep_checkpoints=2)

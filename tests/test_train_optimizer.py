@@ -8,6 +8,8 @@ from lartpc_jax.config.blocks import parse
 from lartpc_jax.config.schema import Muon, Optim
 from lartpc_jax.train import optimizer
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 SETTINGS = dict(learning_rate=2e-3, warmup_steps=10)
 
 

@@ -8,6 +8,8 @@ import pytest
 from lartpc_jax.train.state import init_train_state
 from lartpc_jax.train.step import ema_decay_at, make_train_step
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 
 def quadratic(params, batch, key):
   return 0.5 * jnp.mean((params["w"] - batch)**2), {"w_mean": jnp.mean(params["w"])}

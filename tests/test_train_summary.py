@@ -4,11 +4,14 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from lartpc_jax.config.schema import Optim, Run, Train
 from lartpc_jax.train import summary
 from lartpc_jax.train.task import Task
 from tests import toy_train
+
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
 
 SETTINGS = Run(Optim(1e-3), Train(1))
 

@@ -13,6 +13,8 @@ from lartpc_jax.train.state import init_train_state
 from lartpc_jax.train.step import make_train_step
 from tests.toy_weights import save_toy_weights
 
+pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cheap_evaluation():

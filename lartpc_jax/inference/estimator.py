@@ -81,7 +81,7 @@ def _observe_two(first: ViewSummary, second: ViewSummary, axes: tuple[int, int, 
   flips = jnp.where(centroid < 0.0, -1.0, 1.0)
   pole = jnp.abs(centroid) + _LEAST
   pole = pole / jnp.linalg.norm(pole, axis=-1, keepdims=True)
-  towards = jnp.array([1.0, 0.0, 0.0], pole.dtype) - pole[:, :1] * pole
+  towards = jnp.array([[1.0, 0.0, 0.0]], pole.dtype) - pole[:, :1] * pole
   towards = towards / jnp.linalg.norm(towards, axis=-1, keepdims=True)
   basis = jnp.stack([towards, jnp.cross(pole, towards), pole], axis=1)
   parts = [pole]

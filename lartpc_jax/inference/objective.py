@@ -37,7 +37,7 @@ def vertex_weights(num_pixels: int, *, power: float, radius_px: float = 1.0) -> 
   has moved it (rms displacement grows as r^1.5, Fermi-Eyges), and an unweighted Earth Mover's Distance
   listens to the far end, where displacements and, at the Bragg peak, charge are largest.
   """
-  centre = (jnp.arange(num_pixels) + 0.5) - num_pixels / 2
+  centre = (jnp.arange(num_pixels, dtype=jnp.float32) + 0.5) - num_pixels / 2
   r = jnp.hypot(centre[:, None], centre[None, :])
   return (radius_px / (r + radius_px)) ** power
 
@@ -134,7 +134,7 @@ def _over_draws(value: Float[Array, " k"], ratio: Float[Array, " k"], settings: 
     return value.mean()
   middle = jnp.sort(ratio)[ratio.size // 2]  # of an even number the larger one: nuclei take charge away
   kept = jax.lax.stop_gradient(jnp.abs(ratio - middle) <= settings.charge_tolerance)
-  return jnp.where(kept, value, 0.0).sum() / kept.sum()
+  return jnp.where(kept, value, 0.0).sum() / kept.sum().astype(value.dtype)
 
 
 def best_noise(values: Float[Array, "b p mk"], noise: Float[Array, "v k h w c"]

@@ -88,7 +88,7 @@ def laplace(log_density: Callable, known: Posterior, *args, num_steps: int = 8) 
 
   def curvature(u):
     # compiled once
-    shifted = jax.lax.map(gradient, u + STEP * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])[:, None])
+    shifted = jax.lax.map(gradient, u[None] + STEP * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])[:, None])
     matrix = -jnp.moveaxis(shifted[:3] - shifted[3:], 0, -1) / (2.0 * STEP)
     return jnp.linalg.eigh(0.5 * (matrix + matrix.swapaxes(-1, -2)))
 

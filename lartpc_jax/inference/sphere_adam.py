@@ -39,7 +39,8 @@ def _per_coordinate(factors: jax.Array) -> jax.Array:
 
 def _limits(gradient: jax.Array, state: SphereAdamState, b2: float, clip: float) -> jax.Array:
   """Factors [b 2 or 3], at most 1, that bring a gradient down to `clip` times the rms of those before it."""
-  earlier = jnp.sqrt(state.square / jnp.where(state.count > 0, 1.0 - b2**state.count, 1.0))
+  steps = state.count.astype(jnp.float32)
+  earlier = jnp.sqrt(state.square / jnp.where(steps > 0.0, 1.0 - b2**steps, 1.0))
   limit = clip * earlier / (jnp.sqrt(_squares(gradient)) + _EPSILON)
   return jnp.where(earlier > 0.0, jnp.minimum(limit, 1.0), 1.0)  # no scale yet: let it pass
 
@@ -65,9 +66,10 @@ def sphere_adam(learning_rate: optax.Schedule, *, b1: float, b2: float, clip: fl
     mean = b1 * _tangential(state.mean, params) + (1.0 - b1) * gradient
     square = b2 * state.square + (1.0 - b2) * _squares(gradient)
     count = state.count + 1
-    rms = jnp.sqrt(square / (1.0 - b2**count)) + _EPSILON
+    steps = count.astype(jnp.float32)
+    rms = jnp.sqrt(square / (1.0 - b2**steps)) + _EPSILON
     scale = jnp.array([1.0, energy_factor, _VERTEX_MM][:rms.shape[1]], rms.dtype)[None] / rms
-    step = -learning_rate(state.count) * mean / (1.0 - b1**count) * _per_coordinate(scale)
+    step = -learning_rate(state.count) * mean / (1.0 - b1**steps) * _per_coordinate(scale)
     return step, SphereAdamState(count, mean, square)
 
   return optax.GradientTransformation(init, update)
