@@ -26,6 +26,7 @@ def test_cells_parse_and_carry_no_output(path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # as users run it
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_from_top_to_bottom(path):
   namespace = {}

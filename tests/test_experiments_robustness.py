@@ -42,6 +42,7 @@ def test_a_line():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_command(repo, tmp_path):
   """All conditions with tiny settings and random weights; the second call computes nothing anew."""
   weights = save_toy_weights(tmp_path / "weights")

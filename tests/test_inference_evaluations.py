@@ -24,6 +24,7 @@ def test_published_configuration_costs_what_is_published():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 @pytest.mark.parametrize("num_starts", [1, 2])
 def test_as_many_draws_as_are_counted(num_starts):
   """A generator that reports every draw at run time, with one evaluation each."""

@@ -172,6 +172,7 @@ def unet_generate(*, remat=False):
 
 
 @pytest.mark.slow  # test_through_a_sampler_with_a_known_score does it without a network
+@pytest.mark.third_party  # flax: float32 constants among float64 numbers
 def test_through_a_network_and_a_sampler(x64):
   """In units of 400 MeV/c, so that all numbers are of order one."""
   rng = np.random.default_rng(4)
@@ -182,6 +183,7 @@ def test_through_a_network_and_a_sampler(x64):
 
 
 @pytest.mark.slow  # test_rematerialisation_changes_nothing does it without a network
+@pytest.mark.third_party  # flax: float32 constants among float64 numbers
 def test_rematerialisation_of_a_network(x64):
   noise, condition = jnp.ones((2, 4, 4, 3)), jnp.asarray([[0.5, -0.5, 0.7], [0.1, 0.9, 0.2]])
   plain, again = (jax.jit(

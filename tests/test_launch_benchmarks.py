@@ -16,6 +16,7 @@ def launch(repo, *arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_simulation(repo, tmp_path):
   arguments = ("launch.benchmark_simulation", "--num_events=20", "--geant4_events=0", f"--out={tmp_path}")
   done = launch(repo, *arguments)
@@ -27,6 +28,7 @@ def test_simulation(repo, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_input(repo, tmp_path):
   done = launch(repo, "launch.benchmark_input", "--config=configs/protons64_autoencoder.py:tiny",
                 "--seconds=0.2", f"--out={tmp_path}")
@@ -37,6 +39,7 @@ def test_input(repo, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_infer(repo, tmp_path):
   """Rows of one device and of two; what is there is not measured again, unless with other flags."""
   weights = save_toy_weights(tmp_path / "weights")

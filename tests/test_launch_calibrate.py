@@ -24,6 +24,7 @@ def settings(weights, views=("xy",), **changes):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_one_view(weights, tmp_path):
   """An untrained estimator is far from calibrated, but one view shows both signs whatever the weights are."""
   found = calibrate.calibrate(settings(weights, num_events=130, num_samples=20))  # two chunks
@@ -59,6 +60,7 @@ def test_mistakes(weights, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_tempered(tmp_path):
   """The whole way on an untrained generator: the events that fit the temperature are not judged, and the
   table names it."""

@@ -90,6 +90,7 @@ def test_the_embedding_goes_by_true_labels_where_there_are_any(report):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_separations_of_several_sets_are_means(report):
   truth = report.separations.is_track
   images = samples.load_images("sample_crops[0:40]", threshold_mev=0.09, level_mev=0.02).values
@@ -108,6 +109,7 @@ def test_separations_of_several_sets_are_means(report):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_memorised_and_duplicated_sets_are_seen_by_their_metrics(report):
   copies = report.rows["memorisation", "copies of training images, share", "corrected"]
   assert copies["memorised"].estimate.value > 0.95 and copies["real vs real"].estimate.value < 0.1
@@ -157,6 +159,7 @@ def test_excess_over_the_floor_is_the_difference(report):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_momentum_closure_where_momenta_are_known(tmp_path):
   config = tiny(parts=["momentum"])
   rng = np.random.default_rng(0)

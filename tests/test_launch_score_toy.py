@@ -14,6 +14,7 @@ def run(tmp_path, pictures):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_draws_what_it_is_asked_for(tmp_path):
   result = run(tmp_path, "langevin")
   assert result.returncode == 0, result.stderr[-2000:]

@@ -47,6 +47,7 @@ def test_table_has_the_best_first():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_a_sweep_goes_on_where_it_stopped(tmp_path):
   settings = infer.Settings("sample", num_events=2, start="classical", chunk_size=2, num_pictures=0,
                             out=str(tmp_path))

@@ -115,6 +115,7 @@ def test_mistakes_in_what_to_fit(changes, message):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_from_events_to_counts(tmp_path):
   """Null, then pairs, with the tiny config: files, truth in the tables, and nothing computed twice."""
   config = protons64_tracks.get_config("tiny").to_dict()

@@ -75,12 +75,14 @@ def small():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 @pytest.mark.parametrize("name,detector", CASES)
 def test_found_at_the_size_of_a_report(full, name, detector):
   assert getattr(full, detector)(name) < DETECTED
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 @pytest.mark.parametrize("detector", ["occupancy", "boosting", "memory"])
 def test_nothing_found_where_nothing_was_planted(full, detector):
   assert getattr(full, detector)("floor") > DETECTED

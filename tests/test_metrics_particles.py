@@ -230,6 +230,7 @@ def test_boosting_sees_a_difference_that_is_no_shift():
 # --- momentum and defects
 # ------------------------------------------------------------------------------------------
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_momentum_closure_finds_a_planted_bias_and_width():
   rng = np.random.default_rng(7)
   def draw(n, bias=0.0, noise=5.0):

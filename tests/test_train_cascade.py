@@ -163,6 +163,7 @@ def test_the_bundled_cascade_is_small_and_fits_its_networks():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_a_stopped_and_resumed_run_equals_an_unbroken_one(stage, tmp_path):
   config = tiny(stage)
@@ -179,6 +180,7 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(stage, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_training_lowers_the_held_out_error(stage):
   config = tiny(stage)

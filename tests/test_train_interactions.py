@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from configs import events512_autoencoder, events512_ldm
-from lartpc_jax.build import data as data_lib, models as config_models, tasks as lib
-from lartpc_jax.build.generators import build_generator
+from lartpc_jax.build import models as config_models, tasks as lib
+from lartpc_jax.build.generators import NUM_SCALE_LATENTS, build_generator
 from lartpc_jax.data.open import open_events
 from lartpc_jax.data.pictures import voxel_images
 from lartpc_jax.experiments.pixels import load_real
@@ -72,6 +72,7 @@ def mean_loss(task, params):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 @pytest.mark.parametrize("name", ["autoencoder", "trained"])
 def test_training_lowers_the_loss(name, request):
   task, before, after, _ = request.getfixturevalue(name)
@@ -79,6 +80,7 @@ def test_training_lowers_the_loss(name, request):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_exported_weights_draw_the_same_images_whole_and_in_tiles(trained):
   _, _, after, directory = trained
   generator, info, _ = build_generator(directory)
@@ -95,11 +97,12 @@ def test_exported_weights_draw_the_same_images_whole_and_in_tiles(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_latents_of_whole_images_are_normalised(trained):
   """The scale is that of whole images, which are emptier than the crops that the autoencoder saw."""
   generator, info, _ = build_generator(trained[3])
   events = open_events("sample")
-  whole = voxel_images(events, np.arange(data_lib.SCALE_IMAGES), spec=ImageSpec(**info["image"]))
+  whole = voxel_images(events, np.arange(NUM_SCALE_LATENTS), spec=ImageSpec(**info["image"]))
   z = np.asarray(generator.codec.encode(jnp.asarray(whole)))
   np.testing.assert_allclose(np.median(z.reshape(-1, z.shape[-1]), axis=0), 0.0, atol=0.02)  # an empty pixel
   np.testing.assert_allclose((z**2).mean((0, 1, 2)), 1.0, rtol=0.02)
@@ -149,6 +152,7 @@ def test_bad_diffusion_configs_are_named(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_evaluation_pictures_and_launch_sample(trained, tmp_path):
   task, _, after, directory = trained
   metrics = task.evaluate(after, jax.random.key(3))

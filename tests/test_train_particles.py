@@ -81,6 +81,7 @@ def test_an_unknown_particle_is_named(labelled, autoencoder):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_protons_and_muons_from_simulation_to_images(autoencoder, tmp_path):
   for name, kinetic in (("proton", "50,100"), ("muon", "20,60")):
     settings = simulate.Settings(out=str(tmp_path / f"{name}.npz"), num_events=20, backend="fast",

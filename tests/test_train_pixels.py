@@ -53,6 +53,7 @@ def test_a_run_may_start_from_weights(tmp_path):
 
 
 @pytest.mark.slow  # `make tiny` trains one too
+@pytest.mark.third_party  # optax
 def test_training_lowers_the_loss(trained):
   task, before, after, _ = trained
   loss = jax.jit(lambda params, key: task.loss_fn(params, task.batch_fn(10_000), key)[0])
@@ -61,6 +62,7 @@ def test_training_lowers_the_loss(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_evaluation_and_pictures(trained):
   task, _, after, _ = trained
   metrics = task.evaluate(after, jax.random.key(3))
@@ -71,6 +73,7 @@ def test_evaluation_and_pictures(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_exported_weights_draw_the_same_images(trained):
   task, _, after, directory = trained
   generator, info, _ = build_generator(directory)
@@ -86,6 +89,7 @@ def test_exported_weights_draw_the_same_images(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_one_by_one_steps_equal_the_whole_program(trained):
   generator = build_generator(trained[3]).generator
   knobs = dict(name="heun", num_evaluations=7, seed=5, chunk_size=2)
@@ -96,6 +100,7 @@ def test_one_by_one_steps_equal_the_whole_program(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 @pytest.mark.parametrize("name,prediction", [("prediction", "v"), ("score", "eps"), ("likelihood", "eps")])
 def test_other_objectives_build_and_are_finite(name, prediction):
   config = tiny()
@@ -106,6 +111,7 @@ def test_other_objectives_build_and_are_finite(name, prediction):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_a_fresh_edm_network_denoises_by_its_skip(trained):
   fresh = build_generator(trained[3]).generator.denoiser._replace(params=trained[1])
   x = jnp.ones((1, 64, 64, 1))
@@ -139,6 +145,7 @@ def test_bad_sampler_options_are_named():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_launch_scripts(trained, tmp_path):
   directory = str(trained[3])
   for script, *options in [("sample", f"--weights={directory}", "--data=sample", "--num=4",

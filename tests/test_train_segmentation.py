@@ -41,6 +41,7 @@ def test_loss_by_hand():
 
 
 @pytest.mark.slow  # `make tiny` trains one too
+@pytest.mark.third_party  # optax
 def test_training_lowers_the_loss(trained):
   task, before, state = trained
   batch, loss_fn = task.batch_fn(1000), jax.jit(task.loss_fn)
@@ -49,6 +50,7 @@ def test_training_lowers_the_loss(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_evaluation_picture_and_export_agree(trained, tmp_path):
   task, _, state = trained
   metrics = task.evaluate(state.ema_params, jax.random.key(3))
@@ -82,6 +84,7 @@ def test_the_weights_that_ship_tell_tracks_from_showers():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_eight_orientations_are_their_mean_and_see_no_orientation():
   """Each by hand; and a turned image gets the turned answer, which a network alone does not give."""
   images = sample_crops()["image"][:3]
@@ -105,6 +108,7 @@ def test_eight_orientations_are_their_mean_and_see_no_orientation():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_the_command_that_judges_ssnet(repo, tmp_path):
   done = subprocess.run([
       sys.executable, "-m", "launch.evaluate_ssnet", "--data=sample", "--num_events=10", "--orientations=1",
@@ -127,6 +131,7 @@ def test_weights_and_configs_that_do_not_fit_are_named(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # optax
 def test_image_classifier_finds_a_planted_difference_and_nothing_else():
   """Charge half as large again."""
   rng = np.random.default_rng(0)

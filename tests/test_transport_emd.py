@@ -144,6 +144,7 @@ def test_vmap_equals_loop():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # ott-jax
 def test_forward_mode_under_vmap():
   """The call of momentum inference: vmap over pairs of vmap(jvp) over directions."""
   a, b = track_pairs(3)
@@ -194,6 +195,7 @@ def test_zeros_and_negative_values_are_safe():
 
 
 @pytest.mark.slow
+@pytest.mark.third_party  # ott-jax
 def test_unbalanced_transport_sees_the_charge():
   a, b = small_pair(np.float32)
   settings = dict(ot_epsilon_px=0.1, num_iterations=200, num_pixels=40)
