@@ -73,7 +73,7 @@ def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *,
   Args:
     denoiser: the trained network.
     cond: from `network_cond`; empty or None for a network without a condition.
-    guidance_scale: 1.0 means none; see `diffusion.guidance.classifier_free`.
+    guidance_scale: 1.0 means none; see `diffusion.guidance.classifier_free`. 0.0 is the null condition alone.
   Raises:
     ValueError: if guidance is asked of a network without a condition.
   """
@@ -88,6 +88,8 @@ def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *,
   if guidance_scale == 1.0:
     return conditional
   free = score({**cond, "keep": jnp.zeros_like(keep)})
+  if guidance_scale == 0.0:
+    return free
   return guidance.classifier_free(conditional, free, guidance_scale=guidance_scale)
 
 
