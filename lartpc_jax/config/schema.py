@@ -105,8 +105,16 @@ class SegmentationLoss:
   background_weight: float = 0.1  # of the pixels without charge; see `train.segmentation.pixel_cross_entropy`
 
 
+@dataclasses.dataclass(frozen=True)
+class GuideLoss:
+  """Block `loss` of task "guide"; see `train.recognition.recognition_task`."""
+  p_mean: float = -0.4         # of log sigma
+  p_std: float = 1.6
+
+
 LOSSES = {  # task -> class of its block `loss`
-    "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "generator": Loss, "ssnet": SegmentationLoss}
+    "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "generator": Loss,
+    "guide": GuideLoss, "ssnet": SegmentationLoss}
 
 
 @dataclasses.dataclass(frozen=True)
