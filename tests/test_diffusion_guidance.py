@@ -95,7 +95,7 @@ def bayes(sde, number, scale=1.0):
   """The score of all classes, guided by the exact classifier as a network would have it: of x / alpha and
   sigma."""
   def log_density(state, sigma):
-    logs = class_logs(edm_sde(80.0), state, sigma / 80.0)  # there x_t is state + sigma noise, and t = sigma / 80
+    logs = class_logs(edm_sde(80.0), state, sigma / 80.0)  # there x_t is x_0 + sigma noise, t = sigma / 80
     return jax.nn.log_softmax(logs)[:, number]
   return guidance.by_bayes(all_score(sde), guidance.at_noise_level(sde, log_density), guidance_scale=scale)
 

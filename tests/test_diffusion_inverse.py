@@ -69,11 +69,12 @@ def test_unit_data_need_no_moments():
 
 
 def test_none_is_the_gradient_of_the_squared_residual():
-  """Diffusion posterior sampling (Chung et al. 2023, eq. 10), by finite differences, of a curved measurement."""
+  """Diffusion posterior sampling (Chung et al. 2023), by finite differences, of a curved measurement."""
   sde, (mean, covariance, value) = vp_sde(), gaussian()
   t, x = jnp.full(1, 0.4), jax.random.normal(jax.random.key(1), (1, DIM))
   score, measure = score_of(sde, mean, covariance), lambda x: jnp.sinh(x)
-  got = measurement_guidance(sde, score, known(value, 1, measure=measure), covariance="none")(x, t) - score(x, t)
+  guided = measurement_guidance(sde, score, known(value, 1, measure=measure), covariance="none")
+  got = guided(x, t) - score(x, t)
   alpha, std = (float(a[0]) for a in alpha_std(sde, t))
 
   def log_p(x):
@@ -124,8 +125,9 @@ def test_conjugate_gradients_solve_each_example():
   np.testing.assert_array_equal(stuck, np.zeros((3, 4)))
 
 
-@pytest.mark.parametrize("knobs,message", [(dict(covariance="full"), "Unknown covariance 'full'"),
-                                           (dict(num_iterations=0), "num_iterations must be at least 1; got 0")])
+@pytest.mark.parametrize("knobs,message", [
+    (dict(covariance="full"), "Unknown covariance 'full'"),
+    (dict(num_iterations=0), "num_iterations must be at least 1; got 0")])
 def test_bad_knobs_are_named(knobs, message):
   with pytest.raises(ValueError, match=message):
     measurement_guidance(vp_sde(), lambda x, t: -x, known(np.zeros(DIM), 1), **knobs)

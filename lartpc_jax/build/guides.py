@@ -71,8 +71,8 @@ def build_guide(directory: str | Path, generator: Weights) -> TrainedGuide:
 
   Raises:
     FileNotFoundError: naming the missing file.
-    ValueError: naming the file that is truncated or does not fit, or what its states have otherwise than those
-      of the generator.
+    ValueError: naming the file that is truncated or does not fit, or what its states have otherwise than
+      those of the generator.
   """
   directory = weight_files.find_weights(directory)
   params, info = load_checked(directory, NAME, ("network", "labels", "codec", "charge_plane", "shape"))

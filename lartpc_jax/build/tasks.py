@@ -53,8 +53,8 @@ def _autoencoder_task(config: dict) -> Task:
       export=export)
 
 
-TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "guide": guide_task, "ssnet": ssnet_task,
-         "estimator": estimator_task_of, **CASCADE_TASKS}
+TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "guide": guide_task,
+         "ssnet": ssnet_task, "estimator": estimator_task_of, **CASCADE_TASKS}
 COMMON_KEYS = {"task", "seed", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge", "image", "frame"},
              "generator": COMMON_KEYS | set(BLOCKS) | {"init_from"},

@@ -6,8 +6,8 @@ import numpy as np
 
 from lartpc_jax.data.detector_faults import dead_wires
 
-FORMS = ("columns=28:36 (image axis 1, the last one excluded), rows=28:36 (axis 0), wires=0.1 (a share of the "
-         "columns, at random in each image), or a .npy or .npz file of [n n] or [N n n], 1 where dead")
+FORMS = ("columns=28:36 (image axis 1, the last one excluded), rows=28:36 (axis 0), wires=0.1 (a share of "
+         "the columns, at random in each image), or a .npy or .npz file of [n n] or [N n n], 1 where dead")
 
 
 def dead_pixels(text: str, num_pixels: int, numbers: np.ndarray, *, seed: int = 0) -> np.ndarray:

@@ -42,8 +42,8 @@ def by_bayes(score_fn: ScoreFn, log_likelihood: Callable, *, guidance_scale: flo
 
 
 def at_noise_level(sde: SDE, log_density: Callable) -> Callable:
-  """(x, t) -> log_density(x / alpha, std / alpha): what is known of states x_0 + sigma noise, for the states of
-  any SDE."""
+  """(x, t) -> log_density(x / alpha, std / alpha): what is known of states x_0 + sigma noise, for the states
+  of any SDE."""
   def log_likelihood(x, t):
     alpha, std = alpha_std(sde, t)
     return log_density(batch_mul(1.0 / alpha, x), std / alpha)

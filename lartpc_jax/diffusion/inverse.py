@@ -1,4 +1,4 @@
-"""Inverse problems: samples of p(x_0 | y) for a measurement y of a clean state, with any sampler of the prior.
+"""Inverse problems: samples of p(x_0 | y) for a measurement y of a clean state, by any sampler of the prior.
 
 Guidance of the score by an approximation of p(y | x_t), which needs the spread of x_0 given x_t. Where that
 spread is the true one (Gaussian data and "moments"; unit normal data and "unit"), so is the guided score.
@@ -29,15 +29,15 @@ def measurement_guidance(sde: SDE, score_fn: ScoreFn, known: Measurement, *, cov
   """score_fn(x, t) of states given a measurement: the prior's plus grad_x log p(y | x_t).
 
   p(y | x_t) is taken as normal about measure(D), with D the denoised state and `measure` linear about it:
-  grad = D'^T A^T (R + A C A^T)^-1 (y - measure(D)), R the noise and C the covariance of x_0 given x_t:
+  grad = D'^T A^T (R + A C A^T)^-1 (y - measure(D)), R the noise and C the covariance of x_0 given x_t. With
+  sigma = std / alpha it is, by name:
 
-  | covariance | C | source |
-  | --- | --- | --- |
-  | moments | sigma^2 D', by Tweedie's formula exact for any data; the inverse by conjugate gradients | Rozet et al. 2024 (arXiv 2405.13712), eq. 16 |
-  | unit | sigma^2 unit^2 / (sigma^2 + unit^2) times 1: independent normal data of deviation `unit` | Song et al. 2023 (PiGDM, ICLR), eq. 7 |
-  | none | 0: diffusion posterior sampling | Chung et al. 2023 (arXiv 2209.14687), eq. 10 |
-
-  with sigma = std / alpha. "none" overstates what noisy states know and diverges for precise measurements.
+  - moments: sigma^2 D', which Tweedie's formula makes the true one of any data (Rozet et al. 2024, arXiv
+    2405.13712; Boys et al. 2023, arXiv 2310.06721).
+  - unit: sigma^2 unit^2 / (sigma^2 + unit^2), that of independent normal data of deviation `unit` (PiGDM,
+    Song et al. 2023, ICLR).
+  - none: 0, diffusion posterior sampling (Chung et al. 2023, arXiv 2209.14687). It overstates what noisy
+    states know, and diverges for precise measurements.
 
   Args:
     sde: of the score.

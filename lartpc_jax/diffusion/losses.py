@@ -84,9 +84,10 @@ def edm_denoising(network: Callable, z: Float[Array, "b ..."], cond: dict, key: 
   return jnp.mean((predicted - target) ** 2, axis=tuple(range(1, z.ndim))), sigma
 
 
-def noisy_likelihood(log_density: Callable, x0: Float[Array, "b ..."], key: Array, *, p_mean: float, p_std: float
-                     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Negative log-likelihood of what is known of each example, seen through noise: value [b] in nats, sigma [b].
+def noisy_likelihood(log_density: Callable, x0: Float[Array, "b ..."], key: Array, *, p_mean: float,
+                     p_std: float) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+  """Negative log-likelihood of what is known of each example, seen through noise: value [b], nats, and sigma
+  [b].
 
   Its minimum over all densities is p(y | x_0 + sigma noise) (Dhariwal & Nichol 2021, sec. 4).
 

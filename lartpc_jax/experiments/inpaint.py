@@ -1,4 +1,4 @@
-"""Images with dead pixels or noise, completed by a generator: several draws of each, their mean and spread."""
+"""Images with dead pixels or noise, completed by a generator: several draws of each, mean and spread."""
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

@@ -103,8 +103,8 @@ def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: in
   adaptive sampler chooses one step size for its batch, for its tolerance).
 
   Args:
-    generator: the model; one with a condition is told none, so draws have those of its training data. Compiled
-      by `compile_network` for chunk_size images if one_by_one.
+    generator: the model; one with a condition is told none, so draws have those of its training data.
+      Compiled by `compile_network` for chunk_size images if one_by_one.
     num: number of images.
     seed: of noise and steps.
     chunk_size: images a device draws at once.

@@ -1,4 +1,4 @@
-"""Guides: p(label | noisy state) of a trained network, for drawing by Bayes' rule what a generator was not told.
+"""Guides: p(label | noisy state) of a trained network, to draw by Bayes' rule what a generator was not told.
 
 A label is a class, a number or a vector, declared as the variables of a condition are. Classes have
 probabilities, numbers and the components of vectors are normal with a mean and a deviation of their own.

@@ -1,4 +1,4 @@
-"""Images that a detector saw in part, completed by a generator: draws of what is missing, given what is there.
+"""Images that a detector saw in part, completed by a generator: draws of what is missing, given the rest.
 
 What was seen is compared where the noise of the generator is even: on pixel states themselves, else on the
 root of the charge, as autoencoders are trained.
@@ -20,9 +20,11 @@ class Inpainting(NamedTuple):
   """How what was seen guides the draws; see `diffusion.inverse.measurement_guidance`."""
   covariance: str = "moments"
   num_iterations: int = 3
-  floor: float = 0.05       # standard deviation of what a decoder gets wrong, in roots of MeV (or pixel states)
+  # standard deviation of what a decoder gets wrong, in roots of MeV (or pixel states)
+  floor: float = 0.05
   noise_mev: float = 0.0    # standard deviation of the noise of a seen pixel
-  softening_mev: float = 0.01  # the root of charge is taken of so much more: its slope at zero is not finite
+  # the root of charge is taken of so much more, as its slope at zero is not finite
+  softening_mev: float = 0.01
 
 
 def is_pixels(generator: Generator) -> bool:
