@@ -62,9 +62,9 @@ def test_dead_pixels_are_drawn_as_the_posterior_has_them(noise_mev):
 
 def test_what_is_seen_is_found_through_a_decoder():
   """States of two numbers behind a curved decoder, of unit normal data: one image tells them."""
-  codec = Codec(None, lambda state, cond=None: jnp.exp(0.5 * jnp.einsum(
-      "bk,knm->bnm", state[:, 0, 0], jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4)), jnp.float32))),
-      (1, 1, 2))
+  planes = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4)), jnp.float32)
+  decode = lambda state, cond=None: jnp.exp(0.5 * jnp.einsum("bk,knm->bnm", state[:, 0, 0], planes))
+  codec = Codec(None, decode, (1, 1, 2))
   unit = lambda params, x, c_noise, cond: x / jnp.sqrt(1.0 + jnp.exp(16.0 * c_noise))[:, None, None, None]
   condition = condition_lib.Condition({})
   generator = Generator(Denoiser(unit, None, vp_sde(), "x0", 1.0), codec, condition,
