@@ -11,6 +11,7 @@ from lartpc_jax.generators.codec import Codec
 from lartpc_jax.generators.frame import IDENTITY
 from lartpc_jax.generators.generator import Denoiser, Generator
 from lartpc_jax.generators.inpainting import Inpainting, is_pixels, make_inpaint
+from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
 from tests.toy_parts import image_generator, proton_generator
 
@@ -80,7 +81,7 @@ def test_what_is_seen_is_found_through_a_decoder():
 
 
 def test_a_track_frame_needs_its_momentum():
-  generator = proton_generator(denoise, None, vp_sde(), Codec(None, None, (2, 2, 1)), frame=ImageSpec(4),
+  generator = proton_generator(denoise, None, vp_sde(), Codec(None, None, (2, 2, 1)), frame=TrackFrame(),
                                spec=ImageSpec())
   inpaint = make_inpaint(generator, lambda score_fn, noise, key: noise, Inpainting())
   with pytest.raises(ValueError, match="places its pictures by the momentum"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lartpc_jax.diffusion.sde import vp_sde
-from lartpc_jax.experiments import inpaint, protocol
+from lartpc_jax.experiments import inpaint, painters, protocol
 from lartpc_jax.generators.codec import Codec
 from tests.toy_parts import image_generator
 
@@ -26,7 +26,7 @@ def denoise(params, x, c_noise, cond):
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
   generator = image_generator(denoise, vp_sde(), SAME, prediction="x0")
-  monkeypatch.setattr(inpaint, "build_generator", lambda weights: (generator, {"shape": [SIDE, SIDE]}, {}))
+  monkeypatch.setattr(painters, "build_generator", lambda weights: (generator, {"shape": [SIDE, SIDE]}, {}))
   images = MEAN + STD * np.random.default_rng(0).normal(size=(NUM, 1, SIDE, SIDE)).astype(np.float32)
   np.savez(tmp_path / "images.npz", images=images)
   return inpaint.Settings(input=f"{tmp_path}/images.npz", mask="columns=2:4", num_draws=8, chunk_size=16,

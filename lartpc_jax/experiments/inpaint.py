@@ -9,19 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import lartpc_jax
-from lartpc_jax.build.generators import build_generator
-from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data.images import open_images
 from lartpc_jax.data.masks import dead_pixels
 from lartpc_jax.experiments import chunks
+from lartpc_jax.experiments.painters import Painter, draw_many, open_painter
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, exit_code, setting
 from lartpc_jax.experiments.targets import describe_images
 from lartpc_jax.files import atomic_write
-from lartpc_jax.generators import condition as condition_lib
-from lartpc_jax.generators.generator import Generator
-from lartpc_jax.generators.inpainting import Inpainting, make_inpaint
-from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.keys import root_key
 from lartpc_jax.metrics.recovered import Recovered, recovered
 from lartpc_jax.plotting.inpainting import inpainting_figure
@@ -30,7 +25,6 @@ from lartpc_jax.tables import markdown_table, write_json, write_text
 HEAD = ("images", "charge, drawn over true", "relative error of an image", "truth in the central 68 %",
         "width, MeV", "error, MeV")
 FIELDS = ("draws", "seen", "given")
-UNKNOWN, TRUTH = "unknown", "truth"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +34,7 @@ class Settings:
   mask: str | None = setting(None, "Dead pixels: columns=28:36, rows=28:36, wires=0.1, a .npy or .npz file "
                              "(1 is dead); several with ; between them.", required=True)
   weights: str | None = setting(None, "Weights: a directory or a name; default: protons64.")
-  cond: str = setting(UNKNOWN, "What is known of each image: unknown; truth, as the file has it; or "
+  cond: str = setting("unknown", "What is known of each image: unknown; truth, as the file has it; or "
                       "NAME=VALUE,... for all.")
   noise_mev: float = setting(0.0, "Noise of each pixel that is seen, MeV.", lower=0.0)
   whole: bool = setting(True, "The images are whole: mask and noise are laid over them here, and draws are "
@@ -70,7 +64,7 @@ class Job(NamedTuple):
   seen: np.ndarray          # [n h w] float32: 1 where a pixel is alive
   given: np.ndarray         # [n h w] MeV, what the draws are told: 0 where dead
   cond: dict | None
-  generator: Generator
+  painter: Painter
   identity: dict
 
 
@@ -94,9 +88,8 @@ def run(settings: Settings, console: Console) -> int:
 
 def prepare(settings: Settings) -> Job:
   """Reads and checks everything. Raises OSError or ValueError naming the flag, file or key that is wrong."""
-  generator, info, digests = build_generator(settings.weights)
-  build_sampler(generator.denoiser.sde, name=settings.sampler, num_steps=settings.num_steps)
-  spec = generator.spec or ImageSpec(num_pixels=int(info["shape"][0]))
+  painter = open_painter(settings)
+  spec = painter.spec
   data = open_images(settings.input, views=("xy",), spec=spec, first=settings.first_event,
                      num=settings.num_events)
   images = np.asarray(data.images[:, 0], np.float32)
@@ -110,49 +103,19 @@ def prepare(settings: Settings) -> Job:
     noise = np.stack([np.random.default_rng((settings.seed, 1, int(i))).normal(size=images.shape[1:])
                       for i in numbers])
     given = ((images + settings.noise_mev * noise) * seen).astype(np.float32)
-  cond = _conditions(settings, generator, data, len(images))
+  given = np.maximum(given, 0.0)  # charge transforms know no negative charge
+  cond = painter.conditions(data, len(images))
   identity = {name: value for name, value in dataclasses.asdict(settings).items() if name not in (
       "input", "weights", "out", "chunk_size", "num_pictures", "min_missing_mev", "num_events",
       "first_event")}
-  identity |= {"weights": digests, "version": lartpc_jax.__version__, "images": describe_images(given)}
-  return Job(numbers, images, seen, given, cond, generator, identity)
-
-
-def _conditions(settings: Settings, generator: Generator, data, num: int) -> dict | None:
-  """Physical values [n ...], or None where nothing is known."""
-  condition = generator.condition
-  if settings.cond == UNKNOWN:
-    if condition.variables and generator.frame.mirror is not None:
-      raise ValueError(f"These weights place their pictures by {sorted(condition.variables)}, so it must be "
-                       "known: --cond=truth, or weights that learned from images alone.")
-    return None
-  if not condition.variables:
-    raise ValueError(f"--cond={settings.cond}: this generator takes no condition.")
-  if settings.cond != TRUTH:
-    told = condition_lib.parse(condition, settings.cond)
-    return condition_lib.check(condition, {name: np.full(num, value) for name, value in told.items()})
-  unknown = sorted(set(condition.variables) - {"momentum_mev"})
-  if unknown or data.momentum_mev is None:
-    raise ValueError(f"--cond=truth: {settings.input} does not tell {unknown or 'the momenta'}; give "
-                     "--cond=unknown or NAME=VALUE.")
-  return condition_lib.as_arrays(condition, {"momentum_mev": data.momentum_mev})
+  identity |= {"weights": painter.digests, "version": lartpc_jax.__version__,
+               "images": describe_images(given)}
+  return Job(numbers, images, seen, given, cond, painter, identity)
 
 
 def _make_compute(settings: Settings, job: Job) -> Callable:
   """Numbers of images -> their draws, for `chunks.run_chunks`; a key for each, so chunks do not matter."""
-  generator, num = job.generator, settings.num_draws
-  sampler = build_sampler(generator.denoiser.sde, name=settings.sampler, num_steps=settings.num_steps,
-                          sigma_min=0.03, sigma_max=30.0)
-  inpaint = make_inpaint(generator, sampler, Inpainting(settings.covariance, settings.num_iterations,
-                                                        settings.floor, settings.noise_mev))
-
-  @jax.jit
-  def draw(keys, given, seen, cond):
-    split = jax.vmap(lambda key: jax.random.split(key, (num, 2)))(keys).reshape(-1, 2)
-    noise = jax.vmap(lambda key: jax.random.normal(key, generator.codec.state_shape))(split[:, 0])
-    many = lambda x: jnp.repeat(x, num, axis=0)
-    drawn = inpaint(noise, many(given), many(seen), jax.tree.map(many, cond), split[:, 1])
-    return drawn.reshape(len(keys), num, *drawn.shape[1:])
+  draw = draw_many(job.painter, settings.num_draws)
 
   def compute(numbers: np.ndarray) -> dict[str, np.ndarray]:
     rows = np.resize(np.searchsorted(job.numbers, numbers), settings.chunk_size)
