@@ -2,15 +2,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.build import cascade as cascade_builders
-from lartpc_jax.build.generators import Weights, build_generator
-from lartpc_jax.build.guides import build_guide
-from lartpc_jax.experiments import cascades, pixels
+from lartpc_jax.build.generators import build_generator
+from lartpc_jax.experiments import cascades, pixels, steering
 from lartpc_jax.generators import condition as condition_lib
-from lartpc_jax.generators.guide import steer
 
 
 class Model(NamedTuple):
@@ -30,7 +27,7 @@ def _open_generator(settings: Any) -> Model:
   weights = build_generator(settings.weights, tile=settings.tile)
   generator, info, _ = weights
   chunk_size = min(settings.chunk_size, settings.num)
-  steered, wanted = _steer(settings, weights, chunk_size)
+  steered, wanted = steering.open_steer(settings, weights, chunk_size)
 
   def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
     images, seconds = pixels.draw_images(
@@ -39,21 +36,6 @@ def _open_generator(settings: Any) -> Model:
     arrays = {name: np.full(settings.num, value) for name, value in wanted.items()}
     return images, arrays, seconds
   return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
-
-
-def _steer(settings: Any, weights: Weights, num: int) -> tuple[Callable, dict]:
-  """What changes the score of `num` draws at once, and the values that it asks of all images."""
-  if not settings.guide:
-    if settings.guide_cond:
-      raise ValueError(f"--guide_cond={settings.guide_cond} needs --guide, the weights of a guide.")
-    return lambda score_fn: score_fn, {}
-  guide = build_guide(settings.guide, weights).guide
-  wanted = condition_lib.parse(guide.labels, settings.guide_cond)
-  if not wanted:
-    raise ValueError(f"--guide needs --guide_cond: NAME=VALUE,... of {sorted(guide.labels.variables)}.")
-  rows = {name: np.full(num, value) for name, value in wanted.items()}
-  rows = {name: jnp.asarray(x) for name, x in condition_lib.as_arrays(guide.labels, rows).items()}
-  return steer(guide, weights.generator.denoiser.sde, rows, guidance_scale=settings.guide_scale), wanted
 
 
 def _open_cascade(settings: Any) -> Model:
