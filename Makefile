@@ -75,13 +75,13 @@ $(RUN):
 	@echo "Making $(VENV) with $$($(PYTHON) -V)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(BASE): setup.cfg pyproject.toml | $(RUN)
+$(BASE): setup.cfg setup.py pyproject.toml | $(RUN)
 	@echo "Installing lartpc_jax and what it needs (about a minute and 1 GB)"
 	@start=$$(date +%s); $(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e . && \
 	  echo "Installed in $$(( $$(date +%s) - start )) s"
 	@touch $@
 
-$(DEV): setup.cfg pyproject.toml | $(RUN)
+$(DEV): setup.cfg setup.py pyproject.toml | $(RUN)
 	@echo "Installing lartpc_jax and the tools of its tests (about a minute and 1 GB)"
 	@start=$$(date +%s); $(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[test,lint]' && \
 	  echo "Installed in $$(( $$(date +%s) - start )) s"
