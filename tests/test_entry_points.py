@@ -33,8 +33,7 @@ def test_every_launch_script_is_a_command_with_words():
 
 
 def test_help_and_version_are_quick(tmp_path):
-  """Nothing heavy is imported: under half a second (the best of three, as other processes may be at work).
-  """
+  """Nothing heavy is imported; the best of three, as other processes may be at work."""
   for arguments, wanted in ((["--help"], "usage: lartpc COMMAND"), (["--version"], lartpc_jax.__version__)):
     seconds = []
     for _ in range(3):
@@ -47,7 +46,8 @@ def test_help_and_version_are_quick(tmp_path):
 
 def test_help_of_a_command(tmp_path):
   done = lartpc(tmp_path, "infer", "--help")
-  assert done.returncode == 0 and "--num_events" in done.stdout and "Infers proton momenta" in done.stdout, done
+  assert done.returncode == 0 and "--num_events" in done.stdout, done
+  assert "Infers proton momenta" in done.stdout
 
 
 @pytest.mark.parametrize("arguments,message", [
