@@ -3,6 +3,8 @@ the command line mean before any flag is read."""
 import difflib
 import os
 import re
+import runpy
+import sys
 from pathlib import Path
 
 
@@ -40,6 +42,16 @@ def find_config(value: str) -> str:
     raise ValueError(f"There is no config {path!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
                      + f" Those that ship: {', '.join(config_names())}. A file of yours goes by its path.")
   return value
+
+
+def load_config(value: str):
+  """The config (an `ml_collections.ConfigDict`) of --config=VALUE, for notebooks and scripts. What configs
+  import from each other is found from then on: their folder joins Python's path.
+  """
+  path, _, variant = find_config(value).partition(":")
+  if str(root()) not in sys.path:
+    sys.path.append(str(root()))
+  return runpy.run_path(path)["get_config"](*([variant] if variant else []))
 
 
 def expand(arguments: list[str]) -> list[str]:

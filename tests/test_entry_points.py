@@ -78,6 +78,11 @@ def test_a_config_by_name_by_place_and_by_path(tmp_path, monkeypatch):
     entry_points.find_config("proton64_infer:tiny")
 
 
+def test_configs_load_by_name():
+  assert entry_points.load_config("protons64_tracks").inference.screening.num_candidates == 2048
+  assert entry_points.load_config("protons64_tracks:tiny").inference.screening.num_candidates == 32
+
+
 def test_arguments_are_expanded(monkeypatch):
   monkeypatch.setenv("HOME", "/there")
   given = ["--out=~/x.npz", "--a=b~c", "--config", "protons64_ldm:tiny", "-config=~/c.py"]

@@ -30,6 +30,7 @@ IMPORT_NAMES = {
     "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
     "tensorflow-datasets": "tensorflow_datasets"
 }
+TOOLS = ("test", "lint", "docs", "notebooks", "release")  # extras for work on the code, not for its use
 FREE_FOR_ALL = {"jax", "jaxtyping", "numpy", "scipy"}
 
 
@@ -125,7 +126,7 @@ def test_imports_are_declared():
   options = settings()["options"]
   base = import_names(options["install_requires"])
   extras = settings()["options.extras_require"]
-  optional = base.union(*(import_names(extras[name]) for name in extras if name not in ("test", "lint")))
+  optional = base.union(*(import_names(extras[name]) for name in extras if name not in TOOLS))
   for path in PACKAGE + SCRIPTS:
     module = ast.parse(path.read_text())
     eager = third_party_imports(module.body)

@@ -36,7 +36,7 @@ def event_figure(targets: np.ndarray, generated: np.ndarray, *, views: tuple[str
   """
   figure = Figure(figsize=(7.0 + 6.4, max(2.3 * len(views), 3.6) + 0.5), layout="constrained")
   figure.suptitle(title, fontsize=9)
-  left, right = figure.subfigures(1, 2, width_ratios=(7.0, 6.4))
+  left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(7.0, 6.4)))
   rows = left.subplots(len(views), 3, squeeze=False)
   for axes, view, target, image in zip(rows, views, targets, generated, strict=True):
     top = max(float(target.max()), float(np.nan_to_num(image).max()))
