@@ -2,7 +2,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lartpc_jax.plotting.style import draw_within
+from lartpc_jax.plotting.style import draw_within, log_axis
 
 
 def quantity_against_energy(kinetic_mev: np.ndarray, values: dict[str, np.ndarray],
@@ -38,6 +38,7 @@ def bragg_curve(edges_mm: np.ndarray, curves: dict[str, np.ndarray], pstar: np.n
   axis.stairs(pstar, edges_mm, color="0.6", label="NIST PSTAR (no smearing, no pixels)")
   for (name, curve), style in zip(curves.items(), ("ko-", "rs--", "b^:"), strict=False):
     axis.plot(centre, curve, style, label=name, markersize=4)
-  axis.set(xscale="log", xlabel="residual range [mm]", ylabel="dE/dx [MeV/mm]")
+  axis.set(xlabel="residual range [mm]", ylabel="dE/dx [MeV/mm]")
+  log_axis(axis, "x")
   axis.legend(frameon=False)
   return figure

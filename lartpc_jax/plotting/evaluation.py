@@ -48,7 +48,7 @@ def _histogram_panel(axis, edges, samples, styles) -> None:
     else:
       axis.stairs(density * first / max(len(values), 1), edges, label=label, **styles[label])
   if towers:
-    axis.set_yscale("log")
+    style.log_axis(axis, "y")
     axis.set_ylim(bottom=0.5 / float(np.diff(edges).max()))  # half an image a bin
   outside = style.outside_text({label: style.share_outside(x, edges) for label, x in samples.items()})
   axis.set_title(textwrap.fill(outside, 60), fontsize=7, loc="right")

@@ -1,5 +1,5 @@
 """Pictures of inferred momenta: targets against what was generated, the descent, errors of many events."""
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,7 +36,8 @@ def event_figure(targets: np.ndarray, generated: np.ndarray, *, views: tuple[str
   """
   figure = Figure(figsize=(7.0 + 6.4, max(2.3 * len(views), 3.6) + 0.5), layout="constrained")
   figure.suptitle(title, fontsize=9)
-  left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(7.0, 6.4)))
+  halves: Any = figure.subfigures(1, 2, width_ratios=(7.0, 6.4))
+  left, right = halves
   rows = left.subplots(len(views), 3, squeeze=False)
   for axes, view, target, image in zip(rows, views, targets, generated, strict=True):
     top = max(float(target.max()), float(np.nan_to_num(image).max()))

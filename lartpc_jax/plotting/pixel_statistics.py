@@ -34,7 +34,8 @@ def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict],
       axis.stairs(density(getattr(statistics, name)), edges, **styles[sample],
                   label=f"{sample}, chi2/ndf {chi2[sample][name].reduced:.2f}"
                   + (f", {100 * outside:.0f} % outside" if outside >= 0.01 else ""))
-    axis.set(xlabel=label, ylabel="share per unit", yscale="log")
+    axis.set(xlabel=label, ylabel="share per unit")
+    log_axis(axis, "y")
     if name == "spectrum":
       log_axis(axis, "x")
     legend_above(axis)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from lartpc_jax.plotting.style import draw_within
+from lartpc_jax.plotting.style import draw_within, log_axis
 
 
 def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, ylabel: str,
@@ -31,7 +31,8 @@ def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, yla
     bottom.set(xlabel=xlabel, ylim=limits)
     top.set_title(title)
     if logx:
-      top.set(xscale="log", yscale="log")
+      log_axis(top, "x")
+      log_axis(top, "y")
   axes[0, 0].set_ylabel(ylabel)
   axes[1, 0].set_ylabel("fast / Geant4")
   axes[0, 0].legend(frameon=False)

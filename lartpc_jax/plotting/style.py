@@ -46,13 +46,14 @@ def legend_above(axis, *, columns: int = 1, fontsize: float = 8) -> None:
 
 
 def is_squashed(heights: np.ndarray) -> bool:
-  """Whether a few bins are so high that a linear axis would hide the others."""
+  """Whether a few bins [n] are so high that a linear axis would hide the others."""
   filled = np.asarray(heights)[np.asarray(heights) > 0]
   return len(filled) > 2 and float(np.median(filled)) < SQUASHED * float(filled.max())
 
 
 def share_outside(values: np.ndarray, edges: np.ndarray) -> float:
-  """Share of the finite values that a histogram with these edges leaves out; NaN if there are none."""
+  """Share of the finite values [n] that a histogram with edges [bins + 1] leaves out; NaN if there are none.
+  """
   finite = np.asarray(values)[np.isfinite(values)]
   return float(np.mean((finite < edges[0]) | (finite > edges[-1]))) if len(finite) else float("nan")
 
@@ -64,15 +65,14 @@ def outside_text(shares: dict[str, float], *, least: float = 0.01) -> str:
 
 
 def clip_to(values: np.ndarray, low, high) -> tuple[np.ndarray, np.ndarray]:
-  """Values moved to the border that they lie beyond, and which were moved; borders broadcast to the values.
-  """
+  """Values [n] moved to the border that they lie beyond, and which were moved; borders broadcast to them."""
   values = np.asarray(values, float)
   return np.clip(values, low, high), (values < low) | (values > high)
 
 
 def draw_within(axis, x: np.ndarray, y: np.ndarray, low: float, high: float, **style) -> None:
-  """Points of a panel whose vertical axis ends at `low` and `high`: those beyond stand on the border as
-  triangles that point outwards.
+  """Points x [n], y [n] of a panel whose vertical axis ends at `low` and `high`: those beyond stand on the
+  border as triangles that point outwards.
   """
   shown, moved = clip_to(y, low, high)
   axis.plot(x, shown, **style)

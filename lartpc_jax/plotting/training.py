@@ -4,6 +4,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from lartpc_jax.plotting.style import log_axis
+
 
 def loss_curve(steps: Sequence[int], values: Sequence[float], *, label: str = "training loss") -> Figure:
   """Loss against step, logarithmic if all are positive, with a running mean once there are 20 points.
@@ -29,7 +31,7 @@ def loss_curve(steps: Sequence[int], values: Sequence[float], *, label: str = "t
     axes.plot(x[width - 1:], mean, color="tab:blue", label=f"mean of {width} points")
     axes.legend(frameon=False)
   if len(y) and np.all(y > 0):
-    axes.set_yscale("log")
+    log_axis(axes, "y")
   axes.set(xlabel="step", ylabel=label)
   axes.grid(alpha=0.3, which="both")
   return figure
