@@ -9,8 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 API = ROOT / "docs" / "api"  # written here, not committed
-ROOMS = ("generators", "diffusion", "inference", "metrics", "transport", "networks", "geometry", "data",
-         "simulation", "train", "build", "config", "plotting", "experiments")
+ROOMS = sorted(path.parent.name for path in (ROOT / "lartpc_jax").glob("*/__init__.py"))
 
 project = "lartpc_jax"
 author = "The lartpc_jax authors"
@@ -44,11 +43,16 @@ suppress_warnings = ["autodoc.import_cycle", "ref.python"]
 
 SIDEBAR = {
     "Begin here": ["README", "start", "data", "concepts", "score_matching", "notebooks"],
-    "Guides": ["guides/train", "guides/generate", "guides/infer", "guides/tracks", "guides/evaluate",
-               "guides/simulate", "guides/gpu", "commands"],
+    "Guides": ["commands"],
     "What is known": ["results/index", "models/index", "notes", "references"],
     "For developers": ["CONTRIBUTING", "CHANGELOG", "release", "api/index"],
 }
+# Every other page: guides in their place, the rest after what is known.
+SIDEBAR["Guides"] = [*sorted(f"guides/{path.stem}" for path in (ROOT / "docs" / "guides").glob("*.md")),
+                     *SIDEBAR["Guides"]]
+SIDEBAR["What is known"] += sorted(
+    {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"} - {name for names in SIDEBAR.values()
+                                                                       for name in names})
 NESTED = {"docs/results/index": "results", "docs/models/index": "models"}
 
 
