@@ -30,7 +30,7 @@ IMPORT_NAMES = {
     "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
     "tensorflow-datasets": "tensorflow_datasets"
 }
-TOOLS = ("test", "lint", "docs", "notebooks", "release")  # extras for work on the code, not for its use
+TOOLS = ("test", "lint", "docs", "notebooks", "release", "browser")  # extras for work on the code, not for its use
 FREE_FOR_ALL = {"jax", "jaxtyping", "numpy", "scipy"}
 
 
