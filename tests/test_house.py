@@ -30,7 +30,8 @@ IMPORT_NAMES = {
     "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
     "tensorflow-datasets": "tensorflow_datasets"
 }
-TOOLS = ("test", "lint", "docs", "notebooks", "release", "browser")  # extras for work on the code, not for its use
+# extras for work on the code, not for its use
+TOOLS = ("test", "lint", "docs", "notebooks", "release", "browser")
 FREE_FOR_ALL = {"jax", "jaxtyping", "numpy", "scipy"}
 
 
