@@ -9,7 +9,8 @@ import numpy as np
 
 from lartpc_jax import parallel
 from lartpc_jax.generators import condition as condition_lib
-from lartpc_jax.generators.cascade import Cascade, conditions_of, image_keys, make_cascade_draw
+from lartpc_jax.generators.cascade import Cascade, conditions_of, make_cascade_draw
+from lartpc_jax.generators.keyed import image_keys
 from lartpc_jax.keys import root_key
 
 SAMPLER_KEYS = ("name", "num_evaluations", "eta")
