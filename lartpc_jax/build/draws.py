@@ -4,9 +4,11 @@ import importlib.util
 import logging
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from lartpc_jax.build.segmentation import build_segmenter
+from lartpc_jax.generators.keyed import image_keys, table_rows
 from lartpc_jax.metrics.collapse import collapse_metrics
 from lartpc_jax.plotting.pixels import mosaics
 from lartpc_jax.train.denoising import compare_images
@@ -41,3 +43,20 @@ def make_compare(real: np.ndarray) -> Callable:
 def make_figure(real: np.ndarray) -> Callable:
   """figure(images) -> mosaics of held-out and generated crops side by side."""
   return lambda images: mosaics({"held-out": real, "generated": images})
+
+
+def keyed_draws(model: Callable, num: int, *, chunk_size: int = 32) -> Callable:
+  """draws(params, key) -> `num` images of model(params), a `generators.keyed.KeyedModel`, in chunks on the host;
+  conditions are those of training images."""
+  chunk_size = min(chunk_size, num)
+
+  @jax.jit
+  def some(params, keys):
+    built = model(params)
+    return built.draw(keys, table_rows(built.table, keys))
+
+  def draws(params, key):
+    keys = image_keys(key, num + (-num) % chunk_size)
+    parts = [np.asarray(some(params, keys[i:i + chunk_size])) for i in range(0, len(keys), chunk_size)]
+    return np.concatenate(parts)[:num]
+  return draws

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lartpc_jax.build.crops import build_conditional_crops, check_condition, crop_condition, load_table, save_table
-from lartpc_jax.build.draws import make_compare, make_figure
+from lartpc_jax.build.draws import keyed_draws, make_compare, make_figure
 from lartpc_jax.build.models import check_fields, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, parse, section
 from lartpc_jax.config.schema import GanLoss
 from lartpc_jax.generators import condition as condition_lib, weights as weight_files
 from lartpc_jax.generators.gan import make_gan
-from lartpc_jax.generators.keyed import KeyedModel, features_of, make_draw
+from lartpc_jax.generators.keyed import KeyedModel, features_of
 from lartpc_jax.generators.sparse_state import GapScale, gap_state
 from lartpc_jax.networks import api as networks
 from lartpc_jax.networks.gan import PAIRS
@@ -45,10 +45,9 @@ def gan_task(config: dict) -> Task:
     told = crop_condition(batch["image"], batch["track_share"], gap.threshold_mev)
     return gap_state(batch["image"], gap), features_of(condition, told, len(batch["image"]))
 
-  def draws(params, key):
-    model = make_gan(network.generate, params, latent=values["latent"], side=side, gap=gap, condition=condition,
-                     table=table)
-    return make_draw(model)(key, len(real))
+  def model(params):
+    return make_gan(network.generate, params, latent=values["latent"], side=side, gap=gap, condition=condition,
+                    table=table)
 
   def export(params, directory, done):
     kept = {name: params[name] for name in ("generator", "batch_stats") if params[name]}
@@ -60,7 +59,7 @@ def gan_task(config: dict) -> Task:
     save_table(directory, crops.table)
 
   return adversarial_task(network, gap=gap, encode=encode, batch_fn=crops.batch_fn, latent=values["latent"], side=side,
-                          loss=parse(GanLoss, "loss", section(config, "loss")), make_draws=draws,
+                          loss=parse(GanLoss, "loss", section(config, "loss")), draws=keyed_draws(model, len(real)),
                           compare=make_compare(real), figure=make_figure(real), export=export)
 
 

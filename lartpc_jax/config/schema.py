@@ -123,9 +123,34 @@ class GanLoss:
   penalty_share: float = 0.25  # of the examples of a batch that they are taken on
 
 
+@dataclasses.dataclass(frozen=True)
+class CodesLoss:
+  """Block `loss` of task "codes"; see `train.codes.codes_task`. The last three are of a learned codebook."""
+  commitment: float = 0.25     # weight of the squared distance of a latent to its code
+  decay: float = 0.99          # of the averages that make the codes
+  revive_below: float = 0.02   # averaged latents of a batch, below which a code starts anew
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorLoss:
+  """Block `loss` of tasks "code_prior" and "pixel_sequence"."""
+  cond_dropout: float = 0.1    # share of examples trained without their condition
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+  """Block `sequences` of task "pixel_sequence"; see `generators.pixel_sequence`."""
+  order: str = "hilbert"       # of the pixels; or "raster"
+  num_bins: int = 64           # of charge, equally filled
+  short: int = 128             # pixels that the shorter images of a batch are padded to
+  long: int = 320              # and the longer ones
+  short_share: float = 0.75    # of a batch
+  max_pixels: int = 640        # of a drawn image
+
+
 LOSSES = {  # task -> class of its block `loss`
-    "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "gan": GanLoss, "generator": Loss,
-    "ssnet": SegmentationLoss}
+    "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "code_prior": PriorLoss, "codes": CodesLoss,
+    "gan": GanLoss, "generator": Loss, "pixel_sequence": PriorLoss, "ssnet": SegmentationLoss}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,12 @@ ROTARY_BASE = 100.0  # wavelengths of 2 pi to 2 pi 100 tokens: planes have up to
 
 
 class Cache(NamedTuple):
-  """Keys and values of all places so far; those behind are zero and masked."""
-  keys: Float[Array, "l b t h c"]
-  values: Float[Array, "l b t h c"]
+  """Keys and values [b t h c] of each block at all places so far; those behind are zero and masked.
+
+  An array for each block: in a loop they are written in place, while one of all blocks would be copied.
+  """
+  keys: tuple[Array, ...]
+  values: tuple[Array, ...]
 
 
 def rotated(x: Float[Array, "b t h c"], positions: Float[Array, "b t 2"]) -> Float[Array, "b t h c"]:
@@ -94,13 +97,13 @@ class CausalTransformer(nn.Module):
     for block, *past in zip(self.block, cache.keys, cache.values):
       x, new = block(x, position[:, None], past, index)
       found.append(new)
-    return rms_norm(x)[:, 0], Cache(*(jnp.stack(each) for each in zip(*found)))
+    return rms_norm(x)[:, 0], Cache(*(tuple(each) for each in zip(*found)))
 
 
 def empty_cache(num: int, length: int, width: int, depth: int, num_heads: int) -> Cache:
   """Before the first of so many tokens."""
-  zeros = jnp.zeros((depth, num, length, num_heads, width // num_heads))
-  return Cache(zeros, jnp.copy(zeros))
+  zeros = lambda: tuple(jnp.zeros((num, length, num_heads, width // num_heads)) for _ in range(depth))
+  return Cache(zeros(), zeros())
 
 
 class Told(nn.Module):

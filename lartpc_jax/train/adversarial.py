@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from lartpc_jax.config.schema import GanLoss
@@ -75,7 +74,7 @@ def adversarial_losses(network: GanNetwork, params: dict, state: Float[Array, "b
 
 
 def adversarial_task(network: GanNetwork, *, gap: GapScale, encode: Callable, batch_fn: Callable, latent: int,
-                     side: int, loss: GanLoss, make_draws: Callable, compare: Callable, figure: Callable,
+                     side: int, loss: GanLoss, draws: Callable, compare: Callable, figure: Callable,
                      export: Callable) -> Task:
   """Task of a pair of networks.
 
@@ -87,7 +86,7 @@ def adversarial_task(network: GanNetwork, *, gap: GapScale, encode: Callable, ba
     latent: length of the noise vector.
     side: pixels a side.
     loss: see the schema.
-    make_draws: (params, key) -> images [n h w] MeV.
+    draws: (params, key) -> images [n h w] MeV, on the host.
     compare: images -> metrics "eval/...".
     figure: images -> Figure.
     export: (params, directory, info) -> None.
@@ -105,7 +104,6 @@ def adversarial_task(network: GanNetwork, *, gap: GapScale, encode: Callable, ba
     noise = gan_noise(jax.random.split(key, len(state)), latent, side)
     return adversarial_losses(network, params, state, features, noise, gap=gap, loss=loss)
 
-  draws = jax.jit(make_draws)
   return Task(init=network.init, loss_fn=loss_fn, batch_fn=batch_fn,
-              evaluate=lambda params, key: compare(np.asarray(draws(params, key))),
-              draw=lambda params, key: figure(np.asarray(draws(params, key))), export=export)
+              evaluate=lambda params, key: compare(draws(params, key)),
+              draw=lambda params, key: figure(draws(params, key)), export=export)
