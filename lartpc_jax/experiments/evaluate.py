@@ -2,6 +2,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from lartpc_jax.build.segmentation import build_segmenter
 from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
+from lartpc_jax.experiments.generator_table import cost_rows, write_table
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Sample, SampleImages, examine, load_images, name_columns
 from lartpc_jax.extras import require_extra
@@ -84,6 +86,8 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
                     progress=lambda total: console.progress(total, description="evaluate", unit="part"))
   console.say(report.markdown(result))
   paths = report.write_report(result, settings.out)
+  paths.append(write_table(result.rows, result.columns, result.counts, console.environment(),
+                           Path(settings.out) / "table.json"))
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
@@ -137,6 +141,7 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
       _measure_column(name, images.columns[name], work)
     separations = _separate(config, images, work) if "embedding" in chosen else None
   _add_excess(work.rows, names)
+  work.rows.update(cost_rows(generated))
   nearest = {name: tools.cache[("emd", name)] for name in names if ("emd", name) in tools.cache}
   found = {name: (images.columns[name].values[:len(near.index)], near, images.training[near.index])
            for name, near in nearest.items()}
