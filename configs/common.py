@@ -104,7 +104,8 @@ def crops64_condition(*names: str) -> dict:
 def adversarial(*, rate: float, discriminator_rate: float, warmup: int, b1: float, b2: float) -> dict:
   """Block `optim` of a GAN: an Adam for the generator, another for the discriminator, no clipping."""
   other = schema.Other(r"^discriminator/", discriminator_rate, b1, b2)
-  return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b1=b1, b2=b2, grad_clip_norm=None, other=other)
+  return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b1=b1, b2=b2, grad_clip_norm=None,
+               other=other)
 
 
 def muon(*, rate: float, muon_rate: float, warmup: int) -> dict:

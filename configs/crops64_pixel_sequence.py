@@ -1,5 +1,5 @@
-r"""Crops as sequences of their lit pixels, drawn one after the other by a causal transformer: exact zeros, exact
-likelihood.
+r"""Crops as sequences of their lit pixels, drawn one after the other by a causal transformer: exact zeros,
+exact likelihood.
 
 python -m launch.train --config=configs/crops64_pixel_sequence.py --config.data.path=lartpc_crops_geant4.npz \
     --workdir=runs/pixel_sequence
@@ -11,12 +11,14 @@ import ml_collections
 from configs import common
 from lartpc_jax.config import schema
 
-CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=256, num_steps=3_000, every=300, warmup=60,
+CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=256, num_steps=3_000, every=300,
+           warmup=60,
            network=dict(width=192, depth=6, num_heads=6), sequences=dict())
 VARIANTS = {
     "base": CPU,
     "raster": dict(CPU, sequences=dict(order="raster")),
-    "tiny": dict(batch_size=8, path="sample_crops", num_holdout=16, num_evaluation=16, num_steps=20, every=10, warmup=5,
+    "tiny": dict(batch_size=8, path="sample_crops", num_holdout=16, num_evaluation=16, num_steps=20, every=10,
+                 warmup=5,
                  network=dict(width=16, depth=1, num_heads=2), sequences=dict(num_bins=8, max_pixels=320)),
 }
 

@@ -2,7 +2,8 @@ r"""A prior over the codes of configs/crops64_vqvae.py: which maps of codes ther
 
 python -m launch.train --config=configs/crops64_vqvae_prior.py --config.data.path=lartpc_crops_geant4.npz \
     --config.codes=runs/vqvae/weights --workdir=runs/pixelcnn
-python -m launch.train --config=configs/crops64_vqvae_prior.py:transformer --config.data.path=lartpc_crops_geant4.npz \
+python -m launch.train --config=configs/crops64_vqvae_prior.py:transformer
+--config.data.path=lartpc_crops_geant4.npz \
     --config.codes=runs/fsq/weights --workdir=runs/code_transformer
 
 base: gated PixelCNN (van den Oord et al. 2016). transformer: causal transformer in raster order. tiny,
@@ -13,8 +14,10 @@ import ml_collections
 from configs import common
 from lartpc_jax.config import schema
 
-CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=256, num_steps=4_000, every=500, warmup=60)
-TINY = dict(batch_size=8, path="sample_crops", num_holdout=16, num_evaluation=16, num_steps=20, every=10, warmup=5)
+CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=256, num_steps=4_000, every=500,
+           warmup=60)
+TINY = dict(batch_size=8, path="sample_crops", num_holdout=16, num_evaluation=16, num_steps=20, every=10,
+            warmup=5)
 VARIANTS = {
     "base": dict(CPU, network=dict(name="pixelcnn", width=64, depth=8)),
     "transformer": dict(CPU, network=dict(name="transformer", width=128, depth=6, num_heads=4)),

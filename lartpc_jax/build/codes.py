@@ -1,12 +1,18 @@
-"""Builders of images as codes: training tasks of the codes and of a prior over them, and the trained pair. See
-`config`."""
+"""Builders of images as codes: training tasks of the codes and of a prior over them, and the trained pair.
+See `config`."""
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build.crops import build_conditional_crops, check_condition, crop_condition, load_table, save_table
+from lartpc_jax.build.crops import (
+  build_conditional_crops,
+  check_condition,
+  crop_condition,
+  load_table,
+  save_table,
+)
 from lartpc_jax.build.draws import keyed_draws, make_compare, make_figure
 from lartpc_jax.build.models import check_fields, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, parse, section
@@ -31,20 +37,24 @@ def _build_codes(values: dict) -> discrete.CodeNetwork:
   return call_with(discrete.make_codes, "network", values)
 
 
-def _build_prior(values: dict, *, num_codes: int, condition: condition_lib.Condition) -> discrete.SequenceNetwork:
+def _build_prior(values: dict, *, num_codes: int, condition: condition_lib.Condition
+                 ) -> discrete.SequenceNetwork:
   if values.get("name") in discrete.PRIORS:
-    check_fields(discrete.PRIORS[values["name"]], {key: value for key, value in values.items() if key != "name"})
+    fields = {key: value for key, value in values.items() if key != "name"}
+    check_fields(discrete.PRIORS[values["name"]], fields)
   return call_with(discrete.make_code_prior, "network", values, num_codes=num_codes,
                    num_features=condition_lib.num_features(condition))
 
 
 def _codes_task(config: dict) -> Task:
   gap = call_with(GapScale, "state", section(config, "state"))
-  crops = build_conditional_crops(section(config, "data"), seed=config["seed"], threshold_mev=gap.threshold_mev)
+  crops = build_conditional_crops(section(config, "data"), seed=config["seed"],
+                                  threshold_mev=gap.threshold_mev)
   holdout = np.asarray(crops.holdout["image"], np.float32)
   values, side = section(config, "network"), holdout.shape[1]
   if side % BLOCK:
-    raise ValueError(f"Codes are of {BLOCK} x {BLOCK} pixels, which must divide the {side} pixels of the images.")
+    raise ValueError(f"Codes are of {BLOCK} x {BLOCK} pixels, which must divide the {side} pixels of the "
+                     "images.")
   network = _build_codes(values)
 
   def export(params, directory, done):
@@ -54,7 +64,8 @@ def _codes_task(config: dict) -> Task:
         "sample_pixels": bool(config["sample_pixels"]),
         "num_holdout_events": config["data"]["num_holdout_events"]})
 
-  return codes_task(network, gap=gap, batch_fn=lambda step: {"image": crops.batch_fn(step)["image"]}, holdout=holdout,
+  return codes_task(network, gap=gap, batch_fn=lambda step: {"image": crops.batch_fn(step)["image"]},
+                    holdout=holdout,
                     loss=parse(CodesLoss, "loss", section(config, "loss")), export=export,
                     figure=lambda real, made: mosaics({"held-out": real, "through codes": made}))
 
@@ -67,7 +78,8 @@ def load_codes(directory: str | Path) -> tuple[discrete.CodeNetwork, dict, dict]
   directory = weight_files.find_weights(directory)
   params, info = load_checked(directory, CODES, ("network", "state", "shape", "sample_pixels"))
   network = _build_codes(info["network"])
-  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), tuple(info["shape"]))), directory, CODES)
+  check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), tuple(info["shape"]))), directory,
+            CODES)
   return network, jax.tree.map(jnp.asarray, params), info
 
 
@@ -76,7 +88,8 @@ def _prior_task(config: dict) -> Task:
     raise ValueError("A prior needs config.codes, the directory of the weights of its codes.")
   codes, frozen, info = load_codes(config["codes"])
   gap = call_with(GapScale, "state", info["state"])
-  crops = build_conditional_crops(section(config, "data"), seed=config["seed"], threshold_mev=gap.threshold_mev)
+  crops = build_conditional_crops(section(config, "data"), seed=config["seed"],
+                                  threshold_mev=gap.threshold_mev)
   condition = condition_lib.make_condition(section(config, "condition"))
   check_condition(condition, crops.table)
   values, shape = section(config, "network"), tuple(side // BLOCK for side in info["shape"])
@@ -103,7 +116,8 @@ def _prior_task(config: dict) -> Task:
     weight_files.copy_weights(weight_files.find_weights(config["codes"]), directory, CODES)
 
   return prior_task(network, shape, encode=encode, batch_fn=crops.batch_fn, holdout=crops.holdout,
-                    loss=parse(PriorLoss, "loss", section(config, "loss")), draws=keyed_draws(model, len(real)),
+                    loss=parse(PriorLoss, "loss", section(config, "loss")),
+                    draws=keyed_draws(model, len(real)),
                     compare=make_compare(real), figure=make_figure(real), export=export)
 
 
@@ -122,11 +136,13 @@ def build_code_model(directory: str | Path) -> tuple[KeyedModel, dict]:
   params, info = load_checked(directory, PRIOR, ("network", "condition", "codes"))
   if info["codes"] != codes_info["sha256"]:
     raise ValueError(f"{directory}: the prior was trained on other codes than those of {CODES}.npz.")
-  condition, shape = condition_lib.make_condition(info["condition"]), tuple(x // BLOCK for x in codes_info["shape"])
+  condition = condition_lib.make_condition(info["condition"])
+  shape = tuple(side // BLOCK for side in codes_info["shape"])
   network = _build_prior(info["network"], num_codes=codes.num_codes, condition=condition)
   check_fit(params, jax.eval_shape(lambda: network.init(jax.random.key(0), shape)), directory, PRIOR)
   params = {"codes": frozen, "prior": jax.tree.map(jnp.asarray, params)}
-  return make_code_model(codes, network, params, shape=shape, gap=call_with(GapScale, "state", codes_info["state"]),
+  return make_code_model(codes, network, params, shape=shape,
+                         gap=call_with(GapScale, "state", codes_info["state"]),
                          condition=condition, table=load_table(directory),
                          sample_pixels=codes_info["sample_pixels"]), info
 

@@ -1,5 +1,5 @@
-"""Crops with the variables that a condition may have, for every generator of crops: batches, a held-out batch, and
-a table of the conditions of training crops, from which draws without a condition take theirs."""
+"""Crops with the variables that a condition may have, for every generator of crops: batches, a held-out
+batch, and a table of the conditions of training crops, from which draws without a condition take theirs."""
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple

@@ -18,8 +18,9 @@ MIN_CHARGED = 16  # draws with charge, below which neighbours say nothing
 
 
 def make_compare(real: np.ndarray) -> Callable:
-  """compare(images [n h w] MeV) -> metrics "eval/..." against real images: counts, charge, precision, recall and
-  coverage in the features of SSNet, nearest neighbours in L2 and EMD. Without POT the counts and charges alone."""
+  """compare(images [n h w] MeV) -> metrics "eval/..." against real images: counts, charge, precision, recall
+  and coverage in the features of SSNet, nearest neighbours in L2 and EMD. Without POT the counts and charges
+  alone."""
   features = None
 
   def compare(images: np.ndarray) -> dict[str, float]:
@@ -46,8 +47,8 @@ def make_figure(real: np.ndarray) -> Callable:
 
 
 def keyed_draws(model: Callable, num: int, *, chunk_size: int = 32) -> Callable:
-  """draws(params, key) -> `num` images of model(params), a `generators.keyed.KeyedModel`, in chunks on the host;
-  conditions are those of training images."""
+  """draws(params, key) -> `num` images of model(params), a `generators.keyed.KeyedModel`, in chunks on the
+  host; conditions are those of training images."""
   chunk_size = min(chunk_size, num)
 
   @jax.jit

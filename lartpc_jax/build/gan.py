@@ -5,7 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build.crops import build_conditional_crops, check_condition, crop_condition, load_table, save_table
+from lartpc_jax.build.crops import (
+  build_conditional_crops,
+  check_condition,
+  crop_condition,
+  load_table,
+  save_table,
+)
 from lartpc_jax.build.draws import keyed_draws, make_compare, make_figure
 from lartpc_jax.build.models import check_fields, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, parse, section
@@ -32,7 +38,8 @@ def _build_network(values: dict, condition: condition_lib.Condition, side: int) 
 def gan_task(config: dict) -> Task:
   """Training task of a whole config with task = "gan"."""
   gap = call_with(GapScale, "state", section(config, "state"))
-  crops = build_conditional_crops(section(config, "data"), seed=config["seed"], threshold_mev=gap.threshold_mev)
+  crops = build_conditional_crops(section(config, "data"), seed=config["seed"],
+                                  threshold_mev=gap.threshold_mev)
   condition = condition_lib.make_condition(section(config, "condition"))
   if condition.variables:
     check_condition(condition, crops.table)
@@ -46,7 +53,8 @@ def gan_task(config: dict) -> Task:
     return gap_state(batch["image"], gap), features_of(condition, told, len(batch["image"]))
 
   def model(params):
-    return make_gan(network.generate, params, latent=values["latent"], side=side, gap=gap, condition=condition,
+    return make_gan(network.generate, params, latent=values["latent"], side=side, gap=gap,
+                    condition=condition,
                     table=table)
 
   def export(params, directory, done):
@@ -58,8 +66,10 @@ def gan_task(config: dict) -> Task:
         "num_holdout_events": config["data"]["num_holdout_events"]}, dtype="float16")
     save_table(directory, crops.table)
 
-  return adversarial_task(network, gap=gap, encode=encode, batch_fn=crops.batch_fn, latent=values["latent"], side=side,
-                          loss=parse(GanLoss, "loss", section(config, "loss")), draws=keyed_draws(model, len(real)),
+  return adversarial_task(network, gap=gap, encode=encode, batch_fn=crops.batch_fn, latent=values["latent"],
+                          side=side,
+                          loss=parse(GanLoss, "loss", section(config, "loss")),
+                          draws=keyed_draws(model, len(real)),
                           compare=make_compare(real), figure=make_figure(real), export=export)
 
 
@@ -78,7 +88,8 @@ def build_gan(directory: str | Path) -> tuple[KeyedModel, dict]:
   condition, side = condition_lib.make_condition(info["condition"]), info["shape"][0]
   network = _build_network(info["network"], condition, side)
   wanted = jax.eval_shape(network.init, jax.random.key(0))
-  check_fit(params, {name: wanted[name] for name in ("generator", "batch_stats") if wanted[name]}, directory, NAME)
+  check_fit(params, {name: wanted[name] for name in ("generator", "batch_stats") if wanted[name]}, directory,
+            NAME)
   params = {"batch_stats": {}, **jax.tree.map(jnp.asarray, params)}
   return make_gan(network.generate, params, latent=info["network"]["latent"], side=side,
                   gap=call_with(GapScale, "state", info["state"]), condition=condition,

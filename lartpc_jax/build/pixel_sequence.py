@@ -1,4 +1,5 @@
-"""Builders of the autoregressive model of lit pixels: its training task, and the trained model. See `config`."""
+"""Builders of the autoregressive model of lit pixels: its training task, and the trained model. See
+`config`."""
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -6,7 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build.crops import build_conditional_crops, check_condition, crop_condition, load_table, save_table
+from lartpc_jax.build.crops import (
+  build_conditional_crops,
+  check_condition,
+  crop_condition,
+  load_table,
+  save_table,
+)
 from lartpc_jax.build.draws import keyed_draws, make_compare, make_figure
 from lartpc_jax.build.models import check_fields, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, parse, section
@@ -33,7 +40,8 @@ def _build_network(values: Mapping, pixels: np.ndarray, side: int, num_bins: int
                    condition: condition_lib.Condition) -> discrete.PixelSequenceNetwork:
   values = dict(values)
   check_fields(PixelSequence, values)
-  return call_with(discrete.make_pixel_sequence, "network", values, num_bins=num_bins, num_cells=side, num_places=side,
+  return call_with(discrete.make_pixel_sequence, "network", values, num_bins=num_bins, num_cells=side,
+                   num_places=side,
                    rows=tuple((pixels // side).tolist()), columns=tuple((pixels % side).tolist()),
                    num_features=condition_lib.num_features(condition))
 
@@ -41,7 +49,8 @@ def _build_network(values: Mapping, pixels: np.ndarray, side: int, num_bins: int
 def _pixel_task(config: dict) -> Task:
   gap = call_with(GapScale, "state", section(config, "state"))
   sequences = parse(Sequences, "sequences", section(config, "sequences"))
-  crops = build_conditional_crops(section(config, "data"), seed=config["seed"], threshold_mev=gap.threshold_mev)
+  crops = build_conditional_crops(section(config, "data"), seed=config["seed"],
+                                  threshold_mev=gap.threshold_mev)
   condition = condition_lib.make_condition(section(config, "condition"))
   check_condition(condition, crops.table)
   real = np.asarray(crops.holdout["image"])
@@ -68,9 +77,11 @@ def _pixel_task(config: dict) -> Task:
         "num_holdout_events": config["data"]["num_holdout_events"]}, dtype="int8")
     save_table(directory, crops.table)
 
-  return pixel_sequence_task(network, plane=plane, features=features, batch_fn=crops.batch_fn, holdout=crops.holdout,
+  return pixel_sequence_task(network, plane=plane, features=features, batch_fn=crops.batch_fn,
+                             holdout=crops.holdout,
                              sequences=sequences, loss=parse(PriorLoss, "loss", section(config, "loss")),
-                             draws=keyed_draws(model, len(real)), compare=make_compare(real), figure=make_figure(real),
+                             draws=keyed_draws(model, len(real)), compare=make_compare(real),
+                             figure=make_figure(real),
                              export=export)
 
 
@@ -85,7 +96,8 @@ def build_pixel_sequence(directory: str | Path) -> tuple[KeyedModel, dict]:
   Raises FileNotFoundError or ValueError naming the file that is missing, truncated or does not fit.
   """
   directory = weight_files.find_weights(directory)
-  params, info = load_checked(directory, NAME, ("network", "state", "condition", "sequences", "shape", "quantiles"))
+  params, info = load_checked(directory, NAME, ("network", "state", "condition", "sequences", "shape",
+                                                "quantiles"))
   condition, side = condition_lib.make_condition(info["condition"]), info["shape"][0]
   sequences = parse(Sequences, "sequences", info["sequences"])
   if len(info["quantiles"]) != sequences.num_bins * FINE + 1:
@@ -94,7 +106,8 @@ def build_pixel_sequence(directory: str | Path) -> tuple[KeyedModel, dict]:
   pixels = _pixels(sequences.order, side)
   network = _build_network(info["network"], pixels, side, sequences.num_bins, condition)
   check_fit(params, jax.eval_shape(network.init, jax.random.key(0)), directory, NAME)
-  plane = Plane(pixels, side, call_with(GapScale, "state", info["state"]), jnp.asarray(info["quantiles"], jnp.float32))
+  plane = Plane(pixels, side, call_with(GapScale, "state", info["state"]),
+                jnp.asarray(info["quantiles"], jnp.float32))
   return make_sequence_model(network, jax.tree.map(jnp.asarray, params), plane=plane, condition=condition,
                              table=load_table(directory), max_pixels=sequences.max_pixels), info
 

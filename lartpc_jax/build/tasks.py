@@ -62,7 +62,8 @@ TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge", "image", "frame"},
              "generator": COMMON_KEYS | set(BLOCKS) | {"init_from"},
              "estimator": (COMMON_KEYS - {"loss"}) | {"image", "views", "kinetic_range_mev"},
              "ssnet": COMMON_KEYS | {"charge"},
-             **{task: COMMON_KEYS | keys for task, keys in {**CASCADE_TASK_KEYS, **CODE_TASK_KEYS, **GAN_TASK_KEYS, **PIXEL_TASK_KEYS}.items()}}
+             **{task: COMMON_KEYS | keys for task, keys in {**CASCADE_TASK_KEYS, **CODE_TASK_KEYS,
+                                                            **GAN_TASK_KEYS, **PIXEL_TASK_KEYS}.items()}}
 
 
 def build_task(config: Mapping) -> Task:

@@ -17,7 +17,8 @@ class Muon:
 
 @dataclasses.dataclass(frozen=True)
 class Other:
-  """Parameters that an Adam of their own trains, a discriminator say; see `train.optimizer.make_optimizer`."""
+  """Parameters that an Adam of their own trains, a discriminator say; see
+  `train.optimizer.make_optimizer`."""
   pattern: str                 # regular expression for names as "discriminator/Dense_0/kernel"
   learning_rate: float         # its own peak, on the schedule of the rest
   b1: float = 0.9

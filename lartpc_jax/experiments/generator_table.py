@@ -12,7 +12,8 @@ from lartpc_jax.tables import write_json
 
 COST = "sample.json"  # which launch.sample writes beside its images
 COSTS = {"parameters": "parameters", "core_hours": "core-hours of training", "ms_an_image": "ms an image"}
-SHOWN = ("SSNet-FID", "SSNet-FID, infinite N", "KPD", "track length [px]: chi2/ndf", "track width [px]: chi2/ndf",
+SHOWN = ("SSNet-FID", "SSNet-FID, infinite N", "KPD", "track length [px]: chi2/ndf",
+         "track width [px]: chi2/ndf",
          "shower charge: chi2/ndf", "track images, share", "label certainty, mean", "MMD^2, Gaussians",
          "energy distance [MeV]", "AUC, CNN on images", "AUC, boosting on physics",
          "copies of training images, share", "duplicates, share", "precision", "recall", "coverage",
@@ -21,7 +22,8 @@ DIGITS = 4  # significant ones of a value
 
 
 def cost_rows(generated: Mapping[str, str]) -> dict[tuple[str, str, str], dict[str, Row]]:
-  """Rows of a report, (part, name, definition) -> column -> Row, from the costs beside files of generated images.
+  """Rows of a report, (part, name, definition) -> column -> Row, from the costs beside files of generated
+  images.
 
   A file without such a neighbour has none. Raises ValueError naming a cost that is not readable.
   """
@@ -41,7 +43,8 @@ def cost_rows(generated: Mapping[str, str]) -> dict[tuple[str, str, str], dict[s
   return rows
 
 
-def write_table(rows: Mapping, columns: list[str], counts: Mapping[str, int], environment: str, path: Path) -> Path:
+def write_table(rows: Mapping, columns: list[str], counts: Mapping[str, int], environment: str,
+                path: Path) -> Path:
   """Writes the rows of SHOWN as a result file of docs/tables.py.
 
   Args:

@@ -1,5 +1,5 @@
-"""Likelihood of images under a trained model: of an unconditional diffusion by its probability-flow ODE, of codes and
-sequences of pixels exactly; nats and bits per dimension."""
+"""Likelihood of images under a trained model: of an unconditional diffusion by its probability-flow ODE, of
+codes and sequences of pixels exactly; nats and bits per dimension."""
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -88,16 +88,16 @@ def _open(settings: Settings) -> _Density:
       model, info = build(settings.weights)
       if model.nats is None:
         raise ValueError(f"--weights={settings.weights} ({label}) has no likelihood.")
-      return _Density(lambda images, keys: model.nats(images), info, int(np.prod(info["shape"])),
-                      f"Exact probability, without a condition, of what the model draws ({label}): codes, or lit "
-                      "pixels with a bin of charge; nats are of the image, bits of each of its pixels.")
+      return _Density(lambda images, keys, model=model: model.nats(images), info, int(np.prod(info["shape"])),
+                      f"Exact probability, without a condition, of what the model draws ({label}): codes, or "
+                      "lit pixels with a bin of charge; nats are of the image, bits of each of its pixels.")
   generator, info, _ = build_generator(settings.weights)
   num_dims = int(np.prod(generator.codec.state_shape))
   nats = make_nats(generator, num_steps=settings.num_steps, num_probes=settings.num_probes,
                    sigma_min=settings.sigma_min)
   return _Density(nats, info, num_dims,
-                  f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of the "
-                  f"state; {settings.num_steps} steps, {settings.num_probes} probes.")
+                  f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of "
+                  f"the state; {settings.num_steps} steps, {settings.num_probes} probes.")
 
 
 def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path, settings: Settings,

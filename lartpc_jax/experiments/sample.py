@@ -45,8 +45,8 @@ class Settings:
   grid: int = setting(5000, "Images in each mosaic, at most.", lower=1)
   columns: int = setting(0, "Columns of the mosaics; 0: a square.", lower=0)
   seed: int = setting(0, "Seed of the noise.")
-  core_hours: float = setting(0.0, "What training took, for weights that do not tell; 0: they tell, or it is not "
-                                   "known.", lower=0.0)
+  core_hours: float = setting(0.0, "What training took, for weights that do not tell; 0: they tell, or it is "
+                                   "not known.", lower=0.0)
 
 
 def run(settings: Settings, console: Console) -> None:

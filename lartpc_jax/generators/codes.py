@@ -1,4 +1,5 @@
-"""Images from codes: a prior draws a map of codes, a decoder draws the pixels of it (van den Oord et al. 2017)."""
+"""Images from codes: a prior draws a map of codes, a decoder draws the pixels of it (van den Oord et al.
+2017)."""
 from collections.abc import Callable
 
 import jax
@@ -32,7 +33,8 @@ def state_of_decoded(decoded: Float[Array, "b h w 3"], gap: GapScale, keys: Arra
   return jnp.where(lit, y, 0.0)[..., None] / gap.scale
 
 
-def draw_codes(start: Callable, step: Callable, keys: Array, shape: tuple[int, int], cond: dict) -> Int[Array, "b h w"]:
+def draw_codes(start: Callable, step: Callable, keys: Array, shape: tuple[int, int], cond: dict) -> Int[Array,
+                                                                                                        "b h w"]:
   """Maps of codes, drawn place after place in raster order.
 
   Args:
@@ -47,7 +49,8 @@ def draw_codes(start: Callable, step: Callable, keys: Array, shape: tuple[int, i
   def place(carry, index):
     codes, cache = carry
     logits, cache = step(cache, codes.reshape(b, h, w), index, cond)
-    drawn = jax.vmap(lambda key, logits: jax.random.categorical(jax.random.fold_in(key, index), logits))(keys, logits)
+    drawn = jax.vmap(lambda key, logits: jax.random.categorical(jax.random.fold_in(key, index), logits))(keys,
+                                                                                                         logits)
     codes = jax.lax.dynamic_update_index_in_dim(codes, drawn.astype(jnp.int32), index, axis=1)
     return (codes, cache), None
   (codes, _), _ = jax.lax.scan(place, (jnp.zeros((b, h * w), jnp.int32), start(b, shape)), jnp.arange(h * w))
@@ -61,7 +64,8 @@ def code_nats(logits: Float[Array, "b h w k"], codes: Int[Array, "b h w"]) -> Fl
 
 
 def make_code_model(codes: Callable, prior: Callable, params: dict[str, Params], *, shape: tuple[int, int],
-                    gap: GapScale, condition: Condition, table: dict[str, Array], sample_pixels: bool) -> KeyedModel:
+                    gap: GapScale, condition: Condition, table: dict[str, Array],
+                    sample_pixels: bool) -> KeyedModel:
   """The trained pair as what draws by keys; its nats are those of the codes of an image, without a condition.
 
   Args:

@@ -3,7 +3,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lartpc_jax.generators.condition import Condition
@@ -28,9 +27,8 @@ def gan_noise(keys: Array, latent: int, side: int) -> GanNoise:
 def state_of(raw: Float[Array, "b h w c"], gap: GapScale) -> Float[Array, "b h w 1"]:
   """State of the raw output of a network: itself (one channel), or lit where a logit is positive (two).
 
-  In the second case y = lit (faintest + softplus(charge)), so that every state is exactly that of an image. The
-  gradient of `lit` is that of its probability (straight-through, Bengio et al. 2013).
-  """
+  In the second case y = lit (faintest + softplus(charge)), so that every state is exactly that of an image.
+  The gradient of `lit` is that of its probability (straight-through, Bengio et al. 2013). """
   if raw.shape[-1] == 1:
     return raw
   logit, charge = raw[..., :1], raw[..., 1:]
@@ -39,7 +37,8 @@ def state_of(raw: Float[Array, "b h w c"], gap: GapScale) -> Float[Array, "b h w
   return lit * (gap.faintest + jax.nn.softplus(charge)) / gap.scale
 
 
-def make_gan(generate: Callable, params: Params, *, latent: int, side: int, gap: GapScale, condition: Condition,
+def make_gan(generate: Callable, params: Params, *, latent: int, side: int, gap: GapScale,
+             condition: Condition,
              table: dict[str, Array]) -> KeyedModel:
   """The trained generator as what draws by keys.
 

@@ -1,5 +1,5 @@
-"""Generators whose every image follows from a key and a condition of its own: neither on chunks nor on devices
-does it depend what an image looks like."""
+"""Generators whose every image follows from a key and a condition of its own: neither on chunks nor on
+devices does it depend what an image looks like."""
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -38,7 +38,8 @@ def features_of(condition: Condition, cond: Cond, num: int) -> Float[Array, "b f
 
 
 def make_draw(model: KeyedModel) -> Callable:
-  """Builds draw(key, num, cond=None) -> images [num n m] in MeV; without cond with those of training images."""
+  """Builds draw(key, num, cond=None) -> images [num n m] in MeV; without cond with those of training
+  images."""
   def draw(key: Array, num: int, cond: Cond = None) -> Float[Array, "b n m"]:
     keys = image_keys(key, num)
     return model.draw(keys, table_rows(model.table, keys) if cond is None else cond)

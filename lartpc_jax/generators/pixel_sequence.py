@@ -1,8 +1,7 @@
 """Sparse images as sequences of their lit pixels, each a cell, a place in the cell and a bin of charge.
 
-Empty pixels are never drawn, so zeros are exact, and the likelihood of a sequence is one of the image. The pixels come
-in a fixed order of the plane: n cells of n pixels, for images of n x n.
-"""
+Empty pixels are never drawn, so zeros are exact, and the likelihood of a sequence is one of the image. The
+pixels come in a fixed order of the plane: n cells of n pixels, for images of n x n. """
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +20,8 @@ FINE = 16  # quantiles of a bin, between which a drawn charge is interpolated
 
 class Plane(NamedTuple):
   """An order of the pixels of side x side, and quantiles of their charge."""
-  pixels: np.ndarray                 # [side^2] number of the pixel (row side + column) at each place of the order
+  # [side^2] number of the pixel (row side + column) at each place of the order
+  pixels: np.ndarray
   side: int
   gap: GapScale                      # which pixels are lit, and y of their charge
   quantiles: Float[Array, " q"]      # of y of lit training pixels, FINE a bin, and the last
@@ -56,7 +56,8 @@ ORDERS = {"hilbert": hilbert_order, "raster": raster_order}
 def charge_quantiles(images_mev: np.ndarray, gap: GapScale, num_bins: int) -> np.ndarray:
   """Quantiles [num_bins FINE + 1] of y of the lit pixels."""
   charge = images_mev[images_mev >= gap.threshold_mev].astype(float)
-  return np.quantile(gap.gap + np.arcsinh(charge / gap.charge_scale_mev), np.linspace(0.0, 1.0, num_bins * FINE + 1))
+  return np.quantile(gap.gap + np.arcsinh(charge / gap.charge_scale_mev),
+                     np.linspace(0.0, 1.0, num_bins * FINE + 1))
 
 
 def sequences_of(images_mev: Float[Array, "b n m"], plane: Plane, length: int) -> tuple[Int[Array, "b t 3"],
@@ -102,7 +103,8 @@ class SequenceNats(NamedTuple):
 
 def sequence_nats(logits: tuple[Array, Array, Array], sequences: Int[Array, "b t 3"], num: Int[Array, " b"],
                   side: int) -> SequenceNats:
-  """Exact log probability of sequences, and of their end where they end within t (else of the beginning alone).
+  """Exact log probability of sequences, and of their end where they end within t (else of the beginning
+  alone).
 
   Args:
     logits: of cells [b t+1 side+1], places [b t side] and bins [b t q]; see `networks.discrete`.
@@ -160,8 +162,8 @@ def draw_sequences(network: Callable, params: Params, keys: Array, cond: dict, p
 
 def make_sequence_model(network: Callable, params: Params, *, plane: Plane, condition: Condition,
                         table: dict[str, Array], max_pixels: int) -> KeyedModel:
-  """The trained network as what draws by keys; its nats are those of pixels and bins, without a condition (NaN for
-  images of more pixels than it draws).
+  """The trained network as what draws by keys; its nats are those of pixels and bins, without a condition
+  (NaN for images of more pixels than it draws).
 
   Args:
     network: `networks.discrete.PixelSequenceNetwork`.

@@ -141,8 +141,8 @@ def _quantised(flat: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def num_parameters(directory: str | os.PathLike, *, leave_out: tuple[str, ...] = ()) -> int:
-  """Numbers in all weights of a directory but those of the names in `leave_out`; scales of quantisation do not
-  count."""
+  """Numbers in all weights of a directory but those of the names in `leave_out`; scales of quantisation do
+  not count."""
   total = 0
   for path in sorted(Path(directory).glob("*.npz")):
     if path.stem not in leave_out:

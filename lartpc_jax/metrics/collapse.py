@@ -1,5 +1,5 @@
-"""Has a generator collapsed on part of the data? Small, quick tests to be followed along a training run; on the
-host."""
+"""Has a generator collapsed on part of the data? Small, quick tests to be followed along a training run; on
+the host."""
 import numpy as np
 
 from lartpc_jax.metrics.gof import squared_distances
@@ -27,13 +27,13 @@ def collapse_metrics(real: np.ndarray, generated: np.ndarray, features: tuple[np
                      num_emd: int = 48, pool: int = 4) -> dict[str, float]:
   """Numbers by name, of images [n h w] in MeV without empty ones and their features [n d].
 
-  Precision, recall and coverage in the features; the share of duplicates; nearest neighbours in L2 of all, and
-  in EMD (pixels summed pool x pool) of the first num_emd of each.
-  """
+  Precision, recall and coverage in the features; the share of duplicates; nearest neighbours in L2 of all,
+  and in EMD (pixels summed pool x pool) of the first num_emd of each. """
   found = coverage(*features)
   num = min(len(real), len(generated))
   flat = np.concatenate([x[:num].reshape(num, -1) for x in (real, generated)]).astype(float)
-  metrics = {"precision": found.precision.value, "recall": found.recall.value, "coverage": found.coverage.value,
+  metrics = {"precision": found.precision.value, "recall": found.recall.value,
+             "coverage": found.coverage.value,
              "duplicates": duplicate_rate(flat[num:]).value}
   few = min(num, num_emd)
   distances = {"l2": (squared_distances(flat, flat), num),

@@ -186,15 +186,16 @@ def make_gan(*, name: str, latent: int, num_features: int, side: int, generator:
              discriminator: dict | None = None) -> GanNetwork:
   """A pair of `networks.gan.PAIRS`; `generator` and `discriminator` are fields of its modules.
 
-  Raises ValueError naming an unknown pair, a side that it does not draw, or a condition that it does not take.
-  """
+  Raises ValueError naming an unknown pair, a side that it does not draw, or a condition that it does not
+  take. """
   if name not in PAIRS:
     raise ValueError(f"Unknown network.name {name!r}; choose from {sorted(PAIRS)}.")
   if side != 64:
     raise ValueError(f"network.name = {name!r} draws 64 x 64 pixels; the images have {side}.")
   if num_features and name == "dcgan":
     raise ValueError("network.name = 'dcgan' takes no condition; 'residual' does.")
-  made, judge = (kind(**_as_fields(values or {})) for kind, values in zip(PAIRS[name], (generator, discriminator)))
+  made, judge = (kind(**_as_fields(values or {})) for kind, values in zip(PAIRS[name],
+                                                                          (generator, discriminator)))
   some = (jnp.zeros((2, latent)), jnp.zeros((2, side, side, 1)), jnp.zeros((2, num_features)))
 
   def init(key):
@@ -205,7 +206,8 @@ def make_gan(*, name: str, latent: int, num_features: int, side: int, generator:
             "batch_stats": drawn.get("batch_stats", {})}
 
   def variables(params):
-    return {"params": params["generator"], **({"batch_stats": params["batch_stats"]} if params["batch_stats"] else {})}
+    return {"params": params["generator"], **({"batch_stats": params["batch_stats"]} if params["batch_stats"]
+                                              else {})}
 
   def generate_training(params, latent, pixel_noise, features):
     raw, new = made.apply(variables(params), latent, pixel_noise, features, True, mutable=["batch_stats"])

@@ -1,9 +1,8 @@
-"""A causal transformer on tokens that lie in a plane, with a cache of keys and values; and two models made of it:
-maps of codes in raster order, and lit pixels in any fixed order.
+"""A causal transformer on tokens that lie in a plane, with a cache of keys and values; and two models made of
+it: maps of codes in raster order, and lit pixels in any fixed order.
 
-RMSNorm, normalised queries and keys, rotary positions on two axes (Su et al. 2021; row and column turn half of a
-head each), squared ReLU (So et al. 2021).
-"""
+RMSNorm, normalised queries and keys, rotary positions on two axes (Su et al. 2021; row and column turn half
+of a head each), squared ReLU (So et al. 2021). """
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -158,7 +157,8 @@ class CodeTransformer(nn.Module):
     """Logits [b k] of one place, and the cache for the next; codes from there on are not looked at."""
     b, _, w = codes.shape
     row, column = place // w, place % w
-    last = jax.lax.dynamic_index_in_dim(codes.reshape(b, -1), jnp.maximum(place - 1, 0), axis=1, keepdims=False)
+    last = jax.lax.dynamic_index_in_dim(codes.reshape(b, -1), jnp.maximum(place - 1, 0), axis=1,
+                                        keepdims=False)
     before = jnp.where(place == 0, self.first[None], self.code[last])
     token = self._tokens(before[:, None], row[None], column[None], cond)[:, 0]
     position = jnp.broadcast_to(jnp.stack([row, column]).astype(jnp.float32)[None], (b, 2))
@@ -169,9 +169,8 @@ class CodeTransformer(nn.Module):
 class PixelSequence(nn.Module):
   """Lit pixels one after the other, each a cell, a place in the cell and a bin of charge; see `discrete`.
 
-  The plane is `side` x `side` pixels, of which `rows` and `columns` (as tuples) say where place p of cell c lies:
-  entry c num_places + p. Other fields as of `CausalTransformer`.
-  """
+  The plane is `side` x `side` pixels, of which `rows` and `columns` (as tuples) say where place p of cell c
+  lies: entry c num_places + p. Other fields as of `CausalTransformer`. """
   rows: tuple[int, ...]
   columns: tuple[int, ...]
   num_cells: int = 64
@@ -186,7 +185,8 @@ class PixelSequence(nn.Module):
     vectors = lambda name, *shape: self.param(name, nn.initializers.normal(0.5), (*shape, self.width))
     self.cell, self.place = vectors("cell", self.num_cells), vectors("place", self.num_places)
     self.bin, self.first = vectors("bin", self.num_bins), vectors("first")
-    self.cell_given, self.place_given = vectors("cell_given", self.num_cells), vectors("place_given", self.num_places)
+    self.cell_given, self.place_given = vectors("cell_given", self.num_cells), vectors("place_given",
+                                                                                       self.num_places)
     self.told = Told(self.width)
     self.trunk = CausalTransformer(self.width, self.depth, self.num_heads, self.expansion)
     self.cell_answer = Linear(self.num_cells + 1)
@@ -197,7 +197,8 @@ class PixelSequence(nn.Module):
     """Vectors [... d] and positions [... 2] of pixels [... 3]."""
     cell, place, charge = pixel[..., 0], pixel[..., 1], pixel[..., 2]
     at = cell * self.num_places + place
-    position = jnp.stack([jnp.asarray(self.rows)[at], jnp.asarray(self.columns)[at]], axis=-1).astype(jnp.float32)
+    position = jnp.stack([jnp.asarray(self.rows)[at], jnp.asarray(self.columns)[at]],
+                         axis=-1).astype(jnp.float32)
     return self.cell[cell] + self.place[place] + self.bin[charge], position
 
   def cell_logits(self, hidden):

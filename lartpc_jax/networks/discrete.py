@@ -1,4 +1,5 @@
-"""Networks of discrete things as pure functions: codes of images, priors over maps of codes, sequences of pixels."""
+"""Networks of discrete things as pure functions: codes of images, priors over maps of codes, sequences of
+pixels."""
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,13 +24,13 @@ class CodeNetwork(NamedTuple):
   learned: bool        # whether the codes are a codebook that training moves
 
 
-def make_codes(*, num_codes: int = 0, features: int = 0, levels: tuple[int, ...] = (), encoder: dict | None = None,
+def make_codes(*, num_codes: int = 0, features: int = 0, levels: tuple[int, ...] = (),
+               encoder: dict | None = None,
                decoder: dict | None = None) -> CodeNetwork:
   """VQ-VAE with a codebook of `num_codes` vectors of length `features`, or with finite scalars of `levels`.
 
-  `encoder` and `decoder` are fields of `networks.vqvae.CodeEncoder` and `CodeDecoder`. Raises ValueError unless it
-  is one of both.
-  """
+  `encoder` and `decoder` are fields of `networks.vqvae.CodeEncoder` and `CodeDecoder`. Raises ValueError
+  unless it is one of both. """
   levels = tuple(levels)
   if bool(levels) == bool(num_codes) or (num_codes and features < 1) or (levels and min(levels) < 2):
     raise ValueError("Need network.num_codes and network.features, or network.levels of at least 2; got "
@@ -41,7 +42,8 @@ def make_codes(*, num_codes: int = 0, features: int = 0, levels: tuple[int, ...]
     key_encoder, key_decoder, key_codes = jax.random.split(key, 3)
     latents, params = encoding.init_with_output(key_encoder, jnp.zeros((1, *shape, 1)))
     made = {"encoder": params["params"], "decoder": decoding.init(key_decoder, latents)["params"]}
-    return made if levels else {**made, "codebook": quantizer.init_codebook(key_codes, num_codes, features)._asdict()}
+    return made if levels else {**made, "codebook": quantizer.init_codebook(key_codes, num_codes,
+                                                                            features)._asdict()}
 
   def quantize(params, z):
     if levels:
@@ -51,8 +53,10 @@ def make_codes(*, num_codes: int = 0, features: int = 0, levels: tuple[int, ...]
     codes = quantizer.nearest_code(jax.lax.stop_gradient(z), vectors)
     return quantizer.straight_through(z, vectors[codes]), codes
 
-  vectors = lambda params, codes: quantizer.fsq_vectors(codes, levels) if levels else params["codebook"]["vectors"][codes]
-  return CodeNetwork(init, lambda params, x: encoding.apply({"params": params["encoder"]}, x), quantize, vectors,
+  vectors = lambda params, codes: quantizer.fsq_vectors(codes,
+                                                        levels) if levels else params["codebook"]["vectors"][codes]
+  return CodeNetwork(init, lambda params, x: encoding.apply({"params": params["encoder"]}, x), quantize,
+                     vectors,
                      lambda params, z: decoding.apply({"params": params["decoder"]}, z),
                      math.prod(levels) if levels else num_codes, not levels)
 
@@ -65,7 +69,8 @@ class SequenceNetwork(NamedTuple):
   init: Callable    # (key, (h, w)) -> params
   logits: Callable  # (params, codes [b h w], cond) -> [b h w k], each given the codes before it
   start: Callable   # (b, (h, w)) -> cache
-  # (params, cache, codes [b h w], place [] int, cond) -> logits [b k] of that place, cache; places in their order
+  # (params, cache, codes [b h w], place [] int, cond) -> logits [b k] of that place, cache; places in their
+  # order
   step: Callable
 
 
@@ -92,7 +97,8 @@ PRIORS = {"pixelcnn": GatedPixelCnn, "transformer": CodeTransformer}
 
 
 class PixelSequenceNetwork(NamedTuple):
-  """An autoregressive network on sequences of lit pixels (cell, place in the cell, charge bin); pure functions.
+  """An autoregressive network on sequences of lit pixels (cell, place in the cell, charge bin); pure
+  functions.
 
   cond holds "features" [b f] and "keep" [b].
   """
@@ -101,7 +107,8 @@ class PixelSequenceNetwork(NamedTuple):
   # [b t p] given the cell, of bins [b t q] given cell and place; each given what comes before it
   logits: Callable
   start: Callable   # (num, length) -> cache
-  # (params, cache, previous [b 3], index [] int, cond) -> hidden state [b d], cache; index 0 looks at no pixel
+  # (params, cache, previous [b 3], index [] int, cond) -> hidden state [b d], cache; index 0 looks at no
+  # pixel
   step: Callable
   cell_logits: Callable   # (params, hidden) -> [b c+1]
   place_logits: Callable  # (params, hidden, cell [b]) -> [b p]
@@ -109,8 +116,8 @@ class PixelSequenceNetwork(NamedTuple):
 
 
 def make_pixel_sequence(*, num_features: int, **kwargs) -> PixelSequenceNetwork:
-  """Keywords of `networks.causal_transformer.PixelSequence`. Raises ValueError for heads that do not divide the
-  width."""
+  """Keywords of `networks.causal_transformer.PixelSequence`. Raises ValueError for heads that do not divide
+  the width."""
   module = PixelSequence(**kwargs)
   if module.width % (4 * module.num_heads):
     raise ValueError(f"4 network.num_heads = {4 * module.num_heads} must divide network.width = {module.width}.")

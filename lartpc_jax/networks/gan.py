@@ -42,7 +42,8 @@ class UpConv(nn.Module):
   def __call__(self, x):
     c = x.shape[-1]
     kernel = self.param("kernel", nn.initializers.normal(0.02), (3, 3, c, 2, 2, self.features))
-    rows = jnp.asarray(STRIDE_TAPS[::-1], x.dtype)  # output 0 of a cell sees inputs -1 and 0, output 1 sees 0 and 1
+    # output 0 of a cell sees inputs -1 and 0, output 1 sees 0 and 1
+    rows = jnp.asarray(STRIDE_TAPS[::-1], x.dtype)
     mask = rows[:, None, None, :, None, None] * rows[None, :, None, None, :, None]
     kernel = (kernel * mask).reshape(3, 3, c, 4 * self.features)
     y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -147,7 +148,8 @@ class ResidualGenerator(nn.Module):
       for _ in range(self.depth):
         x = PlainBlock()(x)
     x = depth_to_space(Linear(4 * self.head_features)(leaky(x)), 2)
-    x = x + pixel_noise * self.param("noise", nn.initializers.normal(0.1), (self.head_features,))[None, None, None]
+    x = x + pixel_noise * self.param("noise", nn.initializers.normal(0.1), (self.head_features,))[None, None,
+                                                                                                  None]
     both = Linear(2)(neighbours(leaky(x)))
     return both * jnp.array([SPREAD, 0.5])[None, None, None] + jnp.array([DARK, 0.0])[None, None, None]
 
@@ -178,4 +180,5 @@ class ResidualDiscriminator(nn.Module):
 
 
 # name in a config block `network` -> (generator, discriminator)
-PAIRS = {"dcgan": (DcganGenerator, DcganDiscriminator), "residual": (ResidualGenerator, ResidualDiscriminator)}
+PAIRS = {"dcgan": (DcganGenerator, DcganDiscriminator), "residual": (ResidualGenerator,
+                                                                     ResidualDiscriminator)}

@@ -1,9 +1,9 @@
-"""Gated PixelCNN (van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders") on maps of codes.
+"""Gated PixelCNN (van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders") on maps of
+codes.
 
-A vertical stack sees the rows above, a horizontal one what is left in the row and the vertical stack; neither has a
-blind spot. Every layer is a matrix product over shifted copies, so that one place can be computed alone: `step` keeps
-what later places need, and a map costs as much as one pass over it.
-"""
+A vertical stack sees the rows above, a horizontal one what is left in the row and the vertical stack; neither
+has a blind spot. Every layer is a matrix product over shifted copies, so that one place can be computed
+alone: `step` keeps what later places need, and a map costs as much as one pass over it. """
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -17,8 +17,8 @@ FIRST = 3  # reach of the first layer, up, left and right; 1 of the others
 
 
 class PixelCnnCache(NamedTuple):
-  """What `step` remembers: of the vertical stack the row above and the present one, of the horizontal the place
-  before."""
+  """What `step` remembers: of the vertical stack the row above and the present one, of the horizontal the
+  place before."""
   above: Float[Array, "l b w c"]     # outputs of the vertical layers on the last row
   row: Float[Array, "l b w d"]       # their sums before the gate on the present row
   before: Float[Array, "l b c"]      # inputs of the horizontal layers at the last place
@@ -89,9 +89,11 @@ class GatedPixelCnn(nn.Module):
     vertical, horizontal = x, x
     for layer in range(self.depth):
       up, side = (FIRST, FIRST) if layer == 0 else (1, 1)
-      rows = range(up) if layer == 0 else range(up + 1)  # the first layer sees rows above, the others the own one too
+      # the first layer sees rows above, the others the own one too
+      rows = range(up) if layer == 0 else range(up + 1)
       padded = jnp.pad(vertical, ((0, 0), (up, 0), (side, side), (0, 0)))
-      taps = jnp.concatenate([padded[:, i:i + h, j:j + w] for i in rows for j in range(2 * side + 1)], axis=-1)
+      taps = jnp.concatenate([padded[:, i:i + h, j:j + w] for i in rows for j in range(2 * side + 1)],
+                             axis=-1)
       total = self._vertical_sum(layer, taps, told)
       padded = jnp.pad(horizontal, ((0, 0), (0, 0), (side, 0), (0, 0)))
       columns = range(side) if layer == 0 else range(side + 1)

@@ -1,5 +1,5 @@
-"""Quantisers of latent vectors: a learned codebook (van den Oord et al. 2017) and finite scalars (Mentzer et al.
-2023, FSQ). Pure functions; gradients pass straight through."""
+"""Quantisers of latent vectors: a learned codebook (van den Oord et al. 2017) and finite scalars (Mentzer et
+al. 2023, FSQ). Pure functions; gradients pass straight through."""
 from typing import NamedTuple
 
 import jax
@@ -35,13 +35,14 @@ def nearest_code(z: Float[Array, "... d"], vectors: Float[Array, "k d"]) -> Int[
   return jnp.argmin(distance, axis=1).reshape(z.shape[:-1])
 
 
-def updated_codebook(book: Codebook, z: Float[Array, "... d"], codes: Int[Array, "..."], key: Array, *, decay: float,
+def updated_codebook(book: Codebook, z: Float[Array, "... d"], codes: Int[Array, "..."], key: Array, *,
+                     decay: float,
                      revive_below: float) -> Codebook:
   """The codebook after a batch of latents and the codes that they took.
 
   Counts and sums are exponential averages and a code is their ratio. One whose count has sunk below
-  `revive_below` starts anew at a random latent of the batch, with the count 1 (Dhariwal et al. 2020, sec. 3.1).
-  """
+  `revive_below` starts anew at a random latent of the batch, with the count 1 (Dhariwal et al. 2020, sec.
+  3.1). """
   flat, taken = z.reshape(-1, z.shape[-1]), codes.reshape(-1)
   num_codes = len(book.vectors)
   one_hot = jax.nn.one_hot(taken, num_codes, dtype=flat.dtype)

@@ -1,4 +1,5 @@
-"""Training task of a generator against a discriminator: both losses in one step, each with its own parameters.
+"""Training task of a generator against a discriminator: both losses in one step, each with its own
+parameters.
 
 One backward pass gives both gradients: the discriminator's loss sees the generated states as constants, the
 generator's sees the discriminator as constant. The two are stepped at once, by optimisers of their own
@@ -25,7 +26,8 @@ def non_saturating(real: Float[Array, " b"], fake: Float[Array, " b"]) -> tuple[
 
 
 def relativistic(real: Float[Array, " b"], fake: Float[Array, " b"]) -> tuple[Array, Array]:
-  """Losses [b] of pairs: each generated state against a real one (Huang et al. 2024, eq. 2, f = -softplus(-t))."""
+  """Losses [b] of pairs: each generated state against a real one (Huang et al. 2024, eq. 2, f =
+  -softplus(-t))."""
   return softplus(real - fake), softplus(fake - real)
 
 
@@ -33,14 +35,15 @@ LOSSES = {"non_saturating": non_saturating, "relativistic": relativistic}
 
 
 def gradient_penalty(judge: Callable, x: Float[Array, "b h w c"]) -> Float[Array, " b"]:
-  """Squared norm [b] of the gradient of judge(x) [b] in x: R1 at real states, R2 at generated ones (Mescheder et
-  al. 2018, eq. 9 and 10, without gamma / 2). The judge must see each state by itself."""
+  """Squared norm [b] of the gradient of judge(x) [b] in x: R1 at real states, R2 at generated ones (Mescheder
+  et al. 2018, eq. 9 and 10, without gamma / 2). The judge must see each state by itself."""
   slope = jax.grad(lambda x: judge(x).sum())(x)
   return jnp.sum(slope**2, axis=(1, 2, 3))
 
 
 def adversarial_losses(network: GanNetwork, params: dict, state: Float[Array, "b h w 1"],
-                       features: Float[Array, "b f"], noise, *, gap: GapScale, loss: GanLoss) -> tuple[Array, dict]:
+                       features: Float[Array, "b f"], noise, *, gap: GapScale, loss: GanLoss
+                       ) -> tuple[Array, dict]:
   """Sum of the mean losses, of which each part has a gradient in its own parameters alone, and metrics.
 
   Args:
@@ -54,15 +57,17 @@ def adversarial_losses(network: GanNetwork, params: dict, state: Float[Array, "b
   Returns:
     Loss, and metrics with "assigned": the averaged moments of batch norm, for `train.step`.
   """
-  raw, moments = network.generate_training({**params, "discriminator": {}}, noise.latent, noise.pixels, features)
+  raw, moments = network.generate_training({**params, "discriminator": {}}, noise.latent, noise.pixels,
+                                           features)
   fake = state_of(raw, gap)
   constant, weights = jax.lax.stop_gradient, params["discriminator"]
   seen = lambda weights, x: network.judge(weights, x, features)
   of_generator = LOSSES[loss.name](seen(constant(weights), state), seen(constant(weights), fake))[0].mean()
   real, judged = seen(weights, state), seen(weights, constant(fake))
   of_discriminator = LOSSES[loss.name](real, judged)[1].mean()
-  metrics = {"generator_loss": of_generator, "discriminator_loss": of_discriminator, "real_logit": real.mean(),
-             "generated_logit": judged.mean(), "generated_lit": jnp.mean(fake > 0.5 * gap.faintest / gap.scale)}
+  metrics = {"generator_loss": of_generator, "discriminator_loss": of_discriminator,
+             "real_logit": real.mean(), "generated_logit": judged.mean(),
+             "generated_lit": jnp.mean(fake > 0.5 * gap.faintest / gap.scale)}
   total = of_generator + of_discriminator
   if loss.gamma:
     num = max(1, round(loss.penalty_share * len(state)))

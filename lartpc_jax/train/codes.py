@@ -27,7 +27,8 @@ def pixel_nats(decoded: Float[Array, "b h w 3"], state: Float[Array, "b h w 1"],
   return of_lit.sum((1, 2)), of_charge.sum((1, 2))
 
 
-def codes_task(network: CodeNetwork, *, gap: GapScale, batch_fn: Callable, holdout: np.ndarray, loss: CodesLoss,
+def codes_task(network: CodeNetwork, *, gap: GapScale, batch_fn: Callable, holdout: np.ndarray,
+               loss: CodesLoss,
                figure: Callable, export: Callable) -> Task:
   """Task whose loss is the likelihood of the pixels for each code, and the commitment.
 
@@ -77,7 +78,8 @@ def codes_task(network: CodeNetwork, *, gap: GapScale, batch_fn: Callable, holdo
 
   def evaluate(params, key):
     del key
-    (of_lit, of_charge), codes, likeliest, sampled = (jax.tree.map(np.asarray, x) for x in reconstruct(params))
+    (of_lit, of_charge), codes, likeliest, sampled = (jax.tree.map(np.asarray, x)
+                                                      for x in reconstruct(params))
     real = np.where(holdout >= gap.threshold_mev, holdout, 0.0)
     taken = np.bincount(codes.ravel(), minlength=network.num_codes)
     metrics = {"eval/lit_nats": of_lit.mean(), "eval/charge_nats": of_charge.mean(),
@@ -96,13 +98,15 @@ def codes_task(network: CodeNetwork, *, gap: GapScale, batch_fn: Callable, holdo
 
 
 def reconstruction(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
-  """Of images [n h w] and what became of them: lit in both over lit in either, ratios of lit pixels and charge."""
+  """Of images [n h w] and what became of them: lit in both over lit in either, ratios of lit pixels and
+  charge."""
   both, either = ((real > 0) & (made > 0)).sum(), ((real > 0) | (made > 0)).sum()
   return {"iou": both / max(either, 1), "active_ratio": (made > 0).sum() / max((real > 0).sum(), 1),
           "charge_ratio": made.sum() / max(real.sum(), 1e-9)}
 
 
-def prior_task(network: SequenceNetwork, shape: tuple[int, int], *, encode: Callable, batch_fn: Callable, holdout: dict,
+def prior_task(network: SequenceNetwork, shape: tuple[int, int], *, encode: Callable, batch_fn: Callable,
+               holdout: dict,
                loss: PriorLoss, draws: Callable, compare: Callable, figure: Callable, export: Callable,
                chunk_size: int = 32) -> Task:
   """Task of maximum likelihood of maps of codes, given the condition or nothing.
@@ -139,8 +143,10 @@ def prior_task(network: SequenceNetwork, shape: tuple[int, int], *, encode: Call
   def evaluate(params, key):
     num = len(holdout["image"])
     parts = [jax.tree.map(lambda x, i=i: x[i:i + chunk_size], holdout) for i in range(0, num, chunk_size)]
-    mean = lambda keep: float(np.concatenate([held(params, part, jnp.float32(keep)) for part in parts]).mean())
+    mean = lambda keep: float(np.concatenate([held(params, part, jnp.float32(keep))
+                                              for part in parts]).mean())
     return {"eval/nats": mean(1.0), "eval/nats_unconditional": mean(0.0), **compare(draws(params, key))}
 
-  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=batch_fn, evaluate=evaluate,
+  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=batch_fn,
+              evaluate=evaluate,
               draw=lambda params, key: figure(draws(params, key)), export=export)

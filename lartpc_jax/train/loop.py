@@ -149,9 +149,11 @@ def abstract_state(task: Task, tx: optax.GradientTransformation, key, mesh) -> T
 
 def write_weights(task: Task, state: TrainState, directory: Path, config: dict | None, *,
                   cpu_seconds: float = 0.0) -> None:
-  """The averaged parameters of `state` as released weights; `cpu_seconds` is what they took, 0 if not known."""
+  """The averaged parameters of `state` as released weights; `cpu_seconds` is what they took, 0 if not
+  known."""
   directory.mkdir(parents=True, exist_ok=True)
-  task.export(state.ema_params, directory, {"step": int(state.step), "config": config, "cpu_seconds": cpu_seconds})
+  task.export(state.ema_params, directory, {"step": int(state.step), "config": config,
+                                            "cpu_seconds": cpu_seconds})
 
 
 class _Run(NamedTuple):
@@ -170,7 +172,8 @@ class _Run(NamedTuple):
 
 
 def _run_steps(run: _Run, step_fn: Callable, state: TrainState, memory: _Memory):
-  """Runs to the last step or to a stop request; returns the state, the stopping signal or None, and the memory."""
+  """Runs to the last step or to a stop request; returns the state, the stopping signal or None, and the
+  memory."""
   pending, start, began = list(memory.pending), int(state.step), time.monotonic()
   cpu_began, memory_now = time.process_time(), memory
   images, mark = 0, began  # images since `mark`, which skips the time of what is due between steps

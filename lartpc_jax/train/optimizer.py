@@ -48,8 +48,9 @@ def make_optimizer(optim: Optim, num_steps: int) -> optax.GradientTransformation
 
   With `optim.muon` those matrices whose names match are trained by Muon instead (`optax.contrib.muon`: Jordan
   et al. 2024; update of root mean square 0.2, as Liu et al. 2025), on the same schedule with its own peak.
-  The first axis of a matrix is its input, the last its output; axes between count matrices. With `optim.other`
-  those parameters whose names match have an Adam and a clipping of their own, on the same schedule.
+  The first axis of a matrix is its input, the last its output; axes between count matrices. With
+  `optim.other` those parameters whose names match have an Adam and a clipping of their own, on the same
+  schedule.
 
   Args:
     optim: see the schema; its moving average is the training step's.

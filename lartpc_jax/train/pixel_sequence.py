@@ -18,13 +18,15 @@ def by_length(batch: dict, threshold_mev: float) -> dict:
   return {name: np.asarray(values)[order] for name, values in batch.items()}
 
 
-def pixel_sequence_task(network: PixelSequenceNetwork, *, plane: Plane, features: Callable, batch_fn: Callable,
-                        holdout: dict, sequences: Sequences, loss: PriorLoss, draws: Callable, compare: Callable,
+def pixel_sequence_task(network: PixelSequenceNetwork, *, plane: Plane, features: Callable,
+                        batch_fn: Callable,
+                        holdout: dict, sequences: Sequences, loss: PriorLoss, draws: Callable,
+                        compare: Callable,
                         figure: Callable, export: Callable) -> Task:
   """Task of maximum likelihood of sequences, given the condition or nothing.
 
-  The images of a batch are sorted by length: the shorter ones are padded to sequences.short pixels, the rest to
-  sequences.long. Of an image that has more the beginning alone counts, which is a likelihood too.
+  The images of a batch are sorted by length: the shorter ones are padded to sequences.short pixels, the rest
+  to sequences.long. Of an image that has more the beginning alone counts, which is a likelihood too.
 
   Args:
     network: autoregressive network.
