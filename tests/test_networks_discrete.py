@@ -92,7 +92,7 @@ def test_the_probabilities_of_a_tiny_space_sum_to_one(name):
 
 
 def test_unknown_priors_and_bad_widths_are_named():
-  with pytest.raises(ValueError, match=r"Unknown network.name 'lstm'; choose from \['pixelcnn', 'transformer'\]"):
+  with pytest.raises(ValueError, match="Unknown network.name .lstm.; choose from .*pixelcnn.*transformer"):
     discrete.make_code_prior(name="lstm", num_codes=3, num_features=1)
   with pytest.raises(ValueError, match="4 network.num_heads = 12 must divide network.width = 16"):
     discrete.make_code_prior(name="transformer", num_codes=3, num_features=1, width=16, num_heads=3)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from configs import crops64_gan, crops64_pixel_sequence, crops64_vqvae, crops64_vqvae_prior
-from docs import tables as docs_tables
 from lartpc_jax.build import codes as code_builders, tasks
 from lartpc_jax.config.schema import Train
 from lartpc_jax.experiments import generator_table, likelihood, models, protocol, sample
@@ -18,6 +17,7 @@ from lartpc_jax.generators import keyed
 from lartpc_jax.metrics.estimate import Estimate
 from lartpc_jax.train import codes as code_training, loop, optimizer
 from lartpc_jax.train.settings import settings
+from tests.docs_text import load_tables
 from tests.toy_weights import random_params
 
 CONFIGS = {"gan": (crops64_gan, "tiny"), "vqvae": (crops64_vqvae, "tiny"), "fsq": (crops64_vqvae, "fsq_tiny"),
@@ -89,7 +89,7 @@ def test_a_sample_tells_what_it_cost_and_the_table_of_generators_shows_it(direct
                                      tmp_path / "table.json")
   (tmp_path / "only").mkdir()
   path.rename(tmp_path / "only" / "table.json")
-  result = docs_tables.load_results(tmp_path / "only")["table"]  # checks its form
+  result = load_tables().load_results(tmp_path / "only")["table"]  # checks its form
   by_name = {row[0]: row[1:] for row in json.loads((tmp_path / "only" / "table.json").read_text())["rows"]}
   assert by_name["AUC, CNN on images"] == [[0.5012, 0.012], [0.8, 0.01], None]
   assert by_name["core-hours of training"] == [None, 2.0, None]

@@ -96,8 +96,8 @@ def _open(settings: Settings) -> _Density:
   nats = make_nats(generator, num_steps=settings.num_steps, num_probes=settings.num_probes,
                    sigma_min=settings.sigma_min)
   return _Density(nats, info, num_dims,
-                  f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of "
-                  f"the state; {settings.num_steps} steps, {settings.num_probes} probes.")
+                  f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units "
+                  f"of the state; {settings.num_steps} steps, {settings.num_probes} probes.")
 
 
 def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path, settings: Settings,

@@ -33,8 +33,8 @@ def state_of_decoded(decoded: Float[Array, "b h w 3"], gap: GapScale, keys: Arra
   return jnp.where(lit, y, 0.0)[..., None] / gap.scale
 
 
-def draw_codes(start: Callable, step: Callable, keys: Array, shape: tuple[int, int], cond: dict) -> Int[Array,
-                                                                                                        "b h w"]:
+def draw_codes(start: Callable, step: Callable, keys: Array, shape: tuple[int, int], cond: dict
+               ) -> Int[Array, "b h w"]:
   """Maps of codes, drawn place after place in raster order.
 
   Args:
@@ -49,8 +49,8 @@ def draw_codes(start: Callable, step: Callable, keys: Array, shape: tuple[int, i
   def place(carry, index):
     codes, cache = carry
     logits, cache = step(cache, codes.reshape(b, h, w), index, cond)
-    drawn = jax.vmap(lambda key, logits: jax.random.categorical(jax.random.fold_in(key, index), logits))(keys,
-                                                                                                         logits)
+    chosen = lambda key, logits: jax.random.categorical(jax.random.fold_in(key, index), logits)
+    drawn = jax.vmap(chosen)(keys, logits)
     codes = jax.lax.dynamic_update_index_in_dim(codes, drawn.astype(jnp.int32), index, axis=1)
     return (codes, cache), None
   (codes, _), _ = jax.lax.scan(place, (jnp.zeros((b, h * w), jnp.int32), start(b, shape)), jnp.arange(h * w))

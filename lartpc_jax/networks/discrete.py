@@ -15,7 +15,8 @@ from lartpc_jax.networks.vqvae import CodeDecoder, CodeEncoder
 
 class CodeNetwork(NamedTuple):
   """Encoder, quantiser and decoder; every field is a pure function, codes are [b h w] int32."""
-  init: Callable       # (key, (h, w)) -> params; of a codebook with the entry "codebook", a `quantizer.Codebook`
+  # (key, (h, w)) -> params; of learned codes with the entry "codebook", a `quantizer.Codebook`
+  init: Callable
   encode: Callable     # (params, state [b h w 1]) -> latents [b h' w' d], before quantisation
   quantize: Callable   # (params, latents) -> quantised latents with a straight-through gradient, codes
   vectors: Callable    # (params, codes) -> quantised latents
@@ -53,8 +54,9 @@ def make_codes(*, num_codes: int = 0, features: int = 0, levels: tuple[int, ...]
     codes = quantizer.nearest_code(jax.lax.stop_gradient(z), vectors)
     return quantizer.straight_through(z, vectors[codes]), codes
 
-  vectors = lambda params, codes: quantizer.fsq_vectors(codes,
-                                                        levels) if levels else params["codebook"]["vectors"][codes]
+  def vectors(params, codes):
+    return quantizer.fsq_vectors(codes, levels) if levels else params["codebook"]["vectors"][codes]
+
   return CodeNetwork(init, lambda params, x: encoding.apply({"params": params["encoder"]}, x), quantize,
                      vectors,
                      lambda params, z: decoding.apply({"params": params["decoder"]}, z),
@@ -83,7 +85,8 @@ def make_code_prior(*, name: str, num_codes: int, num_features: int, **kwargs) -
     raise ValueError(f"Unknown network.name {name!r}; choose from {sorted(PRIORS)}.")
   module = PRIORS[name](num_codes=num_codes, **kwargs)
   if name == "transformer" and module.width % (4 * module.num_heads):  # RoPE turns pairs on two axes
-    raise ValueError(f"4 network.num_heads = {4 * module.num_heads} must divide network.width = {module.width}.")
+    raise ValueError(f"4 network.num_heads = {4 * module.num_heads} must divide network.width = "
+                     f"{module.width}.")
 
   def init(key, shape):
     cond = {"features": jnp.zeros((1, num_features)), "keep": jnp.ones(1)}
@@ -120,7 +123,8 @@ def make_pixel_sequence(*, num_features: int, **kwargs) -> PixelSequenceNetwork:
   the width."""
   module = PixelSequence(**kwargs)
   if module.width % (4 * module.num_heads):
-    raise ValueError(f"4 network.num_heads = {4 * module.num_heads} must divide network.width = {module.width}.")
+    raise ValueError(f"4 network.num_heads = {4 * module.num_heads} must divide network.width = "
+                     f"{module.width}.")
 
   def init(key):
     cond = {"features": jnp.zeros((1, num_features)), "keep": jnp.ones(1)}
