@@ -11,7 +11,7 @@ import pytest
 from configs import crops64_gan, crops64_pixel_sequence, crops64_vqvae, crops64_vqvae_prior
 from lartpc_jax.build import codes as code_builders, tasks
 from lartpc_jax.config.schema import Train
-from lartpc_jax.experiments import generator_table, likelihood, models, protocol, sample
+from lartpc_jax.experiments import generator_table, likelihood, models, protocol, reconstruct, sample
 from lartpc_jax.experiments.rows import Row
 from lartpc_jax.generators import keyed
 from lartpc_jax.metrics.estimate import Estimate
@@ -174,3 +174,17 @@ def test_training_lowers_the_held_out_loss(directory, name):
   assert total(after) < 0.9 * before
   if name == "vqvae":  # the moving averages are no work of the optimiser, but they move
     assert 0.0 < after["eval/code_usage"] <= 1.0 and 1.0 <= after["eval/perplexity"] <= 16.0
+
+
+@pytest.mark.parametrize("name", ["vqvae", "fsq"])
+def test_crops_through_codes_are_reported(directory, name, tmp_path):
+  said = []
+  reconstruct.run(reconstruct.Settings(weights=str(directory / name), data="sample_crops", out=str(tmp_path),
+                                       num=6,
+                                       chunk_size=4), protocol.SILENT._replace(say=said.append))
+  found = json.loads((tmp_path / "reconstruct.json").read_text())
+  network, params, _ = code_builders.load_codes(directory / name)
+  assert found["usage"]["codes"] == network.num_codes and 1 <= found["usage"]["taken"] <= network.num_codes
+  assert set(found["rows"]) == {"likeliest", "drawn"} and found["images"] == 6
+  assert all(0.0 <= row["iou"] <= 1.0 and 0.0 <= row["same_call"] <= 1.0 for row in found["rows"].values())
+  assert (tmp_path / "reconstruct.png").exists() and (tmp_path / "reconstruct.md").read_text().strip() in said[-1]
