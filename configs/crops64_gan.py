@@ -7,7 +7,8 @@ python -m launch.train --config=configs/crops64_gan.py:dcgan --config.data.path=
 
 base: after R3GAN (arXiv 2501.05441): relativistic pairs, R1 and R2, residual blocks without normalisation,
 averaged generator; conditional. dcgan: Radford et al. 2016, transposed convolutions, batch norm,
-non-saturating loss, unconditional. tiny: for tests, on the labelled crops of the package. """
+non-saturating loss, unconditional. tiny: for tests, on the labelled crops of the package.
+"""
 import ml_collections
 
 from configs import common

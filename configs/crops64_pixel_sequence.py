@@ -11,7 +11,7 @@ import ml_collections
 from configs import common
 from lartpc_jax.config import schema
 
-CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=256, num_steps=3_000, every=300,
+CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=128, num_steps=3_000, every=500,
            warmup=60,
            network=dict(width=192, depth=6, num_heads=6), sequences=dict())
 VARIANTS = {

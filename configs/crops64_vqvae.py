@@ -8,7 +8,8 @@ python -m launch.train --config=configs/crops64_vqvae.py:fsq --config.data.path=
 base: as van den Oord et al. 2017: 256 codes of 8 numbers that moving averages make, a commitment loss, dead
 codes revived; pixels are what is likeliest. fsq: finite scalars (arXiv 2309.15505), levels 8, 5, 5, 5, so
 1,000 codes; pixels are drawn from the decoder. tiny, fsq_tiny: for tests, on the labelled crops of the
-package. """
+package.
+"""
 import ml_collections
 
 from configs import common

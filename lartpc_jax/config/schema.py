@@ -129,7 +129,7 @@ class CodesLoss:
   """Block `loss` of task "codes"; see `train.codes.codes_task`. The last three are of a learned codebook."""
   commitment: float = 0.25     # weight of the squared distance of a latent to its code
   decay: float = 0.99          # of the averages that make the codes
-  revive_below: float = 0.02   # averaged latents of a batch, below which a code starts anew
+  revive_below: float = 0.1    # averaged latents of a batch, below which a code starts anew
 
 
 @dataclasses.dataclass(frozen=True)

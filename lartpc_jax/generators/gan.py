@@ -28,7 +28,8 @@ def state_of(raw: Float[Array, "b h w c"], gap: GapScale) -> Float[Array, "b h w
   """State of the raw output of a network: itself (one channel), or lit where a logit is positive (two).
 
   In the second case y = lit (faintest + softplus(charge)), so that every state is exactly that of an image.
-  The gradient of `lit` is that of its probability (straight-through, Bengio et al. 2013). """
+  The gradient of `lit` is that of its probability (straight-through, Bengio et al. 2013).
+  """
   if raw.shape[-1] == 1:
     return raw
   logit, charge = raw[..., :1], raw[..., 1:]

@@ -1,7 +1,8 @@
 """Sparse images as sequences of their lit pixels, each a cell, a place in the cell and a bin of charge.
 
 Empty pixels are never drawn, so zeros are exact, and the likelihood of a sequence is one of the image. The
-pixels come in a fixed order of the plane: n cells of n pixels, for images of n x n. """
+pixels come in a fixed order of the plane: n cells of n pixels, for images of n x n.
+"""
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -28,7 +28,8 @@ def collapse_metrics(real: np.ndarray, generated: np.ndarray, features: tuple[np
   """Numbers by name, of images [n h w] in MeV without empty ones and their features [n d].
 
   Precision, recall and coverage in the features; the share of duplicates; nearest neighbours in L2 of all,
-  and in EMD (pixels summed pool x pool) of the first num_emd of each. """
+  and in EMD (pixels summed pool x pool) of the first num_emd of each.
+  """
   found = coverage(*features)
   num = min(len(real), len(generated))
   flat = np.concatenate([x[:num].reshape(num, -1) for x in (real, generated)]).astype(float)

@@ -187,7 +187,8 @@ def make_gan(*, name: str, latent: int, num_features: int, side: int, generator:
   """A pair of `networks.gan.PAIRS`; `generator` and `discriminator` are fields of its modules.
 
   Raises ValueError naming an unknown pair, a side that it does not draw, or a condition that it does not
-  take. """
+  take.
+  """
   if name not in PAIRS:
     raise ValueError(f"Unknown network.name {name!r}; choose from {sorted(PAIRS)}.")
   if side != 64:

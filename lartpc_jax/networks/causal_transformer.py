@@ -2,7 +2,8 @@
 it: maps of codes in raster order, and lit pixels in any fixed order.
 
 RMSNorm, normalised queries and keys, rotary positions on two axes (Su et al. 2021; row and column turn half
-of a head each), squared ReLU (So et al. 2021). """
+of a head each), squared ReLU (So et al. 2021).
+"""
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -170,7 +171,8 @@ class PixelSequence(nn.Module):
   """Lit pixels one after the other, each a cell, a place in the cell and a bin of charge; see `discrete`.
 
   The plane is `side` x `side` pixels, of which `rows` and `columns` (as tuples) say where place p of cell c
-  lies: entry c num_places + p. Other fields as of `CausalTransformer`. """
+  lies: entry c num_places + p. Other fields as of `CausalTransformer`.
+  """
   rows: tuple[int, ...]
   columns: tuple[int, ...]
   num_cells: int = 64

@@ -31,7 +31,8 @@ def make_codes(*, num_codes: int = 0, features: int = 0, levels: tuple[int, ...]
   """VQ-VAE with a codebook of `num_codes` vectors of length `features`, or with finite scalars of `levels`.
 
   `encoder` and `decoder` are fields of `networks.vqvae.CodeEncoder` and `CodeDecoder`. Raises ValueError
-  unless it is one of both. """
+  unless it is one of both.
+  """
   levels = tuple(levels)
   if bool(levels) == bool(num_codes) or (num_codes and features < 1) or (levels and min(levels) < 2):
     raise ValueError("Need network.num_codes and network.features, or network.levels of at least 2; got "

@@ -3,7 +3,8 @@ codes.
 
 A vertical stack sees the rows above, a horizontal one what is left in the row and the vertical stack; neither
 has a blind spot. Every layer is a matrix product over shifted copies, so that one place can be computed
-alone: `step` keeps what later places need, and a map costs as much as one pass over it. """
+alone: `step` keeps what later places need, and a map costs as much as one pass over it.
+"""
 from typing import NamedTuple
 
 import flax.linen as nn

@@ -41,15 +41,19 @@ def updated_codebook(book: Codebook, z: Float[Array, "... d"], codes: Int[Array,
   """The codebook after a batch of latents and the codes that they took.
 
   Counts and sums are exponential averages and a code is their ratio. One whose count has sunk below
-  `revive_below` starts anew at a random latent of the batch, with the count 1 (Dhariwal et al. 2020, sec.
-  3.1). """
+  `revive_below` starts anew at a latent of the batch, with the count 1 (Dhariwal et al. 2020, sec. 3.1), drawn
+  in proportion to the squared distance to its code (Arthur & Vassilvitskii 2007): most blocks of a sparse
+  image are empty, and have a code already.
+  """
   flat, taken = z.reshape(-1, z.shape[-1]), codes.reshape(-1)
   num_codes = len(book.vectors)
   one_hot = jax.nn.one_hot(taken, num_codes, dtype=flat.dtype)
   counts = decay * book.counts + (1.0 - decay) * one_hot.sum(0)
   sums = decay * book.sums + (1.0 - decay) * one_hot.T @ flat
   dead = counts < revive_below
-  others = flat[jax.random.randint(key, (num_codes,), 0, len(flat))]
+  far = jnp.cumsum(jnp.sum((flat - book.vectors[taken])**2, axis=1))
+  at = jnp.searchsorted(far, far[-1] * jax.random.uniform(key, (num_codes,)))
+  others = flat[jnp.minimum(at, len(flat) - 1)]
   counts = jnp.where(dead, 1.0, counts)
   sums = jnp.where(dead[:, None], others, sums)
   return Codebook(sums / counts[:, None], counts, sums)

@@ -1,7 +1,8 @@
 """Encoder and decoder of a VQ-VAE of sparse images: a map of vectors, one for each block of 4x4 pixels.
 
 The decoder gives every pixel the logit of being lit and a normal density of its charge, not a colour, so that
-exact zeros come out and the charge need not be a mean. """
+exact zeros come out and the charge need not be a mean.
+"""
 import flax.linen as nn
 import jax.numpy as jnp
 
