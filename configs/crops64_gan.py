@@ -1,7 +1,7 @@
 r"""GANs of 64x64 crops: draws of one pass of a network.
 
-python -m launch.train --config=configs/crops64_gan.py --config.data.path=lartpc_crops_geant4.npz
---workdir=runs/gan
+python -m launch.train --config=configs/crops64_gan.py --config.data.path=lartpc_crops_geant4.npz \
+    --workdir=runs/gan
 python -m launch.train --config=configs/crops64_gan.py:dcgan --config.data.path=lartpc_crops_geant4.npz \
     --workdir=runs/dcgan
 

@@ -1,7 +1,7 @@
 r"""Crops as maps of 16x16 codes, one for 4x4 pixels: what configs/crops64_vqvae_prior.py draws.
 
-python -m launch.train --config=configs/crops64_vqvae.py --config.data.path=lartpc_crops_geant4.npz
---workdir=runs/vqvae
+python -m launch.train --config=configs/crops64_vqvae.py --config.data.path=lartpc_crops_geant4.npz \
+    --workdir=runs/vqvae
 python -m launch.train --config=configs/crops64_vqvae.py:fsq --config.data.path=lartpc_crops_geant4.npz \
     --workdir=runs/fsq
 

@@ -2,8 +2,8 @@ r"""A prior over the codes of configs/crops64_vqvae.py: which maps of codes ther
 
 python -m launch.train --config=configs/crops64_vqvae_prior.py --config.data.path=lartpc_crops_geant4.npz \
     --config.codes=runs/vqvae/weights --workdir=runs/pixelcnn
-python -m launch.train --config=configs/crops64_vqvae_prior.py:transformer
---config.data.path=lartpc_crops_geant4.npz \
+python -m launch.train --config=configs/crops64_vqvae_prior.py:transformer \
+    --config.data.path=lartpc_crops_geant4.npz \
     --config.codes=runs/fsq/weights --workdir=runs/code_transformer
 
 base: gated PixelCNN (van den Oord et al. 2016). transformer: causal transformer in raster order. tiny,

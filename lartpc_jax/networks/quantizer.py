@@ -41,9 +41,9 @@ def updated_codebook(book: Codebook, z: Float[Array, "... d"], codes: Int[Array,
   """The codebook after a batch of latents and the codes that they took.
 
   Counts and sums are exponential averages and a code is their ratio. One whose count has sunk below
-  `revive_below` starts anew at a latent of the batch, with the count 1 (Dhariwal et al. 2020, sec. 3.1), drawn
-  in proportion to the squared distance to its code (Arthur & Vassilvitskii 2007): most blocks of a sparse
-  image are empty, and have a code already.
+  `revive_below` starts anew at a latent of the batch, with the count 1 (Dhariwal et al. 2020, sec. 3.1),
+  drawn in proportion to the squared distance to its code (Arthur & Vassilvitskii 2007): most blocks of a
+  sparse image are empty, and have a code already.
   """
   flat, taken = z.reshape(-1, z.shape[-1]), codes.reshape(-1)
   num_codes = len(book.vectors)
