@@ -25,7 +25,7 @@ from lartpc_jax.networks import discrete
 from lartpc_jax.networks.vqvae import BLOCK, CodeDecoder, CodeEncoder
 from lartpc_jax.plotting.pixels import mosaics
 from lartpc_jax.train.codes import codes_task, prior_task
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Drawn, Task, TaskData
 
 CODES, PRIOR = "vqvae", "prior"  # of the files of released weights
 SHARED = ("state", "shape")      # what the JSON of a prior has of its codes
@@ -115,10 +115,9 @@ def _prior_task(config: dict) -> Task:
     save_table(directory, crops.table)
     weight_files.copy_weights(weight_files.find_weights(config["codes"]), directory, CODES)
 
-  return prior_task(network, shape, encode=encode, batch_fn=crops.batch_fn, holdout=crops.holdout,
-                    loss=parse(PriorLoss, "loss", section(config, "loss")),
-                    draws=keyed_draws(model, len(real)),
-                    compare=make_compare(real), figure=make_figure(real), export=export)
+  drawn = Drawn(keyed_draws(model, len(real)), make_compare(real), make_figure(real), export)
+  return prior_task(network, shape, TaskData(crops.batch_fn, crops.holdout), drawn, encode=encode,
+                    loss=parse(PriorLoss, "loss", section(config, "loss")))
 
 
 def is_code_model(directory: str | Path) -> bool:

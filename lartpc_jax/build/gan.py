@@ -23,7 +23,7 @@ from lartpc_jax.generators.sparse_state import GapScale, gap_state
 from lartpc_jax.networks import api as networks
 from lartpc_jax.networks.gan import PAIRS
 from lartpc_jax.train.adversarial import adversarial_task
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Drawn, Task
 
 NAME = "gan"  # of the files of released weights
 
@@ -66,11 +66,10 @@ def gan_task(config: dict) -> Task:
         "num_holdout_events": config["data"]["num_holdout_events"]}, dtype="float16")
     save_table(directory, crops.table)
 
-  return adversarial_task(network, gap=gap, encode=encode, batch_fn=crops.batch_fn, latent=values["latent"],
-                          side=side,
-                          loss=parse(GanLoss, "loss", section(config, "loss")),
-                          draws=keyed_draws(model, len(real)),
-                          compare=make_compare(real), figure=make_figure(real), export=export)
+  drawn = Drawn(keyed_draws(model, len(real)), make_compare(real), make_figure(real), export)
+  return adversarial_task(network, drawn, gap=gap, encode=encode, batch_fn=crops.batch_fn,
+                          latent=values["latent"], side=side,
+                          loss=parse(GanLoss, "loss", section(config, "loss")))
 
 
 def is_gan(directory: str | Path) -> bool:

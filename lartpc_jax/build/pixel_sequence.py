@@ -25,7 +25,7 @@ from lartpc_jax.generators.sparse_state import GapScale
 from lartpc_jax.networks import discrete
 from lartpc_jax.networks.causal_transformer import PixelSequence
 from lartpc_jax.train.pixel_sequence import pixel_sequence_task
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Drawn, Task, TaskData
 
 NAME = "pixel_sequence"  # of the files of released weights
 
@@ -77,12 +77,10 @@ def _pixel_task(config: dict) -> Task:
         "num_holdout_events": config["data"]["num_holdout_events"]}, dtype="int8")
     save_table(directory, crops.table)
 
-  return pixel_sequence_task(network, plane=plane, features=features, batch_fn=crops.batch_fn,
-                             holdout=crops.holdout,
-                             sequences=sequences, loss=parse(PriorLoss, "loss", section(config, "loss")),
-                             draws=keyed_draws(model, len(real)), compare=make_compare(real),
-                             figure=make_figure(real),
-                             export=export)
+  drawn = Drawn(keyed_draws(model, len(real)), make_compare(real), make_figure(real), export)
+  return pixel_sequence_task(network, TaskData(crops.batch_fn, crops.holdout), drawn, plane=plane,
+                             features=features, sequences=sequences,
+                             loss=parse(PriorLoss, "loss", section(config, "loss")))
 
 
 def is_pixel_sequence(directory: str | Path) -> bool:

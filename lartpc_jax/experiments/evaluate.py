@@ -141,16 +141,16 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
       _measure_column(name, images.columns[name], work)
     separations = _separate(config, images, work) if "embedding" in chosen else None
   _add_excess(work.rows, names)
-  work.rows.update(cost_rows(generated))
   nearest = {name: tools.cache[("emd", name)] for name in names if ("emd", name) in tools.cache}
   found = {name: (images.columns[name].values[:len(near.index)], near, images.training[near.index])
            for name, near in nearest.items()}
   columns = {"reference": images.real, **images.columns}
   sources = {"reference": real, FLOOR: floor} if floor else {
       "reference": f"first half of {real}", FLOOR: f"second half of {real}"}
-  return Report(names, work.rows, work.extras, {name: x.values[:8] for name, x in columns.items()},
-                separations, found,
-                work.missing, seconds, {name: len(x.values) for name, x in columns.items()}, cpu_seconds,
+  return Report(names, {**work.rows, **cost_rows(generated)}, work.extras,
+                {name: x.values[:8] for name, x in columns.items()}, separations, found, work.missing,
+                seconds,
+                {name: len(x.values) for name, x in columns.items()}, cpu_seconds,
                 {**sources, **generated})
 
 

@@ -3,7 +3,6 @@
 Empty pixels are never drawn, so zeros are exact, and the likelihood of a sequence is one of the image. The
 pixels come in a fixed order of the plane: n cells of n pixels, for images of n x n.
 """
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -79,15 +78,21 @@ def sequences_of(images_mev: Float[Array, "b n m"], plane: Plane, length: int) -
   return jnp.where(present[..., None], found, 0), num
 
 
+def _along(numbers: np.ndarray, axes: int) -> Array:
+  """int32 numbers along a last axis behind so many others."""
+  return jnp.asarray(numbers, jnp.int32).reshape((1,) * axes + (-1,))
+
+
 def allowed_cells(before: Int[Array, "..."], side: int) -> Array:
   """[... side + 1] which cells have a pixel behind `before` (place in the order, -1: none), and the end."""
-  cells = (jnp.arange(side) + 1) * side - 1 > before[..., None]
+  last = _along((np.arange(side) + 1) * side - 1, before.ndim)
+  cells = last > before[..., None]
   return jnp.concatenate([cells, jnp.ones((*before.shape, 1), bool)], axis=-1)
 
 
 def allowed_places(before: Int[Array, "..."], cell: Int[Array, "..."], side: int) -> Array:
   """[... side] which places of a cell are behind `before`."""
-  return cell[..., None] * side + jnp.arange(side) > before[..., None]
+  return cell[..., None] * side + _along(np.arange(side), cell.ndim) > before[..., None]
 
 
 def masked(logits: Array, allowed: Array) -> Array:
@@ -127,7 +132,7 @@ def sequence_nats(logits: tuple[Array, Array, Array], sequences: Int[Array, "b t
   return SequenceNats(total(of_cell[:, :-1], cell) + end, total(of_place, place), total(of_charge, charge))
 
 
-def draw_sequences(network: Callable, params: Params, keys: Array, cond: dict, plane: Plane, max_pixels: int
+def draw_sequences(network: NamedTuple, params: Params, keys: Array, cond: dict, plane: Plane, max_pixels: int
                    ) -> Float[Array, "b n m"]:
   """Images in MeV, pixel after pixel until all have ended, or have max_pixels."""
   b, side = len(keys), plane.side
@@ -161,7 +166,7 @@ def draw_sequences(network: Callable, params: Params, keys: Array, cond: dict, p
   return jax.lax.while_loop(go_on, pixel, start)[3].reshape(b, side, side)
 
 
-def make_sequence_model(network: Callable, params: Params, *, plane: Plane, condition: Condition,
+def make_sequence_model(network: NamedTuple, params: Params, *, plane: Plane, condition: Condition,
                         table: dict[str, Array], max_pixels: int) -> KeyedModel:
   """The trained network as what draws by keys; its nats are those of pixels and bins, without a condition
   (NaN for images of more pixels than it draws).

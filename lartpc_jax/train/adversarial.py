@@ -15,7 +15,7 @@ from lartpc_jax.config.schema import GanLoss
 from lartpc_jax.generators.gan import gan_noise, state_of
 from lartpc_jax.generators.sparse_state import GapScale
 from lartpc_jax.networks.api import GanNetwork
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Drawn, Task
 
 softplus = jax.nn.softplus
 
@@ -78,23 +78,19 @@ def adversarial_losses(network: GanNetwork, params: dict, state: Float[Array, "b
   return total, {**metrics, "assigned": {"batch_stats": constant(moments)}}
 
 
-def adversarial_task(network: GanNetwork, *, gap: GapScale, encode: Callable, batch_fn: Callable, latent: int,
-                     side: int, loss: GanLoss, draws: Callable, compare: Callable, figure: Callable,
-                     export: Callable) -> Task:
+def adversarial_task(network: GanNetwork, drawn: Drawn, *, gap: GapScale, encode: Callable,
+                     batch_fn: Callable, latent: int, side: int, loss: GanLoss) -> Task:
   """Task of a pair of networks.
 
   Args:
     network: the pair.
+    drawn: how it draws, and what is made of that.
     gap: what a state means.
     encode: batch -> state [b h w 1], features [b f].
     batch_fn: step -> batch.
     latent: length of the noise vector.
     side: pixels a side.
     loss: see the schema.
-    draws: (params, key) -> images [n h w] MeV, on the host.
-    compare: images -> metrics "eval/...".
-    figure: images -> Figure.
-    export: (params, directory, info) -> None.
   Raises:
     ValueError: naming an unknown loss, or a share out of range.
   """
@@ -110,5 +106,5 @@ def adversarial_task(network: GanNetwork, *, gap: GapScale, encode: Callable, ba
     return adversarial_losses(network, params, state, features, noise, gap=gap, loss=loss)
 
   return Task(init=network.init, loss_fn=loss_fn, batch_fn=batch_fn,
-              evaluate=lambda params, key: compare(draws(params, key)),
-              draw=lambda params, key: figure(draws(params, key)), export=export)
+              evaluate=lambda params, key: drawn.compare(drawn.draws(params, key)),
+              draw=lambda params, key: drawn.figure(drawn.draws(params, key)), export=drawn.export)

@@ -11,7 +11,7 @@ from lartpc_jax.generators.codes import code_nats, state_of_decoded
 from lartpc_jax.generators.sparse_state import GapScale, gap_state, image_from_gap_state
 from lartpc_jax.networks import quantizer
 from lartpc_jax.networks.discrete import CodeNetwork, SequenceNetwork
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Drawn, Task, TaskData
 
 LOG_ROOT_TWO_PI = 0.5 * float(np.log(2.0 * np.pi))
 
@@ -25,6 +25,34 @@ def pixel_nats(decoded: Float[Array, "b h w 3"], state: Float[Array, "b h w 1"],
   of_lit = jax.nn.softplus(logit) - lit * logit
   of_charge = lit * (0.5 * ((y - mean) * jnp.exp(-log_std))**2 + log_std + LOG_ROOT_TWO_PI)
   return of_lit.sum((1, 2)), of_charge.sum((1, 2))
+
+
+def through_codes(network: CodeNetwork, params: dict, images: Float[Array, "b h w"], gap: GapScale) -> tuple:
+  """State, latents, codes and decoder's output of images in MeV."""
+  state = gap_state(images, gap)
+  latents = network.encode(params, state)
+  quantized, codes = network.quantize(params, latents)
+  return state, latents, codes, network.decode(params, quantized)
+
+
+def codes_loss(network: CodeNetwork, params: dict, images: Float[Array, "b h w"], key: Array, *,
+               gap: GapScale,
+               loss: CodesLoss) -> tuple[Array, dict]:
+  """Nats of the pixels for each code, with the commitment; and metrics, for learned codes with "assigned":
+  the codebook after this batch, for `train.step`."""
+  state, latents, codes, decoded = through_codes(network, params, images, gap)
+  of_lit, of_charge = (x.mean() for x in pixel_nats(decoded, state, gap))
+  metrics = {"lit_nats": of_lit, "charge_nats": of_charge,
+             "perplexity": quantizer.perplexity(codes, network.num_codes)}
+  total = (of_lit + of_charge) / codes[0].size
+  if network.learned:
+    book = quantizer.Codebook(**jax.lax.stop_gradient(params["codebook"]))
+    commitment = jnp.mean(jnp.sum((latents - book.vectors[codes])**2, axis=-1))
+    book = quantizer.updated_codebook(book, jax.lax.stop_gradient(latents), codes, key, decay=loss.decay,
+                                      revive_below=loss.revive_below)
+    metrics |= {"commitment": commitment, "assigned": {"codebook": book._asdict()}}
+    total += loss.commitment * commitment
+  return total, metrics
 
 
 def codes_task(network: CodeNetwork, *, gap: GapScale, batch_fn: Callable, holdout: np.ndarray,
@@ -47,30 +75,9 @@ def codes_task(network: CodeNetwork, *, gap: GapScale, batch_fn: Callable, holdo
     raise ValueError("Need loss.commitment >= 0, 0 <= loss.decay < 1 and loss.revive_below >= 0; got "
                      f"{loss.commitment}, {loss.decay} and {loss.revive_below}.")
 
-  def through(params, images):
-    state = gap_state(images, gap)
-    latents = network.encode(params, state)
-    quantized, codes = network.quantize(params, latents)
-    return state, latents, codes, network.decode(params, quantized)
-
-  def loss_fn(params, batch, key):
-    state, latents, codes, decoded = through(params, batch["image"])
-    of_lit, of_charge = (x.mean() for x in pixel_nats(decoded, state, gap))
-    metrics = {"lit_nats": of_lit, "charge_nats": of_charge,
-               "perplexity": quantizer.perplexity(codes, network.num_codes)}
-    total = (of_lit + of_charge) / codes[0].size
-    if network.learned:
-      book = quantizer.Codebook(**jax.lax.stop_gradient(params["codebook"]))
-      commitment = jnp.mean(jnp.sum((latents - book.vectors[codes])**2, axis=-1))
-      book = quantizer.updated_codebook(book, jax.lax.stop_gradient(latents), codes, key, decay=loss.decay,
-                                        revive_below=loss.revive_below)
-      metrics |= {"commitment": commitment, "assigned": {"codebook": book._asdict()}}
-      total += loss.commitment * commitment
-    return total, metrics
-
   @jax.jit
   def reconstruct(params):
-    state, _, codes, decoded = through(params, jnp.asarray(holdout))
+    state, _, codes, decoded = through_codes(network, params, jnp.asarray(holdout), gap)
     likeliest = image_from_gap_state(state_of_decoded(decoded, gap), gap)
     keys = jax.random.split(jax.random.key(0), len(holdout))
     return pixel_nats(decoded, state, gap), codes, likeliest, image_from_gap_state(
@@ -93,8 +100,10 @@ def codes_task(network: CodeNetwork, *, gap: GapScale, batch_fn: Callable, holdo
     del key
     return figure(holdout, np.asarray(reconstruct(params)[2]))
 
-  return Task(init=lambda key: network.init(key, holdout.shape[1:]), loss_fn=loss_fn, batch_fn=batch_fn,
-              evaluate=evaluate, draw=draw, export=export)
+  return Task(init=lambda key: network.init(key, holdout.shape[1:]), batch_fn=batch_fn, evaluate=evaluate,
+              loss_fn=lambda params, batch, key: codes_loss(network, params, batch["image"], key, gap=gap,
+                                                            loss=loss),
+              draw=draw, export=export)
 
 
 def reconstruction(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
@@ -105,23 +114,17 @@ def reconstruction(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
           "charge_ratio": made.sum() / max(real.sum(), 1e-9)}
 
 
-def prior_task(network: SequenceNetwork, shape: tuple[int, int], *, encode: Callable, batch_fn: Callable,
-               holdout: dict,
-               loss: PriorLoss, draws: Callable, compare: Callable, figure: Callable, export: Callable,
-               chunk_size: int = 32) -> Task:
+def prior_task(network: SequenceNetwork, shape: tuple[int, int], data: TaskData, drawn: Drawn, *,
+               encode: Callable, loss: PriorLoss, chunk_size: int = 32) -> Task:
   """Task of maximum likelihood of maps of codes, given the condition or nothing.
 
   Args:
     network: the prior.
     shape: of maps of codes.
+    data: batches for encode, and one that is never trained on.
+    drawn: how it draws, and what is made of that.
     encode: batch -> codes [b h w] int32, features [b f].
-    batch_fn: step -> batch.
-    holdout: such a batch, never trained on.
     loss: dropout of the features.
-    draws: (params, key) -> images [n h w] MeV, on the host.
-    compare: images -> metrics "eval/...".
-    figure: images -> Figure.
-    export: (params, directory, info) -> None.
     chunk_size: examples of the held-out likelihood at once.
   Raises:
     ValueError: naming a dropout out of range.
@@ -139,14 +142,15 @@ def prior_task(network: SequenceNetwork, shape: tuple[int, int], *, encode: Call
     return value / float(np.prod(shape)), {"nats": value}
 
   held = jax.jit(lambda params, batch, keep: nats(params, batch, jnp.full(len(batch["image"]), keep)))
+  rows = [slice(i, i + chunk_size) for i in range(0, len(data.holdout["image"]), chunk_size)]
+  parts = [jax.tree.map(lambda x, some=some: x[some], data.holdout) for some in rows]
 
   def evaluate(params, key):
-    num = len(holdout["image"])
-    parts = [jax.tree.map(lambda x, i=i: x[i:i + chunk_size], holdout) for i in range(0, num, chunk_size)]
-    mean = lambda keep: float(np.concatenate([held(params, part, jnp.float32(keep))
-                                              for part in parts]).mean())
-    return {"eval/nats": mean(1.0), "eval/nats_unconditional": mean(0.0), **compare(draws(params, key))}
+    nats_of = lambda keep: np.concatenate([held(params, part, jnp.float32(keep)) for part in parts])
+    return {"eval/nats": float(nats_of(1.0).mean()),
+            "eval/nats_unconditional": float(nats_of(0.0).mean()),
+            **drawn.compare(drawn.draws(params, key))}
 
-  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=batch_fn,
-              evaluate=evaluate,
-              draw=lambda params, key: figure(draws(params, key)), export=export)
+  return Task(init=lambda key: network.init(key, shape), loss_fn=loss_fn, batch_fn=data.batch_fn,
+              evaluate=evaluate, draw=lambda params, key: drawn.figure(drawn.draws(params, key)),
+              export=drawn.export)

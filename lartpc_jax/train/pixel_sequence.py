@@ -8,7 +8,7 @@ import numpy as np
 from lartpc_jax.config.schema import PriorLoss, Sequences
 from lartpc_jax.generators.pixel_sequence import Plane, sequence_nats, sequences_of
 from lartpc_jax.networks.discrete import PixelSequenceNetwork
-from lartpc_jax.train.task import Task
+from lartpc_jax.train.task import Drawn, Task, TaskData
 
 
 def by_length(batch: dict, threshold_mev: float) -> dict:
@@ -18,11 +18,16 @@ def by_length(batch: dict, threshold_mev: float) -> dict:
   return {name: np.asarray(values)[order] for name, values in batch.items()}
 
 
-def pixel_sequence_task(network: PixelSequenceNetwork, *, plane: Plane, features: Callable,
-                        batch_fn: Callable,
-                        holdout: dict, sequences: Sequences, loss: PriorLoss, draws: Callable,
-                        compare: Callable,
-                        figure: Callable, export: Callable) -> Task:
+def _check(sequences: Sequences, loss: PriorLoss) -> None:
+  if not (0 < sequences.short <= sequences.long and 0.0 <= sequences.short_share <= 1.0):
+    raise ValueError("Need 0 < sequences.short <= sequences.long and sequences.short_share in [0, 1]; got "
+                     f"{sequences.short}, {sequences.long} and {sequences.short_share}.")
+  if not 0.0 <= loss.cond_dropout < 1.0:
+    raise ValueError(f"loss.cond_dropout must be in [0, 1); got {loss.cond_dropout}.")
+
+
+def pixel_sequence_task(network: PixelSequenceNetwork, data: TaskData, drawn: Drawn, *, plane: Plane,
+                        features: Callable, sequences: Sequences, loss: PriorLoss) -> Task:
   """Task of maximum likelihood of sequences, given the condition or nothing.
 
   The images of a batch are sorted by length: the shorter ones are padded to sequences.short pixels, the rest
@@ -30,24 +35,16 @@ def pixel_sequence_task(network: PixelSequenceNetwork, *, plane: Plane, features
 
   Args:
     network: autoregressive network.
+    data: batches of images and labels, and one that is never trained on.
+    drawn: how it draws, and what is made of that.
     plane: order and charges.
     features: batch -> [b f].
-    batch_fn: step -> batch.
-    holdout: such a batch, never trained on.
     sequences: lengths, and which share of a batch is short.
     loss: dropout of the features.
-    draws: (params, key) -> images [n h w] MeV, on the host.
-    compare: images -> metrics "eval/...".
-    figure: images -> Figure.
-    export: (params, directory, info) -> None.
   Raises:
     ValueError: naming a length, a share or a dropout out of range.
   """
-  if not (0 < sequences.short <= sequences.long and 0.0 <= sequences.short_share <= 1.0):
-    raise ValueError("Need 0 < sequences.short <= sequences.long and sequences.short_share in [0, 1]; got "
-                     f"{sequences.short}, {sequences.long} and {sequences.short_share}.")
-  if not 0.0 <= loss.cond_dropout < 1.0:
-    raise ValueError(f"loss.cond_dropout must be in [0, 1); got {loss.cond_dropout}.")
+  _check(sequences, loss)
 
   def nats(params, batch, keep, length):
     found, num = sequences_of(batch["image"], plane, length)
@@ -72,14 +69,15 @@ def pixel_sequence_task(network: PixelSequenceNetwork, *, plane: Plane, features
                                      "charge_nats": found.charge}
 
   held = jax.jit(lambda params, batch, keep: all_nats(params, batch, jnp.full(len(batch["image"]), keep)))
-  seen = by_length(holdout, plane.gap.threshold_mev)
+  seen = by_length(data.holdout, plane.gap.threshold_mev)
 
   def evaluate(params, key):
     told, alone = (held(params, seen, jnp.float32(keep)) for keep in (1.0, 0.0))
     metrics = {f"eval/{name}_nats": float(value) for name, value in told._asdict().items()}
     return {**metrics, "eval/nats": float(sum(told)), "eval/nats_unconditional": float(sum(alone)),
-            **compare(draws(params, key))}
+            **drawn.compare(drawn.draws(params, key))}
 
   return Task(init=network.init, loss_fn=loss_fn,
-              batch_fn=lambda step: by_length(batch_fn(step), plane.gap.threshold_mev), evaluate=evaluate,
-              draw=lambda params, key: figure(draws(params, key)), export=export)
+              batch_fn=lambda step: by_length(data.batch_fn(step), plane.gap.threshold_mev),
+              evaluate=evaluate,
+              draw=lambda params, key: drawn.figure(drawn.draws(params, key)), export=drawn.export)
