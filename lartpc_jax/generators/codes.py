@@ -1,7 +1,6 @@
 """Images from codes: a prior draws a map of codes, a decoder draws the pixels of it (van den Oord et al.
 2017)."""
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +63,7 @@ def code_nats(logits: Float[Array, "b h w k"], codes: Int[Array, "b h w"]) -> Fl
   return found.sum((1, 2, 3))
 
 
-def make_code_model(codes: NamedTuple, prior: NamedTuple, params: dict[str, Params], *, shape: tuple[int, int],
+def make_code_model(codes: tuple, prior: tuple, params: dict[str, Params], *, shape: tuple[int, int],
                     gap: GapScale, condition: Condition, table: dict[str, Array],
                     sample_pixels: bool) -> KeyedModel:
   """The trained pair as what draws by keys; its nats are those of the codes of an image, without a condition.

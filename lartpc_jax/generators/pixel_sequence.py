@@ -132,7 +132,7 @@ def sequence_nats(logits: tuple[Array, Array, Array], sequences: Int[Array, "b t
   return SequenceNats(total(of_cell[:, :-1], cell) + end, total(of_place, place), total(of_charge, charge))
 
 
-def draw_sequences(network: NamedTuple, params: Params, keys: Array, cond: dict, plane: Plane, max_pixels: int
+def draw_sequences(network: tuple, params: Params, keys: Array, cond: dict, plane: Plane, max_pixels: int
                    ) -> Float[Array, "b n m"]:
   """Images in MeV, pixel after pixel until all have ended, or have max_pixels."""
   b, side = len(keys), plane.side
@@ -166,7 +166,7 @@ def draw_sequences(network: NamedTuple, params: Params, keys: Array, cond: dict,
   return jax.lax.while_loop(go_on, pixel, start)[3].reshape(b, side, side)
 
 
-def make_sequence_model(network: NamedTuple, params: Params, *, plane: Plane, condition: Condition,
+def make_sequence_model(network: tuple, params: Params, *, plane: Plane, condition: Condition,
                         table: dict[str, Array], max_pixels: int) -> KeyedModel:
   """The trained network as what draws by keys; its nats are those of pixels and bins, without a condition
   (NaN for images of more pixels than it draws).
