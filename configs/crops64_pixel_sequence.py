@@ -11,15 +11,14 @@ import ml_collections
 from configs import common
 from lartpc_jax.config import schema
 
-CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=128, num_steps=3_000, every=500,
-           warmup=60,
-           network=dict(width=192, depth=6, num_heads=6), sequences=dict())
+CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=128, num_steps=2_600, every=500,
+           warmup=60, network=dict(width=192, depth=6, num_heads=6), sequences=dict())
 VARIANTS = {
     "base": CPU,
     "raster": dict(CPU, sequences=dict(order="raster")),
     "tiny": dict(batch_size=8, path="sample_crops", num_holdout=16, num_evaluation=16, num_steps=20, every=10,
-                 warmup=5,
-                 network=dict(width=16, depth=1, num_heads=2), sequences=dict(num_bins=8, max_pixels=320)),
+                 warmup=5, network=dict(width=16, depth=1, num_heads=2),
+                 sequences=dict(num_bins=8, max_pixels=320)),
 }
 
 

@@ -19,8 +19,9 @@ CPU = dict(batch_size=64, path="", num_holdout=2_000, num_evaluation=256, num_st
 TINY = dict(batch_size=8, path="sample_crops", num_holdout=16, num_evaluation=16, num_steps=20, every=10,
             warmup=5)
 VARIANTS = {
-    "base": dict(CPU, network=dict(name="pixelcnn", width=64, depth=8)),
-    "transformer": dict(CPU, network=dict(name="transformer", width=128, depth=6, num_heads=4)),
+    "base": dict(CPU, num_steps=3_500, network=dict(name="pixelcnn", width=64, depth=8)),
+    "transformer": dict(CPU, num_steps=2_200,
+                        network=dict(name="transformer", width=128, depth=6, num_heads=4)),
     "tiny": dict(TINY, network=dict(name="pixelcnn", width=8, depth=2, embedding=4, hidden=8)),
     "transformer_tiny": dict(TINY, network=dict(name="transformer", width=16, depth=1, num_heads=2)),
 }
