@@ -11,7 +11,7 @@ import pytest
 from configs import crops64_gan, crops64_pixel_sequence, crops64_vqvae, crops64_vqvae_prior
 from lartpc_jax.build import codes as code_builders, tasks
 from lartpc_jax.config.schema import Train
-from lartpc_jax.experiments import generator_table, likelihood, models, protocol, reconstruct, sample
+from lartpc_jax.experiments import columns, generator_table, likelihood, models, protocol, reconstruct, sample
 from lartpc_jax.experiments.rows import Row
 from lartpc_jax.generators import keyed
 from lartpc_jax.metrics.estimate import Estimate
@@ -94,6 +94,12 @@ def test_a_sample_tells_what_it_cost_and_the_table_of_generators_shows_it(direct
   assert by_name["AUC, CNN on images"] == [[0.5012, 0.012], [0.8, 0.01], None]
   assert by_name["core-hours of training"] == [None, 2.0, None]
   assert result["runs"][0]["commit"] == "0123456"
+
+
+def test_a_report_may_draw_its_columns(directory, tmp_path):
+  found = columns.draw_columns([f"ours={directory / 'gan'}"], 3, tmp_path, protocol.SILENT)
+  assert found == {"ours": f"{tmp_path}/ours/images.npz"}
+  assert np.load(found["ours"])["images"].shape == (3, 1, 64, 64)
 
 
 @pytest.mark.parametrize("name", ["pixelcnn", "transformer", "pixel_sequence"])

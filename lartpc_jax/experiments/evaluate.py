@@ -10,6 +10,7 @@ import numpy as np
 from lartpc_jax.build.segmentation import build_segmenter
 from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
+from lartpc_jax.experiments.columns import draw_columns
 from lartpc_jax.experiments.generator_table import cost_rows, write_table
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Sample, SampleImages, examine, load_images, name_columns
@@ -38,13 +39,14 @@ class Settings:
   """What to compare."""
   real: str | None = setting(None, "Real images that the generators were not trained on.", required=True)
   floor: str | None = setting(None, "Real images of the first column; default: the second half of --real.")
-  generated: tuple[str, ...] = setting((),
-                                       "Files of generated images, one a column; NAME=FILE gives the column "
-                                       "a name.")
+  generated: tuple[str, ...] = setting(
+      (), "Files of generated images, one a column; NAME=FILE gives the column a name.")
+  weights: tuple[str, ...] = setting(
+      (), "Weights to draw such images from, as launch.sample does by default; NAME=DIRECTORY.")
   train: str | None = setting(None, "Images that the generators were trained on, for memorisation.")
-  planted: tuple[str, ...] = setting((),
-                                     "Defects to plant in real images, each a column: shift, charge, "
-                                     "duplicates, blur, dead, memorised; or all.")
+  planted: tuple[str, ...] = setting(
+      (), "Defects to plant in real images, a column each: shift, charge, duplicates, blur, dead, memorised; "
+      "or all.")
   ssnet: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
   out: str | None = setting(None, "Directory of the report.", required=True)
 
@@ -80,8 +82,10 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   planted = settings.planted
   if planted == ("all",):
     planted = tuple(name for name in defects.NAMES if name != "memorised" or settings.train)
-  result = evaluate(config, real=settings.real, generated=name_columns(settings.generated),
-                    floor=settings.floor,
+  name_columns([*settings.generated, *settings.weights])  # a name that stands twice is told before the work
+  generated = name_columns(settings.generated) | draw_columns(
+      settings.weights, config["images"]["num_images"], settings.out, console)
+  result = evaluate(config, real=settings.real, generated=generated, floor=settings.floor,
                     training=settings.train, planted=planted, ssnet=settings.ssnet,
                     progress=lambda total: console.progress(total, description="evaluate", unit="part"))
   console.say(report.markdown(result))
@@ -93,8 +97,7 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
 
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,
              training: str | None = None, planted: tuple[str, ...] = (), ssnet: str | None = None,
-             progress: Callable
-             ) -> Report:
+             progress: Callable) -> Report:
   """Compares samples with real images. The first column, the floor, are real images too, independent of
   those.
 
