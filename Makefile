@@ -69,6 +69,7 @@ tiny: $(DEV)  ## trains the tiny variant of every config, twice: the second run 
 	  name=$$(basename "$$config" .py); start=$$(date +%s); \
 	  command=($(RUN) -m launch.train --config="$$config:tiny" --workdir="$$runs/$$name"); \
 	  if [[ $$name == *_ldm* ]]; then command+=(--config.codec.weights="$$runs/$${name%%_ldm*}_autoencoder/weights"); fi; \
+	  if [[ $$name == *_prior ]]; then command+=(--config.codes="$$runs/$${name%%_prior}/weights"); fi; \
 	  echo "== $${command[*]}"; \
 	  "$${command[@]}"; \
 	  "$${command[@]}" 2>&1 | tee "$$runs/again.txt"; \
