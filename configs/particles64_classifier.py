@@ -11,7 +11,7 @@ import ml_collections
 
 from configs import common
 
-BASE = dict(path="", batch_size=128, num_holdout=10_000, num_evaluation=4_096, features=32, num_steps=8_000,
+BASE = dict(path="", batch_size=128, num_holdout=10_000, num_evaluation=4_096, features=32, num_steps=6_000,
             every=500, rate=2e-3, classes=("proton", "mu-", "pi+", "e-", "gamma"))
 VARIANTS = {
     "base": BASE,
