@@ -29,7 +29,7 @@ from lartpc_jax.inference.selection import dropped_charge
 from lartpc_jax.inference.type_probability import TypeMap, features_of, load_type_map, type_probability
 from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.tracks import hypotheses_figure
-from lartpc_jax.tables import markdown_table, write_csv, write_json
+from lartpc_jax.tables import json_value, markdown_table, write_csv, write_json
 from lartpc_jax.units import PDG_CODES
 
 CALIBRATION = "identification.json"  # beside weights, or where --calibration says
@@ -95,7 +95,7 @@ def _calibration(settings: Any, identity: dict) -> tuple[TypeMap | None, list[st
   if settings.calibration is None and not path.exists():
     return None, ["NOTE: no calibration beside the weights: a type is that of the least objective, and there "
                   "are no probabilities. launch.identify makes one; --calibration names it."]
-  known, mine = load_type_map(path), json.loads(json.dumps(identity))
+  known, mine = load_type_map(path), json_value(identity)
   differing = sorted(key for key in mine if key not in FREE and mine[key] != known.identity.get(key))
   if not differing:
     return known, []
@@ -156,7 +156,7 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   with atomic_write(out / OBJECTIVES, "wb") as file:
     label = np.full(num, -1) if job.label is None else job.label
     np.savez_compressed(file, event=job.events, label=label, seconds=fields["seconds"], cold=fields["cold"],
-                        identity=json.dumps(job.identity), input=str(job.settings.input),
+                        identity=json.dumps(json_value(job.identity)), input=str(job.settings.input),
                         **{name: fields[name] for name in FIELDS})
   summary = _summary(job, fields, best)
   write_json(out / "results.json", {"run": job.identity, "input_path": job.settings.input, "num_events": num,
