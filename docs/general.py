@@ -1,4 +1,5 @@
-"""Collects what launch/measure_general.sh measured into docs/results/, as `docs/tables.py` wants it.
+"""Collects what launch/measure_general.sh measured into docs/results/, as `docs/tables.py` wants it, and
+shows it on docs/results/general.md; `make docs` then fills the tables.
 
 python docs/general.py protons OUT      writes general.json and surface_general.json
 python docs/general.py particles OUT    writes identification.json
@@ -8,11 +9,13 @@ the environment says what it ran on. Needs Python and git alone.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
+PAGE, FIGURES = RESULTS / "general.md", RESULTS.parent / "figures"
 PERCENT = 100.0
 
 
@@ -30,6 +33,15 @@ def write(name: str, title: str, command: str, *, columns: list[str], rows: list
   path = RESULTS / f"{name}.json"
   path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
   return path
+
+
+def show(name: str, picture: Path | None = None, about: str = "") -> None:
+  """Puts the marks of a table, and a picture above it, where the page says that it is not measured yet."""
+  marks, text = f"<!-- table {name} -->\n<!-- end -->", PAGE.read_text(encoding="utf-8")
+  if picture is not None:
+    shutil.copy(picture, FIGURES / f"{name}.png")
+    marks = f"![{about}](../figures/{name}.png)\n\n{marks}"
+  PAGE.write_text(text.replace(f"*Not measured yet: {name}.*", marks), encoding="utf-8")
 
 
 def farthest(values: list[float]) -> float:
@@ -90,6 +102,9 @@ def protons(out: Path) -> list[Path]:
   ends = read(out / "surface" / "surface.json")
   cells = lambda i: [*(round(x) for x in ends["momentum_mev"][i]), *(
       round(ends[name][i], 3) for name in ("mean_px", "best_px", "published_px", "charge_off"))]
+  show("general")
+  show("surface_general", out / "surface" / "surface.png",
+       "Objective over px and py with truth, start, descent and end; how far its gradient can be trusted")
   columns = ["point", "px, MeV/c", "py", "pz", "W1, mean of 32 draws, px", "best draw, px",
              "published: best draw, blur 0.01 px", "charge off, share"]
   return [first, write(
@@ -118,6 +133,8 @@ def particles(out: Path) -> list[Path]:
           f"probability: share right (events): {reliable}.")
   command = ("bash launch/measure_general.sh particles particles_batches particles64 runs/particles "
              "runs/classifier/weights 105306")
+  show("identification", out / "identify" / "identify.png", "Confusion matrices of inversion and classifier, "
+       "and their reliability")
   columns = ["by", "true", *(f"called {name}" for name in types), "events"]
   return [write("identification", "Particle types by inversion of the generator and by a classifier: per "
                 "cent of the true type, one view, held-out events", command, columns=columns, rows=rows,
@@ -128,4 +145,4 @@ if __name__ == "__main__":
   if len(sys.argv) != 3 or sys.argv[1] not in ("protons", "particles"):
     sys.exit(__doc__)
   for written in {"protons": protons, "particles": particles}[sys.argv[1]](Path(sys.argv[2])):
-    print(f"Wrote {written}; a page shows it after <!-- table {written.stem} -->, by `make docs`.")
+    print(f"Wrote {written}; `make docs` shows it on {PAGE}.")

@@ -16,6 +16,12 @@ def general(tmp_path, monkeypatch):
   spec.loader.exec_module(module)
   shutil.copytree(REPO / "docs" / "results", tmp_path / "results")
   monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+  monkeypatch.setattr(module, "PAGE", tmp_path / "results" / "general.md")
+  monkeypatch.setattr(module, "FIGURES", tmp_path)
+  for name in ("general", "surface_general", "identification"):  # a measured page has its marks already
+    (tmp_path / "results" / f"{name}.json").unlink(missing_ok=True)
+  (tmp_path / "results" / "general.md").write_text("".join(
+      f"*Not measured yet: {name}.*\n" for name in ("general", "surface_general", "identification")))
   done = type("Done", (), {"stdout": "abc1234\n"})
   monkeypatch.setattr(module.subprocess, "run", lambda *args, **kwargs: done)
   return module
@@ -42,8 +48,14 @@ def test_protons(general, tmp_path):
   save(out / "surface" / "surface.json", dict(
       momentum_mev=[[245.0, -356.0, 40.0], [-355.2, -246.1, 30.0]], mean_px=[20.0, 0.5], best_px=[19.0, 0.2],
       published_px=[19.1, 0.21], charge_off=[0.1, 0.02]))
+  (out / "surface" / "surface.png").write_bytes(b"picture")
   general.protons(out)
-  results = load_tables().load_results(tmp_path / "results")
+  tables = load_tables()
+  results = tables.load_results(tmp_path / "results")
+  page = tables.fill((tmp_path / "results" / "general.md").read_text(), results,
+                     REPO / "docs" / "results" / "general.md")
+  assert "| end | -355 | -246 | 30 |" in page and "](../figures/surface_general.png)" in page
+  assert (tmp_path / "surface_general.png").read_bytes() == b"picture" and page.count("Not measured yet") == 1
   rows = {row[0]: list(map(str, row[2:3])) for row in results["general"]["rows"]}
   assert rows["median |dp|, MeV/c, two views, random starts"] == ["11.3"]
   assert rows["mean length over Geant4's, worst of 18 samples, %"] == ["-2.0"]
@@ -58,6 +70,7 @@ def test_particles(general, tmp_path):
   content = dict(types=["proton", "e-"], inversion=told, classifier=told, ms_per_event=55.4)
   for name in ("identify", "identify_refined"):
     save(tmp_path / "out" / name / "identify.json", content)
+  (tmp_path / "out" / "identify" / "identify.png").write_bytes(b"picture")
   general.particles(tmp_path / "out")
   result = load_tables().load_results(tmp_path / "results")["identification"]
   assert result["columns"] == ["by", "true", "called proton", "called e-", "events"]
