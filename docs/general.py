@@ -92,8 +92,8 @@ def protons(out: Path) -> list[Path]:
   rows = [[round(cell, 1) if isinstance(cell, float) and cell > 1 else
            round(cell, 2) if isinstance(cell, float) else cell for cell in row] for row in rows]
   number = found["num_events"]
-  note = (f"{number} sample events, {one_view['num_events']} for one view. Published form: the descent of "
-          "the 2026 talk by the specialist's generator, the first 16; so are the specialist's EMD and seconds. "
+  note = (f"{number} sample events, {one_view['num_events']} for one view. Published form: the descent "
+          "of the 2026 talk by the specialist's generator, first 16, as the specialist's EMD and seconds. "
           f"Charge and centroids alone: {found['classical']['median_dp_mev']:.1f} MeV/c. "
           f"{found['num_converged']} of {number} converged. 12 sampler steps, but 5 in the inference.")
   columns = ["quantity", "published form", "general", "specialist"]
