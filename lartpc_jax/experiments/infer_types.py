@@ -237,14 +237,12 @@ def _draw(job: Job, out: Path, fields: dict, columns: dict) -> list[Path]:
   paths = []
   for i in range(min(job.settings.num_pictures, len(job.events))):
     path = out / "events" / f"event_{job.events[i]:05d}.png"
-    momentum = fields["momentum_mev"][i]
-    images = dict(zip(job.types, job.draw(momentum), strict=True))
-    shown = lambda k, name, i=i: (f"{name}, " + (f"p = {columns[f'p_{name}'][i]:.2f}, " if job.known else "")
-                                  + f"{fields['emd'][i, k]:.2f} px")
+    images = job.draw(fields["momentum_mev"][i])
     title = f"event {job.events[i]}: {columns['type'][i]}" + (
         f", truth {columns['true_type'][i]}" if "true_type" in columns else "")
-    figure = hypotheses_figure(job.data.images[i], {shown(k, name): images[name]
-                                                    for k, name in enumerate(job.types)},
-                               views=job.views, title=title)
+    probability = {name: f"p = {columns[f'p_{name}'][i]:.2f}, " if job.known else "" for name in job.types}
+    shown = {f"{name}, {probability[name]}{fields['emd'][i, k]:.2f} px": images[k]
+             for k, name in enumerate(job.types)}
+    figure = hypotheses_figure(job.data.images[i], shown, views=job.views, title=title)
     paths.append(save_figure(figure, path))
   return paths

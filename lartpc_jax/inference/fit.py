@@ -5,6 +5,7 @@ starts) and two descents. Events are the first axis of everything, tracks the ne
 image of several tracks from one vertex is the sum of what the generator draws for each; all momenta of a set
 are refined together.
 """
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -196,8 +197,7 @@ def _make_judge(scene: _Scene, settings: FitSettings) -> Callable:
   Judged on draws that the descent has not seen: it may have fitted its own.
   """
   chart, t, report = scene.chart, scene.num_tracks, settings.report
-  reported = lambda images, drawn: plain_emd(images, drawn, settings.comparison.draws,
-                                             num_pixels=report.num_pixels)
+  reported = functools.partial(plain_emd, draws=settings.comparison.draws, num_pixels=report.num_pixels)
 
   def judge(images, start, out: Descent, key) -> dict:
     b, end = len(images), out.hypothesis
