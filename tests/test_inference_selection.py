@@ -15,7 +15,7 @@ def lit(num_lit, *, num_pixels=64, shift=0, seed=0):
   """An image with so many pixels of equal charge, at random places that move by `shift` pixels."""
   image = np.zeros(num_pixels**2, np.float32)
   draw = np.random.default_rng(seed)
-  image[draw.permutation((num_pixels - 8) * num_pixels)[:num_lit]] = 0.1
+  image[draw.permutation(max(num_pixels - 8, 4) * num_pixels)[:num_lit]] = 0.1
   return np.roll(image.reshape(num_pixels, num_pixels), shift, axis=0)
 
 
@@ -30,10 +30,11 @@ def test_dropped_charge_is_that_of_the_worst_view():
   assert selection.dropped_charge(np.zeros((1, 1, 8, 8)), 64)[0] == 0.0
 
 
-@pytest.mark.parametrize("num_lit,chosen", [(30, 64), (65, 64), (70, 128), (130, 128), (1000, 1024),
-                                            (3000, 2048)])
-def test_the_number_of_pixels_follows_the_images(num_lit, chosen):
-  images = np.stack([lit(num_lit, seed=seed)[None] for seed in range(20)])
+@pytest.mark.parametrize("num_lit,size,chosen", [
+    (30, 64, 64), (66, 64, 64), (70, 64, 128), (130, 64, 128), (1000, 256, 1024), (1000, 64, 256),
+    (5000, 256, 1024), (9, 8, 64)])
+def test_the_number_of_pixels_follows_the_images(num_lit, size, chosen):
+  images = np.stack([lit(num_lit, num_pixels=size, seed=seed)[None] for seed in range(20)])
   assert selection.choose_num_pixels(images) == chosen
 
 
@@ -43,7 +44,7 @@ def test_a_few_bright_events_do_not_choose():
 
 
 def test_the_config_takes_what_the_images_need_unless_it_says_itself():
-  config, images = protons64_infer.get_config("tiny").to_dict(), lit(300)[None, None]
+  config, images = protons64_infer.get_config("tiny").to_dict(), lit(500, num_pixels=128)[None, None]
   chosen = config_inference.select_pixels(config, images)
   assert chosen["distance"] == {"name": "w1", "num_pixels": 512}
   assert chosen["inference"]["report"]["num_pixels"] == 512

@@ -174,6 +174,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   """
   directory, say = out / "chunks", console.say
   num, there = len(job.events), chunks.finished_events(directory, job.identity)
+  if job.num_pixels is not None:
+    say(f"The distance compares the {job.num_pixels} brightest pixels of each image.")
   done = sum(int(event) in there for event in job.events)
   if done:
     say(f"{out} holds {done} of the {num} events already.")
