@@ -38,9 +38,9 @@ class SegmentationNetwork(NamedTuple):
 
 
 class ClassifierNetwork(NamedTuple):
-  """A network with one logit an image; every field is a pure function."""
+  """A network with one logit an image, or one of each class; every field is a pure function."""
   init: Callable   # (key, (h, w)) -> params
-  apply: Callable  # (params, y [b h w 1]) -> logit [b]
+  apply: Callable  # (params, y [b h w 1]) -> logit [b] or logits [b c]
 
 
 class EstimatorNetwork(NamedTuple):
