@@ -33,8 +33,7 @@ def test_every_launch_script_is_a_command_with_words():
 
 
 def test_help_and_version_are_quick(tmp_path):
-  """Nothing heavy is imported. CPU time, as other processes may be at work; it is the time of a quiet machine.
-  """
+  """Nothing heavy is imported. CPU time, the time of a quiet machine: other processes may be at work."""
   spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
   for arguments, wanted in ((["--help"], "usage: lartpc COMMAND"), (["--version"], lartpc_jax.__version__)):
     before = spent()
