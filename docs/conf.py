@@ -47,6 +47,7 @@ SIDEBAR = {
     "What is known": ["results/index", "models/index", "notes", "references"],
     "For developers": ["CONTRIBUTING", "CHANGELOG", "release", "api/index"],
 }
+TITLES = {"README": "Overview </README>"}  # else two entries of one name
 # Every other page: guides in their place, the rest after what is known.
 SIDEBAR["Guides"] = [*sorted(f"guides/{path.stem}" for path in (ROOT / "docs" / "guides").glob("*.md")),
                      *SIDEBAR["Guides"]]
@@ -128,7 +129,7 @@ def add_sidebar(app, docname, source) -> None:
   """source-read: the tables of contents, which the pages themselves say in words."""
   if docname == root_doc:
     for caption, names in SIDEBAR.items():
-      entries = "\n".join(f"/{name}" if name.isupper() else f"/docs/{name}" for name in names)
+      entries = "\n".join(TITLES.get(name, f"/{name}" if name.isupper() else f"/docs/{name}") for name in names)
       source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{entries}\n```\n"
   if docname in NESTED:
     folder = ROOT / "docs" / NESTED[docname]

@@ -179,7 +179,7 @@ def page(report: Report) -> str:
     cells = "".join(f"<td{' class=bad' if c in found and _sigma(found, c) > 3.0 else ''} title=\"{note(c)}\">"
                     f"{escape(cell(found.get(c)))}" for c in report.columns)
     table.append(f"<tr class={definition}><td>{escape(name)}<td>{definition}{cells}")
-  text = [fHEADER,
+  text = [HEADER,
           f"<title>Is it good enough?</title><style>{STYLE}</style>",
           "<h1>Is it good enough?</h1>",
           f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
