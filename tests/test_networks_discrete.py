@@ -48,7 +48,7 @@ def test_a_change_of_a_later_code_changes_no_earlier_logit(prior):
     other = flat.at[:, place].set((flat[:, place] + 1) % NUM_CODES).reshape(codes.shape)
     change = jnp.abs(network.logits(params, other, told(2)).reshape(before.shape) - before).max((0, 2))
     assert float(change[:place + 1].max()) == 0.0
-    assert place == 19 or float(change[place + 1]) > 1e-3  # the next one does see it: no blind spot
+    assert place == 19 or float(change[place + 1]) > 1e-4  # the next one does see it: no blind spot
 
 
 def test_one_place_after_the_other_with_a_cache_is_the_whole_pass(prior):

@@ -33,7 +33,7 @@ def test_codes_of_finite_scalars_count_all_vectors_once():
   assert len(np.unique(np.asarray(vectors), axis=0)) == len(codes)
   np.testing.assert_array_equal(quantizer.fsq_codes(vectors, LEVELS), codes)
   # what the bound reaches are these vectors, all of them
-  z = 10.0 * np.random.default_rng(1).uniform(-1, 1, (20_000, len(LEVELS)))
+  z = np.random.default_rng(1).uniform(-2.5, 2.5, (200_000, len(LEVELS)))
   taken = np.unique(np.asarray(quantizer.fsq_codes(quantizer.fsq(jnp.asarray(z, jnp.float32), LEVELS),
                                                    LEVELS)))
   np.testing.assert_array_equal(taken, codes)

@@ -65,7 +65,7 @@ def test_every_one_draws_behind_the_one_interface(directory, name, tmp_path):
   assert images.shape == (5, 64, 64) and seconds > 0.0 and np.isfinite(images).all()
   assert images.max() == 0.0 or images[images > 0].min() >= 0.09 * 0.999  # zeros are exact
   built, _ = models.KEYED[kind][1](str(directory / name))
-  again = keyed.make_draw(built)(jax.random.key(0), 2)
+  again = jax.jit(keyed.make_draw(built), static_argnums=1)(jax.random.key(0), 2)
   assert again.shape == (2, 64, 64)
   assert set(cond) == set(built.condition.variables)
 

@@ -12,7 +12,7 @@ from lartpc_jax.networks.sparse_transformer import Linear, neighbours
 
 BLOCK = 4                   # pixels a side of what a code stands for
 DARK = -3.0                 # logit of a lit pixel at the start
-LOG_STD = (-3.0, 1.0)       # limits of the logarithm of the width of a charge, in units of y
+LOG_STD = (-3.0, 0.0)       # limits of the logarithm of the width of a charge, in units of y
 
 
 class CodeEncoder(nn.Module):
@@ -56,5 +56,5 @@ class CodeDecoder(nn.Module):
       h = PlainBlock()(h)
     x = depth_to_space(Linear(BLOCK**2 * self.head_features)(nn.leaky_relu(h, 0.2)), BLOCK)
     x = nn.leaky_relu(x + Linear(self.head_features)(nn.leaky_relu(neighbours(x), 0.2)), 0.2)
-    out = Linear(3)(x) + jnp.array([DARK, self.start, 0.0])[None, None, None]
+    out = Linear(3)(x) + jnp.array([DARK, self.start, -0.5])[None, None, None]
     return jnp.concatenate([out[..., :2], jnp.clip(out[..., 2:], *LOG_STD)], axis=-1)
