@@ -19,11 +19,11 @@ DEV := $(VENV)/.installed-dev
 CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py %_tracks.py %_evaluate.py,$(wildcard configs/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow cover lint docs tiny clean
+.PHONY: help demo test test-browser slow cover lint docs tiny clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(BASE)  ## a table for 16 sample events, and their pictures in demo/
 	@start=$$(date +%s); $(RUN) -m launch.demo && \
@@ -33,7 +33,14 @@ test: $(DEV)  ## the tests of the package, without the slow ones
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 slow: $(DEV)  ## the slow tests only
-	$(PYTEST) -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m 'slow and not browser' $(PYTEST_ARGS)
+
+test-browser: $(DEV)  ## the survey in Chromium, which is installed if need be (apt, as root); build/screenshots
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  { echo "No Chromium here, and no right to install it: apt install chromium"; exit 1; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[test,browser]'
+	$(RUN) -m pytest -n 0 -m browser tests/test_survey_browser.py $(PYTEST_ARGS)
 
 cover: $(DEV)  ## the same tests as `make test`, with line and branch coverage
 	$(PYTEST) -m "not slow" --cov $(PYTEST_ARGS)

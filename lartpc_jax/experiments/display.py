@@ -153,8 +153,8 @@ def _posterior(opened, event: Shown, settings: Settings) -> list[Section]:
   if found is None or not settings.num_samples:
     return []
   estimator, images = found[0], jnp.asarray(event.images[None])
-  draw = jax.jit(lambda key: estimator.sample(key, images, event.views, settings.num_samples))
-  samples = np.asarray(draw(root_key(settings.seed)))[:, 0]
+  draw = jax.jit(lambda key, x: estimator.sample(key, x, event.views, settings.num_samples))
+  samples = np.asarray(draw(root_key(settings.seed), images))[:, 0]
   estimate = np.asarray(jax.jit(lambda x: estimator.estimate(x, event.views))(images))[0]
   figure = figures.posterior_figure(samples, {"truth": event.momentum_mev, "amortised": estimate},
                                     title="Momentum, MeV/c")
