@@ -42,7 +42,7 @@ def test_an_image_lies_with_axis_0_to_the_right():
   figure = display.image_figure(image, view="xz", title="a")
   heat = figure.data[0]
   row, column = np.argwhere(np.asarray(heat.z) > 0)[0]
-  assert (heat.x[column], heat.y[row]) == (2.5, -2.5) and np.max(heat.z) == 2.0  # from the vertex; root of MeV
+  assert (heat.x[column], heat.y[row]) == (2.5, -2.5) and np.max(heat.z) == 2.0  # root of MeV
   assert heat.colorbar.title.text == "MeV" and heat.colorbar.ticktext[-1] == "4"
   assert heat.colorbar.tickvals[-1] == 2.0
   assert figure.layout.xaxis.title.text.startswith("x") and figure.layout.yaxis.title.text.startswith("z")

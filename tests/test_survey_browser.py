@@ -51,6 +51,7 @@ def person(browser, width):
   context = browser.new_context(viewport={"width": size[0], "height": size[1]}, has_touch=width == "phone",
                                 is_mobile=width == "phone")
   page = context.new_page()
+  page.set_default_timeout(120_000)  # of machines that do other things as well
   page.wrong = []  # what a console says of errors and what did not load
   page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
   page.on("pageerror", lambda error: page.wrong.append(str(error)))
