@@ -4,15 +4,16 @@ Screenshots go to build/screenshots, to be looked at.
 """
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lartpc_jax.data.open import open_data
 from lartpc_jax.survey.store import open_store, read_answers
 from tests import survey_site as site
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+REPO = Path(__file__).resolve().parent.parent
 WIDTHS = {"wide": (1280, 900), "phone": (390, 844)}
 NUM = 6
 
@@ -31,8 +32,8 @@ def browser():
 
 
 @pytest.fixture
-def shots(repo):
-  folder = repo / "build" / "screenshots"
+def shots():
+  folder = REPO / "build" / "screenshots"
   folder.mkdir(parents=True, exist_ok=True)
   return folder
 
@@ -40,7 +41,8 @@ def shots(repo):
 @pytest.fixture
 def survey(tmp_path):
   """Real crops against the same turned and mixed two by two: good to look at, and nothing is drawn."""
-  crops = open_data("sample_crops").read(slice(0, 60), ())["image"][:, 0]
+  with np.load(REPO / "lartpc_jax" / "assets" / "sample_crops.npz") as npz:
+    crops = npz["image"][:60] * npz["unit_mev"]
   mixed = np.maximum(crops[:30], crops[30:60, ::-1])
   return site.make_survey(tmp_path, images_each=NUM, sources={"real": crops, "mixed": mixed})
 

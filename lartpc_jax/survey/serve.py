@@ -3,7 +3,14 @@ import socket
 
 
 def listen(host: str, port: int) -> socket.socket:
-  """A socket of the address; port 0 takes a free one. Raises OSError naming the address if it is taken."""
+  """A socket of the address; port 0 takes a free one.
+
+  Raises:
+    ValueError: for a number that is no port.
+    OSError: naming the address, if it is taken or none of this machine.
+  """
+  if not 0 <= port <= 65535:
+    raise ValueError(f"--port must be from 0 to 65535; got {port}.")
   family = socket.AF_INET6 if ":" in host else socket.AF_INET
   sock = socket.socket(family, socket.SOCK_STREAM)
   sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
