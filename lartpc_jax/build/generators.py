@@ -123,12 +123,28 @@ def _assemble(description: Mapping, shape: tuple[int, int], **codec) -> tuple[Ge
         "network.conditioning = 'track' needs a block `frame` and the condition momentum_mev alone; use "
         "network.conditioning = 'features' for others.")
   denoiser, network = _build_denoiser(description, condition)
-  kinetic = description["kinetic_range_mev"]
   return Generator(
       denoiser, _build_codec(description, shape, **codec), condition,
       condition_lib.track_inputs(condition) if track else condition_lib.feature_inputs(condition),
       frames.IDENTITY if frame is None else frames.track_frame(frame, spec), spec,
-      None if not kinetic else tuple(kinetic)), network
+      _kinetic_range(description["kinetic_range_mev"], condition)), network
+
+
+def _kinetic_range(values, condition: condition_lib.Condition) -> tuple | dict | None:
+  """Kinetic energies of the training particles: (low, high), or by particle, as `Generator` has them.
+
+  Raises:
+    ValueError: naming particles of the condition without a range, or the other way round.
+  """
+  if not values:
+    return None
+  if not isinstance(values, Mapping):
+    return tuple(values)
+  particles = condition.variables["particle"].classes if "particle" in condition.variables else ()
+  if set(values) != set(particles):
+    raise ValueError(f"kinetic_range_mev has ranges of {sorted(values)}; the condition has the particles "
+                     f"{sorted(particles)}.")
+  return {name: tuple(values[name]) for name in particles}
 
 
 def build_generator(weights: str | Path | None = None, *, tile: int = 0) -> Weights:

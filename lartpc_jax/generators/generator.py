@@ -40,7 +40,8 @@ class Generator(NamedTuple):
   frame: Frame
   # geometry of the images that come out; None where a pixel has no size
   spec: ImageSpec | None
-  kinetic_range_mev: tuple[float, float] | None   # of the particles that it was trained on
+  # (low, high) of the particles that it was trained on; with the variable "particle", name -> (low, high)
+  kinetic_range_mev: tuple[float, float] | dict[str, tuple[float, float]] | None
 
 
 def replace_params(generator: Generator, params: Params) -> Generator:
