@@ -33,7 +33,8 @@ class Settings:
   uniform: bool = setting(False, "Equal steps in time instead of those of Karras et al. 2022.")
   coarse_sampler: str = setting("", "Of a cascade: NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA.")
   fine_sampler: str = setting("", "The same of its second stage.")
-  cond: str = setting("", "Of a cascade: NAME=NUMBER,... for all images; the rest is as in training images.")
+  cond: str = setting("", "NAME=VALUE,... for all images, numbers or names of classes; the rest is as in "
+                      "training images: a cascade knows those, others need --data.")
   guidance_scale: float = setting(1.0, "Of a cascade's first stage; 1 means none.")
   chunk_size: int = setting(64, "Images a device draws at once.", lower=1)
   tile: int = setting(0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.",
