@@ -121,8 +121,13 @@ def check_pip(words):
       raise ReadError(f"there is no extra {unknown}")
 
 
+def check_lartpc(words):
+  if words not in (["--help"], ["--version"]):
+    check_python(["-m", f"launch.{words[0]}", *words[1:]])
+
+
 CHECKS = {
-    "python": check_python, "make": check_make, "bash": check_bash, "pip": check_pip,
+    "python": check_python, "make": check_make, "bash": check_bash, "pip": check_pip, "lartpc": check_lartpc,
     "source": lambda words: None
 }
 
@@ -195,6 +200,9 @@ def test_flags_in_the_text_exist():
     ("python -m launch.infer sample", "refuses"),
     ("python -m launch.sweep --input=sample --set=inference.no_such_key=1,2",
      "has no key inference.no_such_key"),
+    ("lartpc infr --input=sample", "there is no launch.infr"),
+    ("lartpc train --config=protons64_autoencoder:tiny --workdri=w", "refuses"),
+    ("lartpc train --config=no_such_config --workdir=w", "refuses"),
     ("python no_such_file.py", "there is no python"),
     ("make no_such_target", "has no target"),
     ("bash launch/no_such_script.sh", "there is no script"),

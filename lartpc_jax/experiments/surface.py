@@ -167,10 +167,11 @@ def write_surface(out: str | Path, settings: Settings, found: SurfaceMap) -> lis
   """Writes surface.npz and surface.png, with a descent surface.json too; returns the paths."""
   out = Path(out)
   out.mkdir(parents=True, exist_ok=True)
-  with atomic_write(out / "surface.npz", "wb") as file:
-    np.savez_compressed(file, **{name: array for name, array in found._asdict().items()
-                                 if array is not None and name != "ends"})
   axes = _axes(settings.axes)
+  with atomic_write(out / "surface.npz", "wb") as file:
+    np.savez_compressed(file, axes=np.array(axes),
+                        **{name: array for name, array in found._asdict().items()
+                           if array is not None and name != "ends"})
   points = {} if found.truth is None else {"truth": found.truth}
   if found.trajectory is not None:
     points |= {"start": found.trajectory[0], "inferred": found.trajectory[-1]}
