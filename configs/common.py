@@ -25,6 +25,12 @@ def events512_image(num_pixels: int = 512) -> dict:
   return dict(num_pixels=num_pixels, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
 
 
+def simpledet256_image() -> dict:
+  """Geometry of simpledet pictures: 256x256 pixels of 3 mm with its threshold of 0.005 MeV; deposits are not
+  smeared."""
+  return dict(num_pixels=256, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.005)
+
+
 def track_frame() -> dict:
   """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see
   geometry/frames.py)."""

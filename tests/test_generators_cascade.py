@@ -9,6 +9,8 @@ from lartpc_jax.diffusion import samplers
 from lartpc_jax.diffusion.sde import edm_sde
 from lartpc_jax.diffusion.time_grids import karras_grid
 from lartpc_jax.generators import cascade as lib, condition as condition_lib, sparse_state
+from lartpc_jax.generators.cascade_inpainting import make_cascade_inpaint
+from lartpc_jax.generators.inpainting import Inpainting
 from lartpc_jax.generators.keyed import image_keys
 from lartpc_jax.networks.api import make_sparse_transformer
 
@@ -104,3 +106,35 @@ def test_gradient_through_both_stages_is_that_of_finite_differences(draw):
   assert same.sum() >= 2 and np.all(np.abs(np.asarray(slope)[same]) > 1e-4)
   np.testing.assert_allclose(slope[same], ((value(up) - value(down)) / (2 * step))[same], rtol=0.05,
                              atol=2e-3)
+
+
+def test_scale_one_never_looks_at_the_null_condition(cascade):
+  """So it is the unguided sampler, bit for bit: a broken null condition would give NaN."""
+  def poisoned(params, x, c_noise, cond):
+    return cascade.coarse.apply(params, x, c_noise, cond) * jnp.where(cond["keep"] > 0.5, 1.0, jnp.nan)[
+        :, None, None, None]
+  sampler = samplers.make_sampler("ddim", SDE, karras_grid(SDE, 2, sigma_min=0.05, sigma_max=20.0))
+  keys = lib.image_keys(jax.random.key(1), 2)
+  told = {"features": condition_lib.embed(CONDITION, {"charge_mev": jnp.full(2, 80.0)})}
+  drawn = lambda apply, scale: np.asarray(lib.draw_stage(
+      cascade.coarse._replace(apply=apply), sampler, keys, told, guidance_scale=scale))
+  np.testing.assert_array_equal(drawn(poisoned, 1.0), drawn(cascade.coarse.apply, 1.0))
+  assert np.isnan(drawn(poisoned, 2.0)).all()
+
+
+def test_completed_images_keep_what_was_seen_and_draw_the_rest(cascade):
+  sampler = samplers.start_from_noise(SDE, times := karras_grid(SDE, 3, sigma_min=0.05, sigma_max=20.0),
+                                      samplers.make_sampler("dpm_solver_pp_2m", SDE, times))
+  inpaint = jax.jit(make_cascade_inpaint(cascade, (sampler, sampler), Inpainting(num_iterations=1)))
+  images = np.where(np.random.default_rng(0).random((3, 16, 16)) < 0.3, 2.0, 0.0).astype(np.float32)
+  seen = np.ones_like(images)
+  seen[:, :, 3:9] = 0.0
+  keys = lib.image_keys(jax.random.key(3), 3)
+  found = np.asarray(inpaint(keys, images * seen, seen))
+  np.testing.assert_array_equal(found[seen > 0], images[seen > 0])
+  hidden = found[seen == 0]
+  assert np.isfinite(hidden).all() and ((hidden == 0.0) | (hidden >= GAP.threshold_mev * 0.99)).all()
+  alone = np.asarray(inpaint(keys[1:], images[1:] * seen[1:], seen[1:]))
+  np.testing.assert_allclose(alone, found[1:], rtol=1e-3, atol=1e-4)
+  with pytest.raises(ValueError, match="dead pixels, not noise; got noise_mev = 0.1"):
+    make_cascade_inpaint(cascade, (sampler, sampler), Inpainting(noise_mev=0.1))

@@ -149,9 +149,17 @@ class Sequences:
   max_pixels: int = 640        # of a drawn image
 
 
+@dataclasses.dataclass(frozen=True)
+class GuideLoss:
+  """Block `loss` of task "guide"; see `train.recognition.recognition_task`."""
+  p_mean: float = -0.4         # of log sigma
+  p_std: float = 1.6
+
+
 LOSSES = {  # task -> class of its block `loss`
     "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "code_prior": PriorLoss, "codes": CodesLoss,
-    "gan": GanLoss, "generator": Loss, "pixel_sequence": PriorLoss, "ssnet": SegmentationLoss}
+    "gan": GanLoss, "generator": Loss, "guide": GuideLoss,
+    "pixel_sequence": PriorLoss, "ssnet": SegmentationLoss}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from lartpc_jax.build.codes import build_code_model, is_code_model
 from lartpc_jax.build.gan import build_gan, is_gan
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.build.pixel_sequence import build_pixel_sequence, is_pixel_sequence
-from lartpc_jax.experiments import cascades, keyed_draws, pixels
+from lartpc_jax.experiments import cascades, keyed_draws, pixels, steering
 from lartpc_jax.generators import condition as condition_lib
 
 
@@ -27,14 +27,17 @@ class Kind(NamedTuple):
 
 
 def _open_generator(settings: Any) -> Model:
-  generator, info, _ = build_generator(settings.weights, tile=settings.tile)
+  weights = build_generator(settings.weights, tile=settings.tile)
+  generator, info, _ = weights
+  chunk_size = min(settings.chunk_size, settings.num)
+  steered, wanted = steering.open_steer(settings, weights, chunk_size)
 
   def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
     images, seconds = pixels.draw_images(
-        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num),
-        update=update,
+        generator, settings.num, seed=settings.seed, chunk_size=chunk_size, update=update, steer=steered,
         name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
-    return images, {}, seconds
+    arrays = {name: np.full(settings.num, value) for name, value in wanted.items()}
+    return images, arrays, seconds
   return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
 
 

@@ -39,6 +39,9 @@ class Settings:
   cond: str = setting("", "NAME=NUMBER,... for all images, of models with a condition; the rest is as in "
                           "training images.")
   guidance_scale: float = setting(1.0, "Of a cascade's first stage; 1 means none.")
+  guide: str = setting("", "Weights of a guide, for draws by Bayes' rule: a directory or a name.")
+  guide_cond: str = setting("", "What the guide asks for, NAME=VALUE,...: numbers, or names of classes.")
+  guide_scale: float = setting(1.0, "Power of the guide's likelihood; 1 is Bayes' rule.")
   chunk_size: int = setting(64, "Images a device draws at once.", lower=1)
   tile: int = setting(0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.",
                       lower=0)

@@ -51,7 +51,7 @@ def flatten(params: Params) -> dict[str, np.ndarray]:
 
 
 def unflatten(flat: dict[str, np.ndarray]) -> Params:
-  """Inverse of `flatten`."""
+  """Inverse of `flatten`: name -> array [...] becomes a tree of them."""
   params: dict = {}
   for name, array in flat.items():
     *parents, leaf = name.split("/")

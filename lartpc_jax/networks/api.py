@@ -11,6 +11,7 @@ from lartpc_jax.networks.estimator import MixtureDensity
 from lartpc_jax.networks.gan import PAIRS
 from lartpc_jax.networks.ncsn import NCSN
 from lartpc_jax.networks.ncsnpp import EMBEDDINGS, NCSNpp
+from lartpc_jax.networks.recogniser import Recogniser
 from lartpc_jax.networks.sparse_transformer import SPACES, SparseTransformer
 from lartpc_jax.networks.ssnet import SSNet
 from lartpc_jax.networks.unet import CONDITIONINGS, LatentUNet
@@ -38,9 +39,15 @@ class SegmentationNetwork(NamedTuple):
 
 
 class ClassifierNetwork(NamedTuple):
-  """A network with one logit an image; every field is a pure function."""
+  """A network with one logit an image, or one of each class; every field is a pure function."""
   init: Callable   # (key, (h, w)) -> params
-  apply: Callable  # (params, y [b h w 1]) -> logit [b]
+  apply: Callable  # (params, y [b h w 1]) -> logit [b] or logits [b c]
+
+
+class RecogniserNetwork(NamedTuple):
+  """What noisy states tell of their labels; every field is a pure function."""
+  init: Callable   # (key, (h, w, c)) -> params
+  apply: Callable  # (params, x [b h w c], c_noise [b]) -> [b outputs]
 
 
 class EstimatorNetwork(NamedTuple):
@@ -108,6 +115,14 @@ def make_classifier(**kwargs) -> ClassifierNetwork:
   module = ImageClassifier(**kwargs)
   return ClassifierNetwork(init=lambda key, shape: module.init(key, jnp.zeros((1, *shape, 1)))["params"],
                            apply=lambda params, y: module.apply({"params": params}, y))
+
+
+def make_recogniser(**kwargs) -> RecogniserNetwork:
+  """Reader of noisy states; keywords of `networks.recogniser.Recogniser`."""
+  module = Recogniser(**_as_fields(kwargs))
+  return RecogniserNetwork(
+      init=lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1))["params"],
+      apply=lambda params, x, c_noise: module.apply({"params": params}, x, c_noise))
 
 
 def make_mixture_density(**kwargs) -> EstimatorNetwork:
