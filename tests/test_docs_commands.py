@@ -220,3 +220,13 @@ def test_the_session_keeps_its_flags():
   values = parse("infer", ["--input=sample", "--out=x", "--config.distance.name=w2"])
   assert values["input"] == "sample" and values["config"].distance.name == "w2"
   assert set(flags.FLAGS) == before
+
+
+def test_commands_of_the_measuring_script():
+  """launch/measure_general.sh, with 1 for each variable."""
+  text = (REPO / "launch" / "measure_general.sh").read_text()
+  text = text.replace('"${types[@]}"', re.search(r"types=\((.*)\)", text)[1])
+  commands = [words[1:] for words in shell_lines(re.sub(r"\$\{?\w+\}?", "1", text)) if words[0] == "run"]
+  assert len(commands) == 10
+  for script, *arguments in commands:
+    parse(script.removeprefix("launch."), arguments)

@@ -140,6 +140,17 @@ def _quantised(flat: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   return arrays
 
 
+def num_parameters(directory: str | os.PathLike, *, leave_out: tuple[str, ...] = ()) -> int:
+  """Numbers in all weights of a directory but those of the names in `leave_out`; scales of quantisation do
+  not count."""
+  total = 0
+  for path in sorted(Path(directory).glob("*.npz")):
+    if path.stem not in leave_out:
+      with np.load(path, allow_pickle=False) as npz:
+        total += sum(npz[key].size for key in npz.files if not key.endswith(_SCALE))
+  return total
+
+
 def copy_weights(source: str | os.PathLike, target: str | os.PathLike, name: str) -> None:
   """Copies `name`.npz and `name`.json from directory `source` to `target`, each whole or not at all."""
   for suffix in ("npz", "json"):
