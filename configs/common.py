@@ -25,6 +25,11 @@ def events512_image(num_pixels: int = 512) -> dict:
   return dict(num_pixels=num_pixels, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
 
 
+def events64_image() -> dict:
+  """The same of 64x64 crops: launch.simulate's interactions and the Geant4 crops, in pixels of 3 mm."""
+  return events512_image(64)
+
+
 def simpledet256_image() -> dict:
   """Geometry of simpledet pictures: 256x256 pixels of 3 mm with its threshold of 0.005 MeV; deposits are not
   smeared."""
