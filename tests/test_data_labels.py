@@ -37,19 +37,24 @@ def test_kinetic_energies_of_single_particles_and_of_interactions():
   rows = np.array([[0, 13, 100.0, 0, 0, 1], [0, 2212, 50.5, 0, 0, 1], [1, 11, 7.0, 0, 0, 1]])
   several = Events(**{**single._asdict(), "primaries": rows, "momentum_mev": np.zeros((2, 3), np.float32)})
   np.testing.assert_allclose(lib.kinetic_mev(several), [150.5, 7.0])
-  assert lib.event_labels(several) == ("kinetic_mev",) and "particle" in lib.event_labels(muons)
+  counts = lib.scalars_of(several, {"count_mu-": (), "count_proton": ()})
+  np.testing.assert_array_equal([counts["count_mu-"], counts["count_proton"]], [[1, 0], [1, 0]])
+  known = ("kinetic_mev", "count_e-", "count_mu-", "count_proton")
+  assert lib.event_labels(several) == known and "particle" in lib.event_labels(muons)
   for changed in (rows[:2], np.where(rows == 7.0, np.nan, rows)):  # no primary, and one of unknown energy
     lacking = Events(**{**several._asdict(), "primaries": changed})
-    assert np.isnan(lib.kinetic_mev(lacking)).tolist() == [False, True] and lib.event_labels(lacking) == ()
+    assert np.isnan(lib.kinetic_mev(lacking)).tolist() == [False, True]
+    assert lib.event_labels(lacking) == (() if len(changed) == 2 else known[1:])
 
 
 def test_what_is_known_of_the_simulated_files(shared_data):
   """The energies of crops are those of the interactions they were cut from."""
   assert lib.event_labels(open_events("sample")) == ("momentum_mev", "kinetic_mev")
   events = load_events(shared_data / "lartpc_events_geant4.npz")
-  assert lib.event_labels(events) == ("kinetic_mev", "label")
+  counts = {f"count_{name}" for name in ("proton", "mu-", "pi+", "pi-", "e-", "gamma")}
+  assert set(lib.event_labels(events)) == {"kinetic_mev", "label", *counts}
   crops, energy = open_data(shared_data / "lartpc_crops_geant4.npz"), lib.kinetic_mev(events)
-  assert set(crops.labels) == {"label", "kinetic_mev"}
+  assert set(crops.labels) == {"label", "kinetic_mev", *counts}
   got = crops.read(np.arange(500), ("kinetic_mev",))["kinetic_mev"]
   np.testing.assert_allclose(got, energy[crops.event[:500]], rtol=1e-5)
   assert got.min() > 5 and got.max() < 2_500  # 1 to 5 particles of 50 to 500 MeV
