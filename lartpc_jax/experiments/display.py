@@ -212,7 +212,8 @@ def _plane(folder: str | None) -> tuple[figures.Plane | None, list[int]]:
 def _drawn(path_mev: np.ndarray, view: str, config: dict, settings: Settings) -> np.ndarray:
   """Images [s n n] in MeV at the momenta [s 3] of a descent, all from the same noise."""
   generator = build_generator(settings.weights).generator
-  generate = jax.jit(build_generate(config, generator))
+  drawn_by = {name: config[name] for name in ("sampler", "guidance_scale")}  # the rest names the run
+  generate = jax.jit(build_generate(drawn_by, generator))
   noise = jnp.repeat(prior_noise(generator, root_key(settings.seed), 1), len(path_mev), axis=0)
   cond = {"momentum_mev": to_view(jnp.asarray(path_mev, jnp.float32), view)}
   return np.asarray(generate(noise, cond))

@@ -35,7 +35,7 @@ def descent_figure(descent: Descent, plane: Plane | None, points: Mapping[str, n
   figure = make_subplots(2 if drawn else 1, 2, subplot_titles=names, horizontal_spacing=0.16,
                          vertical_spacing=0.13)
   _draw_plane(figure, descent, plane, points)
-  steps = np.arange(len(descent.values))
+  steps = list(range(len(descent.values)))
   figure.add_trace(go.Scatter(x=steps, y=descent.values, mode="lines", line=dict(color="#0072b2"),
                               showlegend=False, hovertemplate="step %{x}: %{y:.2f} px<extra></extra>"), 1, 2)
   moving = len(figure.data)
