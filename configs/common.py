@@ -57,11 +57,15 @@ def block(kind: type, *names: str, **changes) -> dict:
   return {name: values[name] for name in names} if names else values
 
 
+def _without(values: dict, *names: str) -> dict:
+  return {name: value for name, value in values.items() if name not in names}
+
+
 def optim(learning_rate: float, num_steps: int, *, warmup_steps: int = 200, **changes) -> dict:
   """Block `optim` of Adam alone, with a warm-up of a quarter of the run at most."""
   warmup_steps = min(warmup_steps, num_steps // 4)
   values = block(schema.Optim, learning_rate=learning_rate, warmup_steps=warmup_steps, **changes)
-  return {name: value for name, value in values.items() if name != "muon"}
+  return _without(values, "muon", "other")
 
 
 def intervals(num_steps: int, every: int, **changes) -> dict:
@@ -112,12 +116,21 @@ def crops64_condition(*names: str) -> dict:
   return {name: variables[name] for name in names}
 
 
+def adversarial(*, rate: float, discriminator_rate: float, warmup: int, b1: float, b2: float) -> dict:
+  """Block `optim` of a GAN: an Adam for the generator, another for the discriminator, no clipping."""
+  other = schema.Other(r"^discriminator/", discriminator_rate, b1, b2)
+  values = block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b1=b1, b2=b2, grad_clip_norm=None,
+                 other=other)
+  return _without(values, "muon")
+
+
 def muon(*, rate: float, muon_rate: float, warmup: int) -> dict:
   """Block `optim`: Muon for the matrices of transformer blocks, Adam for the rest, a power average of a
   twentieth."""
   matrices = schema.Muon(r"block_\d+/(qkv|out|expand|contract)/kernel", muon_rate, weight_decay=0.1)
-  return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01,
-               ema_decay=0.0, ema_power=16.97, muon=matrices)
+  values = block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01,
+                 ema_decay=0.0, ema_power=16.97, muon=matrices)
+  return _without(values, "other")
 
 
 def readout() -> dict:

@@ -15,10 +15,14 @@ python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_event
 python -m launch.sample --weights=runs/fine/weights --cond=track_share=1,charge_mev=100 --num=64 \
     --out=runs/tracks
 
-images.npz holds `images` (N,1,n,n) in MeV; of a cascade also the conditions that were asked for. A cascade
+python -m launch.sample --weights=runs/pixel_sequence/weights --cond=track_share=1 --num=64 \
+    --out=runs/pixel_sequence_sample
+
+Any generator of images: diffusion, cascade, GAN, codes with a prior, sequence of pixels.
+images.npz holds `images` (N,1,n,n) in MeV; of a model with a condition also what was asked for. A cascade
 has two stages, with samplers of their own (--coarse_sampler, --fine_sampler; else those of its weights). Real
 against real (as many training images) stands beside every chi-squared. Without --data there is nothing to
-compare with: images and mosaic alone.
+compare with: images and mosaic alone. sample.json says what it cost, for launch.evaluate.
 """
 from lartpc_jax import cli
 

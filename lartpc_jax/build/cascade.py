@@ -2,14 +2,17 @@
 `config`."""
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
 
-from lartpc_jax.build.data import build_crop_data
+from lartpc_jax.build.crops import (
+  build_conditional_crops,
+  check_condition,
+  crop_condition,
+  load_table,
+  save_table,
+)
 from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, parse, section
 from lartpc_jax.config.compare import plain
@@ -21,45 +24,7 @@ from lartpc_jax.train.sparse_diffusion import stage_task
 from lartpc_jax.train.task import Task
 
 STAGES = ("coarse", "fine")
-TABLE = "conditions"      # weights that hold the conditions of training crops
-TABLE_ROWS = 4096
 GRID_KEYS = ("num_evaluations", "sigma_min", "sigma_max", "rho")  # of a sampler block: what any sampler takes
-
-
-class ConditionalCrops(NamedTuple):
-  """Training batches, a held-out batch and a table of conditions, of a config block `data`."""
-  batch_fn: Callable   # step -> dict(image [b h w] MeV, track_share [b])
-  holdout: dict        # such a batch
-  table: dict          # of training crops: name -> [r]
-
-
-def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"],
-                   threshold_mev: float) -> dict:
-  """What a crop is like, by the names of condition variables: all that a config may declare."""
-  lit = image_mev >= threshold_mev
-  return {"track_share": track_share,
-          "charge_mev": jnp.maximum(jnp.where(lit, image_mev, 0.0).sum((1, 2)), threshold_mev),
-          "lit_pixels": jnp.maximum(lit.sum((1, 2)), 1).astype(image_mev.dtype)}
-
-
-def build_conditional_crops(values: dict, *, threshold_mev: float, seed: int) -> ConditionalCrops:
-  """Crops with labels of a config block `data`, in random orientations; pixels below the threshold are
-  empty."""
-  data = build_crop_data(values, seed=seed, wanted={"track_share": ()}, threshold_mev=threshold_mev)
-  num = data.train.num
-  rows = data.train.read(
-      np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
-  table = crop_condition(jnp.asarray(rows["image"]), jnp.asarray(rows["track_share"]), threshold_mev)
-  return ConditionalCrops(data.batch_fn, data.evaluation(data.settings.num_evaluation),
-                          jax.tree.map(np.asarray, table))
-
-
-def _check_condition(condition: condition_lib.Condition, table: dict) -> None:
-  if not condition.variables:
-    raise ValueError("The config block `condition` declares no variable.")
-  for name in condition.variables:
-    if name not in table:
-      raise ValueError(f"Unknown condition variable {name!r}; crops tell {sorted(table)}.")
 
 
 def _network_of(stage: str, values: dict, condition: condition_lib.Condition,
@@ -83,7 +48,7 @@ def _stage_task(config: dict) -> Task:
   if stage == "fine" and not (len(noise) == 2 and min(noise) >= 0.0):
     raise ValueError(f"The fine stage needs map_noise, two numbers of at least 0; got {list(noise)}.")
   condition = condition_lib.make_condition(section(config, "condition"))
-  _check_condition(condition, crops.table)
+  check_condition(condition, crops.table)
   side = crops.holdout["image"].shape[1]
   state_shape = (side // blocks.size, side // blocks.size, 2) if stage == "coarse" else (side, side, 1)
   network = _network_of(stage, section(config, "network"), condition, state_shape, blocks.size)
@@ -104,8 +69,7 @@ def _stage_task(config: dict) -> Task:
     weight_files.save_weights(directory, stage, params, {
         **saved, "shape": state_shape, "step": done["step"], "threshold_mev": gap.threshold_mev,
         "map_noise": noise, "num_holdout_events": config["data"]["num_holdout_events"]})
-    weight_files.save_weights(directory, TABLE, crops.table, {"rows": len(crops.table["track_share"])},
-                              dtype="float32")
+    save_table(directory, crops.table)
     if config.get("coarse"):
       weight_files.copy_weights(config["coarse"], directory, "coarse")
 
@@ -154,10 +118,9 @@ def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
     if coarse_info[block] != info[block]:
       raise ValueError(
           f"The stages in {directory} differ in {block}: {coarse_info[block]} and {info[block]}.")
-  table, _ = weight_files.load_weights(directory, TABLE)
   return Cascade(coarse, fine, call_with(sparse_state.GapScale, "state", info["state"]),
                  call_with(sparse_state.BlockScale, "blocks", info["blocks"]), tuple(info["map_noise"]),
-                 jax.tree.map(jnp.asarray, table)), {"coarse": coarse_info, "fine": info}
+                 load_table(directory)), {"coarse": coarse_info, "fine": info}
 
 
 def build_cascade_samplers(cascade: Cascade, info: dict, **changed) -> tuple[Callable, Callable]:

@@ -281,6 +281,25 @@ def generator_task(config: dict) -> Task:
       export=export)
 
 
+def trained_states(config: Mapping, training: Callable, shape: tuple[int, int]) -> tuple[Codec, dict]:
+  """Codec of the blocks `codec`, `charge_plane` and `image` of a config, and these as weights have them.
+
+  Args:
+    config: with the keys of the blocks `network` and `frame` a generator would have; for what works on states
+      without being one.
+    training: num -> the first training pictures, that normalisations are measured on.
+    shape: of the pictures.
+  """
+  description = _measured(_find_autoencoder({
+      "codec": config["codec"], "image": config.get("image"), "frame": None, "network": {},
+      "charge_plane": config.get("charge_plane")}), training)
+  saved = {name: value for name, value in description["codec"].items() if name != "weights"}
+  if saved["name"] == "autoencoder":
+    saved["sha256"] = weight_files.load_weights(description["codec"]["weights"], "autoencoder")[1]["sha256"]
+  return _build_codec(description, shape), {
+      "codec": saved, "charge_plane": description["charge_plane"], "image": description["image"]}
+
+
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}
 
 

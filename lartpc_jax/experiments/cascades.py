@@ -1,15 +1,14 @@
 """Draws of a trained cascade, by condition, in chunks on all devices: what launch.sample does with a
 cascade.
 """
-import time
 from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
 
-from lartpc_jax import parallel
-from lartpc_jax.generators import condition as condition_lib
-from lartpc_jax.generators.cascade import Cascade, conditions_of, image_keys, make_cascade_draw
+from lartpc_jax.experiments import keyed_draws
+from lartpc_jax.generators.cascade import Cascade, make_cascade_draw
+from lartpc_jax.generators.keyed import image_keys
 from lartpc_jax.keys import root_key
 
 SAMPLER_KEYS = ("name", "num_evaluations", "eta")
@@ -30,19 +29,8 @@ def parse_sampler(text: str) -> dict:
 
 
 def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, float]) -> dict[str, np.ndarray]:
-  """Conditions of training images, name -> [n], with those in `asked` the same for all.
-
-  Raises:
-    ValueError: naming an unknown variable or a value out of range.
-  """
-  cond = {name: np.asarray(values) for name, values in conditions_of(cascade, keys).items()}
-  for name in asked:
-    if name not in cond:
-      raise ValueError(f"Unknown condition variable {name!r}; this model takes {sorted(cond)}.")
-  cond.update({name: np.full(len(keys), value, np.float32) for name, value in asked.items()})
-  declared = cascade.coarse.condition
-  condition_lib.check(declared, {name: cond[name] for name in declared.variables})
-  return cond
+  """Conditions of training images for a cascade; see `keyed_draws.choose_conditions`."""
+  return keyed_draws.choose_conditions(cascade.table, cascade.coarse.condition, keys, asked)
 
 
 def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0,
@@ -67,12 +55,5 @@ def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int
   keys = image_keys(root_key(seed), num)
   cond = choose_conditions(cascade, keys, asked or {})
   draw = make_cascade_draw(cascade, *samplers, guidance_scale=guidance_scale)
-  marks = [(0, time.perf_counter())]
-
-  def progress(done: int) -> None:
-    marks.append((done, time.perf_counter()))
-    update(done)
-  mapped = parallel.make_device_map(lambda batch: draw(batch["key"], batch["cond"]), chunk_size=chunk_size)
-  images = mapped({"key": keys, "cond": cond}, progress=progress)
-  (first, start), (last, end) = marks[min(1, len(marks) - 2)], marks[-1]
-  return images, cond, (end - start) / (last - first)
+  images, seconds = keyed_draws.draw_in_chunks(draw, keys, cond, chunk_size=chunk_size, update=update)
+  return images, cond, seconds

@@ -16,6 +16,7 @@ from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data.batches import first
 from lartpc_jax.data.labels import COUNT
 from lartpc_jax.generators import condition as condition_lib
+from lartpc_jax.generators.frame import IDENTITY
 from lartpc_jax.generators.generator import Generator, make_generate
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.keys import root_key
@@ -137,9 +138,20 @@ def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[ja
   return jnp.concatenate(noise), jnp.concatenate(keys)
 
 
+def _told(generator: Generator, cond: Mapping | None, num: int) -> tuple[dict, float]:
+  """Allowed values of the condition for `num` images, and the guidance scale that makes them count or not."""
+  variables = generator.condition.variables
+  if cond is not None or not variables:
+    return condition_lib.check(generator.condition, cond or {}), 1.0
+  if generator.frame is not IDENTITY:
+    raise ValueError(f"This generator places its pictures by {sorted(variables)}: use launch.generate.")
+  return condition_lib.placeholder(generator.condition, num), 0.0
+
+
 def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: int = 64,
                 one_by_one: bool = False, cond: Mapping[str, np.ndarray] | None = None,
-                update: Callable = lambda done: None, **sampler) -> tuple[np.ndarray, float]:
+                update: Callable = lambda done: None, steer: Callable = lambda score_fn: score_fn,
+                **sampler) -> tuple[np.ndarray, float]:
   """`num` images [n h w] in MeV and the seconds that an image took, without compilation.
 
   The n-th image of a seed is the same whatever num and chunk_size are, but for rounding (and, where an
@@ -151,14 +163,17 @@ def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: in
     seed: of noise and steps.
     chunk_size: images a device draws at once.
     one_by_one: run the steps of the sampler one by one instead of as one program.
-    cond: physical values [num ...] of all variables of its condition; None for one without.
+    cond: physical values [num ...] of all variables of its condition; None for one without, or to tell it
+      none, so that draws have those of its training data.
     update: called with the number of finished images.
+    steer: (score_fn) -> score_fn of chunk_size images, see `generators.guide.steer`.
     **sampler: see `build.models.build_sampler`.
   Raises:
     ValueError: if conditions are missing, or out of range.
   """
-  cond = condition_lib.check(generator.condition, cond or {})
-  make = make_generate(generator, build_sampler(generator.denoiser.sde, **sampler))
+  cond, scale = _told(generator, cond, num)
+  make = make_generate(generator, build_sampler(generator.denoiser.sde, **sampler), guidance_scale=scale,
+                       steer=steer)
   generate = lambda noise, keys, asked: make(noise, asked or None, keys)
 
   def draws(first):

@@ -176,6 +176,17 @@ def _parse_value(name: str, variable: Variable, text: str) -> float | int:
     raise ValueError(f"Condition variable {name!r} must be a number; got {text!r}.") from error
 
 
+def placeholder(condition: Condition, num: int) -> dict[str, np.ndarray]:
+  """Values [num ...] that are allowed, for a network that is not told them: those of its null condition."""
+  values = {}
+  for name, variable in condition.variables.items():
+    mean = np.exp(variable.mean) if variable.log else variable.mean
+    value = np.clip(mean, variable.low, variable.high)
+    row = np.eye(1, variable.size)[0] * value if variable.kind == "vector" else value
+    values[name] = np.broadcast_to(row, (num, *np.shape(row)))
+  return as_arrays(condition, values)
+
+
 def num_features(condition: Condition) -> int:
   """Length of what `embed` returns for one example."""
   return sum(_num_features(variable) for variable in condition.variables.values())
