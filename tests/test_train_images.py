@@ -114,7 +114,8 @@ def test_simpledet_trains_and_generates_by_class(simpledet, tmp_path):
   _, arrays, _ = free.draw(lambda done: None)
   assert set(arrays["class"]) == {0, 1, 2}  # without a wish, as in the data
   with pytest.raises(ValueError, match=r"give \['class'\] in --cond, or --data"):
-    models.open_model(sample.Settings(weights=weights, out="x"))
+    opened = build_generator(weights)
+    pixels.conditions_for(opened.generator, opened.info, 3, asked={}, path=None, seed=0)
   with pytest.raises(ValueError, match="Unknown class 'axion' of condition variable 'class'"):
     models.open_model(sample.Settings(weights=weights, out="x", cond="class=axion"))
 
