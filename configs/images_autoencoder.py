@@ -37,7 +37,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(task="autoencoder", seed=0, frame=None))
   config.image = v["image"]
   config.charge = dict(name="sqrt", scale_mev=1.0)
-  config.data = common.data({**v, "path": ""}, "symmetries", "scale_mev")
+  config.data = common.data({**v, "path": ""}, "symmetries", "scale_mev", "nan")
   config.network = dict(latent_channels=v["latent_channels"], stem=8, features=v["features"],
                         num_encoder_blocks=2, num_decoder_blocks=3)
   config.loss = common.block(schema.AutoencoderLoss)

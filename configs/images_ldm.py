@@ -64,7 +64,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.kinetic_range_mev = v["kinetic"]
   config.codec = dict(name="autoencoder", weights="")
   config.charge_plane = v["plane"]
-  config.data = common.data({**v, "path": ""}, "symmetries", "scale_mev")
+  config.data = common.data({**v, "path": ""}, "symmetries", "scale_mev", "nan")
   config.network = {"name": "latent_unet", **v["network"]}
   config.prediction = common.block(schema.Prediction)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)

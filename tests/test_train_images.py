@@ -114,7 +114,8 @@ def test_simpledet_trains_and_generates_by_class(simpledet, tmp_path):
   _, arrays, _ = free.draw(lambda done: None)
   assert set(arrays["class"]) == {0, 1, 2}  # without a wish, as in the data
   with pytest.raises(ValueError, match=r"give \['class'\] in --cond, or --data"):
-    models.open_model(sample.Settings(weights=weights, out="x"))
+    opened = build_generator(weights)
+    pixels.conditions_for(opened.generator, opened.info, 3, asked={}, path=None, seed=0)
   with pytest.raises(ValueError, match="Unknown class 'axion' of condition variable 'class'"):
     models.open_model(sample.Settings(weights=weights, out="x", cond="class=axion"))
 
@@ -182,8 +183,7 @@ def test_a_label_file_shorter_than_its_images_is_named(two_files, tmp_path):
                                        "event 10 of batch_1.npy has none"):
     open_data(tmp_path / "b")
   np.savez(tmp_path / "a.npz", images=np.ones((4, 64, 64), np.float32), pdg=np.ones((4, 2), int))
-  message = r"a.npz: pdg must hold 4 whole numbers, one for each image; got int64"
-  with pytest.raises(ValueError, match=message):
+  with pytest.raises(ValueError, match=r"a.npz: pdg must hold 4 whole numbers, one for each image; got"):
     open_data(tmp_path / "a.npz")
   np.savez(tmp_path / "b.npz", images=np.ones((3, 64, 64), np.float32), kinetic=np.array([1.0, np.nan, 2.0]))
   with pytest.raises(ValueError, match="b.npz: kinetic of event 1 is nan"):

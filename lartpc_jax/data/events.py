@@ -235,8 +235,11 @@ def join_events(parts: Sequence[Events]) -> Events:
   sizes = sorted({part.voxel_mm for part in parts})
   if len(sizes) > 1:
     raise ValueError(f"Events of different voxels cannot be joined: {sizes} mm.")
-  together = lambda field: (None if any(getattr(part, field) is None for part in parts) else
-                            np.concatenate([getattr(part, field) for part in parts]))
+
+  def together(field):
+    arrays = [getattr(part, field) for part in parts]
+    return None if any(array is None for array in arrays) else np.concatenate(arrays)
+
   starts = np.cumsum([0, *(len(part.edep_mev) for part in parts)])
   offsets = [part.offsets[1:] + start for part, start in zip(parts, starts)]
   primaries = together("primaries")

@@ -93,7 +93,7 @@ def _mass_of(asked: str) -> float:
   """Rest mass in MeV of the particle that `--cond` names, of a proton if it names none that is known."""
   found = re.search(r"(?:^|,)\s*particle\s*=\s*([^,\s]+)", asked)
   code = PROTON_PDG if found is None else PDG_CODES.get(found[1], 0)
-  return float(masses_mev(code, PROTON_MASS_MEV)[0])
+  return float(masses_mev(np.array([code]), PROTON_MASS_MEV)[0])
 
 
 def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int,
@@ -182,7 +182,7 @@ def _check_energies(generator: Generator, momenta_mev: np.ndarray, told: Mapping
   if bounds is None:
     return
   low, high = bounds[particle] if isinstance(bounds, Mapping) else bounds
-  mass_mev = PROTON_MASS_MEV if particle is None else masses_mev(PDG_CODES[particle], PROTON_MASS_MEV)[0]
+  mass_mev = _mass_of("" if particle is None else f"particle={particle}")
   slack = 1e-5 * high  # of float32
   for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev, mass_mev), strict=True):
     if not low - slack <= kinetic <= high + slack:

@@ -80,8 +80,8 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "r
     return np.stack(images, axis=1)
 
   def read_labels(field):
-    read_one = lambda i, start, stop: _rows(batches[i].labels[field], start, stop,
-                                            first.num_tracks if each else None)
+    laid = first.num_tracks if each else None
+    read_one = lambda i, start, stop: _rows(batches[i].labels[field], start, stop, laid)
     return lambda start, stop: read_across(counts, read_one, start, stop)
 
   name = {"momentum": "track_momenta", "pdg": "track_pdg", "kinetic": "track_kinetic"}

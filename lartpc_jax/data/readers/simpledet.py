@@ -43,10 +43,13 @@ def open_simpledet(path: str | os.PathLike) -> ImageSource:
     if other := sorted(set(file.extra) ^ set(files[0].extra)):
       raise ValueError(f"{each}: field {other[0]!r} is there in some files only; {paths[0].name} differs.")
   counts = np.array([file.num for file in files])
-  across = lambda choose: lambda start, stop: read_across(
-      counts, lambda i, first, last: choose(files[i])(first, last), start, stop)
-  extra = {name: across(lambda file, name=name: file.extra[name]) for name in files[0].extra}
-  return files[0]._replace(num=int(counts.sum()), read=across(lambda file: file.read), extra=extra)
+
+  def across(readers):
+    read_one = lambda i, first, last: readers[i](first, last)
+    return lambda start, stop: read_across(counts, read_one, start, stop)
+
+  extra = {name: across([file.extra[name] for file in files]) for name in files[0].extra}
+  return files[0]._replace(num=int(counts.sum()), read=across([file.read for file in files]), extra=extra)
 
 
 def _open_file(path: Path) -> ImageSource:
