@@ -53,8 +53,9 @@ def descent_figure(descent: Descent, plane: Plane | None, points: Mapping[str, n
   figure.update_yaxes(title=f"{descent.labels[1]}, MeV/c", row=1, col=1)
   figure.update_xaxes(title="step", row=1, col=2)
   figure.update_yaxes(title="objective, pixels", row=1, col=2)
-  figure.update_layout(template="plotly_white", font=FONT, title=title, height=900 if drawn else 560,
-                       margin=dict(l=60, r=20, t=90, b=120), legend=dict(orientation="h", y=1.09, x=0),
+  figure.update_layout(template="plotly_white", font=FONT, title=dict(text=title, y=0.985),
+                       height=900 if drawn else 560,
+                       margin=dict(l=60, r=20, t=120, b=120), legend=dict(orientation="h", y=1.09, x=0),
                        **_controls(len(steps)))
   return figure
 
