@@ -68,7 +68,7 @@ def write_table(rows: Mapping, columns: list[str], counts: Mapping[str, int], en
                            "columns": ["metric", *columns], "rows": table, "note": f"Images: {sizes}."})
 
 
-def _cell(row: Any) -> float | list[float] | None:
+def _cell(row: Any) -> float | int | list[float | int] | None:
   """A value, with its error where there is one."""
   if row is None or not math.isfinite(row.estimate.value):
     return None
