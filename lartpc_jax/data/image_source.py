@@ -6,7 +6,7 @@ import numpy as np
 
 from lartpc_jax.data.events import Events
 from lartpc_jax.data.image_files import CHECKED_IMAGES, check_image_momenta
-from lartpc_jax.data.labels import PIXEL_CLASSES, event_labels, kinetic_mev
+from lartpc_jax.data.labels import PIXEL_CLASSES, PRIMARY_CODES, event_labels, scalars_of
 from lartpc_jax.data.pictures import images_of
 from lartpc_jax.data.readers.api import ImageSource
 from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec
@@ -95,7 +95,7 @@ def of_events(events: Events, *, spec: ImageSpec, views: tuple[str, ...] = ("xy"
   known = event_labels(events)
   labels = {"momentum_mev": events.momentum_mev} if "momentum_mev" in known else {}
   labels |= {"particle": events.pdg} if "particle" in known else {}
-  labels |= {"kinetic_mev": kinetic_mev(events)} if "kinetic_mev" in known else {}
+  labels |= scalars_of(events, {name: () for name in ("kinetic_mev", *PRIMARY_CODES) if name in known})
   held = np.round(drawn / SAMPLE_UNIT_MEV).astype(np.uint16)
   return of_arrays(held, labels, kind, scale_mev=SAMPLE_UNIT_MEV)._replace(views=views)
 

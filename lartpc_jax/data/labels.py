@@ -5,6 +5,7 @@
 | momentum_mev | [b 3] MeV/c along image axis 0, image axis 1 and the line of sight |
 | particle | [b] int32, index into the particles asked for |
 | kinetic_mev | [b] kinetic energy of the particle, of an interaction that of all its primaries together |
+| num_electrons ... | [b] number of primaries of a kind or its antiparticle, see PRIMARY_CODES |
 | label | [b n n] int32, class of each pixel, see PIXEL_CLASSES |
 | charge_mev | [b] charge of the picture in pixels of at least a threshold |
 | lit_pixels | [b] number of these pixels |
@@ -18,6 +19,8 @@ from lartpc_jax.data.events import Events
 from lartpc_jax.units import PDG_CODES, PROTON_MASS_MEV, kinetic_energy, masses_mev
 
 VECTORS = ("momentum_mev",)
+PRIMARY_CODES = {"num_electrons": 11, "num_photons": 22, "num_muons": 13, "num_protons": 2212,
+                 "num_pions": 211}  # absolute PDG codes (Particle Data Group 2024, sec. 45)
 PIXELS = ("image", "label")
 MEASURED = ("charge_mev", "lit_pixels", "track_share")                     # of the picture itself
 PIXEL_CLASSES = ("background", "track", "shower", "delta", "michel")  # of labelled crops and interactions
@@ -60,6 +63,9 @@ def event_labels(events: Events) -> tuple[str, ...]:
     names.append("particle")
   if np.isfinite(kinetic_mev(events)).all():
     names.append("kinetic_mev")
+  if (events.primaries is not None and np.all(_num_primaries(events) > 0)
+      and np.all(events.primaries[:, 1] != 0)):
+    names += PRIMARY_CODES
   if events.label is not None:
     names.append("label")
   return tuple(names)
@@ -98,9 +104,19 @@ def kinetic_mev(events: Events) -> np.ndarray:
   return np.where(known, kinetic_energy(events.momentum_mev, mass_mev), np.nan).astype(np.float32)
 
 
+def num_primaries(events: Events, name: str) -> np.ndarray:
+  """How many primaries [n] float32 of each interaction are of the kind of a label of PRIMARY_CODES."""
+  return _num_primaries(events, np.abs(events.primaries[:, 1]) == PRIMARY_CODES[name]).astype(np.float32)
+
+
+def _num_primaries(events: Events, chosen=slice(None)) -> np.ndarray:
+  return np.bincount(events.primaries[chosen, 0].astype(np.int64), minlength=len(events))
+
+
 def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
-  """The labels `particle` and `kinetic_mev` [n] of all events, if they are wanted; they do not turn with an
-  event.
+  """The labels `particle`, `kinetic_mev` and numbers of primaries [n] of all events, if they are wanted.
+
+  They do not turn with an event.
 
   Args:
     events: the events.
@@ -111,6 +127,7 @@ def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[st
     values["particle"] = particle_index(events.pdg, wanted["particle"])
   if "kinetic_mev" in wanted:
     values["kinetic_mev"] = kinetic_mev(events)
+  values |= {name: num_primaries(events, name) for name in PRIMARY_CODES if name in wanted}
   return values
 
 
