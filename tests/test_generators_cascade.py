@@ -32,14 +32,14 @@ def stage(space, shape, seed):
   random = np.random.default_rng(seed)
   params = jax.tree.map(lambda x: x + jnp.asarray(0.2 * random.normal(size=x.shape), jnp.float32),
                         network.init(jax.random.key(seed), shape))
-  return lib.Stage(network.apply, params, SDE, shape, CONDITION)
+  blocks, told = (BLOCKS, None) if space == "map" else (None, lib.Told(BLOCKS, (0.07, 0.15)))
+  return lib.Stage(network.apply, params, SDE, shape, CONDITION, blocks, told)
 
 
 @pytest.fixture(scope="module")
 def cascade():
   table = {"charge_mev": jnp.array([20.0, 80.0, 300.0])}
-  return lib.Cascade(stage("map", (4, 4, 2), 0), stage("pixels", (16, 16, 1), 1), GAP, BLOCKS, (0.07, 0.15),
-                     table)
+  return lib.Cascade((stage("map", (4, 4, 2), 0), stage("pixels", (16, 16, 1), 1)), GAP, table)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_condition_reaches_both_stages(cascade, draw):
   sampler = samplers.make_sampler("ddim", SDE, karras_grid(SDE, 2, sigma_min=0.05, sigma_max=20.0))
   few, many = ({"charge_mev": jnp.full(4, value)} for value in (5.0, 500.0))
   for stage_draw in (lambda cond: lib.draw_maps(cascade, sampler, keys, cond),
-                     lambda cond: lib.draw_pixels(cascade, sampler, keys, cond, maps)):
+                     lambda cond: lib.draw_next(cascade, 1, sampler, keys, cond, maps)):
     assert float(jnp.abs(stage_draw(few) - stage_draw(many)).max()) > 0.01
 
 
@@ -88,6 +88,11 @@ def test_guidance_with_scale_one_is_none_and_scale_zero_forgets_the_condition(ca
   np.testing.assert_allclose(maps(5.0, 0.0), maps(500.0, 0.0), atol=1e-5)
   np.testing.assert_allclose(maps(5.0, 1.0 + 1e-6), maps(5.0, 1.0), atol=1e-3)
   assert float(jnp.abs(maps(5.0, 3.0) - maps(5.0, 1.0)).max()) > 0.01
+
+
+def test_a_sampler_for_each_stage_is_needed(cascade):
+  with pytest.raises(ValueError, match="A cascade of 2 stages needs as many samplers; got 1"):
+    lib.make_cascade_draw(cascade, lambda *args: None)
 
 
 def test_gradient_through_both_stages_is_that_of_finite_differences(draw):

@@ -86,7 +86,7 @@ def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
   assert lit.size == 0 or lit.min() >= 0.09 * 0.999
   maps = cascade_lib.draw_maps(cascade, samplers[0], cascade_lib.image_keys(jax.random.key(0), 2),
                                {name: jnp.asarray(values[:2]) for name, values in cond.items()})
-  counts = np.asarray(lit_pixels(maps, cascade.blocks))
+  counts = np.asarray(lit_pixels(maps, cascade.coarse.blocks))
   assert set(np.unique(counts)) <= set(range(17))
 
 

@@ -8,8 +8,17 @@ import jax
 import numpy as np
 
 from lartpc_jax import parallel
+from lartpc_jax.data.labels import PRIMARY_CODES
 from lartpc_jax.generators import condition as condition_lib
-from lartpc_jax.generators.cascade import Cascade, conditions_of, image_keys, make_cascade_draw
+from lartpc_jax.generators.cascade import (
+  Cascade,
+  conditions_of,
+  image_keys,
+  lit_of,
+  make_stages_draw,
+  programs,
+)
+from lartpc_jax.generators.windows import windows_needed
 from lartpc_jax.keys import root_key
 
 SAMPLER_KEYS = ("name", "num_evaluations", "eta")
@@ -32,6 +41,8 @@ def parse_sampler(text: str) -> dict:
 def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, float]) -> dict[str, np.ndarray]:
   """Conditions of training images, name -> [n], with those in `asked` the same for all.
 
+  Whoever asks for some primaries of an interaction asks for no others: their numbers are then 0.
+
   Raises:
     ValueError: naming an unknown variable or a value out of range.
   """
@@ -39,40 +50,63 @@ def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, flo
   for name in asked:
     if name not in cond:
       raise ValueError(f"Unknown condition variable {name!r}; this model takes {sorted(cond)}.")
+  if set(PRIMARY_CODES) & set(asked):
+    asked = {**{name: 0.0 for name in PRIMARY_CODES if name in cond}, **asked}
   cond.update({name: np.full(len(keys), value, np.float32) for name, value in asked.items()})
   declared = cascade.coarse.condition
   condition_lib.check(declared, {name: cond[name] for name in declared.variables})
   return cond
 
 
-def draw_cascade(cascade: Cascade, samplers: tuple[Callable, Callable], num: int, *, seed: int = 0,
+def draw_cascade(cascade: Cascade, samplers: tuple[Callable, ...], num: int, *, seed: int = 0,
                  chunk_size: int = 64,
                 guidance_scale: float = 1.0, asked: Mapping[str, float] | None = None,
                 update: Callable = lambda done: None) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
   """`num` images [n h w] in MeV, the conditions they were asked for, and the seconds that an image took.
 
   Image i depends on the seed and i alone, neither on chunks nor on devices; the seconds leave out the first
-  chunk, which compiles, if there are others.
+  chunk of each program, which compiles, if there are others. A stage that knows windows is a program of its
+  own, made for as many windows as the fullest chunk of its maps needs.
 
   Args:
     cascade: the model.
-    samplers: of the coarse and the fine stage.
+    samplers: one for each stage.
     num: number of images.
     seed: of conditions and noise.
     chunk_size: images a device draws at once.
-    guidance_scale: of the coarse stage; 1.0 means none.
-    asked: variables that are the same for all images; the others are those of training images.
+    guidance_scale: of the first stage; 1.0 means none.
+    asked: variables that are the same for all images; the others are those of training images, but that
+      primaries of which none is asked are none if some are asked.
     update: called with the number of finished images.
   """
   keys = image_keys(root_key(seed), num)
   cond = choose_conditions(cascade, keys, asked or {})
-  draw = make_cascade_draw(cascade, *samplers, guidance_scale=guidance_scale)
+  batch, seconds, parts = {"key": keys, "cond": cond}, 0.0, programs(cascade)
+  for done, numbers in enumerate(parts):
+    order, num_windows = np.arange(num), 0
+    if cascade.stages[numbers[0]].windows is not None:
+      lit = lit_of(cascade, numbers[0], batch["maps"])
+      order, num_windows = windows_needed(lit, cascade.stages[numbers[0]].windows, chunk_size)
+    draw = make_stages_draw(cascade, samplers, numbers, guidance_scale=guidance_scale,
+                            num_windows=num_windows)
+    tell = lambda count, done=done: update((done * num + count) // len(parts))
+    drawn, each = _draw_program(draw, jax.tree.map(lambda x, order=order: x[order], batch), chunk_size, tell)
+    batch["maps"] = drawn[np.argsort(order)]
+    seconds += each
+  if np.isnan(batch["maps"]).any():
+    raise FloatingPointError("A draw is not a number: the weights or the sampler are at fault.")
+  return batch["maps"], cond, seconds
+
+
+def _draw_program(draw: Callable, batch: dict, chunk_size: int, tell: Callable) -> tuple[np.ndarray, float]:
+  """What draw(keys, cond, maps) makes of the batch, and the seconds for each image."""
   marks = [(0, time.perf_counter())]
 
-  def progress(done: int) -> None:
-    marks.append((done, time.perf_counter()))
-    update(done)
-  mapped = parallel.make_device_map(lambda batch: draw(batch["key"], batch["cond"]), chunk_size=chunk_size)
-  images = mapped({"key": keys, "cond": cond}, progress=progress)
+  def progress(count: int) -> None:
+    marks.append((count, time.perf_counter()))
+    tell(count)
+  mapped = parallel.make_device_map(lambda batch: draw(batch["key"], batch["cond"], batch.get("maps")),
+                                    chunk_size=chunk_size)
+  drawn = mapped(batch, progress=progress)
   (first, start), (last, end) = marks[min(1, len(marks) - 2)], marks[-1]
-  return images, cond, (end - start) / (last - first)
+  return drawn, (end - start) / (last - first)

@@ -209,6 +209,11 @@ def embed(condition: Condition, cond: Mapping) -> Float[Array, "b f"]:
   return jnp.concatenate(parts, axis=-1)
 
 
+def features_of(condition: Condition, cond: Mapping, num: int) -> Float[Array, "b f"]:
+  """`embed`, also of a condition without variables: [num 0]."""
+  return embed(condition, cond) if condition.variables else jnp.zeros((num, 0))
+
+
 def _waves(scaled: Float[Array, "b n"]) -> Float[Array, "b f"]:
   angles = (scaled[:, :, None] * jnp.array(FREQUENCIES, scaled.dtype)[None, None]).reshape(len(scaled), -1)
   return jnp.concatenate([scaled, jnp.sin(angles), jnp.cos(angles)], axis=-1)

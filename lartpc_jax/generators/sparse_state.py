@@ -87,3 +87,19 @@ def whole_map(block_values: Float[Array, "b h w 2"], block: BlockScale) -> Float
   """A drawn map made one of an image: whole numbers of lit pixels, and no charge where there are none."""
   num = lit_pixels(block_values, block)
   return _scaled(num, block_values[..., 1] * block.mean_scale + block.mean, block)
+
+
+def surroundings(maps: Float[Array, "b m m k"], margin: int, side: int) -> Float[Array, "b t t j"]:
+  """What a network is told of the map of a window: of every cell but the margin those up to `margin` away.
+
+  Args:
+    maps: of the window, with `margin` cells on every side.
+    margin: see above; 0 leaves the map as it is.
+    side: of what comes out, at least; a cell of a coarser map is repeated. 0: as many as there are cells.
+  """
+  inner = maps.shape[1] - 2 * margin
+  if margin:
+    reach = range(2 * margin + 1)
+    maps = jnp.concatenate([maps[:, i:i + inner, j:j + inner] for i in reach for j in reach], axis=-1)
+  ratio = max(side // inner, 1)
+  return maps if ratio == 1 else jnp.repeat(jnp.repeat(maps, ratio, 1), ratio, 2)

@@ -22,6 +22,11 @@ BIAS_SLOPE, BIAS_FLOOR = 0.35, -6.0  # of the squared distance from that offset
 SQRT_HALF = float(np.sqrt(0.5))
 
 
+def tokens_of(space: str, side: int) -> int:
+  """Tokens on each axis of a state of side x side numbers in `space`."""
+  return side // (PATCH if space == "pixels" else 2)
+
+
 class Linear(nn.Module):
   """x @ kernel + bias over the last axis, as one matrix product; `num` > 1 makes that many side by side.
 

@@ -1,0 +1,66 @@
+"""Training data of a stage of a cascade: crops with labels, or whole interactions and windows of them."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lartpc_jax.build.data import build_crop_data, parse_data, voxel_data
+from lartpc_jax.data.labels import scalars_of
+from lartpc_jax.data.open import open_events
+from lartpc_jax.data.split import split_by_event
+from lartpc_jax.generators.condition import Condition
+from lartpc_jax.geometry.rasterize import ImageSpec
+from lartpc_jax.geometry.windows import Windows
+
+TABLE_ROWS = 4096
+
+
+class StageData(NamedTuple):
+  """Training batches, a held-out batch and a table of conditions, of a config block `data`."""
+  batch_fn: Callable      # step -> dict(image [b h w] MeV, labels)
+  holdout: dict           # such a batch
+  table: dict             # of training images: name -> [r]
+  condition_of: Callable  # batch -> physical conditions by name
+  kept_apart: dict        # what the weights say of the data
+
+
+def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"],
+                   threshold_mev: float) -> dict:
+  """What a crop is like, by the names of condition variables: all that a config may declare."""
+  lit = image_mev >= threshold_mev
+  return {"track_share": track_share,
+          "charge_mev": jnp.maximum(jnp.where(lit, image_mev, 0.0).sum((1, 2)), threshold_mev),
+          "lit_pixels": jnp.maximum(lit.sum((1, 2)), 1).astype(image_mev.dtype)}
+
+
+def build_crop_stage_data(values: dict, *, threshold_mev: float, seed: int) -> StageData:
+  """Crops with labels of a config block `data`, in random orientations; pixels below the threshold are
+  empty."""
+  data = build_crop_data(values, seed=seed, wanted={"track_share": ()}, threshold_mev=threshold_mev)
+  num = data.train.num
+  rows = data.train.read(
+      np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
+  table = crop_condition(jnp.asarray(rows["image"]), jnp.asarray(rows["track_share"]), threshold_mev)
+  return StageData(data.batch_fn, data.evaluation(data.settings.num_evaluation),
+                   jax.tree.map(np.asarray, table),
+                   lambda batch: crop_condition(batch["image"], batch["track_share"], threshold_mev),
+                   {"num_holdout_events": values["num_holdout_events"]})
+
+
+def build_interaction_stage_data(values: dict, *, spec: ImageSpec, windows: Windows | None, seed: int,
+                                 condition: Condition) -> StageData:
+  """Whole interactions of a config block `data` in all their exact views, or random windows of them with
+  their margins; labels as the condition asks."""
+  settings = parse_data(values)
+  events = open_events(settings.path)
+  wanted = {name: variable.classes for name, variable in condition.variables.items()}
+  data = voxel_data(settings, events, seed=seed, spec=spec, wanted=wanted, windows=windows)
+  train, _ = split_by_event(events, num_holdout=settings.num_holdout)
+  rows = np.random.default_rng(seed).choice(len(train), min(TABLE_ROWS, len(train)), replace=False)
+  table = {name: values[rows] for name, values in scalars_of(train, wanted).items()}
+  return StageData(data.batch_fn, data.evaluation(settings.num_evaluation), table,
+                   lambda batch: {name: batch[name] for name in wanted},
+                   {"image": spec._asdict(), "data": {"num_holdout": settings.num_holdout}})
