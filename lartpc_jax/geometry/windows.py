@@ -22,8 +22,8 @@ def make_windows(size_px: int, step_px: int, margin_px: int = 0) -> Windows:
   """The geometry. Raises ValueError naming a length that is no multiple of `step_px`, or not positive."""
   for name, value, low in (("step_px", step_px, 1), ("size_px", size_px, 1), ("margin_px", margin_px, 0)):
     if value < low or value % max(step_px, 1):
-      raise ValueError(f"windows.{name} must be a multiple of windows.step_px = {step_px} and at least {low}; "
-                       f"got {value}.")
+      raise ValueError(f"windows.{name} must be a multiple of windows.step_px = {step_px} and at least "
+                       f"{low}; got {value}.")
   return Windows(size_px, step_px, margin_px)
 
 
@@ -34,7 +34,7 @@ def num_places(windows: Windows) -> int:
 
 def cut(x: Shaped[Array, "b h w c"], windows: Windows, place: Int[Array, " 2"], *, cell_px: int,
         margin: bool = False) -> Shaped[Array, "b n k s t c"]:
-  """[b h w c] -> [b n n s s c]: the windows of a tiling, n = h / s + 1 on each axis, empty outside.
+  """[b h w c] -> [b n n s s c]: the windows of a tiling, n = h / s + 1 an axis, empty outside.
 
   Args:
     x: pictures; a cell of theirs is cell_px pixels wide.
