@@ -15,10 +15,13 @@ python -m launch.sample --weights=runs/events512_ldm/weights --data=lartpc_event
 python -m launch.sample --weights=runs/fine/weights --cond=track_share=1,charge_mev=100 --num=64 \
     --out=runs/tracks
 
+python -m launch.sample --weights=runs/events512_fine/weights --num=16 --chunk_size=8 \
+    --cond=num_protons=1,num_muons=1,kinetic_mev=300 --out=runs/interactions
+
 images.npz holds `images` (N,1,n,n) in MeV; of a cascade also the conditions that were asked for. A cascade
-has two stages, with samplers of their own (--coarse_sampler, --fine_sampler; else those of its weights). Real
-against real (as many training images) stands beside every chi-squared. Without --data there is nothing to
-compare with: images and mosaic alone.
+has two or three stages, with samplers of their own (--coarse_sampler, --middle_sampler, --fine_sampler; else
+those of its weights). Real against real (as many training images) stands beside every chi-squared. Without
+--data there is nothing to compare with: images and mosaic alone.
 """
 from lartpc_jax import cli
 

@@ -64,7 +64,7 @@ def test_any_sampler_takes_it(pictures):
   wanted = sampler(score_from_denoiser(sde, lambda x, sigma: whole(x, sigma, maps, features, lit)), 10.0 * x)
   np.testing.assert_allclose(drawn, wanted, rtol=2e-4, atol=2e-4)
   empty = ~np.repeat(np.repeat(np.asarray(lit), 4, 1), 4, 2)
-  np.testing.assert_allclose(np.asarray(drawn)[empty], 0.0, atol=1e-6)  # of a unit that decodes to exact zeros
+  np.testing.assert_allclose(np.asarray(drawn)[empty], 0.0, atol=1e-6)  # decodes to exact zeros
 
 
 def test_too_few_windows_are_no_picture_at_all(pictures):

@@ -70,6 +70,10 @@ def test_maps_of_large_blocks_are_exact_and_commute_with_symmetries():
   maps = lambda x: np.asarray(sparse_state.block_map(sparse_state.gap_state(jnp.asarray(x), layout.gap),
                                                      layout.gap, layout.blocks))
   found = maps(images)
+  for image, wanted in zip(images, found, strict=True):
+    pixels = np.argwhere(image > 0)
+    given = sparse_state.map_of_pixels(pixels, image[tuple(pixels.T)], 128, layout.gap, layout.blocks)
+    np.testing.assert_allclose(given, wanted, atol=1e-4)
   lit = images >= 0.09
   y = np.where(lit, 0.8 + np.arcsinh(images.astype(np.float64) / 0.1), 0.0)
   cells = lambda x: x.reshape(8, 8, 16, 8, 16).sum((2, 4))
@@ -170,9 +174,13 @@ def test_conditions_are_told_of_interactions(monkeypatch):
   condition = condition_lib.make_condition(events512_coarse.get_config().condition.to_dict())
   data = cascade_data.build_interaction_stage_data(
       dict(path="toy", batch_size=4, num_holdout=1, num_evaluation=1), spec=SPEC, windows=None, seed=0,
-      condition=condition)
+      condition=condition, reduce=None)
   assert sorted(data.table["num_muons"]) == [0.0, 1.0] and sorted(data.table["kinetic_mev"]) == [7.0, 150.0]
   batch = data.batch_fn(0)
+  with pytest.raises(ValueError, match="Unknown condition variable 'charge_mev'; these events tell"):
+    cascade_data.build_interaction_stage_data(
+        dict(path="toy", batch_size=4, num_holdout=1), spec=SPEC, windows=None, seed=0, reduce=None,
+        condition=condition_lib.make_condition({"charge_mev": dict(kind="scalar", mean=0.0, scale=1.0)}))
   told = data.condition_of(batch)
   assert set(told) == set(condition.variables) and batch["image"].shape == (4, 128, 128)
   np.testing.assert_array_equal(told["num_protons"], (told["kinetic_mev"] == 150.0).astype(np.float32))

@@ -1,5 +1,6 @@
 """Builders of the cascade for sparse images: the training tasks of its stages, and the trained whole. See
 `config`."""
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +68,8 @@ def _network_of(layout: _Layout, values: dict, condition: condition_lib.Conditio
   if layout.told is not None:
     cell_px = 1 if layout.blocks is None else layout.blocks.size
     cells = state_shape[0] * cell_px // layout.told.size
+    if values.get("map_patch", 2) != 2:
+      raise ValueError(f"network.map_patch = {values['map_patch']} is for a stage that is told no map.")
     told = Told(layout.told, (), max(cells, tokens_of(space, state_shape[0])), layout.margin)
     map_shape = (told.side, told.side, 2 * (2 * layout.margin + 1)**2)
   values = {"name": "sparse_transformer", "space": space, **values}
@@ -86,8 +89,12 @@ def _stage_data(config: dict, layout: _Layout, condition: condition_lib.Conditio
   values = section(config, "data")
   if layout.image is None:
     return build_crop_stage_data(values, seed=config["seed"], threshold_mev=layout.gap.threshold_mev)
+  reduce = None
+  if layout.told is None:  # the first stage needs the map alone, which the pixels with charge give at once
+    reduce = functools.partial(sparse_state.map_of_pixels, num_pixels=layout.image.num_pixels, gap=layout.gap,
+                               block=layout.blocks)
   return build_interaction_stage_data(values, spec=layout.image, windows=layout.windows, seed=config["seed"],
-                                      condition=condition)
+                                      condition=condition, reduce=reduce)
 
 
 def _stage_task(config: dict) -> Task:
@@ -124,10 +131,14 @@ def _stage_task(config: dict) -> Task:
 
 def _make_encode(layout: _Layout, condition: condition_lib.Condition, condition_of: Callable,
                 noise: tuple[float, ...]) -> Callable:
-  """Builds encode(batch, key) -> clean state of the middle of the pictures, and what the network is told."""
+  """Builds encode(batch, key) -> clean state (of windows without their margins), and what the network is
+  told."""
   cell_px = 1 if layout.blocks is None else layout.blocks.size
 
   def encode(batch, key):
+    if "map" in batch:
+      return batch["map"], {
+          "features": condition_lib.features_of(condition, condition_of(batch), len(batch["map"]))}
     whole = sparse_state.gap_state(batch["image"], layout.gap)
     edge = layout.windows.margin_px if layout.windows else 0
     state = whole[:, edge:whole.shape[1] - edge, edge:whole.shape[2] - edge]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lartpc_jax.build.data import build_crop_data, parse_data, voxel_data
-from lartpc_jax.data.labels import scalars_of
+from lartpc_jax.data.labels import event_labels, scalars_of
 from lartpc_jax.data.open import open_events
 from lartpc_jax.data.split import split_by_event
 from lartpc_jax.generators.condition import Condition
@@ -51,14 +51,22 @@ def build_crop_stage_data(values: dict, *, threshold_mev: float, seed: int) -> S
 
 
 def build_interaction_stage_data(values: dict, *, spec: ImageSpec, windows: Windows | None, seed: int,
-                                 condition: Condition) -> StageData:
+                                 condition: Condition, reduce: Callable | None) -> StageData:
   """Whole interactions of a config block `data` in all their exact views, or random windows of them with
-  their margins; labels as the condition asks."""
+  their margins; labels as the condition asks.
+
+  With `reduce` batches hold `map`, not `image`; see `data.batches.voxel_pool`. Raises ValueError naming a
+  variable that interactions do not tell of themselves.
+  """
   settings = parse_data(values)
   events = open_events(settings.path)
-  wanted = {name: variable.classes for name, variable in condition.variables.items()}
-  data = voxel_data(settings, events, seed=seed, spec=spec, wanted=wanted, windows=windows)
   train, _ = split_by_event(events, num_holdout=settings.num_holdout)
+  wanted = {name: variable.classes for name, variable in condition.variables.items()}
+  known = sorted(set(event_labels(events)) - {"label", "momentum_mev"})
+  for name in wanted:
+    if name not in known:
+      raise ValueError(f"Unknown condition variable {name!r}; these events tell {known}.")
+  data = voxel_data(settings, events, seed=seed, spec=spec, wanted=wanted, windows=windows, reduce=reduce)
   rows = np.random.default_rng(seed).choice(len(train), min(TABLE_ROWS, len(train)), replace=False)
   table = {name: values[rows] for name, values in scalars_of(train, wanted).items()}
   return StageData(data.batch_fn, data.evaluation(settings.num_evaluation), table,

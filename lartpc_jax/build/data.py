@@ -159,17 +159,20 @@ def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: Ima
 
 
 def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec,
-               wanted: Wanted, windows: Windows | None = None) -> TrainingData:
-  """Exact pictures of events, or crops of them; of `windows` and with them their margins."""
+               wanted: Wanted, windows: Windows | None = None,
+               reduce: Callable | None = None) -> TrainingData:
+  """Exact pictures of events, or crops of them; of `windows` and with them their margins; `reduce`d to
+  maps."""
   _check_applies(settings, OF_VOXELS, "sparse events that are drawn voxel by voxel (image.sigma_mm = 0)")
   train, held = split_by_event(events, num_holdout=settings.num_holdout)
 
   def batches(events, size, ahead):
     return make_batches(
-        voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px, windows=windows),
+        voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px, windows=windows,
+                   reduce=reduce),
         batch_size=size, seed=seed, num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
 
-  still = lambda events: voxel_pool(events, spec=spec, wanted=wanted, view="xy")
+  still = lambda events: voxel_pool(events, spec=spec, wanted=wanted, view="xy", reduce=reduce)
 
   def evaluation(num=None):
     if settings.crop_px or windows:

@@ -172,7 +172,8 @@ def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, thresho
 
 
 def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collection[str]], crop_px: int = 0,
-               windows: Windows | None = None, view: str | None = None) -> Pool:
+               windows: Windows | None = None, view: str | None = None,
+               reduce: Callable | None = None) -> Pool:
   """Exact pictures of events in a random view each, or parts of them. For use with symmetries.
 
   Voxels are as large as pixels, so a picture of an event turned by any angle would have to spread each voxel
@@ -188,18 +189,13 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
     windows: if not None, a window with its margin in place of the whole: one that holds a random block with
       charge, of windows.step_px, in any place of it.
     view: only that one, as the events are.
+    reduce: (pixels [k 2], charge [k] in MeV) -> `map` of a batch, in place of `image`, which is large and
+      empty.
   Raises:
     ValueError: naming the key that is out of range, or a label that is not known.
   """
-  if crop_px < 0 or crop_px > spec.num_pixels:
-    raise ValueError(f"data.crop_px must lie between 0 (none) and image.num_pixels = {spec.num_pixels}; got "
-                     f"{crop_px}.")
-  if spec.sigma_mm != 0.0:
-    raise ValueError("Interactions are drawn without smearing: image.sigma_mm must be 0; got "
-                     f"{spec.sigma_mm}.")
   scalars = _scalars_of(events, wanted, without=())
-  views, size = list(VIEWS) if view is None else [view], crop_px or spec.num_pixels
-  size = size if windows is None else windows.size_px + 2 * windows.margin_px
+  views, size = list(VIEWS) if view is None else [view], _side(spec, crop_px, windows)
   with_classes = bool({"label", "track_share"} & set(wanted))
 
   lit_of = functools.lru_cache(CACHED_PICTURES)(lambda number, view: lit_pixels(
@@ -221,25 +217,33 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
 
   def collect(chosen):
     number = np.array([one.number for one in chosen])
-    batch = {"image": np.zeros((len(chosen), size, size), np.float32)}
-    if with_classes:
-      batch["label"] = np.zeros(batch["image"].shape, np.int32)
-    for i, one in enumerate(chosen):
-      batch["image"][i][tuple(one.pixels.T)] = one.charge_mev
-      if "label" in batch:
-        batch["label"][i][tuple(one.pixels.T)] = one.classes
+    if reduce is not None:
+      batch = {"map": np.stack([reduce(one.pixels, one.charge_mev) for one in chosen])}
+    else:
+      batch = _dense(chosen, size, with_classes)
     if "momentum_mev" in wanted:
       axes = np.array([view_axes(one.view) for one in chosen])
       batch["momentum_mev"] = np.take_along_axis(events.momentum_mev[number], axes, axis=1)
     batch |= {name: values[number] for name, values in scalars.items()}
     batch |= labels_lib.measure(batch, wanted, threshold_mev=spec.threshold_mev)
-    return {name: batch[name] for name in ("image", *wanted)}
+    return {name: batch[name] for name in ("image" if reduce is None else "map", *wanted)}
 
   def read(numbers, rng=None, key=None):
     del key
     return collect([picture(int(number), rng) for number in numbers])
   draw = lambda rng, num: collect([lit_picture(rng) for _ in range(num)])
   return Pool(len(events), read, "events", draw)
+
+
+def _side(spec: ImageSpec, crop_px: int, windows: Windows | None) -> int:
+  """Pixels of a picture, a crop or a window with its margin on each axis; raises what `voxel_pool` says."""
+  if crop_px < 0 or crop_px > spec.num_pixels:
+    raise ValueError(f"data.crop_px must lie between 0 (none) and image.num_pixels = {spec.num_pixels}; got "
+                     f"{crop_px}.")
+  if spec.sigma_mm != 0.0:
+    raise ValueError("Interactions are drawn without smearing: image.sigma_mm must be 0; got "
+                     f"{spec.sigma_mm}.")
+  return windows.size_px + 2 * windows.margin_px if windows else crop_px or spec.num_pixels
 
 
 class _Lit(NamedTuple):
@@ -249,6 +253,18 @@ class _Lit(NamedTuple):
   pixels: np.ndarray             # [k 2]
   charge_mev: np.ndarray         # [k]
   classes: np.ndarray | None     # [k]
+
+
+def _dense(chosen: list[_Lit], size: int, with_classes: bool) -> dict:
+  """Pictures `image` [b n n] in MeV and, if asked for, classes `label` [b n n] int32."""
+  batch = {"image": np.zeros((len(chosen), size, size), np.float32)}
+  if with_classes:
+    batch["label"] = np.zeros(batch["image"].shape, np.int32)
+  for i, one in enumerate(chosen):
+    batch["image"][i][tuple(one.pixels.T)] = one.charge_mev
+    if with_classes:
+      batch["label"][i][tuple(one.pixels.T)] = one.classes
+  return batch
 
 
 def _cropped(lit: tuple, rng: np.random.Generator | None, num_pixels: int, crop_px: int) -> tuple:

@@ -21,7 +21,7 @@ from lartpc_jax.units import PDG_CODES, PROTON_MASS_MEV, kinetic_energy, masses_
 VECTORS = ("momentum_mev",)
 PRIMARY_CODES = {"num_electrons": 11, "num_photons": 22, "num_muons": 13, "num_protons": 2212,
                  "num_pions": 211}  # absolute PDG codes (Particle Data Group 2024, sec. 45)
-PIXELS = ("image", "label")
+PIXELS = ("image", "label", "map")
 MEASURED = ("charge_mev", "lit_pixels", "track_share")                     # of the picture itself
 PIXEL_CLASSES = ("background", "track", "shower", "delta", "michel")  # of labelled crops and interactions
 CLASSES = ("background", "track", "shower")                                # order of the logits of SSNet

@@ -6,7 +6,8 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 
 class GapScale(NamedTuple):
@@ -69,6 +70,18 @@ def block_map(state: Float[Array, "b n m 1"], gap: GapScale, block: BlockScale) 
   num = jnp.sum(y > 0.5 * gap.faintest, axis=-1).astype(y.dtype)
   mean = y.sum(-1) / jnp.maximum(num, 1.0)
   return _scaled(num, mean, block)
+
+
+def map_of_pixels(pixels: Int[np.ndarray, "k 2"], charge_mev: Float[np.ndarray, " k"], num_pixels: int,
+                  gap: GapScale, block: BlockScale) -> Float[np.ndarray, "h w 2"]:
+  """`block_map` of a picture given by its pixels with charge. numpy, float32."""
+  lit = charge_mev >= gap.threshold_mev
+  side = num_pixels // block.size
+  cell = np.ravel_multi_index(tuple((pixels[lit] // block.size).T), (side, side))
+  y = gap.gap + np.arcsinh(charge_mev[lit].astype(np.float64) / gap.charge_scale_mev)
+  num, total = (np.bincount(cell, weights, minlength=side**2) for weights in (None, y))
+  charge = np.where(num > 0, (total / np.maximum(num, 1) - block.mean) / block.mean_scale, 0.0)
+  return np.stack([np.sqrt(num) / block.lit_scale, charge], axis=-1).reshape(side, side, 2).astype(np.float32)
 
 
 def _scaled(num, mean, block: BlockScale):
