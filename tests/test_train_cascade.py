@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import crops64_coarse, crops64_fine
-from lartpc_jax.build import cascade as builders, tasks
+from lartpc_jax.build import cascade as builders, cascade_data, tasks
 from lartpc_jax.config.schema import Train
 from lartpc_jax.experiments import cascades
 from lartpc_jax.generators import cascade as cascade_lib, condition as condition_lib, weights as weight_files
@@ -61,9 +61,9 @@ def test_uncertainty_weights_are_least_at_the_logarithm_of_the_loss():
 
 
 def test_conditions_of_crops_are_counted_on_pixels_above_the_threshold():
-  data = builders.build_conditional_crops(tiny("coarse")["data"], threshold_mev=0.09, seed=0)
+  data = cascade_data.build_crop_stage_data(tiny("coarse")["data"], threshold_mev=0.09, seed=0)
   batch = data.batch_fn(3)
-  found = builders.crop_condition(jnp.asarray(batch["image"]), jnp.asarray(batch["track_share"]), 0.09)
+  found = data.condition_of(jax.tree.map(jnp.asarray, batch))
   kept = np.where(batch["image"] >= 0.09, batch["image"], 0.0)
   np.testing.assert_allclose(found["charge_mev"], np.maximum(kept.sum((1, 2)), 0.09), rtol=1e-5)
   np.testing.assert_array_equal(found["lit_pixels"], np.maximum((kept > 0).sum((1, 2)), 1))
@@ -117,7 +117,8 @@ def test_bad_text_and_bad_conditions_are_named(directory):
 
 
 @pytest.mark.parametrize("stage,changes,message", [
-    ("fine", {"stage": "middle"}, r"Unknown config value stage = 'middle'; allowed: \['coarse', 'fine'\]"),
+    ("fine", {"stage": "last"}, "Unknown config value stage = 'last'; allowed: .*'middle'"),
+    ("fine", {"stage": "middle"}, "The config needs a block 'told'"),
     ("fine", {"map_noise": (0.1,)}, r"map_noise, two numbers of at least 0; got \[0.1\]"),
     ("coarse", {"condition": {}}, "The config block `condition` declares no variable"),
     ("coarse", {"condition": {"colour": dict(kind="scalar", mean=0.0, scale=1.0)}},

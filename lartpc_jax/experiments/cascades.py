@@ -91,10 +91,10 @@ def draw_cascade(cascade: Cascade, samplers: tuple[Callable, ...], num: int, *, 
                             num_windows=num_windows)
     tell = lambda count, done=done: update((done * num + count) // len(parts))
     drawn, each = _draw_program(draw, jax.tree.map(lambda x, order=order: x[order], batch), chunk_size, tell)
+    if np.isnan(drawn).any():
+      raise FloatingPointError("A draw is not a number: the weights or the sampler are at fault.")
     batch["maps"] = drawn[np.argsort(order)]
     seconds += each
-  if np.isnan(batch["maps"]).any():
-    raise FloatingPointError("A draw is not a number: the weights or the sampler are at fault.")
   return batch["maps"], cond, seconds
 
 

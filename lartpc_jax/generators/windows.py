@@ -52,7 +52,7 @@ def windowed_denoiser(local: Callable, told: dict[str, Array], maps: Float[Array
     picture = jnp.minimum(chosen // (n * k), b - 1)
     parts = {"map": take(cut(maps, windows, place, cell_px=map_cell_px, margin=True)),
              **{name: values[picture] for name, values in told.items()}}
-    groups = jax.tree.map(lambda a: a.reshape(-1, AT_ONCE, *a.shape[1:]),
+    groups = jax.tree.map(lambda a: a.reshape(num_windows // AT_ONCE, AT_ONCE, *a.shape[1:]),
                           (take(tiles), sigma[picture], parts))
     found = jax.lax.map(lambda group: local(*group), groups).reshape(num_windows, *tiles.shape[3:])
     empty = jnp.zeros((b * n * k, *tiles.shape[3:]), x.dtype)
