@@ -15,15 +15,20 @@ PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 # A new stamp, so a new install, when the requirements change.
 BASE := $(VENV)/.installed-base
 DEV := $(VENV)/.installed-dev
-# Those that train, in alphabetical order, so an autoencoder before the latent diffusion model (_ldm) that needs it.
-CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py %_tracks.py %_evaluate.py,$(wildcard configs/*.py)))
+DOCS := $(VENV)/.installed-docs
+NOTEBOOKS := $(VENV)/.installed-notebooks
+RELEASE := $(VENV)/.installed-release
+# Those that train, in alphabetical order, so an autoencoder before the latent diffusion model (_ldm) that needs it; but for
+# %_classifier.py, which needs events that say their particle: the package has none (tests train it).
+CONFIGS = $(sort $(filter-out configs/__init__.py configs/common.py %_infer.py %_identify.py %_tracks.py %_evaluate.py \
+            %_classifier.py,$(wildcard configs/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow cover lint docs tiny clean
+.PHONY: help demo test test-browser slow cover lint tables docs notebooks tiny wheel clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(BASE)  ## a table for 16 sample events, and their pictures in demo/
 	@start=$$(date +%s); $(RUN) -m launch.demo && \
@@ -33,17 +38,37 @@ test: $(DEV)  ## the tests of the package, without the slow ones
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 slow: $(DEV)  ## the slow tests only
-	$(PYTEST) -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m 'slow and not browser' $(PYTEST_ARGS)
 
-cover: $(DEV)  ## the same tests as `make test`, with line and branch coverage
-	$(PYTEST) -m "not slow" --cov $(PYTEST_ARGS)
+test-browser: $(DEV)  ## the survey in Chromium, which is installed if need be (apt, as root); build/screenshots
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  { echo "No Chromium here, and no right to install it: apt install chromium"; exit 1; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[test,browser]'
+	$(RUN) -m pytest -n 0 -m browser tests/test_survey_browser.py $(PYTEST_ARGS)
 
-lint: $(DEV)  ## ruff, and the import rules
+cover: $(DEV)  ## all tests, also the slow ones, with line and branch coverage: at least 85 % of the package
+	$(PYTEST) --cov $(PYTEST_ARGS)
+
+lint: $(DEV)  ## ruff, the import rules, and the types of the public surface
 	$(BIN)/ruff check .
 	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/mypy
 
-docs: | $(RUN)  ## writes the tables of measured numbers into README.md and docs/, from docs/results/*.json
+tables: | $(RUN)  ## writes the tables of measured numbers into README.md and docs/, from docs/results/*.json
 	$(RUN) docs/tables.py
+
+docs: tables $(DOCS)  ## the tables, then the documentation site in build/site; a warning is an error
+	JAX_PLATFORMS=cpu $(RUN) -m sphinx -c docs -b html -q -W --keep-going . build/site
+	@echo "build/site/index.html"
+
+notebooks: $(NOTEBOOKS)  ## runs colabs/*.ipynb from top to bottom; --overwrite in PYTEST_ARGS keeps their outputs
+	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 0 --nbmake --nbmake-timeout=1200 colabs $(PYTEST_ARGS)
+
+wheel: $(RELEASE)  ## source archive and wheel in dist/, checked
+	rm -rf dist
+	$(RUN) -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
 
 # Compiled without optimisation: a tiny run is nearly all compilation.
 tiny: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
@@ -53,6 +78,7 @@ tiny: $(DEV)  ## trains the tiny variant of every config, twice: the second run 
 	  name=$$(basename "$$config" .py); start=$$(date +%s); \
 	  command=($(RUN) -m launch.train --config="$$config:tiny" --workdir="$$runs/$$name"); \
 	  if [[ $$name == *_ldm* ]]; then command+=(--config.codec.weights="$$runs/$${name%%_ldm*}_autoencoder/weights"); fi; \
+	  if [[ $$name == *_prior ]]; then command+=(--config.codes="$$runs/$${name%%_prior}/weights"); fi; \
 	  echo "== $${command[*]}"; \
 	  "$${command[@]}"; \
 	  "$${command[@]}" 2>&1 | tee "$$runs/again.txt"; \
@@ -75,14 +101,19 @@ $(RUN):
 	@echo "Making $(VENV) with $$($(PYTHON) -V)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(BASE): setup.cfg pyproject.toml | $(RUN)
+$(BASE): setup.cfg setup.py pyproject.toml | $(RUN)
 	@echo "Installing lartpc_jax and what it needs (about a minute and 1 GB)"
 	@start=$$(date +%s); $(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e . && \
 	  echo "Installed in $$(( $$(date +%s) - start )) s"
 	@touch $@
 
-$(DEV): setup.cfg pyproject.toml | $(RUN)
+$(DEV): setup.cfg setup.py pyproject.toml | $(RUN)
 	@echo "Installing lartpc_jax and the tools of its tests (about a minute and 1 GB)"
 	@start=$$(date +%s); $(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[test,lint]' && \
 	  echo "Installed in $$(( $$(date +%s) - start )) s"
 	@touch $@ $(BASE)
+
+$(DOCS) $(NOTEBOOKS) $(RELEASE): $(VENV)/.installed-%: setup.cfg setup.py pyproject.toml | $(BASE)
+	@echo "Installing the extra [$*]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[$*]'
+	@touch $@

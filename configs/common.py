@@ -25,6 +25,12 @@ def events512_image(num_pixels: int = 512) -> dict:
   return dict(num_pixels=num_pixels, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
 
 
+def simpledet256_image() -> dict:
+  """Geometry of simpledet pictures: 256x256 pixels of 3 mm with its threshold of 0.005 MeV; deposits are not
+  smeared."""
+  return dict(num_pixels=256, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.005)
+
+
 def track_frame() -> dict:
   """Pixels in which the networks work: 64 along the projected momentum, 32 across, 2 mm each (see
   geometry/frames.py)."""
@@ -46,11 +52,15 @@ def block(kind: type, *names: str, **changes) -> dict:
   return {name: values[name] for name in names} if names else values
 
 
+def _without(values: dict, *names: str) -> dict:
+  return {name: value for name, value in values.items() if name not in names}
+
+
 def optim(learning_rate: float, num_steps: int, *, warmup_steps: int = 200, **changes) -> dict:
   """Block `optim` of Adam alone, with a warm-up of a quarter of the run at most."""
   warmup_steps = min(warmup_steps, num_steps // 4)
   values = block(schema.Optim, learning_rate=learning_rate, warmup_steps=warmup_steps, **changes)
-  return {name: value for name, value in values.items() if name != "muon"}
+  return _without(values, "muon", "other")
 
 
 def intervals(num_steps: int, every: int, **changes) -> dict:
@@ -124,12 +134,21 @@ def events512_condition(*names: str) -> dict:
   return {name: variables[name] for name in names or variables}
 
 
+def adversarial(*, rate: float, discriminator_rate: float, warmup: int, b1: float, b2: float) -> dict:
+  """Block `optim` of a GAN: an Adam for the generator, another for the discriminator, no clipping."""
+  other = schema.Other(r"^discriminator/", discriminator_rate, b1, b2)
+  values = block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b1=b1, b2=b2, grad_clip_norm=None,
+                 other=other)
+  return _without(values, "muon")
+
+
 def muon(*, rate: float, muon_rate: float, warmup: int) -> dict:
   """Block `optim`: Muon for the matrices of transformer blocks, Adam for the rest, a power average of a
   twentieth."""
   matrices = schema.Muon(r"block_\d+/(qkv|out|expand|contract)/kernel", muon_rate, weight_decay=0.1)
-  return block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01,
-               ema_decay=0.0, ema_power=16.97, muon=matrices)
+  values = block(schema.Optim, learning_rate=rate, warmup_steps=warmup, b2=0.98, weight_decay=0.01,
+                 ema_decay=0.0, ema_power=16.97, muon=matrices)
+  return _without(values, "other")
 
 
 def readout() -> dict:

@@ -1,6 +1,6 @@
 """Writes the tables of measured numbers into README.md and the pages of docs/, from docs/results/*.json.
 
-python docs/tables.py            writes them (`make docs`)
+python docs/tables.py            writes them (`make tables`)
 python docs/tables.py --check    writes nothing; exit code 1 and the names of the pages that are out of date
 
 A result file holds `title`, `runs` (each with the `commands` that measured, the `commit` that brought the
@@ -174,7 +174,7 @@ def main(arguments: list[str]) -> int:
     return 2
   stale = [page for page, text in filled.items() if text != page.read_text(encoding="utf-8")]
   for page in stale:
-    state = "out of date; run `make docs`" if arguments else "written"
+    state = "out of date; run `make tables`" if arguments else "written"
     print(f"{os.path.relpath(page, DOCS.parent)}: {state}")
     if not arguments:
       temporary = page.with_name(f"{page.name}.partial")

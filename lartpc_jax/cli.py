@@ -22,6 +22,7 @@ from pathlib import Path
 
 from absl import app, flags, logging as absl_logging
 
+from lartpc_jax import entry_points
 from lartpc_jax.experiments.protocol import Bar, Console
 from lartpc_jax.files import atomic_write, hold_lock
 
@@ -140,7 +141,6 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
   """
   if default_config and not any(re.match("--?config(=|$)", argument) for argument in sys.argv[1:]):
     sys.argv.insert(1, f"--config={default_config}")
-  sys.argv[1:] = map(_expand_home, sys.argv[1:])
 
   def start(argv):
     if len(argv) > 1:
@@ -170,15 +170,13 @@ def run(main: Callable[[list[str]], int | None], *, default_config: str | None =
     sys.exit(2)
 
 
-def _expand_home(argument: str) -> str:
-  """--out=~/x.npz with the home directory in place of ~, which shells leave alone inside a word."""
-  return re.sub(r"(?<=[=,])~(?=[/,]|$)", lambda match: os.path.expanduser("~"), argument)
-
-
 def _parse_flags(argv: list[str]) -> list[str]:
   """absl's parser, with its errors and those of ml_collections as ValueErrors."""
+  sys.argv[1:] = argv[1:] = entry_points.expand(argv[1:])
   try:
     return flags.FLAGS(argv)
+  except SystemExit:  # after --help, which absl calls a failure
+    sys.exit(0)
   except flags.Error as error:  # for an error inside a config file: a traceback, whose last line says it
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raise ValueError(" ".join(dict.fromkeys([lines[0], lines[-1]])) + " (--help lists the flags.)") from error
@@ -277,6 +275,8 @@ def _git_commit() -> str:
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
+  if not (entry_points.root() / ".git").exists():  # an installed package may lie in somebody else's clone
+    return "unknown"
   try:
     commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
   except (OSError, subprocess.SubprocessError):

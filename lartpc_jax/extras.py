@@ -8,6 +8,8 @@ EXTRAS = {
     "io": {"h5py": "h5py", "uproot": "uproot", "PIL": "pillow"},
     "sampling": {"blackjax": "blackjax"},
     "train": {"tensorboardX": "tensorboardX"},
+    "survey": {"starlette": "starlette", "jinja2": "jinja2", "uvicorn": "uvicorn"},
+    "display": {"plotly": "plotly", "ot": "POT"},
     "geant4": {"geant4_pybind": "geant4-pybind"},
     "beam": {"apache_beam": "apache-beam", "dill": "dill"},
 }

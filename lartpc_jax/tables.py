@@ -29,6 +29,21 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
   return "\n".join([line_of(head), "|" + " --- |" * len(head), *map(line_of, lines)])
 
 
+def measured(value: float, error: float = float("nan")) -> str:
+  """A number with its error, to the digits that the error allows: "14.1 +- 7.1", "0.5012 +- 0.0063", two
+  digits of the error; four of the value where it has none; "-" where there is no value.
+  """
+  if not math.isfinite(value):
+    return "-"
+  if not math.isfinite(error) or error <= 0:
+    return f"{value:.4g}"
+  decimals = 1 - math.floor(math.log10(error))
+  decimals = 1 - math.floor(math.log10(round(error, decimals)))  # 0.0996 is 0.10
+  if decimals > 6 or error >= 1e6:
+    return f"{value:.4g} +- {error:.2g}"
+  return f"{round(value, decimals):.{max(decimals, 0)}f} +- {round(error, decimals):.{max(decimals, 0)}f}"
+
+
 def write_text(path: str | os.PathLike, text: str) -> Path:
   """Writes a text, with a newline at its end; returns the path."""
   with atomic_write(path) as file:

@@ -20,14 +20,14 @@ PROTON_RANGE_100_MM = 78.22   # at 100 MeV in liquid argon: NIST PSTAR, 10.92 g/
 PROTON_RANGE_POWER = 1.769    # of the energy, from PSTAR at 40 MeV, 2.159 g/cm2
 
 
-def momentum_from_kinetic(kinetic_mev: Float[Array, "*b"] | float, mass_mev: float = PROTON_MASS_MEV
-                          ) -> Float[Array, "*b"]:
+def momentum_from_kinetic(kinetic_mev: Float[Array, "*b"] | float,
+                          mass_mev: Float[Array, "*b"] | float = PROTON_MASS_MEV) -> Float[Array, "*b"]:
   """|p| in MeV/c of a particle with kinetic energy T in MeV: p^2 = T (T + 2 m)."""
   return jnp.sqrt(kinetic_mev * (kinetic_mev + 2.0 * mass_mev))
 
 
 def kinetic_from_momentum(momentum_mev: Float[Array, "*b"],
-                          mass_mev: float = PROTON_MASS_MEV) -> Float[Array, "*b"]:
+                          mass_mev: Float[Array, "*b"] | float = PROTON_MASS_MEV) -> Float[Array, "*b"]:
   """Kinetic energy in MeV of a particle with |p| in MeV/c: T = p^2 / (sqrt(p^2 + m^2) + m), free of
   cancellation."""
   squared = momentum_mev**2

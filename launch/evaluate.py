@@ -14,7 +14,8 @@ Files: npz of crops, of images in MeV or of sparse events, npy, larcv_png_64; [f
 chooses images. Files of whole numbers need their unit behind that: @levels (images.level_mev), @mev, or @0.05
 for the MeV of value 1. The real images are the reference. The first column, real against real, are those of
 --floor, which must be independent of them (other events); without it half of the real images. Writes
-metrics.json, report.md and report.html.
+metrics.json, report.md, report.html, and table.json: the rows by which generators are compared, and their
+cost.
 """
 from lartpc_jax import cli
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPO = Path(__file__).resolve().parent.parent
-PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").rglob("*.md"))]
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "CHANGELOG.md",
+         *sorted((REPO / "docs").rglob("*.md"))]
 CONFIGS = sorted(path for path in (REPO / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
 PATTERN = re.compile(r"\.\.\.|NAME")  # inline code that stands for many: `launch/NAME.py`
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
@@ -58,7 +59,7 @@ def shell_lines(script: str) -> list[list[str]]:
 def page_commands(text: str) -> list[list[str]]:
   """Every command line of a page: those of its bash blocks, and inline code that begins like one."""
   commands = [words for block in blocks(text, "bash") for words in shell_lines(block.text)]
-  starts = ("python ", "make ", "bash ", "pip ")
+  starts = ("python ", "make ", "bash ", "pip ", "lartpc ")
   return commands + [shlex.split(code) for code in inline_code(text)
                      if code.startswith(starts) and not PATTERN.search(code)]
 

@@ -26,6 +26,17 @@ def test_npz_round_trip(tmp_path):
   assert found.clean is None and found.num_in_file == 5
 
 
+def test_some_of_the_views_of_a_file_and_its_particles(tmp_path, caplog):
+  images, pdg = random_images(3), np.array([13, 2212, 22])
+  image_files.save_images(tmp_path / "a.npz", images, np.ones((3, 3), np.float32), pdg=pdg)
+  found = images_lib.open_images(tmp_path / "a.npz", views=("xz",), spec=SPEC, any_particle=True)
+  np.testing.assert_array_equal(found.images, images[:, 1:])
+  np.testing.assert_array_equal(found.pdg, pdg)
+  assert not caplog.records
+  with pytest.raises(ValueError, match="holds 2 views of each event, but 1 are named: u"):
+    images_lib.open_images(tmp_path / "a.npz", views=("u",), spec=SPEC)
+
+
 def test_npy_is_mapped_and_one_view_needs_no_axis(tmp_path):
   images = random_images(4, 1)[:, 0]
   np.save(tmp_path / "a.npy", images)

@@ -121,8 +121,13 @@ def check_pip(words):
       raise ReadError(f"there is no extra {unknown}")
 
 
+def check_lartpc(words):
+  if words not in (["--help"], ["--version"]):
+    check_python(["-m", f"launch.{words[0]}", *words[1:]])
+
+
 CHECKS = {
-    "python": check_python, "make": check_make, "bash": check_bash, "pip": check_pip,
+    "python": check_python, "make": check_make, "bash": check_bash, "pip": check_pip, "lartpc": check_lartpc,
     "source": lambda words: None
 }
 
@@ -195,6 +200,9 @@ def test_flags_in_the_text_exist():
     ("python -m launch.infer sample", "refuses"),
     ("python -m launch.sweep --input=sample --set=inference.no_such_key=1,2",
      "has no key inference.no_such_key"),
+    ("lartpc infr --input=sample", "there is no launch.infr"),
+    ("lartpc train --config=protons64_autoencoder:tiny --workdri=w", "refuses"),
+    ("lartpc train --config=no_such_config --workdir=w", "refuses"),
     ("python no_such_file.py", "there is no python"),
     ("make no_such_target", "has no target"),
     ("bash launch/no_such_script.sh", "there is no script"),
@@ -212,3 +220,13 @@ def test_the_session_keeps_its_flags():
   values = parse("infer", ["--input=sample", "--out=x", "--config.distance.name=w2"])
   assert values["input"] == "sample" and values["config"].distance.name == "w2"
   assert set(flags.FLAGS) == before
+
+
+def test_commands_of_the_measuring_script():
+  """launch/measure_general.sh, with 1 for each variable."""
+  text = (REPO / "launch" / "measure_general.sh").read_text()
+  text = text.replace('"${types[@]}"', re.search(r"types=\((.*)\)", text)[1])
+  commands = [words[1:] for words in shell_lines(re.sub(r"\$\{?\w+\}?", "1", text)) if words[0] == "run"]
+  assert len(commands) == 10
+  for script, *arguments in commands:
+    parse(script.removeprefix("launch."), arguments)

@@ -33,7 +33,7 @@ def test_readme_is_short():
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_tables_are_up_to_date(page):
   text = page.read_text()
-  assert tables.fill(text, tables.load_results(), page) == text, f"{relative(page)}: run `make docs`."
+  assert tables.fill(text, tables.load_results(), page) == text, f"{relative(page)}: run `make tables`."
 
 
 def test_every_result_is_on_one_page_and_its_commits_are_in_the_history():

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lartpc_jax.extras import EXTRAS, require_extra
+from tests.test_house import TOOLS
 
 
 def test_extras_are_those_of_setup_cfg(repo):
@@ -15,7 +16,7 @@ def test_extras_are_those_of_setup_cfg(repo):
   declared = {name: {re.match(r"[\w-]+", line).group() for line in lines(text)}
               for name, text in config["options.extras_require"].items()}
   assert {name: set(packages.values()) for name, packages in EXTRAS.items()} == {
-      name: packages for name, packages in declared.items() if name not in ("test", "lint")}
+      name: packages for name, packages in declared.items() if name not in TOOLS}
 
 
 def test_a_missing_package_is_named_with_the_line_to_type(monkeypatch):

@@ -30,6 +30,8 @@ IMPORT_NAMES = {
     "pot": "ot", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX",
     "tensorflow-datasets": "tensorflow_datasets"
 }
+# extras for work on the code, not for its use
+TOOLS = ("test", "lint", "docs", "notebooks", "release", "browser")
 FREE_FOR_ALL = {"jax", "jaxtyping", "numpy", "scipy"}
 
 
@@ -120,12 +122,37 @@ def test_public_functions_have_docstrings(path):
   assert not missing, f"No docstring: {missing}"
 
 
+NUMERICS = ("diffusion", "generators", "geometry", "inference", "metrics", "transport", "simulation",
+            "plotting")
+SHAPE = r"\[[\w\s.,*+/-]+\]"  # [b h w 1], [n + 1], [...]
+
+
+@pytest.mark.parametrize("room", NUMERICS)
+def test_arrays_have_their_shapes_said(room):
+  """A parameter that is annotated as an array of any shape has its shape in the docstring: the function's
+  own, or that of the module, where it stands behind the parameter's name.
+  """
+  missing = []
+  for path in sorted((REPO / "lartpc_jax" / room).rglob("*.py")):
+    module = ast.parse(path.read_text())
+    shared = ast.get_docstring(module) or ""
+    for node in module.body:
+      if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+        arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        arrays = [a.arg for a in arguments if a.annotation is not None and re.search(
+            r"\b(np\.ndarray|jax\.Array)\b", ast.unparse(a.annotation))]
+        said = re.search(SHAPE + "|scalar", ast.get_docstring(node) or "")
+        if not said and not all(re.search(rf"\b{name}\s{SHAPE}", shared) for name in arrays):
+          missing.append(f"{relative(path)}:{node.lineno} {node.name}({', '.join(arrays)})")
+  assert not missing, f"No shapes in the docstring: {missing}"
+
+
 def test_imports_are_declared():
   """At module level only what a base install brings; inside functions the extras too."""
   options = settings()["options"]
   base = import_names(options["install_requires"])
   extras = settings()["options.extras_require"]
-  optional = base.union(*(import_names(extras[name]) for name in extras if name not in ("test", "lint")))
+  optional = base.union(*(import_names(extras[name]) for name in extras if name not in TOOLS))
   for path in PACKAGE + SCRIPTS:
     module = ast.parse(path.read_text())
     eager = third_party_imports(module.body)

@@ -20,7 +20,7 @@ from lartpc_jax.build import estimator as config_estimator
 from lartpc_jax.experiments import chunks, infer, protocol, results, targets
 from lartpc_jax.inference import errors, surface
 from lartpc_jax.inference.settings import FitSettings
-from tests.toy_weights import save_toy_estimator, save_toy_weights
+from tests.toy_weights import save_toy_estimator, save_toy_images, save_toy_weights
 
 pytestmark = pytest.mark.third_party  # optax promotes in its own arithmetic
 
@@ -83,7 +83,7 @@ def test_tables(unbroken, job):
   out, bar, said = unbroken
   rows = list(csv.DictReader((out / "results.csv").open()))
   views = [f"emd_{end}_{view}" for end in ("start", "end") for view in ("xy", "xz")]
-  assert list(rows[0]) == BASE + VECTORS + views
+  assert list(rows[0]) == BASE + VECTORS + views + ["dropped_charge"]
   assert [int(row["event"]) for row in rows] == list(range(2, 2 + NUM))
   for row, truth in zip(rows, job.data.momentum_mev, strict=True):
     np.testing.assert_allclose([float(row[f"true_p{a}_mev"]) for a in "xyz"], truth, atol=1e-3)
@@ -101,6 +101,25 @@ def test_tables(unbroken, job):
   for wanted in ("median |dp|", "inferred", "classical", "did not converge", "seconds an event",
                  "summary.png"):
     assert wanted in said
+
+
+@pytest.mark.slow
+def test_weights_of_images_alone_run_unchanged(tmp_path):
+  """No track frame, no estimator: the same command starts by screening. Few pixels are told of."""
+  (tmp_path / "weights").mkdir()
+  weights, lines = str(save_toy_images(tmp_path / "weights")), []
+  config = tiny()
+  config["distance"]["num_pixels"] = 32
+  job = infer.prepare(infer.Settings("sample", ("xy",), num_events=4, weights=weights, chunk_size=1,
+                                     num_pictures=0), config)
+  assert list(job.baselines) == ["classical"] and job.num_pixels == 32
+  infer.execute(job, tmp_path / "out", console(Bar(), lines.append))
+  rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+  assert all(np.isfinite(float(row["px_mev"])) for row in rows)
+  images = np.sort(np.asarray(job.data.images).reshape(4, -1), axis=1)
+  dropped = images[:, :-32].sum(1) / images.sum(1)
+  np.testing.assert_allclose([float(row["dropped_charge"]) for row in rows], dropped, atol=1e-4)
+  assert f"at most {100 * dropped.max():.1f} % of it (column dropped_charge)" in "\n".join(lines)
 
 
 @pytest.mark.slow

@@ -1,14 +1,22 @@
 """Figures: that they show what they were given."""
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
+from lartpc_jax.metrics.calibration import Calibration
 from lartpc_jax.metrics.pixels import compare, pixel_statistics as pixel_stats
 from lartpc_jax.plotting import (
+  closure,
+  evaluation,
   images as image_plots,
   inference as plots,
   pixel_statistics,
   pixels,
   scores,
+  simulation,
+  style,
   training,
 )
 
@@ -95,3 +103,86 @@ def test_score_pictures_show_arrows_and_points():
   rows = scores.point_rows({"r": [points, points], "s": [points, points]}, ["0", "1"])
   assert [axis.get_title() for axis in rows.axes] == ["0", "1", "", ""]
   assert len(scores.image_strip({"i": np.zeros((2, 4, 4))}, ["0", "1"], limit=1.0).axes) == 2
+
+
+def drawn_texts(axis):
+  """Window boxes of the tick labels and the legend's texts that are shown."""
+  figure = axis.figure
+  FigureCanvasAgg(figure).draw()
+  ticks = [label for side in (axis.xaxis, axis.yaxis) for label in side.get_ticklabels(which="both")
+           if label.get_visible() and label.get_text()]
+  inside = lambda label: axis.bbox.expanded(1.02, 1.02).x0 <= label.get_window_extent().x1
+  return [label.get_window_extent() for label in ticks if inside(label)]
+
+
+@pytest.mark.parametrize("low,high", [(1.0, 3.0), (2.0, 40.0), (3.0, 900.0), (0.1, 1e5)])
+def test_labels_of_a_summary_do_not_overlap_and_legends_cover_nothing(low, high):
+  errors = {name: DRAW.uniform(low, high, 50) for name in ("inferred", "classical", "amortised")}
+  figure = plots.summary_figure(errors, magnitude_mev=np.linspace(310, 440, 50),
+                                angle_degrees=np.linspace(0, 90, 50), of="true")
+  for axis in figure.axes:
+    boxes = drawn_texts(axis)
+    assert len(boxes) >= 3
+    overlaps = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1:] if a.overlaps(b)]
+    assert not overlaps
+    assert axis.get_legend().get_window_extent().y0 >= axis.bbox.y1 - 1
+
+
+def report_columns(num):
+  names = ["real against real", *(f"sample {i}" for i in range(num))]
+  values = {"reference": DRAW.normal(size=500), **{name: DRAW.normal(size=400) for name in names}}
+  return names, values
+
+
+def test_a_column_has_one_look_in_all_plots_of_a_report():
+  names, values = report_columns(9)
+  styles = style.colours(names)
+  assert len({tuple(look.values()) for look in styles.values()}) == len(names)
+  edges = np.linspace(-3, 3, 13)
+  histogram = evaluation.histogram_grid({"x": (edges, values)}, styles)
+  calibration = Calibration(*(np.linspace(0, 1, 5) for _ in Calibration._fields))
+  classifier = evaluation.reliability_grid(
+      {"CNN": {name: (calibration, DRAW.uniform(size=100), 50) for name in names}}, styles)
+  drawn = {patch.get_label(): patch.get_edgecolor() for patch in histogram.axes[0].patches}
+  curves = {line.get_label(): line.get_color() for line in classifier.axes[0].lines}
+  for name in names:
+    assert drawn[name] == to_rgba(styles[name]["color"]) and curves[name] == styles[name]["color"], name
+
+
+def test_a_tower_does_not_squash_a_histogram_and_what_is_outside_is_told():
+  edges = np.linspace(-0.5, 60.5, 62)
+  counts = np.where(DRAW.uniform(size=5000) < 0.97, 0, DRAW.integers(1, 60, 5000))
+  even, far = DRAW.integers(0, 60, 5000), np.full(300, 1e3)
+  styles = style.colours(["floor", "far"])
+  figure = evaluation.histogram_grid({"pixels": (edges, {"reference": counts, "floor": counts, "far": far}),
+                                      "even": (edges, {"reference": even, "floor": even})}, styles)
+  assert figure.axes[0].get_yscale() == "log" and figure.axes[1].get_yscale() == "linear"
+  assert figure.axes[0].get_title("right") == "outside: far 100 %" and not figure.axes[1].get_title("right")
+
+
+def test_points_beyond_the_axes_stay_in_sight():
+  ratio = np.array([1.0, 3.0, -2.0])
+  figure = closure.quantity_against_energy(
+      np.array([50.0, 75.0, 100.0]), {"a": np.stack([np.ones(3), ratio])}, None, ylabel="y", band=0.05)
+  low, high = figure.axes[1].get_ylim()
+  shown = {line.get_marker(): line.get_ydata() for line in figure.axes[1].lines}
+  assert shown["^"] == pytest.approx(high) and shown["v"] == pytest.approx(low) and max(shown["s"]) <= high
+  values = np.stack([np.ones(2), np.array([1.0, 9.0])])
+  figure = simulation.binned_comparison([("a", np.arange(3.0), values, 0.1 * values)], limit=0.1, xlabel="x",
+                                        ylabel="y")
+  assert any(line.get_marker() == "^" and len(line.get_ydata()) == 1 for line in figure.axes[1].lines)
+  grid = np.linspace(-0.3, 0.3, 5)
+  surface = plots.Surface(grid, DRAW.uniform(size=(5, 5)), np.zeros((2, 2)), {
+      "truth": np.zeros(2), "start": np.array([2.0, -0.1])})
+  axis = Figure().subplots()
+  plots.draw_surface(axis, surface)
+  marked = {line.get_label(): line.get_xydata()[0] for line in axis.lines}
+  assert marked["start (outside)"] == pytest.approx([0.3, -0.1]) and "truth" in marked
+
+
+def test_mosaic_of_a_report_has_one_scale_with_its_unit():
+  images = {"real": DRAW.uniform(size=(3, 8, 8)), "bright": 5 * DRAW.uniform(size=(3, 8, 8))}
+  figure = evaluation.mosaic(images)
+  tops = [axis.images[0].norm.vmax for axis in figure.axes if axis.images]
+  assert tops == pytest.approx([images["real"].max()] * 6)
+  assert figure.axes[-1].get_ylabel() == "MeV per pixel"

@@ -2,6 +2,7 @@
 import csv
 import dataclasses
 import json
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -54,3 +55,13 @@ def test_json_is_strict(tmp_path):
   assert text.endswith("}\n")
   with pytest.raises(TypeError, match="JSON holds no set"):
     tables.json_value({"a": {1}})
+
+
+@pytest.mark.parametrize("value,error,text", [
+    (14.123, 7.1, "14.1 +- 7.1"), (0.50123, 0.00634, "0.5012 +- 0.0063"), (1234.5, 87.0, "1234 +- 87"),
+    (0.1, 0.0996, "0.10 +- 0.10"), (123456.0, 4321.0, "123500 +- 4300"), (-0.04, 0.5, "-0.04 +- 0.50"),
+    (12.3456, math.nan, "12.35"), (12.3456, 0.0, "12.35"), (math.nan, 7.1, "-"), (math.inf, 1.0, "-"),
+    (3e-9, 2e-10, "3e-09 +- 2e-10"),
+])
+def test_a_number_has_the_digits_of_its_error(value, error, text):
+  assert tables.measured(value, error) == text

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from configs import crops64_coarse, crops64_fine
-from lartpc_jax.build import cascade as builders, cascade_data, tasks
+from lartpc_jax.build import cascade as builders, crops, tasks
 from lartpc_jax.config.schema import Train
 from lartpc_jax.experiments import cascades
 from lartpc_jax.generators import cascade as cascade_lib, condition as condition_lib, weights as weight_files
+from lartpc_jax.generators.keyed import image_keys
 from lartpc_jax.generators.sparse_state import lit_pixels
 from lartpc_jax.train import loop, optimizer, sparse_diffusion
 from lartpc_jax.train.settings import settings
@@ -61,9 +62,9 @@ def test_uncertainty_weights_are_least_at_the_logarithm_of_the_loss():
 
 
 def test_conditions_of_crops_are_counted_on_pixels_above_the_threshold():
-  data = cascade_data.build_crop_stage_data(tiny("coarse")["data"], threshold_mev=0.09, seed=0)
+  data = crops.build_conditional_crops(tiny("coarse")["data"], threshold_mev=0.09, seed=0)
   batch = data.batch_fn(3)
-  found = data.condition_of(jax.tree.map(jnp.asarray, batch))
+  found = crops.crop_condition(jnp.asarray(batch["image"]), jnp.asarray(batch["track_share"]), 0.09)
   kept = np.where(batch["image"] >= 0.09, batch["image"], 0.0)
   np.testing.assert_allclose(found["charge_mev"], np.maximum(kept.sum((1, 2)), 0.09), rtol=1e-5)
   np.testing.assert_array_equal(found["lit_pixels"], np.maximum((kept > 0).sum((1, 2)), 1))
@@ -84,7 +85,7 @@ def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
   assert set(cond["lit_pixels"]) == {90.0} and len(set(cond["charge_mev"].tolist())) > 1
   lit = images[images > 0.0]
   assert lit.size == 0 or lit.min() >= 0.09 * 0.999
-  maps = cascade_lib.draw_maps(cascade, samplers[0], cascade_lib.image_keys(jax.random.key(0), 2),
+  maps = cascade_lib.draw_maps(cascade, samplers[0], image_keys(jax.random.key(0), 2),
                                {name: jnp.asarray(values[:2]) for name, values in cond.items()})
   counts = np.asarray(lit_pixels(maps, cascade.coarse.blocks))
   assert set(np.unique(counts)) <= set(range(17))
@@ -109,7 +110,7 @@ def test_bad_text_and_bad_conditions_are_named(directory):
   with pytest.raises(ValueError, match="'ddim:many' is not NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA"):
     cascades.parse_sampler("ddim:many")
   cascade, _ = builders.build_cascade(directory)
-  keys = cascade_lib.image_keys(jax.random.key(0), 2)
+  keys = image_keys(jax.random.key(0), 2)
   with pytest.raises(ValueError, match="Unknown condition variable 'colour'; this model takes"):
     cascades.choose_conditions(cascade, keys, {"colour": 1.0})
   with pytest.raises(ValueError, match="'track_share' has value 2.0; allowed: 0.0 to 1.0"):

@@ -129,7 +129,7 @@ def test_draws_do_not_depend_on_chunks_or_devices_and_are_empty_where_the_map_is
 
 def test_one_program_of_all_stages_equals_programs_one_after_the_other(draws):
   cascade, samplers, (images, cond, _) = draws
-  keys = lib.image_keys(jax.random.key(3), 5)
+  keys = image_keys(jax.random.key(3), 5)
   draw = lib.make_cascade_draw(cascade, *samplers, num_windows=64)
   mapped = parallel.make_device_map(lambda batch: draw(batch["key"], batch["cond"]), chunk_size=5,
                                     mesh=parallel.make_mesh(jax.devices()[:1]))
@@ -194,7 +194,7 @@ def test_who_asks_for_some_primaries_asks_for_no_others():
   stage = lib.Stage(None, None, None, (8, 8, 2), condition)
   table = {"num_muons": jnp.array([3.0]), "num_protons": jnp.array([2.0]), "kinetic_mev": jnp.array([50.0])}
   cascade = lib.Cascade((stage,), None, table)
-  found = cascades.choose_conditions(cascade, lib.image_keys(jax.random.key(0), 2), {"num_muons": 1.0})
+  found = cascades.choose_conditions(cascade, image_keys(jax.random.key(0), 2), {"num_muons": 1.0})
   assert {name: values.tolist() for name, values in found.items()} == {
       "num_muons": [1.0, 1.0], "num_protons": [0.0, 0.0], "kinetic_mev": [50.0, 50.0]}
 

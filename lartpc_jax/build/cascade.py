@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from lartpc_jax.build.cascade_data import StageData, build_crop_stage_data, build_interaction_stage_data
+from lartpc_jax.build.crops import TABLE, load_table, save_table
 from lartpc_jax.build.models import build_denoising_network, build_sampler, build_sde, check_fit, load_checked
 from lartpc_jax.config.blocks import call_with, parse, section
 from lartpc_jax.config.compare import plain
 from lartpc_jax.config.schema import StageLoss
 from lartpc_jax.generators import condition as condition_lib, sparse_state, weights as weight_files
 from lartpc_jax.generators.cascade import Cascade, Stage, Told, noisy_map
+from lartpc_jax.generators.keyed import features_of
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.geometry.windows import Windows, make_windows
 from lartpc_jax.networks.api import DenoiserNetwork
@@ -23,7 +25,6 @@ from lartpc_jax.train.sparse_diffusion import stage_task
 from lartpc_jax.train.task import Task
 
 STAGES = ("coarse", "middle", "fine")   # from the first to the pixels; crops have no middle one
-TABLE = "conditions"      # weights that hold the conditions of training images
 GRID_KEYS = ("num_evaluations", "sigma_min", "sigma_max", "rho")  # of a sampler block: what any sampler takes
 OPTIONAL_BLOCKS = ("told", "windows", "image")                     # of whole interactions
 
@@ -77,18 +78,11 @@ def _network_of(layout: _Layout, values: dict, condition: condition_lib.Conditio
                                  num_features=condition_lib.num_features(condition)), told
 
 
-def _check_condition(condition: condition_lib.Condition, stage: str, table: dict) -> None:
-  if not condition.variables and stage == "coarse":
-    raise ValueError("The config block `condition` declares no variable.")
-  for name in condition.variables:
-    if name not in table:
-      raise ValueError(f"Unknown condition variable {name!r}; crops tell {sorted(table)}.")
-
-
 def _stage_data(config: dict, layout: _Layout, condition: condition_lib.Condition) -> StageData:
   values = section(config, "data")
   if layout.image is None:
-    return build_crop_stage_data(values, seed=config["seed"], threshold_mev=layout.gap.threshold_mev)
+    return build_crop_stage_data(values, seed=config["seed"], threshold_mev=layout.gap.threshold_mev,
+                                 condition=condition)
   reduce = None
   if layout.told is None:  # the first stage needs the map alone, which the pixels with charge give at once
     reduce = functools.partial(sparse_state.map_of_pixels, num_pixels=layout.image.num_pixels, gap=layout.gap,
@@ -105,7 +99,8 @@ def _stage_task(config: dict) -> Task:
     raise ValueError(f"The {stage} stage needs map_noise, two numbers of at least 0; got {list(noise)}.")
   condition = condition_lib.make_condition(section(config, "condition"))
   data = _stage_data(config, layout, condition)
-  _check_condition(condition, stage, data.table)
+  if stage == "coarse" and not condition.variables:
+    raise ValueError("The config block `condition` declares no variable.")
   encode = _make_encode(layout, condition, data.condition_of, noise)
   state_shape = jax.eval_shape(lambda: encode(data.holdout, jax.random.key(0)))[0].shape[1:]
   network, _ = _network_of(layout, section(config, "network"), condition, state_shape)
@@ -118,8 +113,7 @@ def _stage_task(config: dict) -> Task:
         **saved, "shape": state_shape, "step": done["step"], "threshold_mev": layout.gap.threshold_mev,
         "map_noise": noise, **data.kept_apart})
     if data.table:
-      rows = len(next(iter(data.table.values())))
-      weight_files.save_weights(directory, TABLE, data.table, {"rows": rows}, dtype="float32")
+      save_table(directory, data.table)
     if config.get("coarse"):
       _copy_earlier(Path(config["coarse"]), directory, stage)
 
@@ -138,11 +132,11 @@ def _make_encode(layout: _Layout, condition: condition_lib.Condition, condition_
   def encode(batch, key):
     if "map" in batch:
       return batch["map"], {
-          "features": condition_lib.features_of(condition, condition_of(batch), len(batch["map"]))}
+          "features": features_of(condition, condition_of(batch), len(batch["map"]))}
     whole = sparse_state.gap_state(batch["image"], layout.gap)
     edge = layout.windows.margin_px if layout.windows else 0
     state = whole[:, edge:whole.shape[1] - edge, edge:whole.shape[2] - edge]
-    cond = {"features": condition_lib.features_of(condition, condition_of(batch), len(state))}
+    cond = {"features": features_of(condition, condition_of(batch), len(state))}
     if layout.told is not None:
       maps = noisy_map(sparse_state.block_map(whole, layout.gap, layout.told), noise, key)
       side = tokens_of("pixels" if layout.blocks is None else "map", state.shape[1] // cell_px)
@@ -217,9 +211,8 @@ def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
     stages[name], info[name] = _build_stage(directory, name)
   for before, after in zip(names, names[1:]):
     _check_belong(directory, info[before], info[after], "told" if after == "middle" else "blocks")
-  table, _ = weight_files.load_weights(directory, TABLE)
   return Cascade(tuple(stages.values()), call_with(sparse_state.GapScale, "state", info["fine"]["state"]),
-                 jax.tree.map(jnp.asarray, table)), info
+                 load_table(directory)), info
 
 
 def _check_belong(directory: Path, before: dict, after: dict, told: str) -> None:

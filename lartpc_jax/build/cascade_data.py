@@ -2,20 +2,16 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from lartpc_jax.build.data import build_crop_data, parse_data, voxel_data
+from lartpc_jax.build.crops import TABLE_ROWS, build_conditional_crops, check_condition, crop_condition
+from lartpc_jax.build.data import parse_data, voxel_data
 from lartpc_jax.data.labels import event_labels, scalars_of
 from lartpc_jax.data.open import open_events
 from lartpc_jax.data.split import split_by_event
 from lartpc_jax.generators.condition import Condition
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.geometry.windows import Windows
-
-TABLE_ROWS = 4096
 
 
 class StageData(NamedTuple):
@@ -27,25 +23,13 @@ class StageData(NamedTuple):
   kept_apart: dict        # what the weights say of the data
 
 
-def crop_condition(image_mev: Float[Array, "b h w"], track_share: Float[Array, " b"],
-                   threshold_mev: float) -> dict:
-  """What a crop is like, by the names of condition variables: all that a config may declare."""
-  lit = image_mev >= threshold_mev
-  return {"track_share": track_share,
-          "charge_mev": jnp.maximum(jnp.where(lit, image_mev, 0.0).sum((1, 2)), threshold_mev),
-          "lit_pixels": jnp.maximum(lit.sum((1, 2)), 1).astype(image_mev.dtype)}
-
-
-def build_crop_stage_data(values: dict, *, threshold_mev: float, seed: int) -> StageData:
-  """Crops with labels of a config block `data`, in random orientations; pixels below the threshold are
-  empty."""
-  data = build_crop_data(values, seed=seed, wanted={"track_share": ()}, threshold_mev=threshold_mev)
-  num = data.train.num
-  rows = data.train.read(
-      np.random.default_rng(seed).choice(num, min(TABLE_ROWS, num), replace=False), None, None)
-  table = crop_condition(jnp.asarray(rows["image"]), jnp.asarray(rows["track_share"]), threshold_mev)
-  return StageData(data.batch_fn, data.evaluation(data.settings.num_evaluation),
-                   jax.tree.map(np.asarray, table),
+def build_crop_stage_data(values: dict, *, threshold_mev: float, seed: int,
+                          condition: Condition) -> StageData:
+  """Crops, see `build.crops`. Raises ValueError naming a variable that crops do not tell, or if there is
+  none."""
+  crops = build_conditional_crops(values, seed=seed, threshold_mev=threshold_mev)
+  check_condition(condition, crops.table)
+  return StageData(crops.batch_fn, crops.holdout, crops.table,
                    lambda batch: crop_condition(batch["image"], batch["track_share"], threshold_mev),
                    {"num_holdout_events": values["num_holdout_events"]})
 

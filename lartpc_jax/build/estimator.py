@@ -70,8 +70,8 @@ def build_estimator(num_views: int, directory: str | Path | None = None) -> tupl
 
 
 def find_estimator(num_views: int, directory: str | Path | None = None) -> tuple[Estimator, dict] | None:
-  """`build_estimator`, or None if there is none of that many views."""
-  directory = weight_files.bundled_directory() if directory is None else Path(directory)
+  """`build_estimator` of a directory or a name of weights, or None if there is none of that many views."""
+  directory = weight_files.find_weights(directory)
   if num_views not in NAMES or not (directory / f"{NAMES[num_views]}.json").exists():
     return None
   return build_estimator(num_views, directory)

@@ -123,12 +123,28 @@ def _assemble(description: Mapping, shape: tuple[int, int], **codec) -> tuple[Ge
         "network.conditioning = 'track' needs a block `frame` and the condition momentum_mev alone; use "
         "network.conditioning = 'features' for others.")
   denoiser, network = _build_denoiser(description, condition)
-  kinetic = description["kinetic_range_mev"]
   return Generator(
       denoiser, _build_codec(description, shape, **codec), condition,
       condition_lib.track_inputs(condition) if track else condition_lib.feature_inputs(condition),
       frames.IDENTITY if frame is None else frames.track_frame(frame, spec), spec,
-      None if not kinetic else tuple(kinetic)), network
+      _kinetic_range(description["kinetic_range_mev"], condition)), network
+
+
+def _kinetic_range(values, condition: condition_lib.Condition) -> tuple | dict | None:
+  """Kinetic energies of the training particles: (low, high), or by particle, as `Generator` has them.
+
+  Raises:
+    ValueError: naming particles of the condition without a range, or the other way round.
+  """
+  if not values:
+    return None
+  if not isinstance(values, Mapping):
+    return tuple(values)
+  particles = condition.variables["particle"].classes if "particle" in condition.variables else ()
+  if set(values) != set(particles):
+    raise ValueError(f"kinetic_range_mev has ranges of {sorted(values)}; the condition has the particles "
+                     f"{sorted(particles)}.")
+  return {name: tuple(values[name]) for name in particles}
 
 
 def build_generator(weights: str | Path | None = None, *, tile: int = 0) -> Weights:
@@ -263,6 +279,25 @@ def generator_task(config: dict) -> Task:
       sampler=call_with(build_sampler, "sampler", section(config, "sampler"), sde=generator.denoiser.sde),
       distance=build_emd_batch() if generator.condition.variables else None, figure=data.figure,
       export=export)
+
+
+def trained_states(config: Mapping, training: Callable, shape: tuple[int, int]) -> tuple[Codec, dict]:
+  """Codec of the blocks `codec`, `charge_plane` and `image` of a config, and these as weights have them.
+
+  Args:
+    config: with the keys of the blocks `network` and `frame` a generator would have; for what works on states
+      without being one.
+    training: num -> the first training pictures, that normalisations are measured on.
+    shape: of the pictures.
+  """
+  description = _measured(_find_autoencoder({
+      "codec": config["codec"], "image": config.get("image"), "frame": None, "network": {},
+      "charge_plane": config.get("charge_plane")}), training)
+  saved = {name: value for name, value in description["codec"].items() if name != "weights"}
+  if saved["name"] == "autoencoder":
+    saved["sha256"] = weight_files.load_weights(description["codec"]["weights"], "autoencoder")[1]["sha256"]
+  return _build_codec(description, shape), {
+      "codec": saved, "charge_plane": description["charge_plane"], "image": description["image"]}
 
 
 INFERENCE_KEYS = {"sampler", "screen_sampler", "inference", "guidance_scale", "distance"}

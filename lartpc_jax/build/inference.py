@@ -1,20 +1,27 @@
 """Builds what an inference config asks for: fits of one to four tracks, their objective, what they cost."""
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 
-from lartpc_jax.build.generators import build_generate
+import numpy as np
+
+from lartpc_jax.build.generators import Weights, build_generate
 from lartpc_jax.config.blocks import call_with, parse, pick, section
 from lartpc_jax.diffusion import samplers
 from lartpc_jax.generators.generator import Generator
+from lartpc_jax.inference.chart import Species
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.evaluations import Evaluations, count_evaluations
 from lartpc_jax.inference.fit import MIXED, Fit, make_fit, make_stage_objectives
 from lartpc_jax.inference.gradients import default_mode
+from lartpc_jax.inference.identify import Identify, make_identify
 from lartpc_jax.inference.imaging import Imager
 from lartpc_jax.inference.objective import Objective
+from lartpc_jax.inference.selection import choose_num_pixels
 from lartpc_jax.inference.settings import FitSettings
 from lartpc_jax.transport import emd as emd_lib
 from lartpc_jax.transport.distances import DISTANCES
+from lartpc_jax.units import PDG_CODES, masses_mev
 
 PIXELS_A_TRACK = 64  # brightest pixels that the distance keeps, where the config does not say
 MAX_PIXELS = 128
@@ -63,6 +70,31 @@ def build_distance(values: Mapping, num_tracks: int = 1) -> emd_lib.EMD:
   return call_with(function, "distance", knobs)
 
 
+def select_pixels(config: Mapping, images_mev: np.ndarray) -> dict:
+  """The inference config with the number of brightest pixels that its distance sees of images [n v p p].
+
+  What the block `distance` says stays; else `inference.selection.choose_num_pixels` says it, and also how
+  many the reported distance sees at least. Distances that see all pixels are left alone.
+  """
+  distance = section(config, "distance")
+  if distance.get("name") not in DISTANCES or "num_pixels" in distance or seen_pixels(config) is None:
+    return dict(config)
+  number, inference = choose_num_pixels(images_mev), section(config, "inference")
+  report = {"num_pixels": FitSettings().report.num_pixels, **inference.get("report", {})}
+  report["num_pixels"] = max(number, report["num_pixels"])
+  return {**config, "distance": {**distance, "num_pixels": number},
+          "inference": {**inference, "report": report}}
+
+
+def seen_pixels(config: Mapping) -> int | None:
+  """Brightest pixels of an image that the distance of an inference config sees; None: all."""
+  distance = section(config, "distance")
+  parameters = inspect.signature(DISTANCES[distance["name"]]).parameters
+  if "num_pixels" not in parameters:
+    return None
+  return distance.get("num_pixels", parameters["num_pixels"].default)
+
+
 def _build_imager(config: Mapping, generator: Generator, settings: FitSettings) -> Imager:
   return Imager(build_generate(config, generator, mirrored=settings.noise != "independent"),
                 build_generate(config, generator, "screen_sampler"), generator.codec.state_shape,
@@ -98,6 +130,53 @@ def build_tracks_fit(config: Mapping, generator: Generator, views: tuple[str, ..
   settings = build_settings(section(config, "inference"))
   return make_fit(_build_imager(config, generator, settings), views, settings, num_tracks=num_tracks,
                   mode=MIXED, distance=build_distance(section(config, "distance"), num_tracks))
+
+
+def build_species(weights: Weights, types: Sequence[str]) -> Species:
+  """The particle types of hypotheses, with the energies that the weights say they were trained on.
+
+  Args:
+    weights: of a generator that is told a momentum and a particle.
+    types: names, each once.
+  Raises:
+    ValueError: naming what the weights are asked for instead, or the type that they do not know.
+  """
+  variables = weights.generator.condition.variables
+  if set(variables) != {"momentum_mev", "particle"} or weights.generator.spec is None:
+    raise ValueError("Particle types need weights that are asked for ['momentum_mev', 'particle']; these are "
+                     f"asked for {sorted(variables)}.")
+  classes, ranges = variables["particle"].classes, weights.info["kinetic_range_mev"]
+  for name in types:
+    if name not in classes:
+      raise ValueError(f"Unknown particle type {name!r}; these weights know {list(classes)}.")
+    if isinstance(ranges, Mapping) and name not in ranges or not ranges:
+      raise ValueError(f"The weights do not say the energies of {name!r} (kinetic_range_mev = {ranges}).")
+  if len(types) < 2 or len(set(types)) < len(types):
+    raise ValueError(f"Give at least two particle types, each once; got {','.join(types) or 'none'}.")
+  energies = lambda name: tuple(map(float, ranges[name] if isinstance(ranges, Mapping) else ranges))
+  masses = masses_mev(np.array([PDG_CODES[name] for name in types]))
+  return Species(tuple(types), tuple(map(classes.index, types)), tuple(map(float, masses)),
+                 tuple(map(energies, types)))
+
+
+def build_identify(config: Mapping, generator: Generator, species: Species,
+                   views: tuple[str, ...]) -> Identify:
+  """Identification of particle types by an inference config; with inference.second.num_steps = 0 by the
+  library alone.
+
+  Raises:
+    ValueError: naming a missing or unknown key, or one out of range.
+  """
+  values = section(config, "inference")
+  second = dict(values.get("second", {}))
+  refine = second.get("num_steps", 1) != 0
+  if not refine:  # the settings of a descent that does not run
+    second |= {"num_steps": 1, "num_averaged": 1}
+  settings = build_settings({**values, "second": second})
+  imager = Imager(build_generate(config, generator), build_generate(config, generator, "screen_sampler"),
+                  generator.codec.state_shape, generator.spec.num_pixels, species.kinetic_range_mev[0])
+  return make_identify(imager, species, views, settings, build_distance(section(config, "distance")),
+                       refine=refine)
 
 
 def count_inference(config: Mapping, num_views: int, start: str) -> Evaluations:

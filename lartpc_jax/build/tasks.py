@@ -5,10 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from lartpc_jax.build.cascade import CASCADE_TASK_KEYS, CASCADE_TASKS
+from lartpc_jax.build.codes import CODE_TASK_KEYS, CODE_TASKS
 from lartpc_jax.build.estimator import estimator_task_of
+from lartpc_jax.build.gan import GAN_TASK_KEYS, GAN_TASKS
 from lartpc_jax.build.generators import BLOCKS, generator_task
+from lartpc_jax.build.guides import KEYS as GUIDE_KEYS, guide_task
 from lartpc_jax.build.models import build_autoencoder, build_emd_batch, build_geometry
-from lartpc_jax.build.segmentation import ssnet_task
+from lartpc_jax.build.pixel_sequence import PIXEL_TASK_KEYS, PIXEL_TASKS
+from lartpc_jax.build.segmentation import classifier_task_of, ssnet_task
 from lartpc_jax.build.training_data import build_generator_data
 from lartpc_jax.config.blocks import call_with, parse, section
 from lartpc_jax.config.schema import AutoencoderLoss
@@ -52,14 +56,18 @@ def _autoencoder_task(config: dict) -> Task:
       export=export)
 
 
-TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "ssnet": ssnet_task,
-         "estimator": estimator_task_of, **CASCADE_TASKS}
+TASKS = {"autoencoder": _autoencoder_task, "generator": generator_task, "guide": guide_task,
+         "ssnet": ssnet_task, "estimator": estimator_task_of, "image_classifier": classifier_task_of,
+         **CASCADE_TASKS, **CODE_TASKS, **GAN_TASKS, **PIXEL_TASKS}
 COMMON_KEYS = {"task", "seed", "data", "network", "loss", "optim", "train"}
 TASK_KEYS = {"autoencoder": COMMON_KEYS | {"charge", "image", "frame"},
              "generator": COMMON_KEYS | set(BLOCKS) | {"init_from"},
+             "guide": COMMON_KEYS | GUIDE_KEYS,
              "estimator": (COMMON_KEYS - {"loss"}) | {"image", "views", "kinetic_range_mev"},
              "ssnet": COMMON_KEYS | {"charge"},
-             **{task: COMMON_KEYS | keys for task, keys in CASCADE_TASK_KEYS.items()}}
+             "image_classifier": (COMMON_KEYS - {"loss"}) | {"charge", "image", "classes"},
+             **{task: COMMON_KEYS | keys for task, keys in {**CASCADE_TASK_KEYS, **CODE_TASK_KEYS,
+                                                            **GAN_TASK_KEYS, **PIXEL_TASK_KEYS}.items()}}
 
 
 def build_task(config: Mapping) -> Task:

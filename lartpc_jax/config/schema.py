@@ -16,6 +16,16 @@ class Muon:
 
 
 @dataclasses.dataclass(frozen=True)
+class Other:
+  """Parameters that an Adam of their own trains, a discriminator say; see
+  `train.optimizer.make_optimizer`."""
+  pattern: str                 # regular expression for names as "discriminator/Dense_0/kernel"
+  learning_rate: float         # its own peak, on the schedule of the rest
+  b1: float = 0.9
+  b2: float = 0.99
+
+
+@dataclasses.dataclass(frozen=True)
 class Optim:
   """Block `optim`: optimiser and moving average of the parameters; see `train.optimizer` and `train.step`."""
   learning_rate: float         # the peak
@@ -29,6 +39,7 @@ class Optim:
   ema_decay: float = 0.999     # of the averaged parameters, which evaluations, pictures and weights have
   ema_power: float = 0.0       # if not 0, the average is over a share of the run instead
   muon: Muon | None = None
+  other: Other | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +116,50 @@ class SegmentationLoss:
   background_weight: float = 0.1  # of the pixels without charge; see `train.segmentation.pixel_cross_entropy`
 
 
+@dataclasses.dataclass(frozen=True)
+class GanLoss:
+  """Block `loss` of task "gan"; see `train.adversarial`."""
+  name: str = "relativistic"   # or "non_saturating"
+  gamma: float = 1.0           # of the penalties R1 and R2, in units of the state; 0: none
+  penalty_share: float = 0.25  # of the examples of a batch that they are taken on
+
+
+@dataclasses.dataclass(frozen=True)
+class CodesLoss:
+  """Block `loss` of task "codes"; see `train.codes.codes_task`. The last three are of a learned codebook."""
+  commitment: float = 0.25     # weight of the squared distance of a latent to its code
+  decay: float = 0.99          # of the averages that make the codes
+  revive_below: float = 0.1    # averaged latents of a batch, below which a code starts anew
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorLoss:
+  """Block `loss` of tasks "code_prior" and "pixel_sequence"."""
+  cond_dropout: float = 0.1    # share of examples trained without their condition
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+  """Block `sequences` of task "pixel_sequence"; see `generators.pixel_sequence`."""
+  order: str = "hilbert"       # of the pixels; or "raster"
+  num_bins: int = 64           # of charge, equally filled
+  short: int = 128             # pixels that the shorter images of a batch are padded to
+  long: int = 320              # and the longer ones
+  short_share: float = 0.75    # of a batch
+  max_pixels: int = 640        # of a drawn image
+
+
+@dataclasses.dataclass(frozen=True)
+class GuideLoss:
+  """Block `loss` of task "guide"; see `train.recognition.recognition_task`."""
+  p_mean: float = -0.4         # of log sigma
+  p_std: float = 1.6
+
+
 LOSSES = {  # task -> class of its block `loss`
-    "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "generator": Loss, "ssnet": SegmentationLoss}
+    "autoencoder": AutoencoderLoss, "cascade_stage": StageLoss, "code_prior": PriorLoss, "codes": CodesLoss,
+    "gan": GanLoss, "generator": Loss, "guide": GuideLoss,
+    "pixel_sequence": PriorLoss, "ssnet": SegmentationLoss}
 
 
 @dataclasses.dataclass(frozen=True)

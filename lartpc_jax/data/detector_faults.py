@@ -33,13 +33,18 @@ def miscalibrated(images: np.ndarray, rng: np.random.Generator, sizes: Faults) -
   return images * np.asarray(1.0 + sizes.charge, images.dtype)
 
 
+def dead_wires(batch: tuple[int, ...], num: int, share: float, rng: np.random.Generator) -> np.ndarray:
+  """Which of `num` wires are dead [*batch num] bool: the same number everywhere, at random places."""
+  order = np.argsort(rng.uniform(size=(*batch, num)), axis=-1)
+  dead = np.zeros((*batch, num), bool)
+  np.put_along_axis(dead, order[..., :round(share * num)], True, axis=-1)
+  return dead
+
+
 def with_dead_wires(images: np.ndarray, rng: np.random.Generator, sizes: Faults) -> np.ndarray:
   """Random wires of each view without charge: a wire is a place on image axis 1, where time runs along axis
   0."""
-  *batch, _, n = images.shape
-  order = np.argsort(rng.uniform(size=(*batch, n)), axis=-1)
-  dead = np.zeros((*batch, n), bool)
-  np.put_along_axis(dead, order[..., :round(sizes.dead_wires * n)], True, axis=-1)
+  dead = dead_wires(images.shape[:-2], images.shape[-1], sizes.dead_wires, rng)
   # a view without any charge is no image
   kept = np.where(dead, 0.0, images.sum(2)).sum(-1, keepdims=True) > 0.0
   return np.where((dead & kept)[..., None, :], 0.0, images).astype(images.dtype)

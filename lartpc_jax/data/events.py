@@ -2,6 +2,7 @@
 further truth."""
 import json
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -223,6 +224,27 @@ def _select_primaries(events: Events, indices: np.ndarray) -> np.ndarray:
   chosen = events.primaries[rows]
   chosen[:, 0] = np.repeat(np.arange(len(indices)), counts)
   return chosen
+
+
+def join_events(parts: Sequence[Events]) -> Events:
+  """The events of several files, one after another; truth that one of them lacks is left out.
+
+  Raises:
+    ValueError: naming the voxel sizes, if they differ.
+  """
+  sizes = sorted({part.voxel_mm for part in parts})
+  if len(sizes) > 1:
+    raise ValueError(f"Events of different voxels cannot be joined: {sizes} mm.")
+  together = lambda field: (None if any(getattr(part, field) is None for part in parts) else
+                            np.concatenate([getattr(part, field) for part in parts]))
+  starts = np.cumsum([0, *(len(part.edep_mev) for part in parts)])
+  offsets = [part.offsets[1:] + start for part, start in zip(parts, starts)]
+  primaries = together("primaries")
+  if primaries is not None:
+    numbers = np.cumsum([0, *(len(part) for part in parts)])
+    primaries[:, 0] += np.repeat(numbers[:-1], [len(part.primaries) for part in parts])
+  return Events(together("momentum_mev"), np.concatenate([[0], *offsets]).astype(np.int64), together("voxel"),
+                together("edep_mev"), sizes[0], together("label"), together("pdg"), primaries)
 
 
 def pad_events(events: Events, indices: np.ndarray, *, multiple: int = 64) -> PaddedEvents:

@@ -66,7 +66,7 @@ def known_labels(labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 def of_source(source: ImageSource, kind: str, *, scale_mev: float = 1.0) -> Images:
   """Of a reader, row by row. Its fields of a momentum, a PDG code and a class of the image become labels."""
   scale = np.float32(scale_mev)
-  fields = {"momentum": "momentum_mev", "pdg": "particle", "label": "track_share"}
+  fields = {"momentum": "momentum_mev", "pdg": "particle", "kinetic": "kinetic_mev", "label": "track_share"}
   extra = {name: source.extra[field] for field, name in fields.items() if field in source.extra}
   known = known_labels({name: read(0, source.num) for name, read in extra.items()})
   if "momentum_mev" in extra:

@@ -27,6 +27,7 @@ class ImageSet(NamedTuple):
   momentum_mev: np.ndarray | None   # [n 3] true momentum
   clean: np.ndarray | None          # [n] bool, contained in every view and without nuclear interaction
   num_in_file: int
+  pdg: np.ndarray | None = None     # [n] PDG codes of single particles
 
 
 def check_views(views: Sequence[str]) -> tuple[str, ...]:
@@ -40,15 +41,16 @@ def check_views(views: Sequence[str]) -> tuple[str, ...]:
 
 
 def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster.ImageSpec, first: int = 0,
-                num: int | None = None) -> ImageSet:
+                num: int | None = None, any_particle: bool = False) -> ImageSet:
   """Events first ... first + num - 1 of a file or directory (None: to its end).
 
   Args:
     path: of events or of images in MeV; see `data.open`.
-    views: names of the views, in the order of the images.
+    views: names of the views, in the order of the images; or some of those of the file.
     spec: geometry of the images that the generator knows.
     first: number of the first event.
     num: number of events.
+    any_particle: whoever reads them knows other particles than protons, too: no warning.
   Returns:
     Images and the truth, if every one of the events has a momentum other than zero.
   Raises:
@@ -60,13 +62,21 @@ def open_images(path: str | os.PathLike, *, views: tuple[str, ...], spec: raster
   opened = open_data(path)
   chosen = choose_rows(opened.num if isinstance(opened, Images) else len(opened), first, num, path)
   if isinstance(opened, Images):
-    return _of_images(opened, chosen, path, views, spec)
-  return _of_events(opened, np.arange(len(opened))[chosen], path, views, spec)
+    found = _of_images(opened, chosen, path, views, spec)
+    others = "" if found.pdg is None else describe_codes(found.pdg)
+  else:
+    numbers = np.arange(len(opened))[chosen]
+    found = _of_events(opened, numbers, path, views, spec)
+    others = describe_others(opened, numbers)
+  if others and not any_particle:
+    logger.warning(OTHERS, path, len(found.images), others)
+  return found
 
 
 def _of_images(images: Images, chosen: slice, path, views: tuple[str, ...],
                spec: raster.ImageSpec) -> ImageSet:
-  have, want = (len(images.views), images.num_pixels), (len(views), spec.num_pixels)
+  some = len(views) < len(images.views) and set(views) <= set(images.views)
+  have, want = (len(views if some else images.views), images.num_pixels), (len(views), spec.num_pixels)
   if have[0] != want[0] and have[1] == want[1]:
     raise ValueError(f"{path}: holds {have[0]} views of each event, but {want[0]} are named: "
                      f"{','.join(views)}.")
@@ -75,22 +85,20 @@ def _of_images(images: Images, chosen: slice, path, views: tuple[str, ...],
     raise ValueError(f"{path}: images must have shape {shape('N', *want)}; got {shape(images.num, *have)}.")
   names = tuple({"momentum_mev", "particle"} & {*images.labels, *images.partly})
   found = images.read(chosen, names)
-  if "particle" in found and (others := describe_codes(found["particle"])):
-    logger.warning(OTHERS, path, len(found["particle"]), others)
-  momentum_mev = found.get("momentum_mev")
-  return ImageSet(found["image"], None if momentum_mev is None else known_momenta(momentum_mev), None,
-                  images.num)
+  momentum_mev, pdg = found.get("momentum_mev"), found.get("particle")
+  seen = found["image"][:, [images.views.index(view) for view in views]] if some else found["image"]
+  return ImageSet(seen, None if momentum_mev is None else known_momenta(momentum_mev), None, images.num, pdg)
 
 
 def _of_events(events: Events, chosen: np.ndarray, path, views: tuple[str, ...],
                spec: raster.ImageSpec) -> ImageSet:
   images = images_of(events, chosen, views=views, spec=spec)
   momentum_mev = events.momentum_mev[chosen]
-  if others := describe_others(events, chosen):
-    logger.warning(OTHERS, path, len(chosen), others)
+  pdg = None if events.pdg is None else events.pdg[chosen]
   if known_momenta(momentum_mev) is None:
-    return ImageSet(images, None, None, len(events))
-  return ImageSet(images, momentum_mev, clean_events(events, chosen, views=views, spec=spec), len(events))
+    return ImageSet(images, None, None, len(events), pdg)
+  clean = clean_events(events, chosen, views=views, spec=spec)
+  return ImageSet(images, momentum_mev, clean, len(events), pdg)
 
 
 def choose_rows(available: int, first: int, num: int | None, path) -> slice:

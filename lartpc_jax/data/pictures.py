@@ -30,6 +30,15 @@ def keep_contained(events: Events, spec: raster.ImageSpec) -> Events:
   return select_events(events, np.flatnonzero(escaped == 0))
 
 
+def charge_inside(events: Events, views: tuple[str, ...], spec: raster.ImageSpec) -> np.ndarray:
+  """Charge [n v] in MeV of the voxels whose centres lie in the window of each view, before any smearing."""
+  centre_mm = (events.voxel.astype(np.float32) + 0.5) * np.float32(events.voxel_mm)
+  inside = np.abs(centre_mm) < 0.5 * spec.num_pixels * spec.pitch_mm
+  number = np.repeat(np.arange(len(events)), np.diff(events.offsets))
+  total = lambda seen: np.bincount(number[seen], events.edep_mev[seen], minlength=len(events))
+  return np.stack([total(inside[:, list(raster.view_axes(view)[:2])].all(axis=1)) for view in views], axis=1)
+
+
 @functools.partial(jax.jit, static_argnames="frame")
 def rotated_images(key, position_mm, edep_mev, momentum_mev, *, frame: TrackFrame):
   """Track-frame images [b h w] and momenta [b 3] of events in random rotations: the medium is isotropic."""

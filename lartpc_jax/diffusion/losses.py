@@ -84,6 +84,26 @@ def edm_denoising(network: Callable, z: Float[Array, "b ..."], cond: dict, key: 
   return jnp.mean((predicted - target) ** 2, axis=tuple(range(1, z.ndim))), sigma
 
 
+def noisy_likelihood(log_density: Callable, x0: Float[Array, "b ..."], key: Array, *, p_mean: float,
+                     p_std: float) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+  """Negative log-likelihood of what is known of each example, seen through noise: value [b], nats, and sigma
+  [b].
+
+  Its minimum over all densities is p(y | x_0 + sigma noise) (Dhariwal & Nichol 2021, sec. 4).
+
+  Args:
+    log_density: (x [b ...], sigma [b]) -> log p(y | x) [b].
+    x0: clean states.
+    key: draws noise levels and noise.
+    p_mean: mean of log sigma.
+    p_std: standard deviation of log sigma.
+  """
+  key_sigma, key_noise = jax.random.split(key)
+  sigma = sample_sigma(key_sigma, x0.shape[0], p_mean=p_mean, p_std=p_std)
+  noisy = x0 + batch_mul(sigma, jax.random.normal(key_noise, x0.shape, x0.dtype))
+  return -log_density(noisy, sigma), sigma
+
+
 def _sum_squares(x: Array) -> Float[Array, " b"]:
   return jnp.sum(x**2, axis=tuple(range(1, x.ndim)))
 

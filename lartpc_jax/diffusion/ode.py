@@ -25,7 +25,7 @@ SAFETY, SMALLEST, LARGEST = 0.9, 0.2, 5.0  # factors of the step size (Hairer et
 def runge_kutta_step(velocity: Callable, y, t, dt, method: str):
   """One step of dy/dt = velocity(y, t) for a pytree y; t and dt are scalars."""
   nodes, rows, weights = METHODS[method]
-  slopes = []
+  slopes: list = []
   for c, row in zip(nodes, rows):
     slopes.append(velocity(_advance(y, dt, row, slopes), t + c * dt))
   return _advance(y, dt, weights, slopes)

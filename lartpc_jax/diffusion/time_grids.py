@@ -1,5 +1,5 @@
-"""Decreasing grids of diffusion time on which samplers step. Host-side numpy: a grid is a constant of the
-program."""
+"""Decreasing grids of diffusion time on which samplers step. Host-side numpy: a grid, times [n + 1] or
+sigmas [n + 1], is a constant of the program."""
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -91,7 +91,8 @@ def _run_child(devices: int, numbers: list[int]) -> Iterator[dict]:
   """
   xla_flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
   events = ",".join(map(str, numbers))
-  command = [sys.executable, "-m", "launch.benchmark_infer", *sys.argv[1:], "--child", f"--events={events}"]
+  command = [sys.executable, "-m", "lartpc_jax", "benchmark_infer", *sys.argv[1:], "--child",
+             f"--events={events}"]
   with subprocess.Popen(command, env={**os.environ, "XLA_FLAGS": xla_flags}, stdout=subprocess.PIPE,
                         text=True) as process:
     for text in process.stdout:

@@ -85,8 +85,8 @@ def _execute(wanted: simulate.Settings) -> tuple[float, float]:
   else:
     arguments.append("--nuclear=false")
   cpu, wall = _cpu_seconds(), time.perf_counter()
-  done = subprocess.run([sys.executable, "-m", "launch.simulate", *arguments], capture_output=True, text=True,
-                        check=False)
+  done = subprocess.run([sys.executable, "-m", "lartpc_jax", "simulate", *arguments], capture_output=True,
+                        text=True, check=False)
   if done.returncode:
     raise ValueError(f"launch.simulate failed ({done.returncode}): {done.stderr.strip()[-500:]}")
   return time.perf_counter() - wall, _cpu_seconds() - cpu

@@ -1,23 +1,15 @@
 """Draws of a trained cascade, by condition, in chunks on all devices: what launch.sample does with a
 cascade.
 """
-import time
 from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
 
-from lartpc_jax import parallel
 from lartpc_jax.data.labels import PRIMARY_CODES
-from lartpc_jax.generators import condition as condition_lib
-from lartpc_jax.generators.cascade import (
-  Cascade,
-  conditions_of,
-  image_keys,
-  lit_of,
-  make_stages_draw,
-  programs,
-)
+from lartpc_jax.experiments import keyed_draws
+from lartpc_jax.generators.cascade import Cascade, lit_of, make_stages_draw, programs
+from lartpc_jax.generators.keyed import image_keys
 from lartpc_jax.generators.windows import windows_needed
 from lartpc_jax.keys import root_key
 
@@ -39,23 +31,13 @@ def parse_sampler(text: str) -> dict:
 
 
 def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, float]) -> dict[str, np.ndarray]:
-  """Conditions of training images, name -> [n], with those in `asked` the same for all.
+  """Conditions of training images for a cascade; see `keyed_draws.choose_conditions`.
 
   Whoever asks for some primaries of an interaction asks for no others: their numbers are then 0.
-
-  Raises:
-    ValueError: naming an unknown variable or a value out of range.
   """
-  cond = {name: np.asarray(values) for name, values in conditions_of(cascade, keys).items()}
-  for name in asked:
-    if name not in cond:
-      raise ValueError(f"Unknown condition variable {name!r}; this model takes {sorted(cond)}.")
   if set(PRIMARY_CODES) & set(asked):
-    asked = {**{name: 0.0 for name in PRIMARY_CODES if name in cond}, **asked}
-  cond.update({name: np.full(len(keys), value, np.float32) for name, value in asked.items()})
-  declared = cascade.coarse.condition
-  condition_lib.check(declared, {name: cond[name] for name in declared.variables})
-  return cond
+    asked = {**{name: 0.0 for name in PRIMARY_CODES if name in cascade.table}, **asked}
+  return keyed_draws.choose_conditions(cascade.table, cascade.coarse.condition, keys, asked)
 
 
 def draw_cascade(cascade: Cascade, samplers: tuple[Callable, ...], num: int, *, seed: int = 0,
@@ -81,32 +63,19 @@ def draw_cascade(cascade: Cascade, samplers: tuple[Callable, ...], num: int, *, 
   """
   keys = image_keys(root_key(seed), num)
   cond = choose_conditions(cascade, keys, asked or {})
-  batch, seconds, parts = {"key": keys, "cond": cond}, 0.0, programs(cascade)
+  maps, seconds, parts = {}, 0.0, programs(cascade)
   for done, numbers in enumerate(parts):
     order, num_windows = np.arange(num), 0
     if cascade.stages[numbers[0]].windows is not None:
-      lit = lit_of(cascade, numbers[0], batch["maps"])
+      lit = lit_of(cascade, numbers[0], maps["maps"])
       order, num_windows = windows_needed(lit, cascade.stages[numbers[0]].windows, chunk_size)
-    draw = make_stages_draw(cascade, samplers, numbers, guidance_scale=guidance_scale,
-                            num_windows=num_windows)
-    tell = lambda count, done=done: update((done * num + count) // len(parts))
-    drawn, each = _draw_program(draw, jax.tree.map(lambda x, order=order: x[order], batch), chunk_size, tell)
+    stages = make_stages_draw(cascade, samplers, numbers, guidance_scale=guidance_scale,
+                              num_windows=num_windows)
+    told = {name: values[order] for name, values in {**cond, **maps}.items()}
+    drawn, each = keyed_draws.draw_in_chunks(
+        lambda keys, told, stages=stages: stages(keys, told, told.get("maps")), keys[order], told,
+        chunk_size=chunk_size, update=lambda count, done=done: update((done * num + count) // len(parts)))
     if np.isnan(drawn).any():
       raise FloatingPointError("A draw is not a number: the weights or the sampler are at fault.")
-    batch["maps"] = drawn[np.argsort(order)]
-    seconds += each
-  return batch["maps"], cond, seconds
-
-
-def _draw_program(draw: Callable, batch: dict, chunk_size: int, tell: Callable) -> tuple[np.ndarray, float]:
-  """What draw(keys, cond, maps) makes of the batch, and the seconds for each image."""
-  marks = [(0, time.perf_counter())]
-
-  def progress(count: int) -> None:
-    marks.append((count, time.perf_counter()))
-    tell(count)
-  mapped = parallel.make_device_map(lambda batch: draw(batch["key"], batch["cond"], batch.get("maps")),
-                                    chunk_size=chunk_size)
-  drawn = mapped(batch, progress=progress)
-  (first, start), (last, end) = marks[min(1, len(marks) - 2)], marks[-1]
-  return drawn, (end - start) / (last - first)
+    maps, seconds = {"maps": drawn[np.argsort(order)]}, seconds + each
+  return maps["maps"], cond, seconds

@@ -2,6 +2,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from lartpc_jax.build.segmentation import build_segmenter
 from lartpc_jax.config.blocks import call_with, check_keywords, section
 from lartpc_jax.experiments import rows as parts
+from lartpc_jax.experiments.columns import draw_columns
+from lartpc_jax.experiments.generator_table import cost_rows, write_table
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.experiments.samples import Sample, SampleImages, examine, load_images, name_columns
 from lartpc_jax.extras import require_extra
@@ -36,13 +39,14 @@ class Settings:
   """What to compare."""
   real: str | None = setting(None, "Real images that the generators were not trained on.", required=True)
   floor: str | None = setting(None, "Real images of the first column; default: the second half of --real.")
-  generated: tuple[str, ...] = setting((),
-                                       "Files of generated images, one a column; NAME=FILE gives the column "
-                                       "a name.")
+  generated: tuple[str, ...] = setting(
+      (), "Files of generated images, one a column; NAME=FILE gives the column a name.")
+  weights: tuple[str, ...] = setting(
+      (), "Weights to draw such images from, as launch.sample does by default; NAME=DIRECTORY.")
   train: str | None = setting(None, "Images that the generators were trained on, for memorisation.")
-  planted: tuple[str, ...] = setting((),
-                                     "Defects to plant in real images, each a column: shift, charge, "
-                                     "duplicates, blur, dead, memorised; or all.")
+  planted: tuple[str, ...] = setting(
+      (), "Defects to plant in real images, a column each: shift, charge, duplicates, blur, dead, memorised; "
+      "or all.")
   ssnet: str | None = setting(None, "Directory of SSNet's weights; default: those of the package.")
   out: str | None = setting(None, "Directory of the report.", required=True)
 
@@ -78,19 +82,22 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   planted = settings.planted
   if planted == ("all",):
     planted = tuple(name for name in defects.NAMES if name != "memorised" or settings.train)
-  result = evaluate(config, real=settings.real, generated=name_columns(settings.generated),
-                    floor=settings.floor,
+  name_columns([*settings.generated, *settings.weights])  # a name that stands twice is told before the work
+  generated = name_columns(settings.generated) | draw_columns(
+      settings.weights, config["images"]["num_images"], settings.out, console)
+  result = evaluate(config, real=settings.real, generated=generated, floor=settings.floor,
                     training=settings.train, planted=planted, ssnet=settings.ssnet,
                     progress=lambda total: console.progress(total, description="evaluate", unit="part"))
   console.say(report.markdown(result))
   paths = report.write_report(result, settings.out)
+  paths.append(write_table(result.rows, result.columns, result.counts, console.environment(),
+                           Path(settings.out) / "table.json"))
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
 
 def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor: str | None = None,
              training: str | None = None, planted: tuple[str, ...] = (), ssnet: str | None = None,
-             progress: Callable
-             ) -> Report:
+             progress: Callable) -> Report:
   """Compares samples with real images. The first column, the floor, are real images too, independent of
   those.
 
@@ -143,9 +150,10 @@ def evaluate(config: Mapping, *, real: str, generated: Mapping[str, str], floor:
   columns = {"reference": images.real, **images.columns}
   sources = {"reference": real, FLOOR: floor} if floor else {
       "reference": f"first half of {real}", FLOOR: f"second half of {real}"}
-  return Report(names, work.rows, work.extras, {name: x.values[:8] for name, x in columns.items()},
-                separations, found,
-                work.missing, seconds, {name: len(x.values) for name, x in columns.items()}, cpu_seconds,
+  return Report(names, {**work.rows, **cost_rows(generated)}, work.extras,
+                {name: x.values[:8] for name, x in columns.items()}, separations, found, work.missing,
+                seconds,
+                {name: len(x.values) for name, x in columns.items()}, cpu_seconds,
                 {**sources, **generated})
 
 

@@ -17,7 +17,7 @@ from lartpc_jax import parallel
 from lartpc_jax.build import estimator as config_estimator, inference as config_inference
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data.images import ImageSet, check_views
-from lartpc_jax.experiments import chunks, pictures, results
+from lartpc_jax.experiments import chunks, infer_types, pictures, results
 from lartpc_jax.experiments.protocol import SILENT, STARTS, Console, DescentSettings, exit_code, setting
 from lartpc_jax.experiments.targets import describe_input, open_targets, warn_of_skipped
 from lartpc_jax.generators.generator import Generator
@@ -27,6 +27,7 @@ from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.inference.estimator import Estimator
 from lartpc_jax.inference.fit import one_track
 from lartpc_jax.inference.imaging import antithetic_noise
+from lartpc_jax.inference.selection import dropped_charge
 from lartpc_jax.inference.surface import make_surface
 from lartpc_jax.keys import root_key
 
@@ -37,6 +38,10 @@ SURFACE_DRAWS = 2
 class Settings(DescentSettings):
   """What to infer."""
   num_pictures: int = setting(8, "Events drawn.", lower=0)
+  types: tuple[str, ...] = setting((), "Particle types of the hypotheses, for weights that know several; see "
+                                   "configs/particles64_identify.py. Default: one, its momentum alone.")
+  calibration: str | None = setting(None, "File of launch.identify that makes probabilities of objectives; "
+                                    "default: identification.json beside the weights, if it is there.")
 
 
 class Job(NamedTuple):
@@ -47,6 +52,7 @@ class Job(NamedTuple):
   events: np.ndarray       # [n] numbers in the file
   # momenta [n 3] of the classical and, where it can be had, the amortised estimator
   baselines: dict[str, np.ndarray]
+  num_pixels: int | None   # brightest pixels that the distance sees of each image; None: all
   kinetic_range_mev: tuple[float, float]
   identity: dict           # what results depend on; a directory holds those of one identity
   compute: Callable        # event numbers -> dict of arrays, see `chunks.run_chunks`
@@ -62,13 +68,17 @@ def prepare(settings: Settings, config: Mapping) -> Job:
     OSError, ValueError: naming the file, flag or key that is wrong.
   """
   views = check_views(settings.views)
+  if settings.calibration is not None:
+    raise ValueError(f"--calibration={settings.calibration} goes with --types.")
   if settings.start not in STARTS:
     raise ValueError(f"Unknown --start {settings.start!r}; choose from {list(STARTS)}.")
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   generator, _, digests = build_generator(settings.weights)
+  check_momentum_alone(generator)
   spec = generator.spec
   data, events, skipped = open_targets(settings.input, views=views, spec=spec, first=settings.first_event,
                                        num=settings.num_events)
+  config = config_inference.select_pixels(config, data.images)
   baselines = {"classical": classical_momentum(data.images, views, pitch_mm=spec.pitch_mm).astype(np.float32)}
   along_axes = all(view in VIEWS for view in views)  # what the estimators were trained on
   estimator = config_estimator.find_estimator(len(views), settings.weights) if along_axes else None
@@ -84,9 +94,17 @@ def prepare(settings: Settings, config: Mapping) -> Job:
                           **({} if estimator is None else {"estimator": estimator[1]["sha256"]})}}
   compute, surface, stride = _build(settings, config, generator, views, data.images, events, baselines,
                                     None if estimator is None else estimator[0])
-  return Job(settings, views, data, events, baselines, generator.kinetic_range_mev, identity, compute,
-             surface, stride,
-             skipped)
+  return Job(settings, views, data, events, baselines, config_inference.seen_pixels(config),
+             generator.kinetic_range_mev, identity, compute, surface, stride, skipped)
+
+
+def check_momentum_alone(generator: Generator) -> None:
+  """Raises ValueError naming what the generator is asked for, unless that is the momentum of a particle."""
+  asked = sorted(generator.condition.variables)
+  if asked != ["momentum_mev"] or generator.kinetic_range_mev is None or generator.spec is None:
+    hint = " --types=NAME,... fits each particle type." if "particle" in asked else ""
+    raise ValueError(f"Inference of a momentum needs weights that are asked for momentum_mev alone, with the "
+                     f"size of a pixel and a range of energies; these are asked for {asked}.{hint}")
 
 
 def estimate_momenta(estimator: Estimator, images: np.ndarray, views: tuple[str, ...], *,
@@ -135,7 +153,9 @@ def _build(settings: Settings, config: dict, generator: Generator, views, images
 
 
 def run(settings: Settings, config: Mapping, console: Console) -> int:
-  """Infers the events of a file into a work directory."""
+  """Infers the events of a file into a work directory; with types, which particle made them, too."""
+  if settings.types:
+    return infer_types.run(settings, config, console)
   job = prepare(settings, config)
   with console.workdir(settings.out, job.identity) as out:
     console.say(f"Devices: {parallel.device_summary()}")
@@ -154,6 +174,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   """
   directory, say = out / "chunks", console.say
   num, there = len(job.events), chunks.finished_events(directory, job.identity)
+  if job.num_pixels is not None:
+    say(f"The distance compares the {job.num_pixels} brightest pixels of each image.")
   done = sum(int(event) in there for event in job.events)
   if done:
     say(f"{out} holds {done} of the {num} events already.")
@@ -173,20 +195,25 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
       "trajectory"], identity=job.identity)
   table = results.make_results(fields, events=job.events, views=job.views, true_mev=job.data.momentum_mev,
                                baselines=job.baselines, clean=job.data.clean,
-                               kinetic_range_mev=job.kinetic_range_mev)
+                               kinetic_range_mev=job.kinetic_range_mev, dropped=_dropped(job))
   results.write_results(out, table, {"run": job.identity, "first_event": job.settings.first_event,
                                      "num_events": num,
                                    "skipped": job.skipped,
                              "input_path": job.settings.input,
                                      "kinetic_range_mev": list(job.kinetic_range_mev)})
   hypotheses = results.write_hypotheses(out, fields, job.events)
-  say(results.summary_text(table))
+  say("\n".join([results.summary_text(table), *results.dropped_note(table.columns, job.num_pixels)]))
   drawn = pictures.draw_pictures(job, out, directory, fields["momentum_mev"],
                                  num_pictures=job.settings.num_pictures,
                         failed=table.failed)
   say(f"Wrote {out / 'results.csv'}, {out / 'results.json'}, {hypotheses} and pictures:\n  "
       + "\n  ".join(str(path) for path in drawn))
   return None
+
+
+def _dropped(job: Job) -> np.ndarray:
+  images = job.data.images
+  return np.zeros(len(images)) if job.num_pixels is None else dropped_charge(images, job.num_pixels)
 
 
 def warn_about_truth(job: Job, say: Callable) -> None:

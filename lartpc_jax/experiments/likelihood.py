@@ -1,9 +1,9 @@
-"""Likelihood of images under a trained unconditional model, by its probability-flow ODE: nats and bits per
-dimension.
-"""
+"""Likelihood of images under a trained model: of an unconditional diffusion by its probability-flow ODE, of
+codes and sequences of pixels exactly; nats and bits per dimension."""
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from lartpc_jax.diffusion.likelihood import bits_per_dim, log_likelihood
 from lartpc_jax.diffusion.sde import alpha_std
 from lartpc_jax.diffusion.time_grids import karras_grid
 from lartpc_jax.experiments import chunks, pixels
+from lartpc_jax.experiments.models import KEYED
 from lartpc_jax.experiments.protocol import Console, exit_code, setting
 from lartpc_jax.experiments.samples import load_images, name_columns
 from lartpc_jax.experiments.targets import describe_images
@@ -51,14 +52,14 @@ def run(settings: Settings, console: Console) -> int:
   """Computes what the directory lacks, prints the table and writes likelihood.md and likelihood.json."""
   if not (settings.data or settings.input):
     raise ValueError("Give --data or --input; --help says what they may be.")
-  generator, info, _ = build_generator(settings.weights)
+  density = _open(settings)
+  info = density.info
   rows = _images(settings, info)
   identity = {name: value for name, value in dataclasses.asdict(settings).items()
               if name not in ("weights", "data", "input", "out", "chunk_size")}
   identity |= {"weights": info["sha256"], "version": lartpc_jax.__version__,
                "images": {name: describe_images(images) for name, images in rows.items()}}
-  nats_of = jax.jit(make_nats(generator, num_steps=settings.num_steps, num_probes=settings.num_probes,
-                              sigma_min=settings.sigma_min))
+  nats_of = jax.jit(density.nats)
   with console.workdir(settings.out, identity) as out:
     found = {}
     for name, images in rows.items():
@@ -68,8 +69,35 @@ def run(settings: Settings, console: Console) -> int:
         console.say("Stopped; what is finished is saved. The same command goes on.")
         return exit_code(nats)
       found[name] = nats
-    _report(settings, found, int(np.prod(generator.codec.state_shape)), out, console)
+    _report(settings, found, density, out, console)
   return 0
+
+
+class _Density(NamedTuple):
+  """How likely a model finds images."""
+  nats: Callable   # (images [b h w] MeV, keys [b]) -> [b]
+  info: dict       # JSON of the weights
+  num_dims: int
+  note: str        # what the numbers are of
+
+
+def _open(settings: Settings) -> _Density:
+  """Of a diffusion by its flow, of codes and sequences exactly. Raises ValueError for a model without."""
+  for holds, build, label in KEYED.values():
+    if holds(settings.weights):
+      model, info = build(settings.weights)
+      if model.nats is None:
+        raise ValueError(f"--weights={settings.weights} ({label}) has no likelihood.")
+      return _Density(lambda images, keys, model=model: model.nats(images), info, int(np.prod(info["shape"])),
+                      f"Exact probability, without a condition, of what the model draws ({label}): codes, or "
+                      "lit pixels with a bin of charge; nats are of the image, bits of each of its pixels.")
+  generator, info, _ = build_generator(settings.weights)
+  num_dims = int(np.prod(generator.codec.state_shape))
+  nats = make_nats(generator, num_steps=settings.num_steps, num_probes=settings.num_probes,
+                   sigma_min=settings.sigma_min)
+  return _Density(nats, info, num_dims,
+                  f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units "
+                  f"of the state; {settings.num_steps} steps, {settings.num_probes} probes.")
 
 
 def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path, settings: Settings,
@@ -150,18 +178,16 @@ def _make_compute(nats_of: Callable, images: np.ndarray, settings: Settings) -> 
   return compute
 
 
-def _report(settings: Settings, found: dict[str, np.ndarray], num_dims: int, out: Path,
+def _report(settings: Settings, found: dict[str, np.ndarray], density: _Density, out: Path,
             console: Console) -> None:
   rows, content = [], {}
   for name, nats in found.items():
-    bits = np.asarray(bits_per_dim(jnp.asarray(nats), num_dims))
+    bits = np.asarray(bits_per_dim(jnp.asarray(nats), density.num_dims))
     estimates = {"nats": mean_estimate(nats), "bits_per_dim": mean_estimate(bits)}
     rows.append((name, len(nats),
                  *(f"{x.value:.{d}f} +- {x.error:.{d}f}" for x, d in zip(estimates.values(), (1, 4)))))
     content[name] = {"num": len(nats), **estimates, "nats_an_image": nats}
   table = markdown_table(HEAD, rows)
-  note = (f"Density of states of {num_dims} dimensions with noise {settings.sigma_min:g}, in units of the "
-          f"state; {settings.num_steps} steps, {settings.num_probes} probes.")
-  write_text(out / "likelihood.md", f"{table}\n\n{note}")
-  write_json(out / "likelihood.json", {"settings": settings, "num_dims": num_dims, "rows": content})
-  console.say(f"{table}\n\n{note}\nWrote {out}/likelihood.md, likelihood.json")
+  write_text(out / "likelihood.md", f"{table}\n\n{density.note}")
+  write_json(out / "likelihood.json", {"settings": settings, "num_dims": density.num_dims, "rows": content})
+  console.say(f"{table}\n\n{density.note}\nWrote {out}/likelihood.md, likelihood.json")

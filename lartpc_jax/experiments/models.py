@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lartpc_jax.build import cascade as cascade_builders
+from lartpc_jax.build.codes import build_code_model, is_code_model
+from lartpc_jax.build.gan import build_gan, is_gan
 from lartpc_jax.build.generators import build_generator
-from lartpc_jax.experiments import cascades, pixels
+from lartpc_jax.build.pixel_sequence import build_pixel_sequence, is_pixel_sequence
+from lartpc_jax.experiments import cascades, keyed_draws, pixels, steering
 from lartpc_jax.generators import condition as condition_lib
 
 
@@ -24,14 +27,17 @@ class Kind(NamedTuple):
 
 
 def _open_generator(settings: Any) -> Model:
-  generator, info, _ = build_generator(settings.weights, tile=settings.tile)
+  weights = build_generator(settings.weights, tile=settings.tile)
+  generator, info, _ = weights
+  chunk_size = min(settings.chunk_size, settings.num)
+  steered, wanted = steering.open_steer(settings, weights, chunk_size)
 
   def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
     images, seconds = pixels.draw_images(
-        generator, settings.num, seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num),
-        update=update,
+        generator, settings.num, seed=settings.seed, chunk_size=chunk_size, update=update, steer=steered,
         name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
-    return images, {}, seconds
+    arrays = {name: np.full(settings.num, value) for name, value in wanted.items()}
+    return images, arrays, seconds
   return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
 
 
@@ -55,7 +61,24 @@ def _open_cascade(settings: Any) -> Model:
                " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
 
 
+def open_keyed(build: Callable, label: str) -> Callable:
+  """How to open what `build` (weights -> KeyedModel, JSON) makes."""
+  def open_it(settings: Any) -> Model:
+    model, info = build(settings.weights)
+    asked = condition_lib.parse(model.condition, settings.cond)
+
+    def draw(update):
+      return keyed_draws.draw_keyed(model, settings.num, seed=settings.seed, asked=asked, update=update,
+                                    chunk_size=min(settings.chunk_size, settings.num))
+    return Model(draw, info, label)
+  return open_it
+
+
+KEYED = {"gan": (is_gan, build_gan, "a pass of a GAN"),
+         "codes": (is_code_model, build_code_model, "codes of a prior, decoded"),
+         "pixel_sequence": (is_pixel_sequence, build_pixel_sequence, "lit pixels one by one")}
 KINDS = {"cascade": Kind(cascade_builders.is_cascade, _open_cascade),
+         **{name: Kind(holds, open_keyed(build, label)) for name, (holds, build, label) in KEYED.items()},
          "generator": Kind(lambda weights: True, _open_generator)}
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from lartpc_jax.build.data import build_crop_data, build_voxel_data
 from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data.batches import first
+from lartpc_jax.generators.condition import placeholder
+from lartpc_jax.generators.frame import IDENTITY
 from lartpc_jax.generators.generator import Generator, make_generate
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.keys import root_key
@@ -93,27 +95,33 @@ def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[ja
 
 def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: int = 64,
                 one_by_one: bool = False,
-                update: Callable = lambda done: None, **sampler) -> tuple[np.ndarray, float]:
+                update: Callable = lambda done: None, steer: Callable = lambda score_fn: score_fn,
+                **sampler) -> tuple[np.ndarray, float]:
   """`num` images [n h w] in MeV and the seconds that an image took, without compilation.
 
   The n-th image of a seed is the same whatever num and chunk_size are, but for rounding (and, where an
   adaptive sampler chooses one step size for its batch, for its tolerance).
 
   Args:
-    generator: the model, without a condition; compiled by `compile_network` for chunk_size images if
-      one_by_one.
+    generator: the model; one with a condition is told none, so draws have those of its training data.
+      Compiled by `compile_network` for chunk_size images if one_by_one.
     num: number of images.
     seed: of noise and steps.
     chunk_size: images a device draws at once.
     one_by_one: run the steps of the sampler one by one instead of as one program.
     update: called with the number of finished images.
+    steer: (score_fn) -> score_fn of chunk_size images, see `generators.guide.steer`.
     **sampler: see `build.models.build_sampler`.
   """
+  cond, scale = None, 1.0
   if generator.condition.variables:
-    raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}: use "
-                     "launch.generate.")
-  make = make_generate(generator, build_sampler(generator.denoiser.sde, **sampler))
-  generate = lambda noise, keys: make(noise, None, keys)
+    if generator.frame is not IDENTITY:
+      raise ValueError(f"This generator places its pictures by {sorted(generator.condition.variables)}: use "
+                       "launch.generate.")
+    cond, scale = placeholder(generator.condition, chunk_size), 0.0
+  make = make_generate(generator, build_sampler(generator.denoiser.sde, **sampler), guidance_scale=scale,
+                       steer=steer)
+  generate = lambda noise, keys: make(noise, cond, keys)
   draws = lambda first: draws_of(seed, np.arange(first, first + chunk_size), generator.codec.state_shape)
   if not one_by_one:
     generate = jax.jit(generate).lower(*draws(0)).compile()

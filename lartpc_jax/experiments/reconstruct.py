@@ -1,4 +1,5 @@
-"""Held-out whole interactions through an autoencoder and back: a picture, and what is lost on the way."""
+"""Held-out whole interactions through an autoencoder, or crops through codes, and back: a picture, and what
+is lost on the way."""
 import dataclasses
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from lartpc_jax.build import models as config_models
 from lartpc_jax.data.open import open_events
 from lartpc_jax.data.pictures import voxel_images
+from lartpc_jax.experiments.code_reconstruction import holds_codes, run_codes
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.generators.codec import decode_in_tiles
@@ -19,8 +21,10 @@ from lartpc_jax.tables import write_text
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """Which autoencoder, which events."""
-  weights: str | None = setting(None, "Directory of the weights of the autoencoder.", required=True)
-  data: str | None = setting(None, "File of interactions; its last events were held out.", required=True)
+  weights: str | None = setting(None, "Directory of the weights of the autoencoder, or of the codes.",
+                                required=True)
+  data: str | None = setting(None, "File that it was trained on; its last events were held out.",
+                             required=True)
   out: str | None = setting(None, "Directory of the results.", required=True)
   num: int = setting(64, "Events: the last ones of the file.", lower=1)
   tile: int = setting(0, "Latents a side of a tile; 0: the whole image at once.", lower=0)
@@ -30,6 +34,9 @@ class Settings:
 
 def run(settings: Settings, console: Console) -> None:
   """Encodes, decodes, compares and draws."""
+  if holds_codes(settings.weights):
+    run_codes(settings, console)
+    return
   trained = config_models.load_autoencoder(settings.weights)
   codec = config_models.autoencoder_codec_of(trained, trained.info["latent"], trained.window.shape)
   decode = codec.decode

@@ -10,20 +10,33 @@ import numpy as np
 from lartpc_jax.experiments.evaluate import FLOOR, Report
 from lartpc_jax.metrics.estimate import significance
 from lartpc_jax.plotting import evaluation as figures
-from lartpc_jax.tables import markdown_table, write_json, write_text
+from lartpc_jax.plotting.style import colours
+from lartpc_jax.tables import markdown_table, measured, write_json, write_text
 
+HEADER = ("<!doctype html><html lang=en><meta charset=utf-8>"
+          "<meta name=viewport content=\"width=device-width,initial-scale=1\">")
+# Wide tables scroll inside their frame, so that the page itself fits a phone.
 STYLE = """body{font:14px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em}
+.wide{overflow-x:auto}figure{margin:0}figcaption{color:#444;max-width:75ch;margin:.3em 0 1em}
 table{border-collapse:collapse;font-size:12px}td,th{border:1px solid #bbb;padding:2px 7px;text-align:right}
 td:first-child,td:nth-child(2),th{text-align:left}
 tr.published{color:#777}td.bad{background:#f6c0b8}img{max-width:100%}h2{margin-top:1.6em}"""
+# Title of a figure, up to its colon -> what it shows.
+CAPTIONS = {
+    "Images": "The first images of each sample, on one scale that follows the square root of charge.",
+    "What each metric sees": "How many standard errors a sample lies above the floor, real against real, by "
+                             "each corrected metric; up to 3 is what chance does.",
+    "Physics": "Reference with the errors of its counts, samples scaled to its number of images. Logarithmic "
+               "where a few bins tower over the rest; values outside of the bins are told above a panel.",
+    "Classifiers": "Left: ROC curves; the diagonal is a classifier that cannot tell. Right: what it states "
+                   "against what is true.",
+    "t-SNE of the reference": "Real images laid out by each distance, above by class, below by charge.",
+    "Nearest training images in Earth Mover's Distance": "Generated images and the training images nearest "
+                                                         "to them, with the distance in pixels.",
+}
 HEAD = ("Value +- standard error; p: probability of so large a value if both samples come from one "
         "distribution. The first column is real against real: what perfection looks like at this number of "
         "images. Rows of the published definitions are for comparison with the literature only.")
-
-
-def number(value: float) -> str:
-  """Four significant digits, or a dash for NaN."""
-  return f"{value:.4g}" if math.isfinite(value) else "-"
 
 
 def cell(row) -> str:
@@ -31,8 +44,7 @@ def cell(row) -> str:
   if row is None:
     return ""
   value, error, p = row.estimate
-  text = number(value) + (f" +- {error:.2g}" if math.isfinite(error) else "")
-  return text + (f", p {p:.2g}" if math.isfinite(p) else "")
+  return measured(value, error) + (f", p {p:.2g}" if math.isfinite(p) else "")
 
 
 def as_json(report: Report) -> dict:
@@ -109,7 +121,7 @@ def markdown(report: Report) -> str:
               f"Tracks against showers (by {s.labels}; mean of {s.num_subsets} sets of {len(s.is_track)} "
               "images):", "",
               markdown_table(["distance", "k-NN accuracy", "silhouette"], [
-                  (name, *(f"{x.value:.3f} +- {x.error:.3f}" for x in (s.knn_accuracy, s.silhouette)))
+                  (name, *(measured(x.value, x.error) for x in (s.knn_accuracy, s.silhouette)))
                   for name, s in report.separations.numbers.items()])]
   lines += ["", "Left out:", ""] + [f"- {text}" for text in report.missing or ["nothing"]]
   lines += ["", *(f"{name}: {path}" + "  " for name, path in report.sources.items()), "", _times(report)]
@@ -124,8 +136,8 @@ def _times(report: Report) -> str:
 
 
 def report_figures(report: Report) -> dict[str, object]:
-  """Title -> Figure."""
-  found = {"Images": figures.mosaic(report.samples)}
+  """Title -> Figure. A column has one colour in all of them."""
+  found, styles = {"Images": figures.mosaic(report.samples)}, colours(report.columns)
   directed = [(name, row) for (_, name, definition), row in report.rows.items()
               if definition == "corrected" and FLOOR in row and row[FLOOR].worse]
   if len(report.columns) > 1:
@@ -138,13 +150,13 @@ def report_figures(report: Report) -> dict[str, object]:
     found["Physics"] = figures.histogram_grid({
         name: (edges, {"reference": values, **{c: report.extras[c].histograms[name][2] for c in report.columns
                                                if name in report.extras[c].histograms}})
-        for name, (edges, values, _) in first.items()})
+        for name, (edges, values, _) in first.items()}, styles)
   classifiers = report.extras[FLOOR].calibrations
   if classifiers:
     found["Classifiers"] = figures.reliability_grid({
         name: {c: report.extras[c].calibrations[name] for c in report.columns
                if name in report.extras[c].calibrations}
-        for name in classifiers})
+        for name in classifiers}, styles)
   if report.separations is not None:
     s = report.separations
     titles = {name: f"{name}: k-NN {x.knn_accuracy.value:.2f}, silhouette {x.silhouette.value:.2f}"
@@ -160,30 +172,34 @@ def report_figures(report: Report) -> dict[str, object]:
 def page(report: Report) -> str:
   """The HTML page, figures inside."""
   escape = html.escape
-  table = ["<table><tr><th>metric<th>definition" + "".join(f"<th>{escape(c)}" for c in report.columns)]
+  table = ["<div class=wide><table><tr><th>metric<th>definition"
+           + "".join(f"<th>{escape(c)}" for c in report.columns)]
   for (_, name, definition), found in report.rows.items():
     note = lambda c, found=found: escape(found[c].note) if c in found else ""
     cells = "".join(f"<td{' class=bad' if c in found and _sigma(found, c) > 3.0 else ''} title=\"{note(c)}\">"
                     f"{escape(cell(found.get(c)))}" for c in report.columns)
     table.append(f"<tr class={definition}><td>{escape(name)}<td>{definition}{cells}")
-  text = [f"<!doctype html><meta charset=utf-8><title>Is it good enough?</title><style>{STYLE}</style>",
+  text = [HEADER,
+          f"<title>Is it good enough?</title><style>{STYLE}</style>",
           "<h1>Is it good enough?</h1>",
           f"<p>{escape(HEAD)} Red cells lie more than three standard errors above the floor.",
           "<p>Images: " + escape("; ".join(f"{name}: {count} of "
                                            f"{report.sources.get(name, report.sources.get(FLOOR))}"
                                            for name, count in report.counts.items())) + ".",
-          "<p>Left out: " + escape("; ".join(report.missing) or "nothing") + ".", *table, "</table>"]
+          "<p>Left out: " + escape("; ".join(report.missing) or "nothing") + ".", *table, "</table></div>"]
   if len(report.columns) > 1:
-    text.append("<h2>Ranking, worst first</h2><table><tr><th>sample<th>mean rank<th>metrics 3 sigma above "
-                "the floor<th>seen best by")
+    text.append("<h2>Ranking, worst first</h2><div class=wide><table><tr><th>sample<th>mean rank<th>metrics "
+                "3 sigma above the floor<th>seen best by")
     text += [f"<tr><td>{escape(name)}<td>{rank:.2f}<td>{above}<td>{escape(best)}"
              for name, rank, above, best in ranking(report)]
-    text.append("</table>")
+    text.append("</table></div>")
   for title, figure in report_figures(report).items():
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
-    text.append(f"<h2>{escape(title)}</h2><img alt=\"{escape(title)}\" src=\"data:image/png;base64,"
-                f"{base64.b64encode(buffer.getvalue()).decode()}\">")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    caption = CAPTIONS[title.partition(":")[0]]
+    text.append(f"<h2>{escape(title)}</h2><figure><img alt=\"{escape(title)}\" "
+                f"src=\"data:image/png;base64,{data}\"><figcaption>{escape(caption)}</figcaption></figure>")
   return "\n".join(text) + "\n"
 
 

@@ -13,6 +13,7 @@ from lartpc_jax.inference.errors import (
   momentum_error,
   outside_range,
 )
+from lartpc_jax.inference.selection import LEAST_DROPPED
 from lartpc_jax.tables import write_csv, write_json
 
 AXES = "xyz"
@@ -33,8 +34,7 @@ class Results(NamedTuple):
 
 def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], true_mev: np.ndarray | None,
                  baselines: dict[str, np.ndarray], clean: np.ndarray | None,
-                 kinetic_range_mev: tuple[float, float]
-                 ) -> Results:
+                 kinetic_range_mev: tuple[float, float], dropped: np.ndarray) -> Results:
   """Table of a run.
 
   Args:
@@ -46,6 +46,7 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
     baselines: name -> momenta [n 3] of other estimators; "classical" among them.
     clean: [n] contained and non-interacting, or None.
     kinetic_range_mev: of the generator.
+    dropped: share [n] of the charge that the distance does not see, of the worst view.
   """
   vector = lambda prefix, p: {f"{prefix}p{axis}_mev": p[:, i] for i, axis in enumerate(AXES)}
   momentum = fields["momentum_mev"]
@@ -59,6 +60,7 @@ def make_results(fields: dict, *, events: np.ndarray, views: tuple[str, ...], tr
     columns |= {f"{name}_{view}": fields[name][:, i] for i, view in enumerate(views)}
   if hidden_name(views) is not None:
     columns[f"p{hidden_name(views)}_sign_ambiguous"] = np.ones(len(events), int)
+  columns["dropped_charge"] = dropped
   at_edge = outside_range(momentum, kinetic_range_mev, margin=EDGE)
   summary = {"num_events": len(events), "num_converged": int(columns["converged"].sum()),
              "views": list(views), "baselines": list(baselines),
@@ -182,6 +184,16 @@ def summary_table(table: Results) -> str:
   lines.append(f"{'converged':40}{summary['num_converged']:12d} of {summary['num_events']}")
   lines.append(f"{'seconds an event':40}{summary['seconds_per_event']:12.2f}")
   return "\n".join(lines)
+
+
+def dropped_note(columns: dict, num_pixels: int | None) -> list[str]:
+  """A line that says how much charge the distance did not see, if it did not see all of it."""
+  dropped = columns["dropped_charge"]
+  if num_pixels is None or not (some := int((dropped > LEAST_DROPPED).sum())):
+    return []
+  return [f"NOTE: the distance sees the {num_pixels} brightest pixels of an image; in {some} of "
+          f"{len(dropped)} events they lack charge, at most {100 * dropped.max():.1f} % of it (column "
+          "dropped_charge). --config.distance.num_pixels sets another number."]
 
 
 def warnings(table: Results) -> list[str]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lartpc_jax.build import inference as config_inference
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.data import detector_faults as faults, pictures
 from lartpc_jax.data.events import deposited_energy
@@ -97,7 +98,7 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
                 sets.momentum_mev[index].reshape(-1, 3))
     job = infer.prepare(settings_as(infer.Settings, settings, input=str(file), first_event=0, num_events=None,
                                     start=begin,
-                                    num_pictures=0), block)
+                                    num_pictures=0), _with_number(block))
     estimates, fields = dict(job.baselines), {}
     if fit:
       with console.workdir(directory, job.identity):
@@ -120,6 +121,16 @@ def run(settings: Settings, config: Mapping, vertex_config: Mapping, console: Co
               f"MeV/c\n\n{text}\n"
               f"Wrote {out / 'robustness.md'}")
   return 0
+
+
+def _with_number(config: Mapping) -> dict:
+  """The inference config with the number of pixels that its distance compares by default.
+
+  All conditions share it, and it must not follow the images: noise lights every pixel of some.
+  """
+  config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+  number = config_inference.seen_pixels(config)
+  return config if number is None else {**config, "distance": {**config["distance"], "num_pixels": number}}
 
 
 def head(names: list[str]) -> list[str]:

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
+from lartpc_jax.build.crops import TABLE
 from lartpc_jax.config.schema import Sampler
 from lartpc_jax.experiments import pixels
+from lartpc_jax.experiments.generator_table import COST
 from lartpc_jax.experiments.models import Model, open_model
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import Console, setting
 from lartpc_jax.files import atomic_write
+from lartpc_jax.generators import weights as weight_files
 from lartpc_jax.metrics.pixels import compare, pixel_statistics
 from lartpc_jax.plotting.pixel_statistics import statistics_figure
 from lartpc_jax.plotting.pixels import mosaics
-from lartpc_jax.tables import markdown_table, write_text
+from lartpc_jax.tables import markdown_table, write_json, write_text
 
 HEAD = ("sample", "images", "active pixels, mean", "charge, mean MeV", "chi2/ndf active", "charge",
         "spectrum")
@@ -34,14 +37,20 @@ class Settings:
   coarse_sampler: str = setting("", "Of a cascade: NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA.")
   middle_sampler: str = setting("", "The same of its second stage, if it has three.")
   fine_sampler: str = setting("", "The same of its last stage.")
-  cond: str = setting("", "Of a cascade: NAME=NUMBER,... for all images; the rest is as in training images.")
+  cond: str = setting("", "NAME=NUMBER,... for all images, of models with a condition; the rest is as in "
+                          "training images.")
   guidance_scale: float = setting(1.0, "Of a cascade's first stage; 1 means none.")
+  guide: str = setting("", "Weights of a guide, for draws by Bayes' rule: a directory or a name.")
+  guide_cond: str = setting("", "What the guide asks for, NAME=VALUE,...: numbers, or names of classes.")
+  guide_scale: float = setting(1.0, "Power of the guide's likelihood; 1 is Bayes' rule.")
   chunk_size: int = setting(64, "Images a device draws at once.", lower=1)
   tile: int = setting(0, "Of latent models: decode squares of so many latents at a time; 0: the whole image.",
                       lower=0)
   grid: int = setting(5000, "Images in each mosaic, at most.", lower=1)
   columns: int = setting(0, "Columns of the mosaics; 0: a square.", lower=0)
   seed: int = setting(0, "Seed of the noise.")
+  core_hours: float = setting(0.0, "What training took, for weights that do not tell; 0: they tell, or it is "
+                                   "not known.", lower=0.0)
 
 
 def run(settings: Settings, console: Console) -> None:
@@ -54,6 +63,7 @@ def run(settings: Settings, console: Console) -> None:
   out.mkdir(parents=True, exist_ok=True)
   with atomic_write(out / "images.npz", "wb") as file:
     np.savez_compressed(file, images=images[:, None], **arrays)
+  _write_cost(settings, model, seconds, out)
   _draw_mosaic(settings, model, real, images, out)
   if real is None:
     console.say(f"{1e3 * seconds:.1f} ms an image\nWrote {out}/images.npz, mosaic.png")
@@ -61,6 +71,14 @@ def run(settings: Settings, console: Console) -> None:
   text = _compare(model, real, images, out, seconds)
   write_text(out / "sample.md", text)
   console.say(f"{text}\nWrote {out}/images.npz, mosaic.png, statistics.png, sample.md")
+
+
+def _write_cost(settings: Settings, model: Model, seconds: float, out: Path) -> None:
+  """What the images cost, for the table of launch.evaluate."""
+  parameters = weight_files.num_parameters(weight_files.find_weights(settings.weights), leave_out=(TABLE,))
+  hours = settings.core_hours or model.info.get("cpu_seconds", 0.0) / 3600.0
+  write_json(out / COST, {"model": model.label, "parameters": parameters, "core_hours": hours,
+                          "ms_an_image": 1e3 * seconds, "images": settings.num})
 
 
 def _draw_mosaic(settings: Settings, model: Model, real: pixels.RealImages | None, images: np.ndarray,

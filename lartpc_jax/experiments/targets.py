@@ -23,14 +23,14 @@ class Targets(NamedTuple):
 
 
 def open_targets(path: str, *, views: Sequence[str], spec: ImageSpec, first: int = 0,
-                 num: int | None = None) -> Targets:
+                 num: int | None = None, any_particle: bool = False) -> Targets:
   """Of events first ... first + num - 1 of a file (None: to its end) those that have charge in every view.
 
   Raises:
     OSError, ValueError: as `data.images.open_images` and `inference.checks.check_target_images`; also if no
     event has charge.
   """
-  data = open_images(path, views=tuple(views), spec=spec, first=first, num=num)
+  data = open_images(path, views=tuple(views), spec=spec, first=first, num=num, any_particle=any_particle)
   events = first + np.arange(len(data.images))
   charged = np.any(np.asarray(data.images) != 0, axis=(2, 3)).all(axis=1)
   if not charged.any():
@@ -58,9 +58,12 @@ def describe_images(images: np.ndarray) -> str:
 
 
 def describe_input(path: str) -> str:
-  """Name and hash of an input file."""
+  """Name and hash of an input file; of a directory, of the names and sizes of what it holds."""
   if path == SAMPLE:
     content = (resources.files("lartpc_jax") / "assets" / "sample_protons.npz").read_bytes()
     return f"{path}, sha256 {hashlib.sha256(content).hexdigest()[:16]}"
+  if Path(path).is_dir():
+    content = "\n".join(f"{entry.name} {entry.stat().st_size}" for entry in sorted(Path(path).iterdir()))
+    return f"{Path(path).name}, sha256 {hashlib.sha256(content.encode()).hexdigest()[:16]}"
   with open(path, "rb") as file:
     return f"{Path(path).name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"

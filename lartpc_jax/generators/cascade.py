@@ -15,7 +15,8 @@ from jaxtyping import Array, Bool, Float
 from lartpc_jax.diffusion.guidance import classifier_free
 from lartpc_jax.diffusion.prediction import make_denoiser, score_from_denoiser
 from lartpc_jax.diffusion.sde import SDE
-from lartpc_jax.generators.condition import Condition, features_of
+from lartpc_jax.generators.condition import Condition
+from lartpc_jax.generators.keyed import features_of, table_rows
 from lartpc_jax.generators.sparse_state import (
   BlockScale,
   GapScale,
@@ -82,16 +83,9 @@ def noisy_map(maps: Float[Array, "... h w 2"], noise: tuple[float, float],
   return maps + normal * jnp.asarray(noise, maps.dtype).reshape(*(1,) * (maps.ndim - 1), 2)
 
 
-def image_keys(key: Array, num: int, first: int = 0) -> Array:
-  """Keys [num] of the images first, first + 1, ... of a run."""
-  return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(first, first + num))
-
-
 def conditions_of(cascade: Cascade, keys: Array) -> dict[str, Array]:
   """A random row of the table for each key: name -> [b]."""
-  num = len(next(iter(cascade.table.values())))
-  rows = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, 0), (), 0, num))(keys)
-  return {name: jnp.asarray(values)[rows] for name, values in cascade.table.items()}
+  return table_rows(cascade.table, keys)
 
 
 def draw_stage(stage: Stage, sampler: Callable, keys: Array, cond: dict, *, guidance_scale: float = 1.0

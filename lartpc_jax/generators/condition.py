@@ -170,6 +170,17 @@ def _parse_value(name: str, variable: Variable, text: str) -> float | int:
     raise ValueError(f"Condition variable {name!r} must be a number; got {text!r}.") from error
 
 
+def placeholder(condition: Condition, num: int) -> dict[str, np.ndarray]:
+  """Values [num ...] that are allowed, for a network that is not told them: those of its null condition."""
+  values = {}
+  for name, variable in condition.variables.items():
+    mean = np.exp(variable.mean) if variable.log else variable.mean
+    value = np.clip(mean, variable.low, variable.high)
+    row = np.eye(1, variable.size)[0] * value if variable.kind == "vector" else value
+    values[name] = np.broadcast_to(row, (num, *np.shape(row)))
+  return as_arrays(condition, values)
+
+
 def num_features(condition: Condition) -> int:
   """Length of what `embed` returns for one example."""
   return sum(_num_features(variable) for variable in condition.variables.values())
@@ -207,11 +218,6 @@ def embed(condition: Condition, cond: Mapping) -> Float[Array, "b f"]:
       values = jnp.log(values) if variable.log else values
       parts.append(_waves(((values - variable.mean) / variable.scale)[:, None]))
   return jnp.concatenate(parts, axis=-1)
-
-
-def features_of(condition: Condition, cond: Mapping, num: int) -> Float[Array, "b f"]:
-  """`embed`, also of a condition without variables: [num 0]."""
-  return embed(condition, cond) if condition.variables else jnp.zeros((num, 0))
 
 
 def _waves(scaled: Float[Array, "b n"]) -> Float[Array, "b f"]:

@@ -40,7 +40,8 @@ class Generator(NamedTuple):
   frame: Frame
   # geometry of the images that come out; None where a pixel has no size
   spec: ImageSpec | None
-  kinetic_range_mev: tuple[float, float] | None   # of the particles that it was trained on
+  # (low, high) of the particles that it was trained on; with the variable "particle", name -> (low, high)
+  kinetic_range_mev: tuple[float, float] | dict[str, tuple[float, float]] | None
 
 
 def replace_params(generator: Generator, params: Params) -> Generator:
@@ -73,7 +74,7 @@ def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *,
   Args:
     denoiser: the trained network.
     cond: from `network_cond`; empty or None for a network without a condition.
-    guidance_scale: 1.0 means none; see `diffusion.guidance.classifier_free`.
+    guidance_scale: 1.0 means none; see `diffusion.guidance.classifier_free`. 0.0 is the null condition alone.
   Raises:
     ValueError: if guidance is asked of a network without a condition.
   """
@@ -88,11 +89,13 @@ def state_score(denoiser: Denoiser, cond: dict[str, Array] | None = None, *,
   if guidance_scale == 1.0:
     return conditional
   free = score({**cond, "keep": jnp.zeros_like(keep)})
+  if guidance_scale == 0.0:
+    return free
   return guidance.classifier_free(conditional, free, guidance_scale=guidance_scale)
 
 
 def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: float = 1.0,
-                  mirrored: bool = False) -> Callable:
+                  mirrored: bool = False, steer: Callable = lambda score_fn: score_fn) -> Callable:
   """Builds generate(noise [b h w c], cond, key=None, pose=None) -> images [b n n] in MeV; with `mirrored`, [b
   m n n].
 
@@ -103,6 +106,7 @@ def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: fl
     mirrored: return m pictures a draw, those that the symmetry of the frame makes equally probable: 2 in the
       track frame, where their scatter to the sides cancels exactly and the second costs no network; 1 in
       others.
+    steer: (score_fn) -> score_fn, what else guides the draws; see `generators.guide.steer`.
   Returns:
     generate. The noise is a draw of `prior_noise`; the same noise, condition and key give the same image.
     `cond` are physical values by name, in the frame of the view (see `geometry.rasterize.to_view`), None for
@@ -118,7 +122,7 @@ def make_generate(generator: Generator, sampler: Callable, *, guidance_scale: fl
             f"Condition {name!r} needs a row for each of the {len(noise)} draws"
             f"{', of shape (3,)' if name == 'momentum_mev' else ''}; got shape {tuple(value.shape)}.")
     score_fn = state_score(generator.denoiser, network_cond(generator, cond), guidance_scale=guidance_scale)
-    state = sampler(score_fn, noise, noise_keys(noise) if key is None else key)
+    state = sampler(steer(score_fn), noise, noise_keys(noise) if key is None else key)
     pictures = generator.codec.decode(state, cond)
     place = lambda pictures: generator.frame.place(pictures, cond, pose)
     if not mirrored:

@@ -51,7 +51,7 @@ def flatten(params: Params) -> dict[str, np.ndarray]:
 
 
 def unflatten(flat: dict[str, np.ndarray]) -> Params:
-  """Inverse of `flatten`."""
+  """Inverse of `flatten`: name -> array [...] becomes a tree of them."""
   params: dict = {}
   for name, array in flat.items():
     *parents, leaf = name.split("/")
@@ -138,6 +138,17 @@ def _quantised(flat: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     scale = np.maximum(np.abs(value).max(axis=tuple(range(value.ndim - 1)), keepdims=True), 1e-30) / 127.0
     arrays[key], arrays[key + _SCALE] = np.round(value / scale).astype(np.int8), scale.astype(np.float32)
   return arrays
+
+
+def num_parameters(directory: str | os.PathLike, *, leave_out: tuple[str, ...] = ()) -> int:
+  """Numbers in all weights of a directory but those of the names in `leave_out`; scales of quantisation do
+  not count."""
+  total = 0
+  for path in sorted(Path(directory).glob("*.npz")):
+    if path.stem not in leave_out:
+      with np.load(path, allow_pickle=False) as npz:
+        total += sum(npz[key].size for key in npz.files if not key.endswith(_SCALE))
+  return total
 
 
 def copy_weights(source: str | os.PathLike, target: str | os.PathLike, name: str) -> None:

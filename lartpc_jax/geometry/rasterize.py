@@ -23,8 +23,11 @@ _ANGLE = "angle:"  # prefix of a plane with any other angle, as in "angle:35.7"
 @runtime_checkable
 class Window(Protocol):
   """Geometry of a picture that `rasterize` draws."""
-  sigma_mm: float
-  threshold_mev: float
+  @property
+  def sigma_mm(self) -> float: ...
+
+  @property
+  def threshold_mev(self) -> float: ...
 
   def edges_mm(self) -> tuple[np.ndarray, np.ndarray]: ...
 

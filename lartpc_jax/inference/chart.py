@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lartpc_jax.units import kinetic_from_momentum, momentum_from_kinetic
+from lartpc_jax.units import PROTON_MASS_MEV, kinetic_from_momentum, momentum_from_kinetic
 
 NUM_TANGENTS = 3  # two turns of the direction, one change of energy
 FREE_SCALE_MEV = 500.0
@@ -21,22 +21,25 @@ FREE_SCALE_MEV = 500.0
 _EDGE = 0.02
 
 
-def to_momentum(hypothesis: Float[Array, "b 4"],
-                kinetic_range_mev: tuple[float, float]) -> Float[Array, "b 3"]:
-  """Momentum in MeV/c: direction times |p| of T = low + (high - low) sigmoid(logit). Smooth."""
+def to_momentum(hypothesis: Float[Array, "b 4"], kinetic_range_mev: tuple,
+                mass_mev: Float[Array, " b"] | float = PROTON_MASS_MEV) -> Float[Array, "b 3"]:
+  """Momentum in MeV/c: direction times |p| of T = low + (high - low) sigmoid(logit). Smooth.
+
+  The ends of the range and the mass may be one of all hypotheses, or [b] one of each.
+  """
   low, high = kinetic_range_mev
   direction = hypothesis[:, :3] / jnp.linalg.norm(hypothesis[:, :3], axis=-1, keepdims=True)
   kinetic_mev = low + (high - low) * jax.nn.sigmoid(hypothesis[:, 3])
-  return momentum_from_kinetic(kinetic_mev)[:, None] * direction
+  return momentum_from_kinetic(kinetic_mev, mass_mev)[:, None] * direction
 
 
-def from_momentum(momentum_mev: Float[Array, "b 3"],
-                  kinetic_range_mev: tuple[float, float]) -> Float[Array, "b 4"]:
+def from_momentum(momentum_mev: Float[Array, "b 3"], kinetic_range_mev: tuple,
+                  mass_mev: Float[Array, " b"] | float = PROTON_MASS_MEV) -> Float[Array, "b 4"]:
   """Inverse of `to_momentum`; energies outside the range are moved just inside it. Momentum zero is taken
   along x."""
   low, high = kinetic_range_mev
   magnitude = jnp.linalg.norm(momentum_mev, axis=-1)
-  fraction = jnp.clip((kinetic_from_momentum(magnitude) - low) / (high - low), _EDGE, 1.0 - _EDGE)
+  fraction = jnp.clip((kinetic_from_momentum(magnitude, mass_mev) - low) / (high - low), _EDGE, 1.0 - _EDGE)
   logit = jnp.log(fraction) - jnp.log1p(-fraction)
   still = magnitude[:, None] == 0.0
   direction = momentum_mev / jnp.where(still, 1.0, magnitude[:, None])
@@ -93,6 +96,28 @@ def sphere_chart(kinetic_range_mev: tuple[float, float]) -> Chart:
   """Direction and bounded energy: the functions of this module."""
   return Chart(lambda h: to_momentum(h, kinetic_range_mev), lambda p: from_momentum(p, kinetic_range_mev),
                tangent_basis, retract, lambda h: {})
+
+
+class Species(NamedTuple):
+  """k particle types that hypotheses are made of."""
+  names: tuple[str, ...]
+  label: tuple[int, ...]                           # of each, in the generator's condition "particle"
+  mass_mev: tuple[float, ...]
+  kinetic_range_mev: tuple[tuple[float, float], ...]  # energies that the generator knows of each
+
+
+def species_chart(species: Species) -> Chart:
+  """Direction and bounded energy of hypotheses whose types are those of `species`, again and again: row i
+  has type i mod k, and with it its mass and its range of energies.
+  """
+  def of_rows(h):
+    rows = lambda values: jnp.tile(jnp.asarray(values, jnp.float32), len(h) // len(species.names))
+    low, high = zip(*species.kinetic_range_mev, strict=True)
+    return (rows(low), rows(high)), rows(species.mass_mev)
+
+  told = lambda h: {"particle": jnp.tile(jnp.asarray(species.label, jnp.int32), len(h) // len(species.names))}
+  return Chart(lambda h: to_momentum(h, *of_rows(h)), lambda p: from_momentum(p, *of_rows(p)), tangent_basis,
+               retract, lambda h: {"told": told(h)})
 
 
 def with_vertex(chart: Chart) -> Chart:

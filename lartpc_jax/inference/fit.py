@@ -5,6 +5,7 @@ starts) and two descents. Events are the first axis of everything, tracks the ne
 image of several tracks from one vertex is the sum of what the generator draws for each; all momenta of a set
 are refined together.
 """
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -196,6 +197,7 @@ def _make_judge(scene: _Scene, settings: FitSettings) -> Callable:
   Judged on draws that the descent has not seen: it may have fitted its own.
   """
   chart, t, report = scene.chart, scene.num_tracks, settings.report
+  reported = functools.partial(plain_emd, draws=settings.comparison.draws, num_pixels=report.num_pixels)
 
   def judge(images, start, out: Descent, key) -> dict:
     b, end = len(images), out.hypothesis
@@ -203,11 +205,11 @@ def _make_judge(scene: _Scene, settings: FitSettings) -> Callable:
     momentum, spread = chart.to_momentum(end).reshape(b, t, 3), out.spread.reshape(b, t).max(1)
     if report.judges_start:  # one call: one compilation
       drawn = sum_tracks(scene.draw(jnp.concatenate([start, end]), noise), t)
-      both = plain_emd(jnp.concatenate([images, images]), drawn, settings.comparison.draws)
+      both = reported(jnp.concatenate([images, images]), drawn)
       emd_start, emd_end = jnp.split(both, 2)
     else:
       drawn = sum_tracks(scene.draw(end, noise), t)
-      emd_start, emd_end = None, plain_emd(images, drawn, settings.comparison.draws)
+      emd_start, emd_end = None, reported(images, drawn)
     converged = ((emd_end.max(axis=1) <= report.max_emd_px) & (spread <= report.max_spread_mev)
                  & jnp.all(jnp.isfinite(momentum), axis=(1, 2)))
     drawn = drawn[-b:]
@@ -218,10 +220,10 @@ def _make_judge(scene: _Scene, settings: FitSettings) -> Callable:
   return judge
 
 
-def plain_emd(images: Float[Array, "b v n n"], drawn: Float[Array, "b v k n n"], draws: str = "mean"
-              ) -> Float[Array, "b v"]:
+def plain_emd(images: Float[Array, "b v n n"], drawn: Float[Array, "b v k n n"], draws: str = "mean", *,
+              num_pixels: int = emd_lib.REPORTING["num_pixels"]) -> Float[Array, "b v"]:
   """W1 in px between each image and what was drawn for it: the mean over draws, or that of the "best"."""
-  report = emd_lib.make_emd(**emd_lib.REPORTING)
+  report = emd_lib.make_emd(**{**emd_lib.REPORTING, "num_pixels": num_pixels})
   reduce = jnp.min if draws == "best" else jnp.mean
 
   def one_view(target, of_view):

@@ -2,7 +2,7 @@
 
 `generate(noise, cond, pose=None)` is that of `generators.generator.make_generate`, its condition a momentum.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -24,13 +24,14 @@ class Imager(NamedTuple):
 
 
 def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], momentum_mev: Float[Array, "b 3"],
-                   views: tuple[str, ...], vertex_mm: Float[Array, "b 3"] | None = None
-                   ) -> Float[Array, "b v mk n n"]:
+                   views: tuple[str, ...], vertex_mm: Float[Array, "b 3"] | None = None,
+                   told: Mapping[str, Array] | None = None) -> Float[Array, "b v mk n n"]:
   """Images of each momentum in each view for each noise draw, in one call of `generate`.
 
   Draws are shared by the batch; with a leading axis of r, momentum i sees those of row i mod r. A `generate`
   that returns m images a draw ([n m n n], see `make_generate`) gives m k of them. Momentum and vertex are
-  seen by it in the frame of the view; a vertex at another place than the middle is its pose.
+  seen by it in the frame of the view; a vertex at another place than the middle is its pose. `told` are
+  further variables of the condition, [b] a value for each momentum.
   """
   b, rows = momentum_mev.shape[0], noise.reshape(-1, *noise.shape[-5:])
   r, v, k = rows.shape[:3]
@@ -38,7 +39,9 @@ def generate_views(generate: Callable, noise: Float[Array, "*r v k h w c"], mome
   repeated = lambda x: jnp.broadcast_to(in_views(x)[:, :, None, :], (b, v, k, 3)).reshape(-1, 3)
   draws = jnp.broadcast_to(rows[None], (b // r, *rows.shape)).reshape(-1, *rows.shape[3:])
   pose = {} if vertex_mm is None else {"pose": repeated(vertex_mm)}
-  images = generate(draws, {"momentum_mev": repeated(momentum_mev)}, **pose)
+  further = {name: jnp.broadcast_to(x[:, None, None], (b, v, k)).reshape(-1)
+             for name, x in (told or {}).items()}
+  images = generate(draws, {"momentum_mev": repeated(momentum_mev), **further}, **pose)
   return images.reshape(b, v, -1, *images.shape[-2:])
 
 

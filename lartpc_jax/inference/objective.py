@@ -1,5 +1,5 @@
 """The momentum objective: distance between target views and what the generator draws for a momentum."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from lartpc_jax.transport.emd import EMD
 PICTURES = ("each", "sum")
 DRAWS = ("mean", "best")
 CHARGE_SMOOTHING = 0.005  # s in sqrt(r^2 + s^2) - s, relative charge
+_COSTS_AT_ONCE = 2**25    # entries of all cost matrices held together (128 MB each time they are made)
 
 
 class Targets(NamedTuple):
@@ -27,7 +28,8 @@ class Objective(NamedTuple):
   """Pure functions; see `make_objective`."""
   prepare: Callable   # images [b v n n] -> Targets
   compare: Callable   # (images [b v k n n], Targets) -> [b], pixels
-  evaluate: Callable  # (momentum [b 3], Targets, noise [v k h w c], vertex_mm [b 3] or None) -> [b], pixels
+  # (momentum [b 3], Targets, noise [v k h w c], vertex_mm [b 3] or None, told or None) -> [b], pixels
+  evaluate: Callable
 
 
 def vertex_weights(num_pixels: int, *, power: float, radius_px: float = 1.0) -> Float[Array, "n n"]:
@@ -79,16 +81,17 @@ def make_objective(generate: Callable, distance: EMD, *, views: tuple[str, ...],
 
   def compare(images: Float[Array, "b v k n n"], targets: Targets) -> Float[Array, " b"]:
     single = lambda *view: _over_draws(*each_draw(*view), settings)
-    return jax.vmap(jax.vmap(single))(as_compared(images), targets.prepared, targets.charge).sum(axis=1)
+    return _map_events(jax.vmap(single), as_compared(images), targets.prepared, targets.charge).sum(axis=1)
 
   def evaluate(momentum_mev: Float[Array, "b 3"], targets: Targets, noise: Float[Array, "v k h w c"],
-               vertex_mm: Float[Array, "b 3"] | None = None) -> Float[Array, " b"]:
+               vertex_mm: Float[Array, "b 3"] | None = None,
+               told: Mapping[str, Array] | None = None) -> Float[Array, " b"]:
     if settings.draws == "best":  # the others have no share in the gradient: a third of the cost
       fixed = jax.lax.stop_gradient((momentum_mev, vertex_mm))
-      images = as_compared(generate_views(generate, noise, fixed[0], views, fixed[1]))
-      values, _ = jax.vmap(jax.vmap(each_draw))(images, targets.prepared, targets.charge)
+      images = as_compared(generate_views(generate, noise, fixed[0], views, fixed[1], told))
+      values, _ = _map_events(jax.vmap(each_draw), images, targets.prepared, targets.charge)
       noise = best_noise(values, noise)
-    value = compare(generate_views(generate, noise, momentum_mev, views, vertex_mm), targets)
+    value = compare(generate_views(generate, noise, momentum_mev, views, vertex_mm, told), targets)
     if vertex_mm is not None:
       value += 0.5 * settings.vertex_weight_px * jnp.sum((vertex_mm / settings.vertex_sigma_mm)**2, axis=1)
     if prior_weight_px:
@@ -109,13 +112,28 @@ def _check(settings: Comparison, prior: Estimator | None, prior_weight_px: float
                      f"{prior_weight_px}, {'no' if prior is None else 'an'} estimator.")
 
 
+def _map_events(function: Callable, images: Float[Array, "b v k n n"], prepared, charge):
+  """`function` of every event: all at once, or as many as the memory of their cost matrices allows."""
+  b, v, k = images.shape[:3]
+  points = getattr(prepared, "points", None)  # none: pixels are compared one by one
+  at_once = b if points is None else _COSTS_AT_ONCE // (v * k * points.shape[-2]**2)
+  if at_once >= b:
+    return jax.vmap(function)(images, prepared, charge)
+  return jax.lax.map(lambda event: function(*event), (images, prepared, charge), batch_size=max(at_once, 1))
+
+
+def smooth_absolute(ratio: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  """sqrt(r^2 + s^2) - s of relative charges r: |r|, but smooth at 0."""
+  return jnp.sqrt(ratio**2 + CHARGE_SMOOTHING**2) - CHARGE_SMOOTHING
+
+
 def _make_each_draw(distance: EMD, weights: Float[Array, "n n"], charge_weight_px: float) -> Callable:
   """Builds (images [k n n] of one view, prepared, charge) -> values [k] in px, relative charges [k]."""
   def each_draw(images, prepared, charge):
     value = jax.vmap(lambda image: distance.emd_to_target(image * weights, prepared).value)(images)
     ratio = (images.sum((1, 2)) - charge) / charge
     if charge_weight_px:
-      value += charge_weight_px * (jnp.sqrt(ratio**2 + CHARGE_SMOOTHING**2) - CHARGE_SMOOTHING)
+      value += charge_weight_px * smooth_absolute(ratio)
     return value, ratio
   return each_draw
 

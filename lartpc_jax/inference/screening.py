@@ -13,7 +13,7 @@ from lartpc_jax.inference.track_sets import is_repeated, screen_sets
 from lartpc_jax.transport.emd import EMD, make_emd
 
 METHODS = ("distance", "squares")
-POOL = 4                  # pixels pooled in each direction for the coarse pass
+COARSE_PIXELS = 16        # a side of the images of the coarse pass, or a little more
 COARSE = dict(ot_epsilon_px=0.1, num_iterations=4, num_pixels=16)  # of `make_emd`, for pooled images
 CANDIDATES_AT_ONCE = 256  # drawn together: bounds the memory
 
@@ -31,9 +31,17 @@ class Screened(NamedTuple):
   objective: Float[Array, "b h"]         # px, unweighted distance and charge term, summed over views
 
 
-def pool(images: Float[Array, "*b n n"], factor: int = POOL) -> Float[Array, "*b p p"]:
-  """Sums charge over factor x factor pixels."""
+def pool_factor(num_pixels: int) -> int:
+  """Pixels pooled in each direction: the most that divide the side and leave at least COARSE_PIXELS of
+  them.
+  """
+  return next((f for f in range(num_pixels // COARSE_PIXELS, 0, -1) if num_pixels % f == 0), 1)
+
+
+def pool(images: Float[Array, "*b n n"]) -> Float[Array, "*b p p"]:
+  """Sums charge over squares of `pool_factor` pixels."""
   *batch, n, _ = images.shape
+  factor = pool_factor(n)
   return images.reshape(*batch, n // factor, factor, n // factor, factor).sum((-3, -1))
 
 
@@ -104,15 +112,16 @@ def _make_coarse(distance: EMD, *, charge_weight_px: float) -> Callable:
   The distance of pooled images costs a hundredth of the full one; the charge term is the one of the full
   objective. An empty candidate is infinitely far, so that `top_k`, which ranks NaN first, does not choose it.
   """
-  def compare(image, charge, prepared, target_charge):
+  def compare(image, charge, prepared, target_charge, weight):
     ratio = jnp.abs(charge - target_charge) / target_charge
-    return distance.emd_to_target(image, prepared).value + charge_weight_px / POOL * ratio
+    return distance.emd_to_target(image, prepared).value + weight * ratio
 
   def screen_one(target: Float[Array, "v n n"], candidates: Candidates) -> Float[Array, " m"]:
     pooled = pool(target)
     prepared = jax.vmap(distance.prepare_target)(pooled)
     charge = pooled.sum((1, 2))
-    over_views = jax.vmap(compare)
+    weight = charge_weight_px / pool_factor(target.shape[-1])
+    over_views = jax.vmap(lambda *view: compare(*view, weight))
     values = jax.vmap(lambda x: over_views(x, x.sum((1, 2)), prepared, charge).sum())(candidates.pooled)
     return jnp.where(jnp.isnan(values), jnp.inf, values)
 

@@ -48,6 +48,7 @@ class Stage:
 class Report:
   """How the end of a fit is judged, on draws that it has not seen."""
   num_draws: int = 4               # of the network, a view and track
+  num_pixels: int = 128            # brightest pixels of each image that the reported distance sees
   judges_start: bool = True        # too, for the distance that the descent began with
   max_emd_px: float = 3.0          # a fit that ends above this, in any view, has not converged
   max_spread_mev: float = 25.0     # nor one of which the last iterates of a track scatter by more

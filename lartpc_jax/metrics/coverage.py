@@ -30,7 +30,7 @@ def credible_level(true_log_density: np.ndarray, sample_log_density: np.ndarray)
 
 
 def coverage(level: np.ndarray, credibility: float) -> Estimate:
-  """Share of events whose truth lies in the region of that credibility."""
+  """Share of events, by the level [n] of each, whose truth lies in the region of that credibility."""
   if not 0.0 < credibility < 1.0:
     raise ValueError(f"credibility must lie between 0 and 1; got {credibility}.")
   return share_estimate(np.asarray(level) <= credibility)

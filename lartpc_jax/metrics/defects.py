@@ -1,4 +1,5 @@
-"""Planted defects of known size, to see which metric finds what."""
+"""Planted defects of known size, to see which metric finds what: images [n h w] (MeV) to such images;
+training [n h w] too."""
 from collections.abc import Callable
 
 import numpy as np

@@ -44,7 +44,7 @@ def jackknife_error(left_out: np.ndarray) -> float:
 
 
 def permutation_p_value(observed: float, permuted: np.ndarray) -> float:
-  """Share of permutations at least as large, the observed one counted: (1 + #) / (1 + B) (Phipson & Smyth
+  """Share of permutations [B] at least as large, the observed one counted: (1 + #) / (1 + B) (Phipson & Smyth
   2010, eq. 3).
 
   NaN for an observed NaN; a permutation that gives NaN counts as large.

@@ -17,7 +17,8 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 def gaussian_frechet(mean_x: np.ndarray, cov_x: np.ndarray, mean_y: np.ndarray, cov_y: np.ndarray) -> float:
-  """|m_x - m_y|^2 + Tr(C_x + C_y - 2 (C_x C_y)^(1/2)), squared W2 of two Gaussians (Dowson & Landau 1982)."""
+  """|m_x - m_y|^2 + Tr(C_x + C_y - 2 (C_x C_y)^(1/2)), squared W2 of two Gaussians (Dowson & Landau 1982),
+  from means [d] and covariances [d d]."""
   root = _root(cov_x)
   cross = np.linalg.eigvalsh(root @ cov_y @ root)
   trace = np.trace(cov_x) + np.trace(cov_y) - 2.0 * np.sqrt(np.maximum(cross, 0.0)).sum()
@@ -104,8 +105,8 @@ def extrapolated_frechet(x: np.ndarray, y: np.ndarray, *, num_blocks: int = 20, 
 
 
 def kernel_distance(x: np.ndarray, y: np.ndarray, *, degree: int = 4, num_blocks: int = 10) -> Estimate:
-  """KPD: unbiased MMD^2 with the polynomial kernel (x.y / d + 1)^degree (Kansal et al. 2023, sec. III),
-  unbiased at any N.
+  """KPD of features [n d] and [m d]: unbiased MMD^2 with the polynomial kernel (x.y / d + 1)^degree (Kansal
+  et al. 2023, sec. III), unbiased at any N.
 
   Features are standardised by the first sample; the error is a jackknife over blocks of both.
   """

@@ -1,9 +1,10 @@
 """High-dimensional goodness of fit between two sets of images: MMD, energy distance, sliced and exact
 Wasserstein, Sinkhorn.
 
-Images are flattened to vectors [n d]. Statistics that are quadratic in the sample labels (MMD, energy
-distance) share one matrix of pooled distances, and 200 permutations of the labels cost one matrix product.
-numpy; POT for exact transport.
+Images are flattened to vectors x [n d] and y [m d]; pooled [N d] holds both, matrix [N N] a kernel or
+distance between them, and columns of members [N b] say which are of the first sample. Statistics that are
+quadratic in the sample labels (MMD, energy distance) share one matrix of pooled distances, and 200
+permutations of the labels cost one matrix product. numpy; POT for exact transport.
 """
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,5 @@
-"""Do two samples of one quantity agree? Published and two-sample chi-squared, Kolmogorov-Smirnov."""
+"""Do two samples of one quantity agree? Values real [n] and generated [m], edges
+[bins + 1]. Published and two-sample chi-squared, Kolmogorov-Smirnov."""
 from typing import NamedTuple
 
 import numpy as np

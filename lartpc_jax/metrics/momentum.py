@@ -22,7 +22,8 @@ def targets(momentum_mev: np.ndarray) -> np.ndarray:
 
 
 def robust_width(residual: np.ndarray) -> float:
-  """Half of the central 68 % interval: the few nuclear interactions do not count."""
+  """Half of the central 68 % interval of residuals [n], in their unit: the few nuclear interactions do not
+  count."""
   low, high = np.quantile(residual, (0.1587, 0.8413))
   return float(0.5 * (high - low))
 

@@ -46,8 +46,8 @@ def extent_on_second_axis(points: np.ndarray) -> float:
 
 
 def measure(image: np.ndarray) -> tuple[float, float, int, float]:
-  """Length and width of the largest cluster of non-zero pixels, number of clusters, the cluster's share of
-  the charge."""
+  """Of an image [h w]: length and width (px) of the largest cluster of non-zero pixels, number of clusters,
+  the cluster's share of the charge."""
   points = np.argwhere(image > 0).astype(float)
   labels = cluster_labels(points)
   if not np.any(labels >= 0):

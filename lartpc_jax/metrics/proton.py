@@ -1,4 +1,5 @@
-"""Physics quantities of single-proton images whose direction is known. Host-side numpy."""
+"""Physics quantities of single-proton images whose direction is known: image [n n] in MeV, direction [2],
+edges_mm [bins + 1]. Host-side numpy."""
 import contextlib
 
 import numpy as np

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from lartpc_jax.networks.autoencoder import Autoencoder
 from lartpc_jax.networks.classifier import ImageClassifier
 from lartpc_jax.networks.estimator import MixtureDensity
+from lartpc_jax.networks.gan import PAIRS
 from lartpc_jax.networks.ncsn import NCSN
 from lartpc_jax.networks.ncsnpp import EMBEDDINGS, NCSNpp
+from lartpc_jax.networks.recogniser import Recogniser
 from lartpc_jax.networks.sparse_transformer import SPACES, SparseTransformer
 from lartpc_jax.networks.ssnet import SSNet
 from lartpc_jax.networks.unet import CONDITIONINGS, LatentUNet
@@ -37,9 +39,15 @@ class SegmentationNetwork(NamedTuple):
 
 
 class ClassifierNetwork(NamedTuple):
-  """A network with one logit an image; every field is a pure function."""
+  """A network with one logit an image, or one of each class; every field is a pure function."""
   init: Callable   # (key, (h, w)) -> params
-  apply: Callable  # (params, y [b h w 1]) -> logit [b]
+  apply: Callable  # (params, y [b h w 1]) -> logit [b] or logits [b c]
+
+
+class RecogniserNetwork(NamedTuple):
+  """What noisy states tell of their labels; every field is a pure function."""
+  init: Callable   # (key, (h, w, c)) -> params
+  apply: Callable  # (params, x [b h w c], c_noise [b]) -> [b outputs]
 
 
 class EstimatorNetwork(NamedTuple):
@@ -109,6 +117,14 @@ def make_classifier(**kwargs) -> ClassifierNetwork:
                            apply=lambda params, y: module.apply({"params": params}, y))
 
 
+def make_recogniser(**kwargs) -> RecogniserNetwork:
+  """Reader of noisy states; keywords of `networks.recogniser.Recogniser`."""
+  module = Recogniser(**_as_fields(kwargs))
+  return RecogniserNetwork(
+      init=lambda key, shape: module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1))["params"],
+      apply=lambda params, x, c_noise: module.apply({"params": params}, x, c_noise))
+
+
 def make_mixture_density(**kwargs) -> EstimatorNetwork:
   """Conditional mixture density; keywords of `networks.estimator.MixtureDensity`."""
   module = MixtureDensity(**kwargs)
@@ -168,3 +184,54 @@ def make_ncsn(*, features: int = 128, num_levels: int = 10) -> DenoiserNetwork:
 # name in a config block `network` -> (module, whose fields are the keys of the block; maker)
 DENOISERS = {"latent_unet": (LatentUNet, make_latent_unet), "ncsnpp": (NCSNpp, make_ncsnpp),
              "sparse_transformer": (SparseTransformer, make_sparse_transformer)}
+
+
+class GanNetwork(NamedTuple):
+  """A generator and a discriminator; every field is a pure function."""
+  # key -> {"generator": params, "discriminator": params, "batch_stats": moments, {} without batch norm}
+  init: Callable
+  # (params, latent [b n], pixel_noise [b h w 1], features [b f]) -> raw output [b h w c], by averaged moments
+  generate: Callable
+  # the same by the moments of the batch -> raw output, new moments
+  generate_training: Callable
+  judge: Callable     # (params of the discriminator, state [b h w 1], features [b f]) -> logit [b]
+
+
+def make_gan(*, name: str, latent: int, num_features: int, side: int, generator: dict | None = None,
+             discriminator: dict | None = None) -> GanNetwork:
+  """A pair of `networks.gan.PAIRS`; `generator` and `discriminator` are fields of its modules.
+
+  Raises ValueError naming an unknown pair, a side that it does not draw, or a condition that it does not
+  take.
+  """
+  if name not in PAIRS:
+    raise ValueError(f"Unknown network.name {name!r}; choose from {sorted(PAIRS)}.")
+  if side != 64:
+    raise ValueError(f"network.name = {name!r} draws 64 x 64 pixels; the images have {side}.")
+  if num_features and name == "dcgan":
+    raise ValueError("network.name = 'dcgan' takes no condition; 'residual' does.")
+  made, judge = (kind(**_as_fields(values or {})) for kind, values in zip(PAIRS[name],
+                                                                          (generator, discriminator)))
+  some = (jnp.zeros((2, latent)), jnp.zeros((2, side, side, 1)), jnp.zeros((2, num_features)))
+
+  def init(key):
+    key_generator, key_discriminator = jax.random.split(key)
+    drawn = made.init(key_generator, *some, True)
+    judged = judge.init(key_discriminator, some[1], some[2])
+    return {"generator": drawn["params"], "discriminator": judged["params"],
+            "batch_stats": drawn.get("batch_stats", {})}
+
+  def variables(params):
+    return {"params": params["generator"], **({"batch_stats": params["batch_stats"]} if params["batch_stats"]
+                                              else {})}
+
+  def generate_training(params, latent, pixel_noise, features):
+    raw, new = made.apply(variables(params), latent, pixel_noise, features, True, mutable=["batch_stats"])
+    return raw, new.get("batch_stats", {})
+
+  def judge_states(params, state, features):
+    # by the moments of the batch alone: what it would average is never used
+    return judge.apply({"params": params}, state, features, mutable=["batch_stats"])[0]
+
+  return GanNetwork(init, lambda params, *inputs: made.apply(variables(params), *inputs, False),
+                    generate_training, judge_states)

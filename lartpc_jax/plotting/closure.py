@@ -2,6 +2,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from lartpc_jax.plotting.style import draw_within, log_axis
+
 
 def quantity_against_energy(kinetic_mev: np.ndarray, values: dict[str, np.ndarray],
                             errors: dict[str, np.ndarray] | None, *, ylabel: str, band: float) -> Figure:
@@ -18,8 +20,9 @@ def quantity_against_energy(kinetic_mev: np.ndarray, values: dict[str, np.ndarra
                  label="generated")
     top.set_title(name)
     bottom.axhspan(1 - band, 1 + band, color="0.85")
-    bottom.plot(kinetic_mev, generated / simulated, "s-", color="tab:red")
-    bottom.set(xlabel="kinetic energy [MeV]", ylim=(1 - 2.5 * band, 1 + 2.5 * band))
+    limits = (1 - 2.5 * band, 1 + 2.5 * band)
+    draw_within(bottom, kinetic_mev, generated / simulated, *limits, marker="s", color="tab:red")
+    bottom.set(xlabel="kinetic energy [MeV]", ylim=limits)
   axes[0, 0].set_ylabel(ylabel)
   axes[1, 0].set_ylabel("generated / Geant4")
   axes[0, 0].legend(frameon=False)
@@ -35,6 +38,7 @@ def bragg_curve(edges_mm: np.ndarray, curves: dict[str, np.ndarray], pstar: np.n
   axis.stairs(pstar, edges_mm, color="0.6", label="NIST PSTAR (no smearing, no pixels)")
   for (name, curve), style in zip(curves.items(), ("ko-", "rs--", "b^:"), strict=False):
     axis.plot(centre, curve, style, label=name, markersize=4)
-  axis.set(xscale="log", xlabel="residual range [mm]", ylabel="dE/dx [MeV/mm]")
+  axis.set(xlabel="residual range [mm]", ylabel="dE/dx [MeV/mm]")
+  log_axis(axis, "x")
   axis.legend(frameon=False)
   return figure

@@ -1,20 +1,26 @@
 """Figures of a report on generators."""
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from lartpc_jax.plotting.images import show_image
-
-COLOURS = ("0.35", "tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:pink",
-           "tab:olive")
+from lartpc_jax.plotting import style
+from lartpc_jax.plotting.images import charge_norm, show_image
 
 
-def histogram_grid(histograms: Mapping[str, tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Figure:
+def histogram_grid(histograms: Mapping[str, tuple[np.ndarray, Mapping[str, np.ndarray]]],
+                   styles: Mapping[str, dict]) -> Figure:
   """One panel a quantity: name -> (edges [bins + 1], column -> values); the first column is drawn with its
   errors.
 
-  All are scaled to the number of entries of the first.
+  All are scaled to the number of entries of the first. Where a few bins tower over the rest the axis is
+  logarithmic; what lies outside of the edges is told in the panel.
+
+  Args:
+    histograms: as above.
+    styles: of the lines of each column but the first, as of `style.colours`.
   """
   columns = 3
   lines = -(-len(histograms) // columns)
@@ -23,33 +29,43 @@ def histogram_grid(histograms: Mapping[str, tuple[np.ndarray, Mapping[str, np.nd
   for axis in axes[len(histograms):]:
     axis.set_axis_off()
   for axis, (name, (edges, samples)) in zip(axes, histograms.items(), strict=False):
-    first = None
-    for (label, values), colour in zip(samples.items(), COLOURS, strict=False):
-      counts = np.histogram(values, edges)[0].astype(float)
-      density = counts / np.diff(edges)
-      if first is None:
-        first = max(len(values), 1)
-        axis.errorbar(0.5 * (edges[1:] + edges[:-1]), density,
-                      np.sqrt(counts) / np.diff(edges), fmt="ko", markersize=3, label=label)
-      else:
-        axis.stairs(density * first / max(len(values), 1), edges, color=colour, label=label)
+    _histogram_panel(axis, edges, samples, styles)
     axis.set(xlabel=name, ylabel="images / unit")
-  axes[0].legend(frameon=False, fontsize=7)
+  figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", frameon=False, fontsize=8,
+                ncols=6)
   return figure
 
 
-def reliability_grid(curves: Mapping[str, Mapping[str, tuple]]) -> Figure:
+def _histogram_panel(axis, edges, samples, styles) -> None:
+  first, towers = None, False
+  for label, values in samples.items():
+    counts = np.histogram(values, edges)[0].astype(float)
+    density = counts / np.diff(edges)
+    if first is None:
+      first, towers = max(len(values), 1), style.is_squashed(density)
+      axis.errorbar(0.5 * (edges[1:] + edges[:-1]), density,
+                    np.sqrt(counts) / np.diff(edges), fmt="ko", markersize=3, label=label)
+    else:
+      axis.stairs(density * first / max(len(values), 1), edges, label=label, **styles[label])
+  if towers:
+    style.log_axis(axis, "y")
+    axis.set_ylim(bottom=0.5 / float(np.diff(edges).max()))  # half an image a bin
+  outside = style.outside_text({label: style.share_outside(x, edges) for label, x in samples.items()})
+  axis.set_title(textwrap.fill(outside, 60), fontsize=7, loc="right")
+
+
+def reliability_grid(curves: Mapping[str, Mapping[str, tuple]], styles: Mapping[str, dict]) -> Figure:
   """ROC curves and reliability: classifier -> column -> (Calibration, probability [n + m], number of real
-  ones)."""
+  ones); `styles` as for `histogram_grid`."""
   figure = Figure(figsize=(8.4, 3.6 * max(len(curves), 1)), layout="constrained")
   axes = figure.subplots(max(len(curves), 1), 2, squeeze=False)
   for (left, right), (name, samples) in zip(axes, curves.items(), strict=False):
-    for (label, (calibration, probability, num_real)), colour in zip(samples.items(), COLOURS, strict=False):
+    for label, (calibration, probability, num_real) in samples.items():
       cuts = np.quantile(probability, np.linspace(0, 1, 101))
       real, fake = probability[:num_real], probability[num_real:]
-      left.plot([(real >= c).mean() for c in cuts], [(fake >= c).mean() for c in cuts], color=colour,
-                label=label)
-      right.plot(calibration.confidence, calibration.accuracy, "o-", color=colour, markersize=3)
+      left.plot([(real >= c).mean() for c in cuts], [(fake >= c).mean() for c in cuts], label=label,
+                **styles[label])
+      right.plot(calibration.confidence, calibration.accuracy, marker="o", markersize=3, **styles[label])
     for axis in (left, right):
       axis.plot([0, 1], [0, 1], "k:", linewidth=1)
     left.set(xlabel="real taken for generated", ylabel="generated recognised", title=name)
@@ -64,27 +80,31 @@ def maps(points: Mapping[str, np.ndarray], is_track: np.ndarray, charge: np.ndar
   figure = Figure(figsize=(3.6 * len(points), 6.8), layout="constrained")
   axes = figure.subplots(2, len(points), squeeze=False)
   for (top, bottom), (name, xy) in zip(axes.T, points.items(), strict=True):
-    for label, chosen, colour in (("track", is_track, "tab:blue"), ("shower", ~is_track, "tab:red")):
+    for label, chosen, colour in (("track", is_track, style.CYCLE[1]), ("shower", ~is_track, style.CYCLE[0])):
       top.scatter(*xy[chosen].T, s=7, color=colour, label=label)
     coloured = bottom.scatter(*xy.T, s=7, c=np.log10(np.maximum(charge, 1e-3)), cmap="viridis")
     top.set_title(titles[name], fontsize=9)
     for axis in (top, bottom):
       axis.set_xticks([])
       axis.set_yticks([])
-  axes[0, 0].legend(frameon=False, fontsize=8)
+  figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False,
+                fontsize=8)
   figure.colorbar(coloured, ax=list(axes[1]), label="log10 charge / MeV")
   return figure
 
 
 def mosaic(samples: Mapping[str, np.ndarray]) -> Figure:
-  """A row of images [b n n] (MeV) for each sample, each on its own colours."""
+  """A row of images [b n n] (MeV) for each sample, all on the colours of the first one."""
   num = min(len(images) for images in samples.values())
   figure = Figure(figsize=(1.3 * num + 1.2, 1.35 * len(samples)), layout="constrained")
   axes = figure.subplots(len(samples), num, squeeze=False)
+  top = float(np.max(next(iter(samples.values()))[:num]))
   for line, (name, images) in zip(axes, samples.items(), strict=True):
     for axis, image in zip(line, images, strict=False):
-      show_image(axis, image, half_width_px=image.shape[0] // 2)
+      show_image(axis, image, top=top, half_width_px=image.shape[0] // 2)
     line[0].set_ylabel(name, fontsize=7)
+  figure.colorbar(ScalarMappable(charge_norm(top), "magma"), ax=axes.ravel().tolist(), extend="max",
+                  label="MeV per pixel", shrink=min(1.0, 3.0 / len(samples)))
   return figure
 
 

@@ -27,6 +27,11 @@ def image_rows(rows: dict[str, np.ndarray], *, titles: Sequence[str] | None = No
   return figure
 
 
+def charge_norm(top: float) -> matplotlib.colors.Normalize:
+  """Colours that follow the square root of charge, from 0 to `top` MeV."""
+  return matplotlib.colors.PowerNorm(0.5, vmin=0.0, vmax=top)
+
+
 def show_image(axis, image: np.ndarray, *, top: float | None = None, half_width_px: int = WINDOW_PX,
                signed: bool = False) -> None:
   """Draws one image [n n] in MeV with image axis 0 to the right and axis 1 up, vertex in the middle.
@@ -36,8 +41,7 @@ def show_image(axis, image: np.ndarray, *, top: float | None = None, half_width_
   n = image.shape[0]
   low, high = max(0, n // 2 - half_width_px), min(n, n // 2 + half_width_px)
   top = max(top or float(image.max()), 1e-6)
-  norm = matplotlib.colors.Normalize(-top, top) if signed else matplotlib.colors.PowerNorm(
-      0.5, vmin=0.0, vmax=top)
+  norm = matplotlib.colors.Normalize(-top, top) if signed else charge_norm(top)
   extent = (low - n / 2, high - n / 2, low - n / 2, high - n / 2)
   axis.imshow(image[low:high, low:high].T, origin="lower", norm=norm, cmap="RdBu_r" if signed else "magma",
               extent=extent, interpolation="nearest")

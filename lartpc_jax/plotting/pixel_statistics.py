@@ -2,6 +2,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from lartpc_jax.plotting.style import colours, legend_above, log_axis, share_outside
+
 LABELS = {
     "active": "active pixels", "charge": "total charge, MeV", "spectrum": "charge of an active pixel, MeV"
 }
@@ -17,6 +19,7 @@ def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict],
     chi2: label -> name -> `metrics.histograms.Chi2`, for the legend.
   """
   figure = Figure(figsize=(13, 3.8), layout="constrained")
+  styles = colours(["real", *generated])
   for axis, (name, label) in zip(figure.subplots(1, 3), LABELS.items(), strict=True):
     values = getattr(real, name)
     low, high = np.quantile(values, (0.0, 0.995)) if len(values) else (0.0, 1.0)
@@ -27,10 +30,13 @@ def statistics_figure(real, generated: dict[str, object], chi2: dict[str, dict],
     density = lambda x, edges=edges: np.histogram(x, edges)[0] / max(len(x), 1) / np.diff(edges)
     axis.stairs(density(values), edges, fill=True, color="0.8", label="real")
     for sample, statistics in generated.items():
-      axis.stairs(density(getattr(statistics, name)), edges,
-                  label=f"{sample}, chi2/ndf {chi2[sample][name].reduced:.2f}")
-    axis.set(xlabel=label, ylabel="share per unit", yscale="log")
+      outside = share_outside(getattr(statistics, name), edges)
+      axis.stairs(density(getattr(statistics, name)), edges, **styles[sample],
+                  label=f"{sample}, chi2/ndf {chi2[sample][name].reduced:.2f}"
+                  + (f", {100 * outside:.0f} % outside" if outside >= 0.01 else ""))
+    axis.set(xlabel=label, ylabel="share per unit")
+    log_axis(axis, "y")
     if name == "spectrum":
-      axis.set_xscale("log")
-    axis.legend(frameon=False, fontsize=8)
+      log_axis(axis, "x")
+    legend_above(axis)
   return figure

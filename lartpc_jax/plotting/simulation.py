@@ -4,6 +4,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from lartpc_jax.plotting.style import draw_within, log_axis
+
 
 def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, ylabel: str,
                       logx: bool = False) -> Figure:
@@ -21,13 +23,16 @@ def binned_comparison(panels: Sequence[tuple], *, limit: float, xlabel: str, yla
       top.errorbar(centre, values[i], xerr=half, yerr=errors[i], fmt=style, markersize=4, label=label)
     ratio = values[1] / values[0]
     bottom.axhspan(1 - limit, 1 + limit, color="0.88")
+    limits = (1 - 2 * limit, 1 + 2 * limit)
     bottom.errorbar(centre, ratio, xerr=half,
-                    yerr=ratio * np.hypot(errors[0] / values[0], errors[1] / values[1]), fmt="rs",
-                    markersize=4)
-    bottom.set(xlabel=xlabel, ylim=(1 - 2 * limit, 1 + 2 * limit))
+                    yerr=ratio * np.hypot(errors[0] / values[0], errors[1] / values[1]), fmt="none",
+                    color="r")
+    draw_within(bottom, centre, ratio, *limits, linestyle="none", marker="s", markersize=4, color="r")
+    bottom.set(xlabel=xlabel, ylim=limits)
     top.set_title(title)
     if logx:
-      top.set(xscale="log", yscale="log")
+      log_axis(top, "x")
+      log_axis(top, "y")
   axes[0, 0].set_ylabel(ylabel)
   axes[1, 0].set_ylabel("fast / Geant4")
   axes[0, 0].legend(frameon=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from lartpc_jax.plotting.inference import MARKERS
+from lartpc_jax.plotting.inference import mark_points
 
 
 def surface_figure(first: np.ndarray, second: np.ndarray, maps: dict[str, np.ndarray], *,
@@ -31,12 +31,10 @@ def surface_figure(first: np.ndarray, second: np.ndarray, maps: dict[str, np.nda
     figure.colorbar(filled, ax=axis, label=label)
     if trajectory is not None:
       axis.plot(*trajectory.T, color="white", linewidth=1, marker=".", markersize=3)
-    for name, point in points.items():
-      marker, colour = MARKERS[name]
-      axis.plot(*point, marker=marker, color=colour, markeredgecolor="black", markersize=9, linestyle="none",
-                label=name)
-    axis.set(xlabel=labels[0], ylabel=labels[1], xlim=(first[0], first[-1]), ylim=(second[0], second[-1]),
-             aspect="equal")
-    if points:
-      axis.legend(fontsize=7, loc="upper right")
+    xlim, ylim = (first[0], first[-1]), (second[0], second[-1])
+    mark_points(axis, points, xlim, ylim)
+    axis.set(xlabel=labels[0], ylabel=labels[1], xlim=xlim, ylim=ylim, aspect="equal")
+  if points:
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False,
+                  fontsize=8)
   return figure

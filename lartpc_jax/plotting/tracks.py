@@ -3,6 +3,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lartpc_jax.plotting.images import show_image
+from lartpc_jax.plotting.style import legend_above, log_axis
 
 
 def hypotheses_figure(targets: np.ndarray, generated: dict[str, np.ndarray], *, views: tuple[str, ...],
@@ -44,8 +45,9 @@ def angle_figure(entries: list[dict]) -> Figure:
                       label="median")
     axes[-1].errorbar(middle, [e["q95_dp_mev"] for e in entries], xerr=half, fmt="s", color="tab:orange",
                       label="95 %")
-    axes[-1].set(ylabel="|dp| of matched tracks, MeV/c", yscale="log")
-    axes[-1].legend(frameon=False)
+    axes[-1].set(ylabel="|dp| of matched tracks, MeV/c")
+    log_axis(axes[-1], "y")
+    legend_above(axes[-1], columns=2)
   for axis in axes:
     axis.set(xlabel="opening angle, degrees", xlim=(0, 180))
     axis.grid(alpha=0.3)

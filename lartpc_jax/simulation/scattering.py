@@ -67,7 +67,9 @@ def step_scattering(chi_c2: Values, kinetic_mev: Values, particle: Particle, mat
 
   The core takes what the single-scattering tail leaves of the second moment, chi_c^2 (ln(theta_max^2 /
   chi_a^2) - 1):
+
     2 sigma^2 = chi_c^2 (ln(chi_c^2 / chi_a^2) + 2) + electrons.
+
   Electrons deflect by less than their mass ratio, so theirs is Gaussian: chi_c^2 / Z (ln(theta_e^2 / chi_a^2)
   - 1).
   """
@@ -85,7 +87,9 @@ def deflection_per_noise(exponential: Float[Array, "*n"], step: StepScattering) 
   """Factor that turns two standard normal numbers into the projected deflection angles of a step; smooth.
 
   E = |normal|^2 / 2 is exponential, so exp(-E) is the chance of a larger deflection theta = |normal| factor:
+
     theta^2 = 2 sigma^2 E + chi_c^2 (exp(E) - 1 - E - E^2 / 2),
+
   a Gaussian for small E, and Rutherford's chance chi_c^2 / theta^2 for large E, up to the cut of
   `largest_angle2`.
   """

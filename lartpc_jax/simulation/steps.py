@@ -60,10 +60,9 @@ def step_values(kinetic_mev: np.ndarray, particle: Particle, step: np.ndarray, f
   """What is tabulated, for energies [j], n steps and m segments.
 
   Returns:
-    deposited [j m + 1]: share of the energy lost before each point. log_path [j n], path_spread [j n]: of the
-      log-normal
-    path of a step in mm. log_chi_c2, core, log_cut [j n]: see `scattering.StepScattering`. optical_depth [j m
-    + 1], if `nuclear`: of interactions before each point.
+    By name: deposited [j m + 1], share of the energy lost before each point; log_path [j n] and path_spread
+    [j n], of the log-normal path of a step in mm; log_chi_c2, core, log_cut [j n], see
+    `scattering.StepScattering`; optical_depth [j m + 1], if `nuclear`, of interactions before each point.
   """
   ranges, kinetic, variance, chi_c2, depth = integrals(particle, *scales)
   log_ranges = np.log(ranges)

@@ -137,8 +137,8 @@ def bethe(kinetic_mev: Values, particle: Particle, material: Material = LIQUID_A
 
 
 def cubic_spline(x: np.ndarray, y: np.ndarray, at: Values) -> Values:
-  """The interpolating cubic spline without a knot at the second and the last but one point, as scipy's
-  `CubicSpline`.
+  """At `at`, the interpolating cubic spline through x [n] and y [n] without a knot at the second and the
+  last but one point, as scipy's `CubicSpline`.
 
   scipy takes longer to import than the fast simulation of 30,000 events.
   """

@@ -1,5 +1,8 @@
-"""Fits an image classifier within a metric: a few epochs of Adam, on the host's loop."""
+"""Classifiers of images: one fitted within a metric, by a few epochs of Adam on the host's loop, and a
+training task of classes.
+"""
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,66 @@ from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.charge import ChargeTransform
 from lartpc_jax.keys import root_key
 from lartpc_jax.networks.api import ClassifierNetwork
+from lartpc_jax.train.task import Task, TaskData
+
+CHUNK = 256  # images judged at once
+
+
+class Classifier(NamedTuple):
+  """A trained classifier on the host."""
+  run: Callable             # images [n h w] in MeV -> probabilities [n c]
+  classes: tuple[str, ...]
+
+
+def make_classifier_run(network: ClassifierNetwork, params, transform: ChargeTransform) -> Callable:
+  """Builds run(images [n h w] in MeV) -> probabilities [n c], in chunks."""
+  @jax.jit
+  def one_chunk(images):
+    return jax.nn.softmax(network.apply(params, transform.forward(images)[..., None]))
+
+  def run(images: np.ndarray) -> np.ndarray:
+    padded = np.concatenate([images, np.zeros((-len(images) % CHUNK, *images.shape[1:]), images.dtype)])
+    parts = [np.asarray(one_chunk(jnp.asarray(padded[i:i + CHUNK], jnp.float32)))
+             for i in range(0, len(padded), CHUNK)]
+    return np.concatenate(parts)[:len(images)]
+  return run
+
+
+def classifier_task(network: ClassifierNetwork, data: TaskData, *, label: str, classes: tuple[str, ...],
+                    transform: ChargeTransform, export: Callable) -> Task:
+  """Task of maximum likelihood of the class of an image.
+
+  Args:
+    network: with a logit for each class.
+    data: batches and a held-out batch of image [b h w] in MeV and `label` [b] int.
+    label: name of the class in batches.
+    classes: names.
+    transform: of charge.
+    export: (params, directory, info) -> None.
+  """
+  seen = lambda images: transform.forward(images)[..., None]
+  log_p = lambda params, images: jax.nn.log_softmax(network.apply(params, seen(images)))
+
+  def loss_fn(params, batch, key):
+    del key
+    found = log_p(params, batch["image"])
+    chosen = jnp.take_along_axis(found, batch[label][:, None], axis=1)
+    return -chosen.mean(), {"accuracy": jnp.mean(found.argmax(axis=1) == batch[label], dtype=jnp.float32)}
+
+  images, true = jnp.asarray(data.holdout["image"]), np.asarray(data.holdout[label])
+  judged = jax.jit(log_p)
+
+  def evaluate(params, key):
+    del key
+    found = np.asarray(judged(params, images))
+    right = found.argmax(1) == true
+    each = {f"eval/accuracy_{name}": float(right[true == i].mean()) for i, name in enumerate(classes)
+            if np.any(true == i)}
+    return {"eval/loss": float(-found[np.arange(len(true)), true].mean()),
+            "eval/accuracy": float(right.mean()), **each}
+
+  return Task(init=lambda key: network.init(key, images.shape[1:]), loss_fn=loss_fn, batch_fn=data.batch_fn,
+              evaluate=evaluate, export=export)
 
 
 def cnn_fit_predict(network: ClassifierNetwork, transform: ChargeTransform, *, num_epochs: int,

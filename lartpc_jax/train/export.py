@@ -44,6 +44,6 @@ def export_checkpoint(build_task: Callable, workdir: str | Path, out: str | Path
     raise ValueError(f"Task {config.get('task')!r} of {workdir} has no weights to export.")
   mesh = parallel.make_mesh()
   abstract = loop.abstract_state(task, tx, loop.run_keys(run.seed).init, mesh)
-  state = restore_step(Path(workdir) / "checkpoints", step, abstract, config=config).state
-  loop.write_weights(task, state, Path(out), config)
+  state, info = restore_step(Path(workdir) / "checkpoints", step, abstract, config=config)
+  loop.write_weights(task, state, Path(out), config, cpu_seconds=info["memory"].get("cpu_seconds", 0.0))
   return int(state.step)

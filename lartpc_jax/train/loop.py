@@ -59,6 +59,7 @@ class _Memory(NamedTuple):
   """What the host remembers between log lines; saved, so that a resumed run logs the same numbers."""
   pending: list    # metrics of the steps since the last log line, on the device or as floats
   seconds: float   # wall time of the run before this process
+  cpu_seconds: float = 0.0  # the same of all its threads
 
 
 def run_keys(seed: int) -> RunKeys:
@@ -106,14 +107,14 @@ def train(task: Task, tx: optax.GradientTransformation, settings: Run, *, workdi
         bar = stack.enter_context((progress or _no_progress)(num_steps, initial=start))
         run = _Run(task, mesh, keys, workdir, settings.train, config, plot_loss, log, checkpoints, requested,
                    bar)
-        state, stop_signal = _run_steps(run, step_fn, state, memory)
+        state, stop_signal, memory = _run_steps(run, step_fn, state, memory)
     else:
       say(f"{workdir} is already complete: {start} steps done, train.num_steps is {num_steps}.")
     if stop_signal is not None:
       say(f"Stopped by {signal.Signals(stop_signal).name} at step {int(state.step)} of {num_steps} and saved."
           " The same command resumes.")
     elif task.export is not None:
-      write_weights(task, state, workdir / "weights", config)
+      write_weights(task, state, workdir / "weights", config, cpu_seconds=memory.cpu_seconds)
       say(f"Wrote the weights to {workdir / 'weights'}.")
   return TrainResult(state, stop_signal is None, stop_signal)
 
@@ -146,10 +147,13 @@ def abstract_state(task: Task, tx: optax.GradientTransformation, key, mesh) -> T
                       jax.eval_shape(_jit_init(task, tx, mesh), key))
 
 
-def write_weights(task: Task, state: TrainState, directory: Path, config: dict | None) -> None:
-  """The averaged parameters of `state` as released weights."""
+def write_weights(task: Task, state: TrainState, directory: Path, config: dict | None, *,
+                  cpu_seconds: float = 0.0) -> None:
+  """The averaged parameters of `state` as released weights; `cpu_seconds` is what they took, 0 if not
+  known."""
   directory.mkdir(parents=True, exist_ok=True)
-  task.export(state.ema_params, directory, {"step": int(state.step), "config": config})
+  task.export(state.ema_params, directory, {"step": int(state.step), "config": config,
+                                            "cpu_seconds": cpu_seconds})
 
 
 class _Run(NamedTuple):
@@ -168,8 +172,10 @@ class _Run(NamedTuple):
 
 
 def _run_steps(run: _Run, step_fn: Callable, state: TrainState, memory: _Memory):
-  """Runs to the last step or to a stop request; returns the state and the stopping signal or None."""
+  """Runs to the last step or to a stop request; returns the state, the stopping signal or None, and the
+  memory."""
   pending, start, began = list(memory.pending), int(state.step), time.monotonic()
+  cpu_began, memory_now = time.process_time(), memory
   images, mark = 0, began  # images since `mark`, which skips the time of what is due between steps
   for step in range(start + 1, run.train.num_steps + 1):
     batch = parallel.shard_batch(run.task.batch_fn(step - 1), run.mesh)
@@ -205,12 +211,12 @@ def _run_steps(run: _Run, step_fn: Callable, state: TrainState, memory: _Memory)
       _draw(run, state, step)
     if due.checkpoint:
       pending = [{name: float(value) for name, value in metrics.items()} for metrics in pending]
-      memory_now = _Memory(pending, seconds)._asdict()
-      run.checkpoints.save(step, state, {"config": run.config, "memory": memory_now})
+      memory_now = _Memory(pending, seconds, memory.cpu_seconds + time.process_time() - cpu_began)
+      run.checkpoints.save(step, state, {"config": run.config, "memory": memory_now._asdict()})
     mark += time.monotonic() - now
     if stop is not None and step < run.train.num_steps:
-      return state, stop
-  return state, None
+      return state, stop, memory_now
+  return state, None, memory_now
 
 
 def _due(run: _Run, step: int, stopping: bool) -> Due:

@@ -1,11 +1,12 @@
 """AdamW, and Muon for chosen matrices, with gradient clipping and a warmed-up learning rate."""
 import dataclasses
 import re
+from collections.abc import Callable
 
 import jax
 import optax
 
-from lartpc_jax.config.schema import Muon, Optim
+from lartpc_jax.config.schema import Muon, Optim, Other
 
 SCHEDULES = ("cosine", "constant", "wsd")
 MUON_RMS = 0.2  # root mean square of an update at rate 1, as AdamW's (Liu et al. 2025, sec. 2.2)
@@ -47,7 +48,9 @@ def make_optimizer(optim: Optim, num_steps: int) -> optax.GradientTransformation
 
   With `optim.muon` those matrices whose names match are trained by Muon instead (`optax.contrib.muon`: Jordan
   et al. 2024; update of root mean square 0.2, as Liu et al. 2025), on the same schedule with its own peak.
-  The first axis of a matrix is its input, the last its output; axes between count matrices.
+  The first axis of a matrix is its input, the last its output; axes between count matrices. With
+  `optim.other` those parameters whose names match have an Adam and a clipping of their own, on the same
+  schedule.
 
   Args:
     optim: see the schema; its moving average is the training step's.
@@ -68,7 +71,27 @@ def make_optimizer(optim: Optim, num_steps: int) -> optax.GradientTransformation
   if optim.muon is not None:
     rate = make_schedule(dataclasses.replace(optim, learning_rate=optim.muon.learning_rate), num_steps)
     update = _with_muon(update, optim.muon, rate)
-  return update if norm is None else optax.chain(optax.clip_by_global_norm(norm), update)
+  clipped = lambda update: update if norm is None else optax.chain(optax.clip_by_global_norm(norm), update)
+  if optim.other is None:
+    return clipped(update)
+  rate = make_schedule(dataclasses.replace(optim, learning_rate=optim.other.learning_rate), num_steps)
+  other = optax.adamw(rate, b1=optim.other.b1, b2=optim.other.b2, weight_decay=optim.weight_decay, mask=mask)
+  return optax.partition({"other": clipped(other), "rest": clipped(update)}, _labels_by_name(
+      optim.other, "other", "rest", "optim.other", 1))
+
+
+def _labels_by_name(part: Muon | Other, matching: str, rest: str, key: str, min_axes: int) -> Callable:
+  """params -> their labels: `matching` for those of so many axes whose names match the pattern."""
+  def label(path, leaf):
+    name = "/".join(str(entry.key) for entry in path)
+    return matching if leaf.ndim >= min_axes and re.search(part.pattern, name) else rest
+
+  def labels(params):
+    found = jax.tree_util.tree_map_with_path(label, params)
+    if matching not in jax.tree.leaves(found):
+      raise ValueError(f"{key}.pattern = {part.pattern!r} matches no matrix of the network.")
+    return found
+  return labels
 
 
 def _with_muon(adamw: optax.GradientTransformation, muon: Muon, rate: optax.Schedule
@@ -77,16 +100,7 @@ def _with_muon(adamw: optax.GradientTransformation, muon: Muon, rate: optax.Sche
   if not muon.weight_decay >= 0.0:
     raise ValueError(f"optim.muon.weight_decay must be >= 0; got {muon.weight_decay}.")
 
-  def label(path, leaf):
-    name = "/".join(str(entry.key) for entry in path)
-    return "muon" if leaf.ndim >= 2 and re.search(muon.pattern, name) else "adam"
-
-  def labels(params):
-    found = jax.tree_util.tree_map_with_path(label, params)
-    if "muon" not in jax.tree.leaves(found):
-      raise ValueError(f"optim.muon.pattern = {muon.pattern!r} matches no matrix of the network.")
-    return found
-
+  labels = _labels_by_name(muon, "muon", "adam", "optim.muon", 2)
   axes = optax.contrib.MuonDimensionNumbers(reduction_axis=0, output_axis=-1)
   of_matrices = lambda params: jax.tree.map(lambda _: axes, params)
   matrices = optax.contrib.muon(rate, weight_decay=muon.weight_decay, consistent_rms=MUON_RMS,

@@ -26,7 +26,9 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, *, ema_
   """Builds `train_step(state, batch, key) -> (state, metrics)`.
 
   Args:
-    loss_fn: (params, batch, key) -> (scalar mean loss over the batch, dict of scalar metrics).
+    loss_fn: (params, batch, key) -> (scalar mean loss over the batch, dict of scalar metrics). A metric
+      "assigned", a dict, is what top-level entries of the parameters become after the step, whatever their
+      gradient: a codebook or moments, which no optimiser makes.
     tx: the optimiser.
     ema_decay: final decay of the parameter average, in [0, 1).
     ema_power: if not 0, a power of the step instead; see `ema_decay_at`.
@@ -44,9 +46,11 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, *, ema_
   def train_step(state, batch, key):
     key = jax.random.fold_in(key, state.step)
     (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
+    assigned = metrics.pop("assigned", {})
     metrics = {**metrics, "loss": loss, "grad_norm": optax.tree.norm(grads)}
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    params = {**params, **assigned} if assigned else params
     decay = ema_decay_at(state.step, ema_decay, ema_power)
     ema_params = jax.tree.map(lambda ema, p: ema + (1.0 - decay).astype(p.dtype) * (p - ema),
                               state.ema_params, params)

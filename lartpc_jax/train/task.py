@@ -9,6 +9,14 @@ class TaskData(NamedTuple):
   holdout: Any         # never trained on: a batch, or what the task says
 
 
+class Drawn(NamedTuple):
+  """How a generator draws while it trains, and what is made of its images."""
+  draws: Callable     # (params, key) -> images [n h w] MeV, on the host
+  compare: Callable   # images -> metrics "eval/..."
+  figure: Callable    # images -> Figure
+  export: Callable    # (params, directory, info) -> None
+
+
 class Task(NamedTuple):
   """What the loop needs to know about a model; built from a config by `lartpc_jax.build.tasks.build_task`."""
   init: Callable                    # key -> params

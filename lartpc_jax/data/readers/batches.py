@@ -1,5 +1,5 @@
 """The group's batches: `batch_{i}.npy` with `batch_mom_{i}.npy` and perhaps `batch_xz_{i}.npy`, and their
-older names.
+older names. Labels that launch.render adds lie beside them: `batch_pdg_{i}.npy`, `batch_kin_{i}.npy`.
 
 Images are (n, p, p) in MeV (p is 64 in the published ones; an axis of one channel may stand before or behind
 them), momenta (n, 3) in MeV/c, axis 0 of an image is the first momentum component. The older names are
@@ -16,11 +16,9 @@ import numpy as np
 from lartpc_jax.data.readers.api import ImageSource, check_values, existing, image_layout, views_first
 from lartpc_jax.data.readers.npy import NpyFile, open_npy, read_across, read_rows
 
-NAMES = {
-    "batch": "xy", "batch_mom": "momentum", "batch_xz": "xz", "protons64": "xy", "protons64_mom": "momentum",
-    "protons64_xz": "xz"
-}
-PATTERN = re.compile(r"(batch|protons64)(_mom|_xz)?_(\d+)\.npy")
+FIELDS = {"": "xy", "_xz": "xz", "_mom": "momentum", "_pdg": "pdg", "_kin": "kinetic"}  # by ending of the name
+LABELS = {"momentum": ((3,), np.float32), "pdg": ((), np.int64), "kinetic": ((), np.float32)}  # row, dtype
+PATTERN = re.compile(r"(batch|protons64)(_mom|_xz|_pdg|_kin)?_(\d+)\.npy")
 TRACKS = ("each", "sum")
 NAN = ("refuse", "skip")
 CHUNK = 256  # images looked at together
@@ -31,7 +29,7 @@ class Batch(NamedTuple):
   """The files of one number."""
   xy: NpyFile
   xz: NpyFile | None
-  momentum: NpyFile | None
+  labels: dict[str, NpyFile]  # by the names of LABELS
   num_tracks: int | None  # None: images have no axis of tracks
 
 
@@ -53,8 +51,8 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "r
   batches = _find(existing(path))
   first = batches[0]
   for batch in batches[1:]:
-    for field in ("xz", "momentum"):
-      if (getattr(batch, field) is None) != (getattr(first, field) is None):
+    for field in ("xz", *LABELS):
+      if _has(batch, field) != _has(first, field):
         raise ValueError(f"{Path(batch.xy.path).parent}: field {field!r} is there for some batches only: "
                          f"{Path(first.xy.path).name} and {Path(batch.xy.path).name} differ.")
     pixels = [image_layout(b.xy.shape, b.xy.path, "xy").num_pixels for b in (batch, first)]
@@ -79,13 +77,13 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "r
             "events out).")
     return np.stack(images, axis=1)
 
-  def read_momenta(i, start, stop):
-    return _momenta(batches[i].momentum, start, stop, first.num_tracks if each else None)
+  def read_labels(field):
+    read_one = lambda i, start, stop: _rows(batches[i].labels[field], start, stop,
+                                            first.num_tracks if each else None)
+    return lambda start, stop: read_across(counts, read_one, start, stop)
 
-  extra = {}
-  if first.momentum is not None:
-    name = "track_momenta" if multi and not each else "momentum"
-    extra[name] = lambda start, stop: read_across(counts, read_momenta, start, stop)
+  name = {"momentum": "track_momenta", "pdg": "track_pdg", "kinetic": "track_kinetic"}
+  extra = {name[field] if multi and not each else field: read_labels(field) for field in first.labels}
   read = lambda start, stop: read_across(counts, read_batch, start, stop)
   source = ImageSource(int(counts.sum()), len(views), read, extra)
   return source if nan == "refuse" else _without_nan(source, str(path))
@@ -120,7 +118,7 @@ def _find(path: Path) -> list[Batch]:
     match = PATTERN.fullmatch(entry.name)
     if match:
       stem, number = match[1], int(match[3])
-      found.setdefault((stem, number), {})[NAMES[stem + (match[2] or "")]] = entry
+      found.setdefault((stem, number), {})[FIELDS[match[2] or ""]] = entry
   if path.is_file():
     match = PATTERN.fullmatch(path.name)
     if not match or match[2]:
@@ -140,22 +138,30 @@ def _find(path: Path) -> list[Batch]:
   return [_open(found[key]) for key in sorted(found)]
 
 
+def _has(batch: Batch, field: str) -> bool:
+  return field in batch.labels if field in LABELS else getattr(batch, field) is not None
+
+
 def _open(files: dict[str, Path]) -> Batch:
   opened = {field: open_npy(existing(file), field) for field, file in files.items()}
-  xy, xz, momentum = opened["xy"], opened.get("xz"), opened.get("momentum")
+  xy, xz = opened["xy"], opened.get("xz")
+  labels = {field: opened[field] for field in LABELS if field in opened}
   layout = image_layout(xy.shape, xy.path, "xy")
   num_tracks = layout.num_views if len(xy.shape) == 4 and not layout.views_last else None
-  if momentum is not None and num_tracks == 1 and len(momentum.shape) == 2:
+  if num_tracks == 1 and all(len(file.shape) == 1 + len(LABELS[field][0]) for field, file in labels.items()):
     num_tracks = None  # an axis of one channel
   if num_tracks == 0 or layout.views_last and layout.num_views != 1:
     raise ValueError(f"{xy.path}: field 'xy' must have shape (n, p, p) or (n, tracks, p, p); got {xy.shape}.")
   if xz is not None and xz.shape != xy.shape:
     raise ValueError(
         f"{xz.path}: field 'xz' must have the shape of the xy images, {xy.shape}; got {xz.shape}.")
-  want = (len(xy), 3) if num_tracks is None else (len(xy), num_tracks, 3)
-  if momentum is not None and momentum.shape != want:
-    raise ValueError(f"{momentum.path}: field 'momentum' must have shape {want}; got {momentum.shape}.")
-  return Batch(xy, xz, momentum, num_tracks)
+  for field, file in labels.items():
+    want = (len(xy), *(() if num_tracks is None else (num_tracks,)), *LABELS[field][0])
+    if file.shape != want:
+      short = f" event {len(file)} has none" if len(file) < len(xy) else ""
+      raise ValueError(f"{file.path}: field {field!r} must have shape {want}, a row for each of the images in "
+                       f"{Path(xy.path).name}; got {file.shape}{':' if short else ''}{short}.")
+  return Batch(xy, xz, labels, num_tracks)
 
 
 def _images(file: NpyFile, start: int, stop: int, num_tracks: int | None, tracks: str) -> np.ndarray:
@@ -174,9 +180,11 @@ def _images(file: NpyFile, start: int, stop: int, num_tracks: int | None, tracks
   return images
 
 
-def _momenta(file: NpyFile, start: int, stop: int, num_tracks: int | None) -> np.ndarray:
+def _rows(file: NpyFile, start: int, stop: int, num_tracks: int | None) -> np.ndarray:
+  """Labels of rows start ... stop - 1; with `num_tracks`, of so many tracks an event laid end to end."""
+  shape, dtype = LABELS[file.field]
   if num_tracks is None:
-    return check_values(read_rows(file, start, stop), file.path, file.field)
+    return check_values(read_rows(file, start, stop, dtype), file.path, file.field)
   first, last = start // num_tracks, -(-stop // num_tracks)
-  rows = read_rows(file, first, last).reshape(-1, 3)[start - first * num_tracks:stop - first * num_tracks]
-  return check_values(rows, file.path, file.field)
+  rows = read_rows(file, first, last, dtype).reshape(-1, *shape)
+  return check_values(rows[start - first * num_tracks:stop - first * num_tracks], file.path, file.field)

@@ -45,12 +45,12 @@ def open_npy(path: str | os.PathLike, field: str) -> NpyFile:
   return NpyFile(path, field, tuple(shape), dtype)
 
 
-def read_rows(file: NpyFile, start: int, stop: int) -> np.ndarray:
-  """Rows start ... stop - 1 as float32; only they are read."""
-  return np.array(_mapped(file.path, os.stat(file.path).st_mtime_ns)[start:stop], np.float32)
+def read_rows(file: NpyFile, start: int, stop: int, dtype: type = np.float32) -> np.ndarray:
+  """Rows start ... stop - 1 as numbers of `dtype`; only they are read."""
+  return np.array(_mapped(file.path, os.stat(file.path).st_mtime_ns)[start:stop], dtype)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def _mapped(path: str, changed: int) -> np.ndarray:
   """The file mapped, kept open: training reads single rows. A file that was written anew is mapped anew."""
   del changed

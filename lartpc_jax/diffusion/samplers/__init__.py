@@ -1,4 +1,4 @@
-"""Samplers, one signature: builder(sde, times, ...) -> sample(score_fn, x, key=None) -> x0. See
+"""Samplers, one signature: builder(sde, times [n + 1], ...) -> sample(score_fn, x, key=None) -> x0. See
 `samplers.common`."""
 from collections.abc import Callable
 

@@ -1,5 +1,5 @@
 """Samplers of the probability-flow ODE that use its semi-linear form, and DDIM with noise. See
-`samplers.common`."""
+`samplers.common`; times [n + 1] fall."""
 from collections.abc import Callable
 
 import jax.numpy as jnp

@@ -1,5 +1,5 @@
 """Langevin dynamics: at one noise level, annealed over all, and as the corrector of predictor-corrector
-sampling."""
+sampling, on times [n + 1]."""
 from collections.abc import Callable
 
 import jax

@@ -1,5 +1,5 @@
-"""General-purpose solvers of the probability-flow ODE (Song et al. 2021, eq. 13): fixed steps, and adaptive
-ones."""
+"""General-purpose solvers of the probability-flow ODE (Song et al. 2021, eq. 13): fixed steps on times [n +
+1], and adaptive ones."""
 from collections.abc import Callable
 
 import jax.numpy as jnp

@@ -1,9 +1,9 @@
 """Samplers of the reverse SDE: Euler-Maruyama, reverse diffusion, ancestral sampling. One network evaluation
 a step.
 
-Weak order 1; all need a key. With a(s) = alpha_{s+1} / alpha_s and G^2 = std_{s+1}^2 - a^2 std_s^2 the
-forward step between two times of the grid is exactly x_{s+1} = a x_s + G noise, for every SDE of
-`lartpc_jax.diffusion.sde`.
+Weak order 1, on times [n + 1]; all need a key. With a(s) = alpha_{s+1} / alpha_s and G^2 = std_{s+1}^2 -
+a^2 std_s^2 the forward step between two times of the grid is exactly x_{s+1} = a x_s + G noise, for every
+SDE of `lartpc_jax.diffusion.sde`.
 """
 from collections.abc import Callable
 
