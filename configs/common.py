@@ -25,6 +25,11 @@ def events512_image(num_pixels: int = 512) -> dict:
   return dict(num_pixels=num_pixels, pitch_mm=3.0, sigma_mm=0.0, threshold_mev=0.1)
 
 
+def events64_image() -> dict:
+  """The same of 64x64 crops: launch.simulate's interactions and the Geant4 crops, in pixels of 3 mm."""
+  return events512_image(64)
+
+
 def simpledet256_image() -> dict:
   """Geometry of simpledet pictures: 256x256 pixels of 3 mm with its threshold of 0.005 MeV; deposits are not
   smeared."""
@@ -128,7 +133,7 @@ def events512_states() -> dict:
 def events512_condition(*names: str) -> dict:
   """Block `condition` with these variables of interactions: numbers of primaries and their kinetic energy,
   with mean and standard deviation of the Geant4 interactions, and ranges beyond them."""
-  counts = ("num_electrons", "num_photons", "num_muons", "num_protons", "num_pions")
+  counts = (f"count_{name}" for name in ("e-", "gamma", "mu-", "proton", "pi+", "pi-"))
   variables = {name: dict(kind="scalar", mean=0.6, scale=0.75, low=0.0, high=10.0) for name in counts}
   variables["kinetic_mev"] = dict(kind="scalar", mean=6.35, scale=0.74, low=5.0, high=1e4, log=True)
   return {name: variables[name] for name in names or variables}

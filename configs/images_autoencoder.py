@@ -2,14 +2,14 @@ r"""KL autoencoder of anyone's images in the pixels of their detector, n x n x 1
 
 python -m launch.train --config=configs/images_autoencoder.py --config.data.path=DIRECTORY_OF_IMAGES \
     --workdir=runs/images_ae
-python -m launch.train --config=configs/images_autoencoder.py:particles --config.data.path=DIRECTORY_OF_BATCHES \
-    --workdir=runs/particles_ae
+python -m launch.train --config=configs/images_autoencoder.py:particles \
+    --config.data.path=DIRECTORY_OF_BATCHES --workdir=runs/particles_ae
 
 Nothing in it knows of physics: images and their charge. data.path is whatever data.open reads;
 image.num_pixels its size, any multiple of 8 (convolutional, without normalisation: 64 for 64 and for 512).
 particles: single particles of five types; showers and Michel electrons take 12 latents a place. simpledet:
-256x256 pictures of showers, trained whole. gpu, particles_gpu: for one GPU; not run. tiny, particles_tiny,
-simpledet_tiny: for tests.
+256x256 pictures of showers, trained whole; not run. primaries: crops of interactions or whole ones; not run.
+gpu, particles_gpu: for one GPU; not run. tiny and NAME_tiny: for tests.
 """
 import ml_collections
 
@@ -20,12 +20,15 @@ BASE = dict(image=common.protons64_image(), latent_channels=8, features=128, bat
             num_steps=5_000, every=1_000, rate=1.5e-3)
 PARTICLES = dict(BASE, latent_channels=12, num_holdout=10_000)
 SIMPLEDET = dict(BASE, image=common.simpledet256_image(), batch_size=16, rate=1e-3)
+PRIMARIES = dict(BASE, image=common.events64_image(), latent_channels=16, num_holdout=500)
 GPU = dict(features=192, batch_size=512, num_steps=10_000, rate=2e-3)
 TINY = dict(features=16, batch_size=8, num_steps=20, every=10, rate=1e-3, num_holdout=4)
 VARIANTS = {
     "base": BASE, "gpu": dict(BASE, **GPU), "tiny": dict(BASE, **TINY),
-    "particles": PARTICLES, "particles_gpu": dict(PARTICLES, **GPU), "particles_tiny": dict(PARTICLES, **TINY),
+    "particles": PARTICLES, "particles_gpu": dict(PARTICLES, **GPU),
+    "particles_tiny": dict(PARTICLES, **TINY),
     "simpledet": SIMPLEDET, "simpledet_tiny": dict(SIMPLEDET, **TINY),
+    "primaries": PRIMARIES, "primaries_tiny": dict(PRIMARIES, **TINY),
 }
 
 

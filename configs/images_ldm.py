@@ -9,8 +9,9 @@ python -m launch.generate --weights=runs/particles/weights --momentum=80,40,0 --
 
 The autoencoder first: configs/images_autoencoder.py, with the same data and the same image.num_pixels.
 base: momentum. particles: type and momentum of single particles, proton 50-100 MeV, mu- and pi+ 20-60 MeV, e-
-and gamma 10-60 MeV. simpledet: class of a shower, 256x256. gpu, particles_gpu: for one GPU; not run. tiny,
-particles_tiny, simpledet_tiny: for tests.
+and gamma 10-60 MeV. simpledet: class of a shower, 256x256; not run. primaries: crops, or whole interactions,
+by what starts at the vertex, as --cond=count_proton=1,count_mu-=1,kinetic_mev=300 of launch.sample; not run.
+gpu, particles_gpu: for one GPU; not run. tiny and NAME_tiny: for tests.
 """
 import ml_collections
 
@@ -24,22 +25,34 @@ PARTICLES_MEV = {"proton": (50.0, 100.0), "mu-": (20.0, 60.0), "pi+": (20.0, 60.
                  "gamma": (10.0, 60.0)}
 BASE = dict(image=common.protons64_image(), network=NETWORK, batch_size=64, num_holdout=5_000,
             condition=dict(momentum_mev=dict(kind="vector", scale=500.0)), kinetic=common.PROTON_KINETIC_MEV,
-            plane=dict(reference="none", mean=75.0, std=15.0), num_steps=16_000, every=1_000, rate=1e-3, p_mean=-0.4)
+            plane=dict(reference="none", mean=75.0, std=15.0), num_steps=16_000, every=1_000, rate=1e-3,
+            p_mean=-0.4)
 # Charges in training pictures: 54 +- 24 MeV over all types. The momenta, 10 to 445 MeV/c, are those of light
 # particles too: on the scale of protons an electron would hardly be told from one of half its energy.
 PARTICLES = dict(
-    BASE, num_holdout=10_000, kinetic=PARTICLES_MEV, p_mean=0.0, plane=dict(reference="none", mean=54.0, std=24.0),
+    BASE, num_holdout=10_000, kinetic=PARTICLES_MEV, p_mean=0.0,
+    plane=dict(reference="none", mean=54.0, std=24.0),
     condition=dict(momentum_mev=dict(kind="vector", scale=150.0, low=10.0, high=445.0),
                    particle=dict(kind="label", classes=tuple(PARTICLES_MEV))))
 SIMPLEDET = dict(
     BASE, image=common.simpledet256_image(), batch_size=16, kinetic=None, plane=None,
     condition={"class": dict(kind="label", classes=("electron", "photon", "dark_neutrino_pair"))})
+# Whole interactions, or crops of them, by their primaries: how many of which, and their energy together. Of a
+# crop they are those of the event that it was cut from.
+COUNTED = ("proton", "mu-", "pi+", "pi-", "e-", "gamma")
+PRIMARIES = dict(
+    BASE, image=common.events64_image(), kinetic=None, plane=None, p_mean=0.5, num_holdout=500,
+    condition={**{f"count_{name}": dict(kind="scalar", mean=0.5, scale=1.0, low=0.0, high=5.0)
+                  for name in COUNTED},
+               "kinetic_mev": dict(kind="scalar", mean=6.0, scale=0.7, low=10.0, high=3_000.0, log=True)})
 GPU = dict(network={**NETWORK, "features": 96}, batch_size=512, num_steps=20_000, every=2_000)
 TINY = dict(network={**NETWORK, "features": 16}, batch_size=8, num_holdout=4, num_steps=20, every=10)
 VARIANTS = {
     "base": BASE, "gpu": dict(BASE, **GPU), "tiny": dict(BASE, **TINY),
-    "particles": PARTICLES, "particles_gpu": dict(PARTICLES, **GPU), "particles_tiny": dict(PARTICLES, **TINY),
+    "particles": PARTICLES, "particles_gpu": dict(PARTICLES, **GPU),
+    "particles_tiny": dict(PARTICLES, **TINY),
     "simpledet": SIMPLEDET, "simpledet_tiny": dict(SIMPLEDET, **TINY),
+    "primaries": PRIMARIES, "primaries_tiny": dict(PRIMARIES, **TINY),
 }
 
 

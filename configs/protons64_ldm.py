@@ -58,6 +58,8 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
     config.condition = dict(momentum_mev=dict(kind="vector", scale=500.0),
                             particle=dict(kind="label", classes=v["particles"]))
   config.kinetic_range_mev = common.PROTON_KINETIC_MEV
+  if "particles" in v:
+    config.kinetic_range_mev = {"proton": common.PROTON_KINETIC_MEV, "mu-": (20.0, 60.0)}
   config.codec = dict(name="autoencoder", weights=v["codec"])
   config.charge_plane = v["plane"]
   config.data = common.data(v, *v["data"])

@@ -129,7 +129,8 @@ def add_sidebar(app, docname, source) -> None:
   """source-read: the tables of contents, which the pages themselves say in words."""
   if docname == root_doc:
     for caption, names in SIDEBAR.items():
-      entries = "\n".join(TITLES.get(name, f"/{name}" if name.isupper() else f"/docs/{name}") for name in names)
+      place = lambda name: f"/{name}" if name.isupper() else f"/docs/{name}"
+      entries = "\n".join(TITLES.get(name, place(name)) for name in names)
       source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{entries}\n```\n"
   if docname in NESTED:
     folder = ROOT / "docs" / NESTED[docname]

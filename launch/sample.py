@@ -19,7 +19,7 @@ python -m launch.sample --weights=runs/pixel_sequence/weights --cond=track_share
     --out=runs/pixel_sequence_sample
 
 python -m launch.sample --weights=runs/events512_fine/weights --num=16 --chunk_size=8 \
-    --cond=num_protons=1,num_muons=1,kinetic_mev=300 --out=runs/interactions
+    --cond=count_proton=1,count_mu-=1,kinetic_mev=300 --out=runs/interactions
 
 Any generator of images: diffusion, cascade, GAN, codes with a prior, sequence of pixels.
 images.npz holds `images` (N,1,n,n) in MeV; of a model with a condition also what was asked for. A cascade

@@ -28,7 +28,7 @@ def test_npz_round_trip(tmp_path):
 
 def test_some_of_the_views_of_a_file_and_its_particles(tmp_path, caplog):
   images, pdg = random_images(3), np.array([13, 2212, 22])
-  image_files.save_images(tmp_path / "a.npz", images, np.ones((3, 3), np.float32), pdg=pdg)
+  image_files.save_images(tmp_path / "a.npz", images, np.full((3, 3), 500, np.float32), pdg=pdg)
   found = images_lib.open_images(tmp_path / "a.npz", views=("xz",), spec=SPEC, any_particle=True)
   np.testing.assert_array_equal(found.images, images[:, 1:])
   np.testing.assert_array_equal(found.pdg, pdg)

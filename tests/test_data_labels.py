@@ -37,34 +37,24 @@ def test_kinetic_energies_of_single_particles_and_of_interactions():
   rows = np.array([[0, 13, 100.0, 0, 0, 1], [0, 2212, 50.5, 0, 0, 1], [1, 11, 7.0, 0, 0, 1]])
   several = Events(**{**single._asdict(), "primaries": rows, "momentum_mev": np.zeros((2, 3), np.float32)})
   np.testing.assert_allclose(lib.kinetic_mev(several), [150.5, 7.0])
-  counts = tuple(lib.PRIMARY_CODES)
-  assert lib.event_labels(several) == ("kinetic_mev", *counts) and "particle" in lib.event_labels(muons)
-  # no primary of one event, or one of unknown energy
-  for changed, known in ((rows[:2], ()), (np.where(rows == 7.0, np.nan, rows), counts)):
+  counts = lib.scalars_of(several, {"count_mu-": (), "count_proton": ()})
+  np.testing.assert_array_equal([counts["count_mu-"], counts["count_proton"]], [[1, 0], [1, 0]])
+  known = ("kinetic_mev", "count_e-", "count_mu-", "count_proton")
+  assert lib.event_labels(several) == known and "particle" in lib.event_labels(muons)
+  for changed in (rows[:2], np.where(rows == 7.0, np.nan, rows)):  # no primary, and one of unknown energy
     lacking = Events(**{**several._asdict(), "primaries": changed})
-    assert np.isnan(lib.kinetic_mev(lacking)).tolist() == [False, True] and lib.event_labels(lacking) == known
-
-
-def test_primaries_are_counted_with_their_antiparticles():
-  pairs = [(0, 13), (0, -13), (0, 211), (1, -211), (1, 2212), (2, 22), (2, 11), (2, 22)]
-  rows = np.array([[event, code, 1.0, 0, 0, 1] for event, code in pairs])
-  events = Events(np.zeros((3, 3), np.float32), np.zeros(4, np.int64), np.zeros((0, 3), np.int16),
-                  np.zeros(0, np.float32), 1.0, primaries=rows)
-  got = lib.scalars_of(events, dict.fromkeys(lib.PRIMARY_CODES, ()))
-  assert {name: values.tolist() for name, values in got.items()} == {
-      "num_electrons": [0, 0, 1], "num_photons": [0, 0, 2], "num_muons": [2, 0, 0], "num_protons": [0, 1, 0],
-      "num_pions": [1, 1, 0]}
-  unknown = Events(**{**events._asdict(), "primaries": np.where(rows == 22, 0, rows)})
-  assert "num_photons" in lib.event_labels(events) and "num_photons" not in lib.event_labels(unknown)
+    assert np.isnan(lib.kinetic_mev(lacking)).tolist() == [False, True]
+    assert lib.event_labels(lacking) == (() if len(changed) == 2 else known[1:])
 
 
 def test_what_is_known_of_the_simulated_files(shared_data):
   """The energies of crops are those of the interactions they were cut from."""
   assert lib.event_labels(open_events("sample")) == ("momentum_mev", "kinetic_mev")
   events = load_events(shared_data / "lartpc_events_geant4.npz")
-  assert lib.event_labels(events) == ("kinetic_mev", *lib.PRIMARY_CODES, "label")
+  counts = {f"count_{name}" for name in ("proton", "mu-", "pi+", "pi-", "e-", "gamma")}
+  assert set(lib.event_labels(events)) == {"kinetic_mev", "label", *counts}
   crops, energy = open_data(shared_data / "lartpc_crops_geant4.npz"), lib.kinetic_mev(events)
-  assert set(crops.labels) == {"label", "kinetic_mev"}
+  assert set(crops.labels) == {"label", "kinetic_mev", *counts}
   got = crops.read(np.arange(500), ("kinetic_mev",))["kinetic_mev"]
   np.testing.assert_allclose(got, energy[crops.event[:500]], rtol=1e-5)
   assert got.min() > 5 and got.max() < 2_500  # 1 to 5 particles of 50 to 500 MeV

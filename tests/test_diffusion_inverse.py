@@ -125,9 +125,23 @@ def test_conjugate_gradients_solve_each_example():
   np.testing.assert_array_equal(stuck, np.zeros((3, 4)))
 
 
+def test_inflation_is_noise_that_fades():
+  """At each level it is the score for a measurement of that much more noise, written down."""
+  sde, (mean, _, value), share = vp_sde(), gaussian(), 0.7
+  t, x = jnp.array([0.5]), jax.random.normal(jax.random.key(0), (1, DIM))
+  score = score_of(sde, mean, np.eye(DIM))
+  got = measurement_guidance(sde, score, known(value, 1), inflation=share, num_iterations=1)(x, t)
+  alpha, std = (float(a[0]) for a in alpha_std(sde, t))
+  sigma2 = (std / alpha)**2
+  noise = np.sqrt(NOISE**2 + share**2 * sigma2 / (1.0 + sigma2))
+  want = measurement_guidance(sde, score, known(value, 1, noise), num_iterations=1)(x, t)
+  np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
 @pytest.mark.parametrize("knobs,message", [
     (dict(covariance="full"), "Unknown covariance 'full'"),
-    (dict(num_iterations=0), "num_iterations must be at least 1; got 0")])
+    (dict(num_iterations=0), "num_iterations must be at least 1; got 0"),
+    (dict(inflation=-1.0), "inflation must be at least 0; got -1.0")])
 def test_bad_knobs_are_named(knobs, message):
   with pytest.raises(ValueError, match=message):
     measurement_guidance(vp_sde(), lambda x, t: -x, known(np.zeros(DIM), 1), **knobs)

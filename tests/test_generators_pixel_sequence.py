@@ -11,6 +11,7 @@ from lartpc_jax.generators import pixel_sequence as lib
 from lartpc_jax.generators.condition import make_condition
 from lartpc_jax.generators.sparse_state import GapScale
 from lartpc_jax.networks import discrete
+from tests.toy_weights import toy_params
 
 GAP = GapScale(threshold_mev=0.09, charge_scale_mev=0.1, gap=0.8, scale=0.5416)
 CONDITION = make_condition({"charge_mev": dict(kind="scalar", mean=4.2, scale=0.65, low=0.1, log=True)})
@@ -42,9 +43,7 @@ def network_of(plane, num_bins=4, seed=0):
       rows=tuple((pixels // side).tolist()), columns=tuple((pixels % side).tolist()), num_cells=side,
                                          num_places=side,
       num_bins=num_bins, width=16, depth=2, num_heads=2, num_features=7)
-  draw = np.random.default_rng(seed)
-  params = jax.tree.map(lambda x: x + 0.2 * jnp.asarray(draw.normal(size=x.shape), jnp.float32),
-                        network.init(jax.random.key(0)))
+  params = toy_params(lambda: network.init(jax.random.key(0)), seed)
   return network, params
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lartpc_jax.build.generators import Weights
+from lartpc_jax.data.image_files import save_images
 from lartpc_jax.diffusion.sde import vp_sde
 from lartpc_jax.experiments import conditions, protocol
 from lartpc_jax.generators import condition as condition_lib
@@ -40,8 +41,7 @@ def settings(tmp_path, monkeypatch):
                         lambda cond: {"momentum": cond["momentum_mev"]}, IDENTITY, SPEC, None)
   monkeypatch.setattr(conditions, "build_generator", lambda weights: Weights(generator, {}, {}))
   momenta = random_momenta(90)
-  np.savez(tmp_path / "real.npz", images=np.asarray(picture(jnp.asarray(momenta)))[:, None],
-           momentum_mev=momenta)
+  save_images(tmp_path / "real.npz", np.asarray(picture(jnp.asarray(momenta)))[:, None], momenta)
   return conditions.Settings(input=f"{tmp_path}/real.npz", num=NUM, num_reference=40, scales=("0", "1", "2"),
                              num_steps=4, chunk_size=16, out=str(tmp_path / "out"))
 

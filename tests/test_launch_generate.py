@@ -58,13 +58,15 @@ def test_images_go_to_infer(weights, tmp_path):
   said, done = [], []
   momenta = np.array([[256.0, -245.0, 40.0], [0.0, 0.0, 100.0]], np.float32)
   make = lambda chunk_size: generate.generate_events(momenta, tiny(), views=VIEWS, num=3, weights=weights,
-                                                     seed=1, chunk_size=chunk_size,
+                                                     seed=1, chunk_size=chunk_size, extrapolate=True,
                                                      bar=protocol.Bar(done.append, said.append))
   images, momentum, pdg = make(2)
   assert pdg is None
   assert images.shape == (6, 2, 64, 64) and done[-1] == 6 and np.all(images >= 0)
   assert len(said) == 1 and "(0, 0, 100) MeV/c is 5.3 MeV, outside 50 to 100 MeV" in said[0]
   np.testing.assert_allclose(images, make(1)[0], atol=1e-4)
+  with pytest.raises(ValueError, match=r"energy of \(0, 0, 100\) MeV/c is 5.3 MeV, outside 50"):
+    generate.generate_events(momenta, tiny(), views=VIEWS, num=3, weights=weights)
   paths = generate.write_images(tmp_path, images, momentum, views=VIEWS, num=3)
   assert [p.name for p in paths] == ["images.npz", "images_00.png", "images_01.png"] and all(
       p.exists() for p in paths)

@@ -42,7 +42,8 @@ def run(files, **changes):
 
 def test_the_same_command_goes_on(files, apps):
   assert "8 real, 8 a images at http://127.0.0.1:" in run(files)
-  read = lambda: [(files / "out" / name).read_text() for name in ("secret.txt", "admin_token.txt", "deck.txt")]
+  names = ("secret.txt", "admin_token.txt", "deck.txt")
+  read = lambda: [(files / "out" / name).read_text() for name in names]
   kept = read()
   run(files)
   assert read() == kept

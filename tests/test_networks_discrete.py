@@ -8,6 +8,7 @@ import pytest
 
 from lartpc_jax.generators import codes as codes_lib
 from lartpc_jax.networks import discrete
+from tests.toy_weights import toy_params
 
 PRIORS = {"pixelcnn": dict(width=6, depth=3, embedding=4, hidden=8),
           "transformer": dict(width=16, depth=2, num_heads=2)}
@@ -21,11 +22,6 @@ def no_key_reuse_check():
     yield
 
 
-def with_noise(params, seed=0, scale=0.3):
-  draw = np.random.default_rng(seed)
-  return jax.tree.map(lambda x: x + scale * jnp.asarray(draw.normal(size=x.shape), jnp.float32), params)
-
-
 def told(num):
   return {"features": jnp.asarray(np.random.default_rng(3).normal(size=(num, 2)), jnp.float32),
           "keep": jnp.ones(num)}
@@ -35,7 +31,7 @@ def told(num):
 def prior(request):
   network = discrete.make_code_prior(name=request.param, num_codes=NUM_CODES, num_features=2,
                                      **PRIORS[request.param])
-  params = with_noise(network.init(jax.random.key(0), SHAPE))
+  params = toy_params(lambda: network.init(jax.random.key(0), SHAPE))
   return network._replace(logits=jax.jit(network.logits), step=jax.jit(network.step)), params
 
 
@@ -81,7 +77,7 @@ def test_cached_sampling_is_sampling_without_a_cache(prior):
 @pytest.mark.parametrize("name", PRIORS)
 def test_the_probabilities_of_a_tiny_space_sum_to_one(name):
   network = discrete.make_code_prior(name=name, num_codes=3, num_features=2, **PRIORS[name])
-  params = with_noise(network.init(jax.random.key(1), (2, 2)), seed=2)
+  params = toy_params(lambda: network.init(jax.random.key(1), (2, 2)), seed=2)
   every = jnp.asarray(list(itertools.product(range(3), repeat=4)), jnp.int32).reshape(-1, 2, 2)
   cond = {"features": jnp.broadcast_to(jnp.array([[0.3, -1.0]]), (81, 2)), "keep": jnp.ones(81)}
   nats = codes_lib.code_nats(jax.jit(network.logits)(params, every, cond), every)

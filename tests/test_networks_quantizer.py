@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lartpc_jax.networks import discrete, quantizer
+from tests.toy_weights import toy_params
 
 LEVELS = (8, 5, 4, 3)
 
@@ -76,7 +77,7 @@ def test_a_dead_code_starts_anew_at_a_latent():
 def test_the_gradient_passes_straight_through(kwargs):
   small = dict(width=4, depth=1)
   network = discrete.make_codes(**kwargs, encoder=small, decoder={**small, "head_features": 2})
-  params = network.init(jax.random.key(0), (8, 8))
+  params = toy_params(lambda: network.init(jax.random.key(0), (8, 8)))
   z = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 2, 3)), jnp.float32)
   weights = jnp.asarray(np.random.default_rng(1).normal(size=z.shape), jnp.float32)
   found = jax.grad(lambda z: jnp.sum(weights * network.quantize(params, z)[0]))(z)

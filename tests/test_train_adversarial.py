@@ -14,6 +14,7 @@ from lartpc_jax.generators.sparse_state import GapScale, gap_state, image_from_g
 from lartpc_jax.metrics.collapse import neighbour_shares
 from lartpc_jax.networks import api, gan as networks
 from lartpc_jax.train import adversarial, optimizer
+from tests.toy_weights import toy_params
 
 GAP = GapScale(threshold_mev=0.09, charge_scale_mev=0.1, gap=0.8, scale=0.5416)
 SMALL = dict(name="residual", latent=3, side=64, num_features=2,
@@ -24,8 +25,7 @@ SMALL = dict(name="residual", latent=3, side=64, num_features=2,
 def pair():
   network = api.make_gan(**SMALL)
   draw = np.random.default_rng(0)
-  params = jax.tree.map(lambda x: x + 0.1 * jnp.asarray(draw.normal(size=x.shape), x.dtype),
-                        jax.jit(network.init)(jax.random.key(0)))
+  params = toy_params(lambda: network.init(jax.random.key(0)))
   state = gap_state(jnp.asarray(np.where(draw.uniform(size=(4, 64, 64)) < 0.05, 1.0, 0.0), jnp.float32), GAP)
   features = jnp.asarray(draw.normal(size=(4, 2)), jnp.float32)
   return network, params, state, features
@@ -35,7 +35,7 @@ def test_convolutions_of_stride_two_are_those_of_jax():
   """The masked taps in their places of a 4x4 kernel: cell m, pixel i of it is tap 2 m + i - 1."""
   x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), jnp.float32)
   module = networks.DownConv(5)
-  params = module.init(jax.random.key(0), x)
+  params = toy_params(lambda: module.init(jax.random.key(0), x))
   cells = np.asarray(params["params"]["kernel"])  # [3 3 2 2 c o]
   kernel = np.stack([[cells[(a + 1) // 2, (b + 1) // 2, (a + 1) % 2, (b + 1) % 2] for b in range(4)]
                      for a in range(4)])
@@ -43,7 +43,7 @@ def test_convolutions_of_stride_two_are_those_of_jax():
                                         dimension_numbers=("NHWC", "HWIO", "NHWC"))
   np.testing.assert_allclose(module.apply(params, x), wanted, atol=1e-5)
   module = networks.UpConv(5)
-  params = module.init(jax.random.key(0), x)
+  params = toy_params(lambda: module.init(jax.random.key(0), x))
   # [3 3 c 2 2 o]; output pixel p of a cell sees input m - 1 + cell
   cells = np.asarray(params["params"]["kernel"])
   y = np.zeros((2, 16, 16, 5))

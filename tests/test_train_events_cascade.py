@@ -163,8 +163,9 @@ def test_stages_that_start_from_crops_compute_what_those_compute():
 
 
 def toy_interactions():
-  rows = np.array([[0, 13, 100.0, 0, 0, 1], [0, 2212, 50.0, 0, 0, 1], [1, 11, 7.0, 0, 0, 1],
-                   [2, 22, 9.0, 0, 0, 1]])
+  pairs = [(0, 13, 100.0), (0, 2212, 50.0), (1, 11, 4.0), (1, 22, 1.0), (1, 211, 1.0), (1, -211, 1.0)]
+  pairs += [(2, code, 1.0) for code in (13, 2212, 11, 22, 211, -211)]
+  rows = np.array([[*pair, 0, 0, 1] for pair in pairs])
   return Events(np.zeros((3, 3), np.float32), np.array([0, 1, 2, 3]), np.zeros((3, 3), np.int16),
                 np.ones(3, np.float32), 3.0, primaries=rows)
 
@@ -175,7 +176,7 @@ def test_conditions_are_told_of_interactions(monkeypatch):
   data = cascade_data.build_interaction_stage_data(
       dict(path="toy", batch_size=4, num_holdout=1, num_evaluation=1), spec=SPEC, windows=None, seed=0,
       condition=condition, reduce=None)
-  assert sorted(data.table["num_muons"]) == [0.0, 1.0] and sorted(data.table["kinetic_mev"]) == [7.0, 150.0]
+  assert sorted(data.table["count_mu-"]) == [0.0, 1.0] and sorted(data.table["kinetic_mev"]) == [7.0, 150.0]
   batch = data.batch_fn(0)
   with pytest.raises(ValueError, match="Unknown condition variable 'charge_mev'; these events tell"):
     cascade_data.build_interaction_stage_data(
@@ -183,20 +184,20 @@ def test_conditions_are_told_of_interactions(monkeypatch):
         condition=condition_lib.make_condition({"charge_mev": dict(kind="scalar", mean=0.0, scale=1.0)}))
   told = data.condition_of(batch)
   assert set(told) == set(condition.variables) and batch["image"].shape == (4, 128, 128)
-  np.testing.assert_array_equal(told["num_protons"], (told["kinetic_mev"] == 150.0).astype(np.float32))
+  np.testing.assert_array_equal(told["count_proton"], (told["kinetic_mev"] == 150.0).astype(np.float32))
 
 
 def test_who_asks_for_some_primaries_asks_for_no_others():
-  names = ("num_muons", "num_protons", "kinetic_mev")
+  names = ("count_mu-", "count_proton", "kinetic_mev")
   condition = condition_lib.make_condition(
       {name: value for name, value in events512_coarse.get_config().condition.to_dict().items()
        if name in names})
   stage = lib.Stage(None, None, None, (8, 8, 2), condition)
-  table = {"num_muons": jnp.array([3.0]), "num_protons": jnp.array([2.0]), "kinetic_mev": jnp.array([50.0])}
+  table = {"count_mu-": jnp.array([3.0]), "count_proton": jnp.array([2.0]), "kinetic_mev": jnp.array([50.0])}
   cascade = lib.Cascade((stage,), None, table)
-  found = cascades.choose_conditions(cascade, image_keys(jax.random.key(0), 2), {"num_muons": 1.0})
+  found = cascades.choose_conditions(cascade, image_keys(jax.random.key(0), 2), {"count_mu-": 1.0})
   assert {name: values.tolist() for name, values in found.items()} == {
-      "num_muons": [1.0, 1.0], "num_protons": [0.0, 0.0], "kinetic_mev": [50.0, 50.0]}
+      "count_mu-": [1.0, 1.0], "count_proton": [0.0, 0.0], "kinetic_mev": [50.0, 50.0]}
 
 
 @pytest.mark.parametrize("stage,changes,message", [

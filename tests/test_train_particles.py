@@ -96,10 +96,13 @@ def test_protons_and_muons_from_simulation_to_images(autoencoder, tmp_path):
   assert build_generator(tmp_path
                          / "weights").generator.condition.variables["particle"].classes == ("proton", "mu-")
   config = protons64_infer.get_config("tiny").to_dict()
-  images, _, pdg = generate.generate_events(np.array([[300.0, 100.0, 0.0]],
-                                                     np.float32), config, views=("xy",), num=2,
+  muon = np.array([[80.0, 40.0, 0.0]], np.float32)
+  images, _, pdg = generate.generate_events(muon, config, views=("xy",), num=2,
                                             weights=str(tmp_path / "weights"), asked="particle=mu-")
   assert images.shape == (2, 1, 64, 64) and list(pdg) == [13, 13]
+  with pytest.raises(ValueError, match=r"a mu-, is 259.8 MeV, outside 20 to 60 MeV"):
+    generate.generate_events(np.array([[300.0, 180.0, 0.0]], np.float32), config, views=("xy",), num=1,
+                             weights=str(tmp_path / "weights"), asked="particle=mu-")
   with pytest.raises(ValueError,
                      match=r"asked for \['momentum_mev', 'particle'\]; give \['particle'\] in --cond"):
     generate.generate_events(np.ones((1, 3), np.float32), config, views=("xy",), num=1,

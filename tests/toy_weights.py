@@ -21,6 +21,11 @@ def random_params(init, draw: np.random.Generator):
   return jax.tree.map(lambda x: draw.normal(size=x.shape) / np.sqrt(max(np.prod(x.shape[:-1]), 4.0)), shapes)
 
 
+def toy_params(init, seed: int = 0):
+  """The same as float32 on the device."""
+  return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), random_params(init, np.random.default_rng(seed)))
+
+
 def save_toy_weights(directory, *, seed: int = 0):
   """Writes autoencoder and diffusion weights of random values; returns the directory."""
   draw = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ Wanted = Mapping[str, Collection[str]]  # label -> names of its classes, empty f
 
 
 OF_ROTATED, OF_VOXELS = {"contained_only", "readout"}, {"crop_px"}
-OF_IMAGES = {"order", "symmetries", "scale_mev", "five_classes", "delta", "michel"}
+OF_IMAGES = {"order", "symmetries", "scale_mev", "nan", "five_classes", "delta", "michel"}
 
 
 class TrainingData(NamedTuple):
@@ -72,7 +72,7 @@ def build_data(values: Mapping, *, seed: int, spec: ImageSpec, frame: TrackFrame
     ValueError: naming a key that does not fit the data, or a label that they do not have.
   """
   settings = parse_data(values)
-  opened = open_data(settings.path, scale_mev=settings.scale_mev)
+  opened = open_data(settings.path, scale_mev=settings.scale_mev, nan=settings.nan)
   if isinstance(opened, Images):
     if "label" in opened.labels:
       table = labels_lib.pixel_table(five_classes=settings.five_classes, delta=settings.delta,

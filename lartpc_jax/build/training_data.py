@@ -17,6 +17,7 @@ from lartpc_jax.train.denoising import Holdout
 
 SHOWN_WHOLE = 9      # whole images in a picture of a training run
 NUM_SHOWN = 8        # images in a row
+KEPT_APART = ("num_holdout", "scale_mev", "nan")  # of `data`: what tells which events were held out
 LARGE_PIXELS = 256   # side from which an image is a whole one
 
 
@@ -64,4 +65,4 @@ def build_generator_data(values: Mapping, *, spec: ImageSpec | None, frame: Trac
   cond = {name: np.asarray(seen[name]) for name in wanted}
   return GeneratorData(data.batch_fn, Holdout(batch, np.asarray(seen["image"]), cond),
                        lambda num: np.asarray(first(data.train, num)["image"]), _figure, in_frame,
-                       {"num_holdout": data.settings.num_holdout, "scale_mev": data.settings.scale_mev})
+                       {name: getattr(data.settings, name) for name in KEPT_APART})

@@ -176,6 +176,7 @@ class DataSettings:
   order: str = ""                   # of images: "epochs" or "replacement"; "": as the task has it
   symmetries: bool = True           # of images: turn and flip them at random
   scale_mev: float = 0.0            # of images without calibration: MeV of value 1
+  nan: str = "refuse"               # of the group's batches: or "skip" events whose images hold NaN
   five_classes: bool = False        # of pixel labels: see data.labels.pixel_table
   delta: str = "shower"
   michel: str = "shower"

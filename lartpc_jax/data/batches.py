@@ -128,7 +128,7 @@ def still_pool(events: Events, draw: Callable, wanted: Mapping[str, Collection[s
 
 def _scalars_of(events: Events, wanted: Mapping[str, Collection[str]], *,
                 without: Collection[str]) -> dict[str, np.ndarray]:
-  """The labels `particle` and `kinetic_mev` [n] of all events; checks that what is wanted is known."""
+  """The labels of all events that are numbers [n]; checks that what is wanted is known."""
   labels_lib.check_wanted(wanted, set(labels_lib.event_labels(events)) - set(without), "these events")
   return labels_lib.scalars_of(events, wanted)
 
@@ -165,7 +165,10 @@ def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, thresho
     if "label" in batch:
       batch["label"] = batch["label"].astype(np.int32)
     if "particle" in batch:
-      batch["particle"] = labels_lib.particle_index(batch["particle"], wanted["particle"])
+      batch["particle"] = labels_lib.particle_index(batch["particle"], wanted["particle"], event)
+    if "class" in batch:
+      batch["class"] = labels_lib.class_index(batch["class"], images.class_names, wanted["class"],
+                                               event)
     batch |= labels_lib.measure(batch, measured, threshold_mev=threshold_mev, track=track)
     return {name: batch[name] for name in ("image", *wanted)}
   return Pool(images.num * len(images.views), read, f"images of {images.kind}")

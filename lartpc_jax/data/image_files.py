@@ -1,8 +1,9 @@
 """Files of images as npz or npy, and the files that are no images.
 
 Images may be (n, p, p), (n, views, p, p) or (n, p, p, views). An npz has them as `images`, and perhaps
-`momentum` [n 3] in MeV/c, `pdg` [n] (the code of the particle) and `unit` (a text; without it floats are
-MeV). Beside FILE.npy these may lie as FILE_momentum.npy and so on: what launch.convert writes.
+`momentum` [n 3] in MeV/c, `pdg` [n] (the code of the particle), `kinetic` [n] in MeV, `class` [n] (whole
+numbers from 0) and `unit` (a text; without it floats are MeV). Beside FILE.npy these may lie as
+FILE_momentum.npy and so on: what launch.convert writes.
 """
 import os
 from pathlib import Path
@@ -16,6 +17,8 @@ from lartpc_jax.data.readers.identify import look_at
 from lartpc_jax.files import atomic_write
 
 SUFFIXES = (".npz", ".npy")
+# Field -> label of data.labels, and the kinds of numbers that it takes.
+LABEL_FIELDS = {"pdg": ("particle", "iu"), "kinetic": ("kinetic_mev", "fiu"), "class": ("class", "iu")}
 CHECKED_IMAGES = 256  # of a file, whose charge is compared with their momenta
 
 
@@ -49,25 +52,26 @@ def holds_events(path: str | os.PathLike) -> bool:
 
 
 def read_images(path: str | os.PathLike) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-  """Images [N v p p] of an npz or (mapped) npy; labels momentum_mev [N 3] and particle [N] (PDG codes).
+  """Images [N v p p] of an npz or (mapped) npy; labels momentum_mev [N 3], particle [N] (PDG codes),
+  kinetic_mev [N] and class [N].
 
-  Labels that the file does not have are missing; (0, 0, 0) and 0 mean unknown.
+  Labels that the file does not have are missing; (0, 0, 0) and a code of 0 mean unknown.
 
   Raises:
     ValueError: naming the file, if it is truncated, lacks `images`, those are no numbers or of no known
-      layout, or the momenta do not fit or are in GeV/c.
+      layout, labels do not fit, or momenta are in GeV/c.
   """
   path = Path(path)
   if path.suffix == ".npy":
     images = _load_npy(path)
-    beside = {field: _beside(path, field) for field in ("momentum", "pdg")}
+    beside = {field: _beside(path, field) for field in ("momentum", *LABEL_FIELDS)}
     fields = {field: np.asarray(_load_npy(file)) for field, file in beside.items() if file.is_file()}
   else:
     names = field_names(path)
     if "images" not in names:
       raise ValueError(f"{path}: not a readable file of images: needs `images` (or sparse events: `voxel` "
                        f"and so on); it holds {sorted(names)}.")
-    fields = read_fields(path, ["images"], ["momentum", "pdg"])
+    fields = read_fields(path, ["images"], ["momentum", *LABEL_FIELDS])
     images = fields["images"]
   if images.dtype.kind not in "fiub":
     raise ValueError(f"{path}: images must be numbers; got {images.dtype}.")
@@ -75,8 +79,9 @@ def read_images(path: str | os.PathLike) -> tuple[np.ndarray, dict[str, np.ndarr
   labels = {}
   if "momentum" in fields:
     labels["momentum_mev"] = _check_momenta(fields["momentum"], images, path)
-  if "pdg" in fields and fields["pdg"].shape == (len(images),) and fields["pdg"].dtype.kind in "iu":
-    labels["particle"] = fields["pdg"]
+  for field, (name, kinds) in LABEL_FIELDS.items():
+    if field in fields:
+      labels[name] = _check_labels(fields[field], field, kinds, len(images), path)
   return images, labels
 
 
@@ -114,6 +119,18 @@ def _check_momenta(momentum_mev: np.ndarray, images: np.ndarray, path: Path) -> 
   if image_unit(path) in (None, MEV):
     check_image_momenta(images[:CHECKED_IMAGES, 0], momentum_mev[:CHECKED_IMAGES], str(path))
   return momentum_mev
+
+
+def _check_labels(values: np.ndarray, field: str, kinds: str, num: int, path: Path) -> np.ndarray:
+  """The labels, if there is a finite number for each of `num` images; ValueError otherwise."""
+  if values.shape != (num,) or values.dtype.kind not in kinds:
+    what = "whole numbers" if kinds == "iu" else "numbers"
+    raise ValueError(f"{path}: {field} must hold {num} {what}, one for each image; got {values.dtype} of "
+                     f"shape {values.shape}.")
+  bad = np.flatnonzero(~np.isfinite(values))
+  if len(bad):
+    raise ValueError(f"{path}: {field} of event {bad[0]} is {values[bad[0]]}.")
+  return values
 
 
 def check_image_momenta(images: np.ndarray, momentum_mev: np.ndarray, source: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from lartpc_jax.data.events import Events
 from lartpc_jax.data.image_files import CHECKED_IMAGES, check_image_momenta
-from lartpc_jax.data.labels import PIXEL_CLASSES, PRIMARY_CODES, event_labels, scalars_of
+from lartpc_jax.data.labels import PIXEL_CLASSES, event_labels, scalars_of
 from lartpc_jax.data.pictures import images_of
 from lartpc_jax.data.readers.api import ImageSource
 from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec
@@ -27,6 +27,7 @@ class Images(NamedTuple):
   holdout: "Images | None" = None   # events that the source itself keeps apart
   classes: tuple[str, ...] = ()     # of the pixels, if `label` [b v n n] is among the labels
   partly: tuple[str, ...] = ()      # names that `read` takes too, unknown (zero) of some events
+  class_names: tuple[str, ...] = ()  # of the whole image, if `class` [b] is among the labels
 
 
 def of_arrays(images: np.ndarray, labels: Mapping[str, np.ndarray], kind: str, *, scale_mev: float = 1.0,
@@ -53,7 +54,13 @@ def of_arrays(images: np.ndarray, labels: Mapping[str, np.ndarray], kind: str, *
     return {"image": chosen if scale == 1 else chosen * scale,
             **{name: np.asarray(labels[name][numbers]) for name in names}}
   return Images(len(images), view_names(images.shape[1], kind), images.shape[-1], known, read, kind, event,
-                classes=PIXEL_CLASSES if "label" in labels else (), partly=tuple(set(labels) - set(known)))
+                classes=PIXEL_CLASSES if "label" in labels else (), partly=tuple(set(labels) - set(known)),
+                class_names=_numbered(labels["class"]) if "class" in labels else ())
+
+
+def _numbered(values: np.ndarray) -> tuple[str, ...]:
+  """Names of classes of which only the numbers are known."""
+  return tuple(str(i) for i in range(int(np.max(values)) + 1))
 
 
 def known_labels(labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
@@ -66,7 +73,8 @@ def known_labels(labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 def of_source(source: ImageSource, kind: str, *, scale_mev: float = 1.0) -> Images:
   """Of a reader, row by row. Its fields of a momentum, a PDG code and a class of the image become labels."""
   scale = np.float32(scale_mev)
-  fields = {"momentum": "momentum_mev", "pdg": "particle", "kinetic": "kinetic_mev", "label": "track_share"}
+  fields = {"momentum": "momentum_mev", "pdg": "particle", "kinetic": "kinetic_mev", "label": "track_share",
+            **({"class": "class"} if source.class_names else {})}
   extra = {name: source.extra[field] for field, name in fields.items() if field in source.extra}
   known = known_labels({name: read(0, source.num) for name, read in extra.items()})
   if "momentum_mev" in extra:
@@ -85,7 +93,7 @@ def of_source(source: ImageSource, kind: str, *, scale_mev: float = 1.0) -> Imag
       batch["track_share"] = (batch["track_share"] == PIXEL_CLASSES.index("track")).astype(np.float32)
     return batch
   return Images(source.num, view_names(source.num_views, kind), source.read(0, 1).shape[-1], known, read,
-                kind, partly=tuple(set(extra) - set(known)))
+                kind, partly=tuple(set(extra) - set(known)), class_names=source.class_names)
 
 
 def of_events(events: Events, *, spec: ImageSpec, views: tuple[str, ...] = ("xy",),
@@ -95,7 +103,7 @@ def of_events(events: Events, *, spec: ImageSpec, views: tuple[str, ...] = ("xy"
   known = event_labels(events)
   labels = {"momentum_mev": events.momentum_mev} if "momentum_mev" in known else {}
   labels |= {"particle": events.pdg} if "particle" in known else {}
-  labels |= scalars_of(events, {name: () for name in ("kinetic_mev", *PRIMARY_CODES) if name in known})
+  labels |= scalars_of(events, {name: () for name in known if name not in ("momentum_mev", "particle")})
   held = np.round(drawn / SAMPLE_UNIT_MEV).astype(np.uint16)
   return of_arrays(held, labels, kind, scale_mev=SAMPLE_UNIT_MEV)._replace(views=views)
 

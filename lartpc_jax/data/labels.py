@@ -4,8 +4,9 @@
 | --- | --- |
 | momentum_mev | [b 3] MeV/c along image axis 0, image axis 1 and the line of sight |
 | particle | [b] int32, index into the particles asked for |
+| class | [b] int32, index into the classes asked for, of a source that has classes of whole images |
 | kinetic_mev | [b] kinetic energy of the particle, of an interaction that of all its primaries together |
-| num_electrons ... | [b] number of primaries of a kind or its antiparticle, see PRIMARY_CODES |
+| count_proton, count_mu-, ... | [b] how many primaries are of that particle, of files that name them |
 | label | [b n n] int32, class of each pixel, see PIXEL_CLASSES |
 | charge_mev | [b] charge of the picture in pixels of at least a threshold |
 | lit_pixels | [b] number of these pixels |
@@ -19,8 +20,7 @@ from lartpc_jax.data.events import Events
 from lartpc_jax.units import PDG_CODES, PROTON_MASS_MEV, kinetic_energy, masses_mev
 
 VECTORS = ("momentum_mev",)
-PRIMARY_CODES = {"num_electrons": 11, "num_photons": 22, "num_muons": 13, "num_protons": 2212,
-                 "num_pions": 211}  # absolute PDG codes (Particle Data Group 2024, sec. 45)
+COUNT = "count_"  # beginning of the labels that count primaries
 PIXELS = ("image", "label", "map")
 MEASURED = ("charge_mev", "lit_pixels", "track_share")                     # of the picture itself
 PIXEL_CLASSES = ("background", "track", "shower", "delta", "michel")  # of labelled crops and interactions
@@ -63,16 +63,41 @@ def event_labels(events: Events) -> tuple[str, ...]:
     names.append("particle")
   if np.isfinite(kinetic_mev(events)).all():
     names.append("kinetic_mev")
-  if (events.primaries is not None and np.all(_num_primaries(events) > 0)
-      and np.all(events.primaries[:, 1] != 0)):
-    names += PRIMARY_CODES
   if events.label is not None:
     names.append("label")
+  if events.primaries is not None:
+    names += primary_counts(events.primaries, np.arange(len(events)))
   return tuple(names)
 
 
-def particle_index(pdg: np.ndarray, particles: Collection[str]) -> np.ndarray:
+def primary_counts(primaries: np.ndarray, event: np.ndarray) -> dict[str, np.ndarray]:
+  """The labels COUNT + name [n] float32 of events by their numbers, for the particles among the primaries.
+
+  Args:
+    primaries: [k 6], see `events.Events`.
+    event: [n].
+  Returns:
+    Nothing, if an event has no primary, or the code of one is unknown or has no name in units.PDG_CODES: how
+    many of which there are is then not known.
+  """
+  number, codes = primaries[:, 0].astype(np.int64), primaries[:, 1].astype(np.int64)
+  # of two names of a code the short one: mu-, not muon
+  names = {PDG_CODES[name]: name for name in sorted(PDG_CODES, key=len, reverse=True)}
+  if not np.isin(codes, list(names)).all() or not np.isin(event, number).all():
+    return {}
+  num = int(max(number.max(initial=0), event.max(initial=0))) + 1
+  count = lambda code: np.bincount(number[codes == code], minlength=num)[event].astype(np.float32)
+  return {COUNT + names[code]: count(code) for code in np.unique(codes).tolist()}
+
+
+def particle_index(pdg: np.ndarray, particles: Collection[str],
+                   event: np.ndarray | None = None) -> np.ndarray:
   """Index [n] int32 into `particles` (names of units.PDG_CODES) of particles by their PDG codes [n].
+
+  Args:
+    pdg: the codes.
+    particles: the names.
+    event: [n] numbers of the events, for messages; None: they are all from the first on.
 
   Raises:
     ValueError: naming an unknown name, or a code that is none of theirs.
@@ -84,9 +109,40 @@ def particle_index(pdg: np.ndarray, particles: Collection[str]) -> np.ndarray:
   same = np.asarray(pdg)[:, None] == codes[None]
   other = np.flatnonzero(~same.any(axis=1))
   if len(other):
-    raise ValueError(f"Event {other[0]} is of a particle with PDG code {pdg[other[0]]}; asked for are "
+    number = other[0] if event is None else event[other[0]]
+    raise ValueError(f"Event {number} is of a particle with PDG code {pdg[other[0]]}; asked for are "
                      f"{list(particles)}, codes {codes.tolist()}.")
   return same.argmax(axis=1).astype(np.int32)
+
+
+def class_index(numbers: np.ndarray, names: Collection[str], asked: Collection[str],
+                event: np.ndarray) -> np.ndarray:
+  """Index [n] int32 into the `asked` classes of numbers [n] into `names`, those of the source.
+
+  Args:
+    numbers: classes of images.
+    names: of the classes.
+    asked: those of a condition.
+    event: [n] numbers of the images, for messages.
+
+  Raises:
+    ValueError: naming an unknown class, or one that the images have and that is not asked for.
+  """
+  names = list(names)
+  for name in asked:
+    if name not in names:
+      raise ValueError(f"Unknown class {name!r}; the images have {names}.")
+  table = np.array([list(asked).index(name) if name in asked else -1 for name in names], np.int32)
+  numbers = np.asarray(numbers)
+  bad = np.flatnonzero(~((numbers >= 0) & (numbers < len(names))))
+  if len(bad):
+    raise ValueError(f"Event {event[bad[0]]} is of class {numbers[bad[0]]}; there are 0 to "
+                     f"{len(names) - 1}, {names}.")
+  other = np.flatnonzero(table[numbers] < 0)
+  if len(other):
+    raise ValueError(f"Event {event[other[0]]} is of class {names[numbers[other[0]]]!r}; asked for are "
+                     f"{list(asked)}.")
+  return table[numbers]
 
 
 def kinetic_mev(events: Events) -> np.ndarray:
@@ -104,19 +160,9 @@ def kinetic_mev(events: Events) -> np.ndarray:
   return np.where(known, kinetic_energy(events.momentum_mev, mass_mev), np.nan).astype(np.float32)
 
 
-def num_primaries(events: Events, name: str) -> np.ndarray:
-  """How many primaries [n] float32 of each interaction are of the kind of a label of PRIMARY_CODES."""
-  return _num_primaries(events, np.abs(events.primaries[:, 1]) == PRIMARY_CODES[name]).astype(np.float32)
-
-
-def _num_primaries(events: Events, chosen=slice(None)) -> np.ndarray:
-  return np.bincount(events.primaries[chosen, 0].astype(np.int64), minlength=len(events))
-
-
 def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
-  """The labels `particle`, `kinetic_mev` and numbers of primaries [n] of all events, if they are wanted.
-
-  They do not turn with an event.
+  """The labels `particle`, `kinetic_mev` and counts [n] of all events, if they are wanted; they do not turn
+  with an event.
 
   Args:
     events: the events.
@@ -127,7 +173,9 @@ def scalars_of(events: Events, wanted: Mapping[str, Collection[str]]) -> dict[st
     values["particle"] = particle_index(events.pdg, wanted["particle"])
   if "kinetic_mev" in wanted:
     values["kinetic_mev"] = kinetic_mev(events)
-  values |= {name: num_primaries(events, name) for name in PRIMARY_CODES if name in wanted}
+  if any(name.startswith(COUNT) for name in wanted):
+    counts = primary_counts(events.primaries, np.arange(len(events)))
+    values |= {name: counts[name] for name in wanted if name in counts}
   return values
 
 

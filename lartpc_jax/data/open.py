@@ -13,6 +13,7 @@ have.
 
 Images stay on disk until a batch needs them, but for an npz, which cannot be mapped.
 """
+import logging
 import os
 from importlib import resources
 from pathlib import Path
@@ -22,12 +23,14 @@ import numpy as np
 from lartpc_jax.data import image_files
 from lartpc_jax.data.events import PRIMARY_COLUMNS, Events, load_events
 from lartpc_jax.data.image_source import Images, of_arrays, of_events, of_source
-from lartpc_jax.data.labels import PIXEL_CLASSES
+from lartpc_jax.data.labels import PIXEL_CLASSES, primary_counts
 from lartpc_jax.data.npz import field_names, read_fields
-from lartpc_jax.data.readers.api import GREY, MEV
-from lartpc_jax.data.readers.formats import FORMATS, open_source as open_format
+from lartpc_jax.data.readers.api import GREY, MEV, ImageSource
+from lartpc_jax.data.readers.formats import FORMATS, open_source as open_format, option_names
 from lartpc_jax.data.readers.identify import look_at
 from lartpc_jax.geometry.rasterize import ImageSpec
+
+logger = logging.getLogger(__name__)
 
 SAMPLE, SAMPLE_CROPS = "sample", "sample_crops"  # the paths that name what ships with the package
 ASSETS = {SAMPLE: "sample_protons.npz", SAMPLE_CROPS: "sample_crops.npz"}
@@ -39,13 +42,14 @@ class UnitError(ValueError):
   """Images are in no known unit, and nobody said what a value is in MeV."""
 
 
-def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Images:
+def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0, nan: str = "refuse") -> Events | Images:
   """Sparse events or images in MeV, whatever the path names.
 
   Args:
     path: see above.
     scale_mev: MeV of value 1 of images without calibration: grey levels, ADC counts, integers of no known
       unit; 0: the file is in MeV. Files that say so themselves are left alone.
+    nan: of the group's batches: "refuse" makes images with NaN an error, "skip" leaves such events out.
   Raises:
     FileNotFoundError: if there is nothing.
     ValueError: naming the path, if it is not set, is of no known kind, truncated, damaged or of no known
@@ -59,11 +63,11 @@ def open_data(path: str | os.PathLike, *, scale_mev: float = 0.0) -> Events | Im
     raise ValueError(f"data.scale_mev must be positive and finite (0: the file is in MeV); got {scale_mev}.")
   kind, path = f"images of {Path(path).name}", asset_path(path)
   if path.is_dir():
-    return _open_directory(path, scale_mev)
+    return _open_directory(path, scale_mev, nan)
   if not path.is_file():
     raise FileNotFoundError(f"No file or directory of data at {os.fspath(path)!r}.")
   if (name := _image_format(path)) is not None:
-    source = open_format(name, path)
+    source = _open_format(name, path, nan)
     return of_source(source, kind, scale_mev=scale_of(path, source.unit, scale_mev))
   if image_files.holds_events(path):
     return load_events(path)
@@ -131,6 +135,7 @@ def _open_crops(path: Path, kind: str) -> Images:
     labels["label"] = label[:, None]
   if "primaries" in fields:
     labels["kinetic_mev"] = _crop_energies(fields["primaries"], event, path)
+    labels |= primary_counts(fields["primaries"], event)
   return of_arrays(values[:, None], labels, kind, scale_mev=float(unit_mev), event=event)
 
 
@@ -147,11 +152,19 @@ def _crop_energies(primaries: np.ndarray, event: np.ndarray, path: Path) -> np.n
   return energy[event].astype(np.float32)
 
 
-def _open_directory(path: Path, scale_mev: float) -> Images:
+def _open_format(name: str, path: Path, nan: str) -> ImageSource:
+  """The source of a path; says how many events are left out."""
+  source = open_format(name, path, **({"nan": nan} if "nan" in option_names(name) else {}))
+  if nan == "skip" and source.note:
+    logger.warning("%s: %s.", path, source.note)
+  return source
+
+
+def _open_directory(path: Path, scale_mev: float, nan: str) -> Images:
   if (dataset := find_dataset(path)) is not None:
     return _open_dataset(dataset, scale_mev)
   if (name := _image_format(path)) is not None:
-    source = open_format(name, path)
+    source = _open_format(name, path, nan)
     return of_source(source, f"{name} of {path.name}/", scale_mev=scale_of(path, source.unit, scale_mev))
   known = "; ".join(known.text for known in FORMATS.values() if known.becomes == "images")
   raise ValueError(f"{path}: holds no training data; looked for dataset_info.json; {known}.")

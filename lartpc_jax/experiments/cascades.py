@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
-from lartpc_jax.data.labels import PRIMARY_CODES
+from lartpc_jax.data.labels import COUNT
 from lartpc_jax.experiments import keyed_draws
 from lartpc_jax.generators.cascade import Cascade, lit_of, make_stages_draw, programs
 from lartpc_jax.generators.keyed import image_keys
@@ -35,8 +35,8 @@ def choose_conditions(cascade: Cascade, keys: jax.Array, asked: Mapping[str, flo
 
   Whoever asks for some primaries of an interaction asks for no others: their numbers are then 0.
   """
-  if set(PRIMARY_CODES) & set(asked):
-    asked = {**{name: 0.0 for name in PRIMARY_CODES if name in cascade.table}, **asked}
+  if any(name.startswith(COUNT) for name in asked):
+    asked = {**{name: 0.0 for name in cascade.table if name.startswith(COUNT)}, **asked}
   return keyed_draws.choose_conditions(cascade.table, cascade.coarse.condition, keys, asked)
 
 

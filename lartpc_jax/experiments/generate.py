@@ -1,5 +1,6 @@
 """Images of protons with given momenta, in a file that inference reads, and pictures of them."""
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,12 +14,18 @@ from lartpc_jax.data.images import check_views
 from lartpc_jax.experiments.pictures import save_figure
 from lartpc_jax.experiments.protocol import NO_BAR, Bar, Console, setting
 from lartpc_jax.generators import condition as condition_lib
-from lartpc_jax.generators.generator import prior_noise
+from lartpc_jax.generators.generator import Generator, prior_noise
 from lartpc_jax.geometry.rasterize import to_view
-from lartpc_jax.inference.errors import outside_range
 from lartpc_jax.keys import root_key
 from lartpc_jax.plotting.images import image_rows, momentum_titles
-from lartpc_jax.units import PDG_CODES, kinetic_energy, momentum_from_kinetic
+from lartpc_jax.units import (
+  PDG_CODES,
+  PROTON_MASS_MEV,
+  PROTON_PDG,
+  kinetic_energy,
+  masses_mev,
+  momentum_from_kinetic,
+)
 
 MAX_COLUMNS = 16
 MAX_PICTURES = 8
@@ -41,6 +48,7 @@ class Settings:
                       "as in particle=mu-.")
   guidance_scale: float | None = setting(None,
                                          "Classifier-free guidance, 1 is none; default: that of the config.")
+  extrapolate: bool = setting(False, "Draw beyond the energies of the training too, with a warning.")
   chunk_size: int = setting(32, "Images a device draws at once.", lower=1)
   seed: int = setting(0, "Seed of the noise, and of momenta that are drawn.")
 
@@ -52,13 +60,14 @@ def run(settings: Settings, config: Mapping, console: Console) -> None:
   if settings.guidance_scale is not None:
     config = {**config, "guidance_scale": settings.guidance_scale}
   if settings.kinetic_mev:
-    momenta, num = draw_momenta(settings.num, settings.kinetic_mev, settings.seed), 1
+    mass_mev = _mass_of(settings.cond)
+    momenta, num = draw_momenta(settings.num, settings.kinetic_mev, settings.seed, mass_mev), 1
   else:
     momenta, num = parse_momenta(settings.momentum), settings.num
   with console.progress(len(momenta) * num, description="generate", unit="event") as bar:
     images, momentum_mev, pdg = generate_events(
         momenta, config, views=settings.views, num=num, weights=settings.weights, seed=settings.seed,
-        chunk_size=settings.chunk_size, asked=settings.cond, bar=bar)
+        chunk_size=settings.chunk_size, asked=settings.cond, extrapolate=settings.extrapolate, bar=bar)
   paths = write_images(settings.out, images, momentum_mev, views=settings.views, num=num, pdg=pdg)
   console.say("Wrote " + ", ".join(str(path) for path in paths))
 
@@ -80,9 +89,17 @@ def parse_momenta(text: str) -> np.ndarray:
   return np.array(momenta, np.float32)
 
 
-def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.ndarray:
-  """Momenta [num 3] in MeV/c of protons: isotropic, kinetic energy uniform between two values, as the
-  training events.
+def _mass_of(asked: str) -> float:
+  """Rest mass in MeV of the particle that `--cond` names, of a proton if it names none that is known."""
+  found = re.search(r"(?:^|,)\s*particle\s*=\s*([^,\s]+)", asked)
+  code = PROTON_PDG if found is None else PDG_CODES.get(found[1], 0)
+  return float(masses_mev(code, PROTON_MASS_MEV)[0])
+
+
+def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int,
+                 mass_mev: float = PROTON_MASS_MEV) -> np.ndarray:
+  """Momenta [num 3] in MeV/c of particles of a mass: isotropic, kinetic energy uniform between two values, as
+  the training events.
 
   Raises:
     ValueError: unless there are two rising positive energies.
@@ -96,13 +113,14 @@ def draw_momenta(num: int, kinetic_mev: Sequence[float | str], seed: int) -> np.
                      "MeV, such as --kinetic_mev=50,100.")
   draw = np.random.default_rng(seed)
   direction = draw.normal(size=(num, 3))
-  magnitude = np.asarray(momentum_from_kinetic(jnp.asarray(draw.uniform(low, high, (num, 1)), jnp.float32)))
+  kinetic = jnp.asarray(draw.uniform(low, high, (num, 1)), jnp.float32)
+  magnitude = np.asarray(momentum_from_kinetic(kinetic, mass_mev))
   return (magnitude * direction / np.linalg.norm(direction, axis=1, keepdims=True)).astype(np.float32)
 
 
 def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[str, ...], num: int,
                     weights: str | None = None, seed: int = 0, chunk_size: int = 32, asked: str = "",
-                    bar: Bar = NO_BAR
+                    extrapolate: bool = False, bar: Bar = NO_BAR
                     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
   """`num` events of each momentum: images [m*num v p p] in MeV, their momenta [m*num 3], and PDG codes
   [m*num] if asked for.
@@ -117,9 +135,10 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
     chunk_size: images a device draws at once.
     asked: the variables of the condition beside the momentum, for all events; see
       `generators.condition.parse`.
+    extrapolate: warn of an energy that the generator was not trained on; otherwise it is an error.
     bar: hears the number of finished events, and warnings.
   Raises:
-    OSError, ValueError: naming the file, view or key that is wrong.
+    OSError, ValueError: naming the file, view, key or energy that is wrong.
   """
   views = check_views(views)
   generator = build_generator(weights).generator
@@ -129,11 +148,7 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   if missing or "momentum_mev" not in generator.condition.variables:
     raise ValueError(f"This generator is asked for {sorted(generator.condition.variables)}; give {missing} "
                      "in --cond, and use launch.sample for one without a momentum.")
-  low, high = generator.kinetic_range_mev
-  for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev), strict=True):
-    if outside_range(momentum[None], generator.kinetic_range_mev)[0]:
-      bar.write(f"WARNING: the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c is "
-                f"{kinetic:.1f} MeV, outside {low:g} to {high:g} MeV, on which the generator was trained.")
+  _check_energies(generator, momenta_mev, told, extrapolate=extrapolate, bar=bar)
   momentum_mev = np.repeat(momenta_mev, num, axis=0)
   # event by event, its views in order
   seen = np.stack([np.asarray(to_view(jnp.asarray(momentum_mev), view)) for view in views],
@@ -148,9 +163,35 @@ def generate_events(momenta_mev: np.ndarray, config: Mapping, *, views: tuple[st
   if empty:
     bar.write(f"WARNING: {empty} of {len(images)} events have a view without charge; launch.infer will not "
               "take them.")
-  variable = generator.condition.variables.get("particle")
-  pdg = None if variable is None else np.full(len(images), PDG_CODES[variable.classes[told["particle"]]])
+  particle = _particle(generator, told)
+  pdg = None if particle is None else np.full(len(images), PDG_CODES[particle])
   return images, momentum_mev, pdg
+
+
+def _particle(generator: Generator, told: Mapping) -> str | None:
+  """The particle that is asked for, None for a generator that knows one alone."""
+  variable = generator.condition.variables.get("particle")
+  return None if variable is None else variable.classes[told["particle"]]
+
+
+def _check_energies(generator: Generator, momenta_mev: np.ndarray, told: Mapping, *, extrapolate: bool,
+                    bar: Bar) -> None:
+  """Raises ValueError, or with `extrapolate` warns, naming the first momentum whose energy lies outside the
+  training."""
+  particle, bounds = _particle(generator, told), generator.kinetic_range_mev
+  if bounds is None:
+    return
+  low, high = bounds[particle] if isinstance(bounds, Mapping) else bounds
+  mass_mev = PROTON_MASS_MEV if particle is None else masses_mev(PDG_CODES[particle], PROTON_MASS_MEV)[0]
+  slack = 1e-5 * high  # of float32
+  for momentum, kinetic in zip(momenta_mev, kinetic_energy(momenta_mev, mass_mev), strict=True):
+    if not low - slack <= kinetic <= high + slack:
+      text = (f"the kinetic energy of ({', '.join(f'{p:g}' for p in momentum)}) MeV/c"
+              f"{'' if particle is None else f', a {particle},'} is {kinetic:.1f} MeV, outside {low:g} to "
+              f"{high:g} MeV, on which the generator was trained")
+      if not extrapolate:
+        raise ValueError(f"{text[0].upper()}{text[1:]} (--extrapolate draws it all the same).")
+      bar.write(f"WARNING: {text}.")
 
 
 def write_images(out: str | Path, images: np.ndarray, momentum_mev: np.ndarray, *, views: tuple[str, ...],

@@ -49,6 +49,8 @@ class Settings:
   num_iterations: int = setting(2, "Conjugate gradients a step.", lower=1)
   floor: float = setting(0.05, "Error of the decoder, in roots of MeV (of pixel models: in their states).",
                          lower=1e-4)
+  inflation: float = setting(0.5, "Of latent models: what is seen counts less while the noise is high, see "
+                             "lartpc_jax.diffusion.inverse.", lower=0.0)
   sampler: str = setting("dpm_solver_pp_2m", "Name of the sampler.")
   num_steps: int = setting(10, "Steps of it.", lower=1)
   out: str | None = setting(None, "Directory of the results.", required=True)

@@ -1,5 +1,5 @@
 """Trained generators of every kind, opened for drawing: what launch.sample takes."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,10 @@ from lartpc_jax.build.generators import build_generator
 from lartpc_jax.build.pixel_sequence import build_pixel_sequence, is_pixel_sequence
 from lartpc_jax.experiments import cascades, keyed_draws, pixels, steering
 from lartpc_jax.generators import condition as condition_lib
+from lartpc_jax.generators.generator import Generator
+from lartpc_jax.units import PDG_CODES
+
+FIELD_OF = {"momentum_mev": "momentum", "kinetic_mev": "kinetic"}  # variable -> field of a file of images
 
 
 class Model(NamedTuple):
@@ -31,14 +35,28 @@ def _open_generator(settings: Any) -> Model:
   generator, info, _ = weights
   chunk_size = min(settings.chunk_size, settings.num)
   steered, wanted = steering.open_steer(settings, weights, chunk_size)
+  asked = condition_lib.parse(generator.condition, settings.cond)
+  untold = not asked and (settings.guide or settings.data is None)
+  cond = None if untold else pixels.conditions_for(generator, info, settings.num, asked=asked,
+                                                   path=settings.data, seed=settings.seed)
 
   def draw(update: Callable) -> tuple[np.ndarray, dict, float]:
     images, seconds = pixels.draw_images(
-        generator, settings.num, seed=settings.seed, chunk_size=chunk_size, update=update, steer=steered,
-        name=settings.sampler, num_evaluations=settings.num_evaluations, uniform=settings.uniform)
+        generator, settings.num, seed=settings.seed, chunk_size=chunk_size, cond=cond, update=update,
+        steer=steered, name=settings.sampler, num_evaluations=settings.num_evaluations,
+        uniform=settings.uniform)
     arrays = {name: np.full(settings.num, value) for name, value in wanted.items()}
-    return images, arrays, seconds
+    return images, {**arrays, **_saved(generator, cond or {})}, seconds
   return Model(draw, info, f"{settings.sampler}, {settings.num_evaluations} evaluations")
+
+
+def _saved(generator: Generator, cond: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Conditions as `data.image_files` reads them: particles as PDG codes."""
+  saved = {FIELD_OF.get(name, name): values for name, values in cond.items()}
+  if "particle" in cond:
+    codes = [PDG_CODES[name] for name in generator.condition.variables["particle"].classes]
+    saved["pdg"] = np.array(codes, np.int64)[saved.pop("particle")]
+  return saved
 
 
 def _open_cascade(settings: Any) -> Model:

@@ -70,7 +70,8 @@ def _sampler_of(settings: Any) -> dict:
 
 
 def _guidance_of(settings: Any) -> Inpainting:
-  return Inpainting(settings.covariance, settings.num_iterations, settings.floor, settings.noise_mev)
+  return Inpainting(settings.covariance, settings.num_iterations, settings.floor, settings.inflation,
+                    settings.noise_mev)
 
 
 def _conditions(settings: Any, generator: Generator, data: ImageSet, num: int) -> dict | None:

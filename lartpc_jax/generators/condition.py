@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lartpc_jax.data.labels import COUNT
+
 FREQUENCIES = (1.0, 2.0, 4.0)  # of sines and cosines, in radians per scaled value
 
 
@@ -139,6 +141,8 @@ def as_arrays(condition: Condition, cond: Mapping) -> dict[str, np.ndarray]:
 def parse(condition: Condition, text: str) -> dict[str, float | int]:
   """"track_share=1,particle=mu-" -> {"track_share": 1.0, "particle": 1}: numbers, and classes by their names.
 
+  Where one of the COUNT variables is given, the others are 0.
+
   Raises:
     ValueError: naming a part that is not NAME=VALUE, an unknown variable or class, a vector, or a value out
       of range.
@@ -151,6 +155,8 @@ def parse(condition: Condition, text: str) -> dict[str, float | int]:
     if name not in condition.variables:
       raise ValueError(f"Unknown condition variable {name!r}; there are {sorted(condition.variables)}.")
     values[name] = _parse_value(name, condition.variables[name], value)
+  if any(name.startswith(COUNT) for name in values):  # one proton and one muon: and nothing else
+    values |= {name: 0.0 for name in condition.variables if name.startswith(COUNT) and name not in values}
   check(Condition({name: condition.variables[name] for name in values}), {
       name: np.array([value]) for name, value in values.items()})
   return values

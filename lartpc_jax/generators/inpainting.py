@@ -22,6 +22,7 @@ class Inpainting(NamedTuple):
   num_iterations: int = 3
   # standard deviation of what a decoder gets wrong, in roots of MeV (or pixel states)
   floor: float = 0.05
+  inflation: float = 0.5    # through a decoder: how far its slope is wrong, in roots of MeV
   noise_mev: float = 0.0    # standard deviation of the noise of a seen pixel
   # the root of charge is taken of so much more, as its slope at zero is not finite
   softening_mev: float = 0.01
@@ -76,7 +77,8 @@ def make_inpaint(generator: Generator, sampler: Callable, settings: Inpainting, 
     prior = state_score(generator.denoiser, network_cond(generator, cond), guidance_scale=scale)
     score_fn = measurement_guidance(
         generator.denoiser.sde, prior, seen_pixels(generator, images, seen, cond, settings),
-        covariance=settings.covariance, num_iterations=settings.num_iterations)
+        covariance=settings.covariance, num_iterations=settings.num_iterations,
+        inflation=0.0 if is_pixels(generator) else settings.inflation)
     state = sampler(score_fn, noise, noise_keys(noise) if key is None else key)
     drawn = generator.frame.place(generator.codec.decode(state, cond), cond, None)
     return drawn if settings.noise_mev else jnp.where(seen > 0.0, images, drawn)

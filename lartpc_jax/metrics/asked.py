@@ -86,5 +86,5 @@ def confusion(asked: np.ndarray, found: np.ndarray, num: int) -> np.ndarray:
 
 
 def type_purity(asked: np.ndarray, found: np.ndarray) -> Estimate:
-  """Share of images that are found to be of the type that was asked for."""
+  """Share of images that are found [n] to be of the type that was asked for, asked [n]."""
   return share_estimate(asked == found)

@@ -1,7 +1,7 @@
 """Networks of discrete things as pure functions: codes of images, priors over maps of codes, sequences of
 pixels."""
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -25,7 +25,7 @@ class CodeNetwork(NamedTuple):
   learned: bool        # whether the codes are a codebook that training moves
 
 
-def make_codes(*, num_codes: int = 0, features: int = 0, levels: tuple[int, ...] = (),
+def make_codes(*, num_codes: int = 0, features: int = 0, levels: Sequence[int] = (),
                encoder: dict | None = None,
                decoder: dict | None = None) -> CodeNetwork:
   """VQ-VAE with a codebook of `num_codes` vectors of length `features`, or with finite scalars of `levels`.

@@ -61,7 +61,7 @@ def _short(values: np.ndarray) -> np.ndarray:
 
 
 def top_charge(images: np.ndarray) -> float:
-  """Charge of the brightest pixel, MeV, above 0."""
+  """Charge of the brightest pixel of images [... n n], MeV, above 0."""
   return max(float(np.max(images)), 1e-6)
 
 

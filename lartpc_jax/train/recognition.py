@@ -43,7 +43,7 @@ def recognition_task(network: RecogniserNetwork, guide: Guide, data: TaskData, l
 
   @jax.jit
   def evaluated(params, key):
-    key_loss, *keys = jax.random.split(key, 1 + len(SIGMAS))
+    keys = jax.random.split(key, 1 + len(SIGMAS))
     trained = guide._replace(params=params)
 
     def at(level):
@@ -52,7 +52,7 @@ def recognition_task(network: RecogniserNetwork, guide: Guide, data: TaskData, l
       noisy = held["state"] + batch_mul(levels, jax.random.normal(key, held["state"].shape))
       found = readings(trained, noisy, levels)
       return {name: _right(trained, name, values, held[name]) for name, values in found.items()}
-    return loss_fn(params, held, key_loss)[0], jax.lax.map(at, (jnp.array(SIGMAS), jnp.stack(keys)))
+    return loss_fn(params, held, keys[0])[0], jax.lax.map(at, (jnp.array(SIGMAS), keys[1:]))
 
   def evaluate(params, key):
     value, at = evaluated(params, key)

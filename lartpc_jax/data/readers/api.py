@@ -19,6 +19,7 @@ class ImageSource(NamedTuple):
   extra: dict[str, Callable]          # name -> (start, stop) -> array [b ...]; "momentum" [b 3] is MeV/c
   note: str = ""                      # what a user should know about the values
   unit: str = MEV                     # of a pixel value; another one than MeV has no calibration
+  class_names: tuple[str, ...] = ()   # of the numbers of the extra field "class", a class of the whole image
 
 
 class RawEvent(NamedTuple):

@@ -16,7 +16,8 @@ import numpy as np
 from lartpc_jax.data.readers.api import ImageSource, check_values, existing, image_layout, views_first
 from lartpc_jax.data.readers.npy import NpyFile, open_npy, read_across, read_rows
 
-FIELDS = {"": "xy", "_xz": "xz", "_mom": "momentum", "_pdg": "pdg", "_kin": "kinetic"}  # by ending of the name
+# By the ending of the name.
+FIELDS = {"": "xy", "_xz": "xz", "_mom": "momentum", "_pdg": "pdg", "_kin": "kinetic"}
 LABELS = {"momentum": ((3,), np.float32), "pdg": ((), np.int64), "kinetic": ((), np.float32)}  # row, dtype
 PATTERN = re.compile(r"(batch|protons64)(_mom|_xz|_pdg|_kin)?_(\d+)\.npy")
 TRACKS = ("each", "sum")
@@ -71,10 +72,11 @@ def open_batches(path: str | os.PathLike, *, tracks: str = "each", nan: str = "r
   def read_batch(i, start, stop):
     images = [_images(getattr(batches[i], view), start, stop, first.num_tracks, tracks) for view in views]
     for view, values in zip(views, images):
-      if nan == "refuse" and not np.isfinite(values).all():
+      bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
+      if nan == "refuse" and len(bad):
         raise ValueError(
             f"{getattr(batches[i], view).path}: field {view!r} holds NaN or infinity (--nan=skip leaves such "
-            "events out).")
+            f"events out; a training, data.nan=skip) in event {start + bad[0]}.")
     return np.stack(images, axis=1)
 
   def read_labels(field):
@@ -158,9 +160,8 @@ def _open(files: dict[str, Path]) -> Batch:
   for field, file in labels.items():
     want = (len(xy), *(() if num_tracks is None else (num_tracks,)), *LABELS[field][0])
     if file.shape != want:
-      short = f" event {len(file)} has none" if len(file) < len(xy) else ""
-      raise ValueError(f"{file.path}: field {field!r} must have shape {want}, a row for each of the images in "
-                       f"{Path(xy.path).name}; got {file.shape}{':' if short else ''}{short}.")
+      short = f": event {len(file)} of {Path(xy.path).name} has none" if len(file) < len(xy) else ""
+      raise ValueError(f"{file.path}: field {field!r} must have shape {want}; got {file.shape}{short}.")
   return Batch(xy, xz, labels, num_tracks)
 
 

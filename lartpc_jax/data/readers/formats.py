@@ -39,8 +39,8 @@ FORMATS = {
                                                      "none"),
     "larcv2_root": Format(open_larcv2_root, "LArCV2 ROOT with image2d (and particle) trees", "images",
                           "ADC counts, or MeV with --scale_mev", "momentum, pdg, vertex"),
-    "simpledet": Format(open_simpledet, "simpledet HDF5 (img_{i}, class_{i}, evis_{i}, ...)", "images", "MeV",
-                        "class of the shower"),
+    "simpledet": Format(open_simpledet, "simpledet HDF5 (img_{i}, class_{i}, ...), a file or a directory of "
+                        "them", "images", "MeV", "class of the shower"),
     "pilarnet": Format(open_pilarnet, "PILArNet-M HDF5 (point, cluster, cluster_extra, ...), versions 1 to 3",
                        "events", "MeV", "class of each voxel, vertex, primaries (version 3)"),
     "edepsim_root": Format(open_edepsim_root, "edep-sim ROOT (tree EDepSimEvents)", "events", "MeV",

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from lartpc_jax.data.readers import batches, larcv_png
+from lartpc_jax.data.readers import batches, larcv_png, simpledet
 
 OWN = "own"  # in place of a format: the package reads it as it is
 
@@ -77,9 +77,21 @@ def _look_at_directory(path: Path) -> Look:
                               (larcv_png.PNG, "larcv_pngs", "a folder of larcv_64_NUMBER.png")):
     if any(pattern.fullmatch(n) for n in names):
       return Look(text, name)
+  if (look := _look_at_simpledet(path)) is not None:
+    return look
   if any(path.glob("**/dataset_info.json")):
     return Look("a built tensorflow-datasets dataset, which is read as it is", OWN)
   return Look(f"a directory of {len(names)} other files", None)
+
+
+def _look_at_simpledet(path: Path) -> Look | None:
+  """Whether the first HDF5 file of a directory is one of simpledet: jobs leave their files side by side."""
+  first = next((entry for entry in sorted(path.iterdir()) if entry.suffix in simpledet.SUFFIXES), None)
+  if first is None:
+    return None
+  look = _look_at_hdf5(first)
+  known = look.format == "simpledet" and look.sure
+  return Look(f"a directory of {look.text}", "simpledet") if known else None
 
 
 def _look_at_npy(path: Path) -> Look:
