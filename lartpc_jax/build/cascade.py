@@ -102,7 +102,7 @@ def _stage_task(config: dict) -> Task:
   if stage == "coarse" and not condition.variables:
     raise ValueError("The config block `condition` declares no variable.")
   encode = _make_encode(layout, condition, data.condition_of, noise)
-  state_shape = jax.eval_shape(lambda: encode(data.holdout, jax.random.key(0)))[0].shape[1:]
+  state_shape = jax.eval_shape(encode, data.holdout, jax.random.key(0))[0].shape[1:]
   network, _ = _network_of(layout, section(config, "network"), condition, state_shape)
   saved = {name: section(config, name)
            for name in ("network", "state", "blocks", "condition", "sde", "sampler")}
