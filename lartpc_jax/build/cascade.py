@@ -217,7 +217,7 @@ def build_cascade(directory: str | Path) -> tuple[Cascade, dict]:
 
 def _check_belong(directory: Path, before: dict, after: dict, told: str) -> None:
   for block, given in (("state", "state"), ("blocks", told), ("image", "image")):
-    if plain(before.get(block)) != plain(after.get(given)):
+    if plain(before.get(block) or {}) != plain(after.get(given) or {}):
       raise ValueError(
           f"The stages in {directory} differ in {block}: {before.get(block)} and {after.get(given)}.")
 
