@@ -18,11 +18,15 @@ python -m launch.sample --weights=runs/fine/weights --cond=track_share=1,charge_
 python -m launch.sample --weights=runs/pixel_sequence/weights --cond=track_share=1 --num=64 \
     --out=runs/pixel_sequence_sample
 
+python -m launch.sample --weights=runs/events512_fine/weights --num=16 --chunk_size=8 \
+    --cond=count_proton=1,count_mu-=1,kinetic_mev=300 --out=runs/interactions
+
 Any generator of images: diffusion, cascade, GAN, codes with a prior, sequence of pixels.
 images.npz holds `images` (N,1,n,n) in MeV; of a model with a condition also what was asked for. A cascade
-has two stages, with samplers of their own (--coarse_sampler, --fine_sampler; else those of its weights). Real
-against real (as many training images) stands beside every chi-squared. Without --data there is nothing to
-compare with: images and mosaic alone. sample.json says what it cost, for launch.evaluate.
+has two or three stages, with samplers of their own (--coarse_sampler, --middle_sampler, --fine_sampler; else
+those of its weights). Real against real (as many training images) stands beside every chi-squared. Without
+--data there is nothing to compare with: images and mosaic alone. sample.json says what it cost, for
+launch.evaluate.
 """
 from lartpc_jax import cli
 

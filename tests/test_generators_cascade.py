@@ -35,14 +35,14 @@ def stage(space, shape, seed):
   random = np.random.default_rng(seed)
   params = jax.tree.map(lambda x: x + jnp.asarray(0.2 * random.normal(size=x.shape), jnp.float32),
                         network.init(jax.random.key(seed), shape))
-  return lib.Stage(network.apply, params, SDE, shape, CONDITION)
+  blocks, told = (BLOCKS, None) if space == "map" else (None, lib.Told(BLOCKS, (0.07, 0.15)))
+  return lib.Stage(network.apply, params, SDE, shape, CONDITION, blocks, told)
 
 
 @pytest.fixture(scope="module")
 def cascade():
   table = {"charge_mev": jnp.array([20.0, 80.0, 300.0])}
-  return lib.Cascade(stage("map", (4, 4, 2), 0), stage("pixels", (16, 16, 1), 1), GAP, BLOCKS, (0.07, 0.15),
-                     table)
+  return lib.Cascade((stage("map", (4, 4, 2), 0), stage("pixels", (16, 16, 1), 1)), GAP, table)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_condition_reaches_both_stages(cascade, draw):
   sampler = samplers.make_sampler("ddim", SDE, karras_grid(SDE, 2, sigma_min=0.05, sigma_max=20.0))
   few, many = ({"charge_mev": jnp.full(4, value)} for value in (5.0, 500.0))
   for stage_draw in (lambda cond: lib.draw_maps(cascade, sampler, keys, cond),
-                     lambda cond: lib.draw_pixels(cascade, sampler, keys, cond, maps)):
+                     lambda cond: lib.draw_next(cascade, 1, sampler, keys, cond, maps)):
     assert float(jnp.abs(stage_draw(few) - stage_draw(many)).max()) > 0.01
 
 
@@ -91,6 +91,11 @@ def test_guidance_with_scale_one_is_none_and_scale_zero_forgets_the_condition(ca
   np.testing.assert_allclose(maps(5.0, 0.0), maps(500.0, 0.0), atol=1e-5)
   np.testing.assert_allclose(maps(5.0, 1.0 + 1e-6), maps(5.0, 1.0), atol=1e-3)
   assert float(jnp.abs(maps(5.0, 3.0) - maps(5.0, 1.0)).max()) > 0.01
+
+
+def test_a_sampler_for_each_stage_is_needed(cascade):
+  with pytest.raises(ValueError, match="A cascade of 2 stages needs as many samplers; got 1"):
+    lib.make_cascade_draw(cascade, lambda *args: None)
 
 
 def test_gradient_through_both_stages_is_that_of_finite_differences(draw):
@@ -114,7 +119,7 @@ def test_scale_one_never_looks_at_the_null_condition(cascade):
     return cascade.coarse.apply(params, x, c_noise, cond) * jnp.where(cond["keep"] > 0.5, 1.0, jnp.nan)[
         :, None, None, None]
   sampler = samplers.make_sampler("ddim", SDE, karras_grid(SDE, 2, sigma_min=0.05, sigma_max=20.0))
-  keys = lib.image_keys(jax.random.key(1), 2)
+  keys = image_keys(jax.random.key(1), 2)
   told = {"features": condition_lib.embed(CONDITION, {"charge_mev": jnp.full(2, 80.0)})}
   drawn = lambda apply, scale: np.asarray(lib.draw_stage(
       cascade.coarse._replace(apply=apply), sampler, keys, told, guidance_scale=scale))
@@ -129,7 +134,7 @@ def test_completed_images_keep_what_was_seen_and_draw_the_rest(cascade):
   images = np.where(np.random.default_rng(0).random((3, 16, 16)) < 0.3, 2.0, 0.0).astype(np.float32)
   seen = np.ones_like(images)
   seen[:, :, 3:9] = 0.0
-  keys = lib.image_keys(jax.random.key(3), 3)
+  keys = image_keys(jax.random.key(3), 3)
   found = np.asarray(inpaint(keys, images * seen, seen))
   np.testing.assert_array_equal(found[seen > 0], images[seen > 0])
   hidden = found[seen == 0]

@@ -110,6 +110,19 @@ def test_a_new_network_has_no_answer_of_its_own():
                              rtol=1e-4, atol=1e-6)
 
 
+def test_tokens_of_more_cells_see_and_answer_every_cell():
+  x, c_noise = array(2, 8, 8, 2), jnp.array([-0.1, 0.2])
+  cond = {"features": array(2, 5), "keep": jnp.ones(2)}
+  build = lambda patch: api.make_sparse_transformer(num_features=5, space="map", map_patch=patch, **SMALL)
+  new = {patch: build(patch).init(jax.random.key(0), (8, 8, 2)) for patch in (2, 4)}
+  assert new[4]["place"].shape[0] == lib.tokens_of("map", 8, 4)**2 == 4 and lib.tokens_of("pixels", 64) == 8
+  answers = [build(patch).apply(new[patch], x, c_noise, cond) for patch in (2, 4)]
+  np.testing.assert_allclose(*answers, rtol=1e-6)  # the gate alone, cell by cell
+  params = noisy(new[4])
+  slope = jax.grad(lambda x: build(4).apply(params, x, c_noise, cond)[0, 6, 1, 0])(x)[0]
+  assert np.all(np.asarray(jnp.abs(slope)) > 0.0)
+
+
 def test_the_map_matters_and_half_precision_is_near():
   network, params, x, c_noise, cond = small()
   answer = network.apply(params, x, c_noise, cond)

@@ -87,7 +87,7 @@ def test_weights_draw_by_condition_and_do_not_depend_on_chunks(directory):
   assert lit.size == 0 or lit.min() >= 0.09 * 0.999
   maps = cascade_lib.draw_maps(cascade, samplers[0], image_keys(jax.random.key(0), 2),
                                {name: jnp.asarray(values[:2]) for name, values in cond.items()})
-  counts = np.asarray(lit_pixels(maps, cascade.blocks))
+  counts = np.asarray(lit_pixels(maps, cascade.coarse.blocks))
   assert set(np.unique(counts)) <= set(range(17))
 
 
@@ -118,7 +118,8 @@ def test_bad_text_and_bad_conditions_are_named(directory):
 
 
 @pytest.mark.parametrize("stage,changes,message", [
-    ("fine", {"stage": "middle"}, r"Unknown config value stage = 'middle'; allowed: \['coarse', 'fine'\]"),
+    ("fine", {"stage": "last"}, "Unknown config value stage = 'last'; allowed: .*'middle'"),
+    ("fine", {"stage": "middle"}, "The config needs a block 'told'"),
     ("fine", {"map_noise": (0.1,)}, r"map_noise, two numbers of at least 0; got \[0.1\]"),
     ("coarse", {"condition": {}}, "The config block `condition` declares no variable"),
     ("coarse", {"condition": {"colour": dict(kind="scalar", mean=0.0, scale=1.0)}},

@@ -56,7 +56,8 @@ def check_condition(condition: condition_lib.Condition, table: dict) -> None:
 
 def save_table(directory: str | Path, table: dict) -> None:
   """Writes the table beside weights, in float32."""
-  weight_files.save_weights(directory, TABLE, table, {"rows": len(table["track_share"])}, dtype="float32")
+  weight_files.save_weights(directory, TABLE, table, {"rows": len(next(iter(table.values())))},
+                            dtype="float32")
 
 
 def load_table(directory: str | Path) -> dict[str, Array]:

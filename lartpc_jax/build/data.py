@@ -26,6 +26,7 @@ from lartpc_jax.data.split import split_by_event
 from lartpc_jax.geometry.frames import TrackFrame
 from lartpc_jax.geometry.rasterize import ImageSpec
 from lartpc_jax.geometry.symmetries import NUM_ALL, NUM_SQUARE
+from lartpc_jax.geometry.windows import Windows
 from lartpc_jax.simulation.readout import ReadoutParams, make_view_readout, nominal_params
 
 Wanted = Mapping[str, Collection[str]]  # label -> names of its classes, empty for numbers
@@ -158,20 +159,23 @@ def rotated_data(settings: DataSettings, events: Events, *, seed: int, spec: Ima
 
 
 def voxel_data(settings: DataSettings, events: Events, *, seed: int, spec: ImageSpec,
-               wanted: Wanted) -> TrainingData:
-  """Exact pictures of events, or crops of them."""
+               wanted: Wanted, windows: Windows | None = None,
+               reduce: Callable | None = None) -> TrainingData:
+  """Exact pictures of events, or crops of them; of `windows` and with them their margins; `reduce`d to
+  maps."""
   _check_applies(settings, OF_VOXELS, "sparse events that are drawn voxel by voxel (image.sigma_mm = 0)")
   train, held = split_by_event(events, num_holdout=settings.num_holdout)
 
   def batches(events, size, ahead):
     return make_batches(
-        voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px), batch_size=size, seed=seed,
-        num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
+        voxel_pool(events, spec=spec, wanted=wanted, crop_px=settings.crop_px, windows=windows,
+                   reduce=reduce),
+        batch_size=size, seed=seed, num_symmetries=_num_symmetries(wanted), prefetch_batches=ahead)
 
-  still = lambda events: voxel_pool(events, spec=spec, wanted=wanted, view="xy")
+  still = lambda events: voxel_pool(events, spec=spec, wanted=wanted, view="xy", reduce=reduce)
 
   def evaluation(num=None):
-    if settings.crop_px:
+    if settings.crop_px or windows:
       return batches(held, settings.num_evaluation if num is None else num, 0)(0)
     return first(still(held), num)
   return TrainingData(batches(train, settings.batch_size, settings.prefetch_batches), evaluation,

@@ -4,6 +4,7 @@ resume.
 A pool is what batches are drawn from: rotated events, exact pictures of events, or images. A batch is a dict:
 `image` in MeV and the labels that were asked for, by the names and in the units of `data.labels`.
 """
+import functools
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
@@ -18,10 +19,12 @@ from lartpc_jax.data.pictures import lit_pixels
 from lartpc_jax.data.prefetch import prefetch
 from lartpc_jax.geometry import symmetries
 from lartpc_jax.geometry.rasterize import VIEWS, ImageSpec, view_axes
+from lartpc_jax.geometry.windows import Windows, num_places
 from lartpc_jax.keys import root_key
 
 logger = logging.getLogger(__name__)
 
+CACHED_PICTURES = 16_384  # of events, by their pixels with charge: some 15 kB each
 MAX_DRAWS = 200  # events in a row without charge in the window, before the data are taken to be wrong
 ORDERS = ("replacement", "epochs")
 
@@ -172,8 +175,9 @@ def image_pool(images: Images, wanted: Mapping[str, Collection[str]], *, thresho
 
 
 def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collection[str]], crop_px: int = 0,
-               view: str | None = None) -> Pool:
-  """Exact pictures of events in a random view each, or crops of them. For use with symmetries.
+               windows: Windows | None = None, view: str | None = None,
+               reduce: Callable | None = None) -> Pool:
+  """Exact pictures of events in a random view each, or parts of them. For use with symmetries.
 
   Voxels are as large as pixels, so a picture of an event turned by any angle would have to spread each voxel
   first. The rotations and reflections of the cube need none: 24 exact pictures an event, three views in eight
@@ -185,24 +189,26 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
     wanted: label -> names of its classes.
     crop_px: if not 0, a square of so many pixels in place of the whole: around a random pixel with charge,
       which lies anywhere in it.
+    windows: if not None, a window with its margin in place of the whole: one that holds a random block with
+      charge, of windows.step_px, in any place of it.
     view: only that one, as the events are.
+    reduce: (pixels [k 2], charge [k] in MeV) -> `map` of a batch, in place of `image`, which is large and
+      empty.
   Raises:
     ValueError: naming the key that is out of range, or a label that is not known.
   """
-  if crop_px < 0 or crop_px > spec.num_pixels:
-    raise ValueError(f"data.crop_px must lie between 0 (none) and image.num_pixels = {spec.num_pixels}; got "
-                     f"{crop_px}.")
-  if spec.sigma_mm != 0.0:
-    raise ValueError("Interactions are drawn without smearing: image.sigma_mm must be 0; got "
-                     f"{spec.sigma_mm}.")
   scalars = _scalars_of(events, wanted, without=())
-  views, size = list(VIEWS) if view is None else [view], crop_px or spec.num_pixels
+  views, size = list(VIEWS) if view is None else [view], _side(spec, crop_px, windows)
   with_classes = bool({"label", "track_share"} & set(wanted))
+
+  lit_of = functools.lru_cache(CACHED_PICTURES)(lambda number, view: lit_pixels(
+      events, number, view=view, spec=spec, with_classes=with_classes))
 
   def picture(number, rng):
     seen = views[rng.integers(len(views))] if len(views) > 1 else views[0]
-    lit = lit_pixels(events, number, view=seen, spec=spec, with_classes=with_classes)
-    return _Lit(number, seen, *_cropped(lit, rng, spec.num_pixels, crop_px))
+    lit = lit_of(number, seen)
+    part = _cropped(lit, rng, spec.num_pixels, crop_px) if windows is None else _in_window(lit, rng, windows)
+    return _Lit(number, seen, *part)
 
   def lit_picture(rng):
     for _ in range(MAX_DRAWS):
@@ -214,25 +220,33 @@ def voxel_pool(events: Events, *, spec: ImageSpec, wanted: Mapping[str, Collecti
 
   def collect(chosen):
     number = np.array([one.number for one in chosen])
-    batch = {"image": np.zeros((len(chosen), size, size), np.float32)}
-    if with_classes:
-      batch["label"] = np.zeros(batch["image"].shape, np.int32)
-    for i, one in enumerate(chosen):
-      batch["image"][i][tuple(one.pixels.T)] = one.charge_mev
-      if "label" in batch:
-        batch["label"][i][tuple(one.pixels.T)] = one.classes
+    if reduce is not None:
+      batch = {"map": np.stack([reduce(one.pixels, one.charge_mev) for one in chosen])}
+    else:
+      batch = _dense(chosen, size, with_classes)
     if "momentum_mev" in wanted:
       axes = np.array([view_axes(one.view) for one in chosen])
       batch["momentum_mev"] = np.take_along_axis(events.momentum_mev[number], axes, axis=1)
     batch |= {name: values[number] for name, values in scalars.items()}
     batch |= labels_lib.measure(batch, wanted, threshold_mev=spec.threshold_mev)
-    return {name: batch[name] for name in ("image", *wanted)}
+    return {name: batch[name] for name in ("image" if reduce is None else "map", *wanted)}
 
   def read(numbers, rng=None, key=None):
     del key
     return collect([picture(int(number), rng) for number in numbers])
   draw = lambda rng, num: collect([lit_picture(rng) for _ in range(num)])
   return Pool(len(events), read, "events", draw)
+
+
+def _side(spec: ImageSpec, crop_px: int, windows: Windows | None) -> int:
+  """Pixels of a picture, a crop or a window with its margin on each axis; raises what `voxel_pool` says."""
+  if crop_px < 0 or crop_px > spec.num_pixels:
+    raise ValueError(f"data.crop_px must lie between 0 (none) and image.num_pixels = {spec.num_pixels}; got "
+                     f"{crop_px}.")
+  if spec.sigma_mm != 0.0:
+    raise ValueError("Interactions are drawn without smearing: image.sigma_mm must be 0; got "
+                     f"{spec.sigma_mm}.")
+  return windows.size_px + 2 * windows.margin_px if windows else crop_px or spec.num_pixels
 
 
 class _Lit(NamedTuple):
@@ -244,14 +258,40 @@ class _Lit(NamedTuple):
   classes: np.ndarray | None     # [k]
 
 
+def _dense(chosen: list[_Lit], size: int, with_classes: bool) -> dict:
+  """Pictures `image` [b n n] in MeV and, if asked for, classes `label` [b n n] int32."""
+  batch = {"image": np.zeros((len(chosen), size, size), np.float32)}
+  if with_classes:
+    batch["label"] = np.zeros(batch["image"].shape, np.int32)
+  for i, one in enumerate(chosen):
+    batch["image"][i][tuple(one.pixels.T)] = one.charge_mev
+    if with_classes:
+      batch["label"][i][tuple(one.pixels.T)] = one.classes
+  return batch
+
+
 def _cropped(lit: tuple, rng: np.random.Generator | None, num_pixels: int, crop_px: int) -> tuple:
   """Pixels, charge and classes in a square around a random pixel with charge, which lies anywhere in it."""
-  pixels, charge, classes = lit
+  pixels = lit[0]
   if not crop_px or not len(pixels):
     return lit
   anchor = pixels[rng.integers(len(pixels))]
-  corner = np.clip(anchor - rng.integers(0, crop_px, 2), 0, num_pixels - crop_px)
-  inside = np.all((pixels >= corner) & (pixels < corner + crop_px), axis=1)
+  return _inside(lit, np.clip(anchor - rng.integers(0, crop_px, 2), 0, num_pixels - crop_px), crop_px)
+
+
+def _in_window(lit: tuple, rng: np.random.Generator, windows: Windows) -> tuple:
+  """The same of a window with its margin, which may hang over the edge."""
+  if not len(lit[0]):
+    return lit
+  blocks = np.unique(lit[0] // windows.step_px @ np.array([1 << 20, 1]))  # numbers of the blocks with charge
+  block = np.array(divmod(int(blocks[rng.integers(len(blocks))]), 1 << 20))
+  corner = (block - rng.integers(0, num_places(windows), 2)) * windows.step_px - windows.margin_px
+  return _inside(lit, corner, windows.size_px + 2 * windows.margin_px)
+
+
+def _inside(lit: tuple, corner: np.ndarray, size: int) -> tuple:
+  pixels, charge, classes = lit
+  inside = np.all((pixels >= corner) & (pixels < corner + size), axis=1)
   return pixels[inside] - corner, charge[inside], None if classes is None else classes[inside]
 
 

@@ -21,7 +21,7 @@ from lartpc_jax.units import PDG_CODES, PROTON_MASS_MEV, kinetic_energy, masses_
 
 VECTORS = ("momentum_mev",)
 COUNT = "count_"  # beginning of the labels that count primaries
-PIXELS = ("image", "label")
+PIXELS = ("image", "label", "map")
 MEASURED = ("charge_mev", "lit_pixels", "track_share")                     # of the picture itself
 PIXEL_CLASSES = ("background", "track", "shower", "delta", "michel")  # of labelled crops and interactions
 CLASSES = ("background", "track", "shower")                                # order of the logits of SSNet

@@ -62,6 +62,9 @@ def _saved(generator: Generator, cond: Mapping[str, np.ndarray]) -> dict[str, np
 def _open_cascade(settings: Any) -> Model:
   cascade, info = cascade_builders.build_cascade(settings.weights)
   texts = {name: getattr(settings, f"{name}_sampler") for name in cascade_builders.STAGES}
+  for name in set(texts) - set(info):
+    if texts[name]:
+      raise ValueError(f"--{name}_sampler = {texts[name]!r}: this cascade has the stages {list(info)}.")
   changed = {name: cascades.parse_sampler(text) if text else {} for name, text in texts.items()}
   samplers = cascade_builders.build_cascade_samplers(cascade, info, **changed)
   asked = condition_lib.parse(cascade.coarse.condition, settings.cond)
@@ -71,7 +74,7 @@ def _open_cascade(settings: Any) -> Model:
         cascade, samplers, settings.num, update=update, asked=asked, guidance_scale=settings.guidance_scale,
         seed=settings.seed, chunk_size=min(settings.chunk_size, settings.num))
 
-  knobs = [{**info[name]["sampler"], **changed[name]} for name in cascade_builders.STAGES]
+  knobs = [{**info[name]["sampler"], **changed[name]} for name in info]
   return Model(draw, info["fine"],
                " and ".join(f"{x['name']} {x['num_evaluations']} evaluations" for x in knobs))
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lartpc_jax.build.cascade import STAGES, build_cascade, build_cascade_samplers, is_cascade
+from lartpc_jax.build.cascade import build_cascade, build_cascade_samplers, is_cascade
 from lartpc_jax.build.generators import build_generator
 from lartpc_jax.build.models import build_sampler
 from lartpc_jax.data.images import ImageSet
@@ -57,12 +57,12 @@ def _open_cascade(settings: Any) -> Painter:
   cascade, info = build_cascade(settings.weights)
   # the grid is the stages' own: their states are not those of latents
   changed = {name: dict(name=settings.sampler, num_steps=settings.num_steps, num_evaluations=None)
-             for name in STAGES}
+             for name in info}
   inpaint = make_cascade_inpaint(cascade, build_cascade_samplers(cascade, info, **changed),
                                  _guidance_of(settings))
   return Painter(lambda keys, given, seen, cond: inpaint(keys, given, seen),
                  ImageSpec(num_pixels=cascade.fine.state_shape[0]), lambda data, num: None,
-                 {name: info[name]["sha256"] for name in STAGES})
+                 {name: info[name]["sha256"] for name in info})
 
 
 def _sampler_of(settings: Any) -> dict:

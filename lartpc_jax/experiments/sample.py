@@ -35,10 +35,11 @@ class Settings:
   num_evaluations: int = setting(20, "Network evaluations an image, at most.", lower=2)
   uniform: bool = setting(False, "Equal steps in time instead of those of Karras et al. 2022.")
   coarse_sampler: str = setting("", "Of a cascade: NAME, NAME:EVALUATIONS or NAME:EVALUATIONS:ETA.")
-  fine_sampler: str = setting("", "The same of its second stage.")
+  middle_sampler: str = setting("", "The same of its second stage, if it has three.")
+  fine_sampler: str = setting("", "The same of its last stage.")
   cond: str = setting("", "NAME=VALUE,... for all images, numbers or names of classes; the rest is as in "
-                      "training images: a cascade knows those, others take them from --data. A model that is "
-                      "told nothing draws as its training data are.")
+                           "training images: a cascade knows those, others take them from --data. A model "
+                           "that is told nothing draws as its training data are.")
   guidance_scale: float = setting(1.0, "Of a cascade's first stage; 1 means none.")
   guide: str = setting("", "Weights of a guide, for draws by Bayes' rule: a directory or a name.")
   guide_cond: str = setting("", "What the guide asks for, NAME=VALUE,...: numbers, or names of classes.")

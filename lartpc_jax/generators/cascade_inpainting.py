@@ -25,8 +25,11 @@ def make_cascade_inpaint(cascade: Cascade, samplers: tuple[Callable, Callable],
     samplers: of the coarse and the fine stage, from standard normal noise.
     settings: of the guidance; `floor` counts in the states of both stages.
   Raises:
-    ValueError: for noise, of which the maps of blocks would not be known.
+    ValueError: for noise, of which the maps of blocks would not be known, and for other than two stages of
+      whole pictures.
   """
+  if len(cascade.stages) != 2 or cascade.fine.windows is not None:
+    raise ValueError(f"Only a cascade of two stages completes images; this one has {len(cascade.stages)}.")
   if settings.noise_mev:
     raise ValueError(f"A cascade completes dead pixels, not noise; got noise_mev = {settings.noise_mev}.")
 
@@ -44,14 +47,14 @@ def make_cascade_inpaint(cascade: Cascade, samplers: tuple[Callable, Callable],
   def inpaint(keys: Array, images: Float[Array, "b n m"],
               seen: Float[Array, "b n m"]) -> Float[Array, "b n m"]:
     split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
-    state, size = gap_state(images, cascade.gap), cascade.blocks.size
+    state, size = gap_state(images, cascade.gap), cascade.coarse.blocks.size
     b, n, m = seen.shape
     whole = seen.reshape(b, n // size, size, m // size, size).min((2, 4))[..., None]
-    maps = block_map(state, cascade.gap, cascade.blocks)
+    maps = block_map(state, cascade.gap, cascade.coarse.blocks)
     drawn = draw(cascade.coarse, samplers[0], split[:, 0], {}, maps,
                  jnp.broadcast_to(whole / settings.floor, maps.shape))
-    maps = jnp.where(whole > 0.0, maps, whole_map(drawn, cascade.blocks))
-    told = jax.vmap(lambda maps, key: noisy_map(maps, cascade.map_noise, key))(maps, split[:, 1])
+    maps = jnp.where(whole > 0.0, maps, whole_map(drawn, cascade.coarse.blocks))
+    told = jax.vmap(lambda maps, key: noisy_map(maps, cascade.fine.told.noise, key))(maps, split[:, 1])
     pixels = draw(cascade.fine, samplers[1], split[:, 2], {"map": told}, state,
                   seen[..., None] / settings.floor)
     return jnp.where(seen > 0.0, images, image_from_gap_state(pixels, cascade.gap))

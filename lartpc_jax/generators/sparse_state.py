@@ -6,7 +6,8 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 
 class GapScale(NamedTuple):
@@ -71,6 +72,18 @@ def block_map(state: Float[Array, "b n m 1"], gap: GapScale, block: BlockScale) 
   return _scaled(num, mean, block)
 
 
+def map_of_pixels(pixels: Int[np.ndarray, "k 2"], charge_mev: Float[np.ndarray, " k"], num_pixels: int,
+                  gap: GapScale, block: BlockScale) -> Float[np.ndarray, "h w 2"]:
+  """`block_map` of a picture given by its pixels with charge. numpy, float32."""
+  lit = charge_mev >= gap.threshold_mev
+  side = num_pixels // block.size
+  cell = np.ravel_multi_index(tuple((pixels[lit] // block.size).T), (side, side))
+  y = gap.gap + np.arcsinh(charge_mev[lit].astype(np.float64) / gap.charge_scale_mev)
+  num, total = (np.bincount(cell, weights, minlength=side**2) for weights in (None, y))
+  charge = np.where(num > 0, (total / np.maximum(num, 1) - block.mean) / block.mean_scale, 0.0)
+  return np.stack([np.sqrt(num) / block.lit_scale, charge], axis=-1).reshape(side, side, 2).astype(np.float32)
+
+
 def _scaled(num, mean, block: BlockScale):
   charge = jnp.where(num > 0.0, (mean - block.mean) / block.mean_scale, 0.0)
   return jnp.stack([jnp.sqrt(num) / block.lit_scale, charge], axis=-1)
@@ -87,3 +100,19 @@ def whole_map(block_values: Float[Array, "b h w 2"], block: BlockScale) -> Float
   """A drawn map made one of an image: whole numbers of lit pixels, and no charge where there are none."""
   num = lit_pixels(block_values, block)
   return _scaled(num, block_values[..., 1] * block.mean_scale + block.mean, block)
+
+
+def surroundings(maps: Float[Array, "b m m k"], margin: int, side: int) -> Float[Array, "b t t j"]:
+  """What a network is told of the map of a window: of every cell but the margin those up to `margin` away.
+
+  Args:
+    maps: of the window, with `margin` cells on every side.
+    margin: see above; 0 leaves the map as it is.
+    side: of what comes out, at least; a cell of a coarser map is repeated. 0: as many as there are cells.
+  """
+  inner = maps.shape[1] - 2 * margin
+  if margin:
+    reach = range(2 * margin + 1)
+    maps = jnp.concatenate([maps[:, i:i + inner, j:j + inner] for i in reach for j in reach], axis=-1)
+  ratio = max(side // inner, 1)
+  return maps if ratio == 1 else jnp.repeat(jnp.repeat(maps, ratio, 1), ratio, 2)

@@ -22,6 +22,11 @@ BIAS_SLOPE, BIAS_FLOOR = 0.35, -6.0  # of the squared distance from that offset
 SQRT_HALF = float(np.sqrt(0.5))
 
 
+def tokens_of(space: str, side: int, map_patch: int = 2) -> int:
+  """Tokens on each axis of a state of side x side numbers in `space`."""
+  return side // (PATCH if space == "pixels" else map_patch)
+
+
 class Linear(nn.Module):
   """x @ kernel + bias over the last axis, as one matrix product; `num` > 1 makes that many side by side.
 
@@ -143,7 +148,8 @@ class SparseTransformer(nn.Module):
   "edm" with sigma_data 1.
 
   Args:
-    space: "pixels" (tokens are overlapping patches) or "map" (tokens are 2 x 2 numbers of the map).
+    space: "pixels" (tokens are overlapping patches) or "map" (tokens are squares of the map).
+    map_patch: cells of the map that a token has on each axis; "map" only.
     width: channels of a token.
     depth: number of blocks.
     num_heads: of attention.
@@ -155,6 +161,7 @@ class SparseTransformer(nn.Module):
     dtype: of activations, "float32" or "bfloat16"; parameters, sums and softmax stay float32.
   """
   space: str = "pixels"
+  map_patch: int = 2
   width: int = 192
   depth: int = 8
   num_heads: int = 4
@@ -169,7 +176,7 @@ class SparseTransformer(nn.Module):
     b, channels, dtype = x.shape[0], x.shape[-1], jnp.dtype(self.dtype)
     embedding = self._embedding(c_noise, cond).astype(dtype)
     x = x.astype(dtype)
-    cells = patches(x) if self.space == "pixels" else neighbours(space_to_depth(x, 2))
+    cells = patches(x) if self.space == "pixels" else neighbours(space_to_depth(x, self.map_patch))
     h, side = Linear(self.width, name="tokens")(cells), cells.shape[1]
     if "map" in cond:
       told = neighbours(space_to_depth(cond["map"].astype(dtype), cond["map"].shape[1] // side))
@@ -181,8 +188,9 @@ class SparseTransformer(nn.Module):
     final = Linear(2 * self.width, gain=0.0, name="final_modulation")(embedding)
     h = modulate(rms_norm(h), *jnp.split(final, 2, axis=-1)).reshape(b, side, side, self.width)
     if self.space == "map":
-      both = Linear(2 * 4 * channels, gain=0.0, name="answer")(neighbours(h)).astype(jnp.float32)
-      return depth_to_space(with_gate(both, space_to_depth(x, 2).astype(jnp.float32), c_noise), 2)
+      patch = self.map_patch
+      both = Linear(2 * patch**2 * channels, gain=0.0, name="answer")(neighbours(h)).astype(jnp.float32)
+      return depth_to_space(with_gate(both, space_to_depth(x, patch).astype(jnp.float32), c_noise), patch)
     answer = Linear(2 * (2 * PATCH)**2 * channels, gain=0.0, name="answer")(h)
     both = jnp.concatenate([from_patches(half) for half in jnp.split(answer, 2, axis=-1)], axis=-1)
     if self.head_features:

@@ -61,7 +61,7 @@ def stage_task(network: DenoiserNetwork, state_shape: tuple[int, int, int], *, e
     u = uncertainty(params["uncertainty"], sigma)
     return jnp.mean(values * jnp.exp(-u) + u), {"edm_loss": values.mean()}
 
-  num = len(holdout["image"])
+  num = len(next(iter(holdout.values())))
   chunk_size = min(chunk_size, num)
   chunks = num // chunk_size
   chunked = jax.tree.map(lambda x: np.reshape(x[:chunks * chunk_size], (chunks, chunk_size, *x.shape[1:])),
