@@ -139,8 +139,9 @@ def _transport(opened, event: Shown, settings: Settings) -> list[Section]:
     return []
   plan = exact_plan(*pair)
   figure = figures.transport_figure(*pair, plan.source, plan.target, plan.share, title=(
-      f"Earth Mover's Distance from event {settings.event} to event {number}: {plan.value:.2f} pixels"))
-  return [Section("Transport", "The cheapest way to fill the holes of one image with the dirt of the other, "
+      f"Earth Mover's Distance: {plan.value:.2f} px"))
+  return [Section("Transport", f"The cheapest way from event {settings.event} to event {number}: to fill "
+                  "the holes of the one image with the dirt of the other, "
                   f"both of one unit of charge, in view {event.views[0]}: each arrow moves a share of the "
                   "charge, and the distance is the mean length of a move.", [figure])]
 
