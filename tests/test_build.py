@@ -60,7 +60,7 @@ def test_unknown_variant_is_named(name):
 
 
 BAD_AUTOENCODER = [
-    ("task", "gan", r"Unknown config value task = 'gan'; allowed: \['autoencoder', .*'generator', .*"
+    ("task", "flow", r"Unknown config value task = 'flow'; allowed: \['autoencoder', .*'generator', .*"
      r"'ssnet'\]"),
     ("task", ..., "Unknown config value task = None"),
     ("seed", ..., "Missing config key seed"),

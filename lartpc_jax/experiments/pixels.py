@@ -138,6 +138,16 @@ def draws_of(seed: int, numbers: np.ndarray, shape: tuple[int, ...]) -> tuple[ja
   return jnp.concatenate(noise), jnp.concatenate(keys)
 
 
+def _told(generator: Generator, cond: Mapping | None, num: int) -> tuple[dict, float]:
+  """Allowed values of the condition for `num` images, and the guidance scale that makes them count or not."""
+  variables = generator.condition.variables
+  if cond is not None or not variables:
+    return condition_lib.check(generator.condition, cond or {}), 1.0
+  if generator.frame is not IDENTITY:
+    raise ValueError(f"This generator places its pictures by {sorted(variables)}: use launch.generate.")
+  return condition_lib.placeholder(generator.condition, num), 0.0
+
+
 def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: int = 64,
                 one_by_one: bool = False, cond: Mapping[str, np.ndarray] | None = None,
                 update: Callable = lambda done: None, steer: Callable = lambda score_fn: score_fn,
@@ -161,13 +171,7 @@ def draw_images(generator: Generator, num: int, *, seed: int = 0, chunk_size: in
   Raises:
     ValueError: if conditions are missing, or out of range.
   """
-  variables, scale = generator.condition.variables, 1.0
-  if cond is None and variables:
-    if generator.frame is not IDENTITY:
-      raise ValueError(f"This generator places its pictures by {sorted(variables)}: use launch.generate.")
-    cond, scale = condition_lib.placeholder(generator.condition, num), 0.0
-  else:
-    cond = condition_lib.check(generator.condition, cond or {})
+  cond, scale = _told(generator, cond, num)
   make = make_generate(generator, build_sampler(generator.denoiser.sde, **sampler), guidance_scale=scale,
                        steer=steer)
   generate = lambda noise, keys, asked: make(noise, asked or None, keys)
