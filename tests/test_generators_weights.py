@@ -131,3 +131,17 @@ def test_the_model_of_crops_that_ships_draws_sparse_images():
                                  num_evaluations=5, uniform=False)
   assert images.shape == (2, 64, 64) and np.all(np.isfinite(images)) and info["step"] >= 2000
   assert np.all(images[images > 0] >= pixels.threshold_of(info)) and 0 < np.mean(images > 0) < 0.3
+
+
+def test_weights_are_stored_anew_as_integers(tmp_path):
+  rng = np.random.default_rng(0)
+  params = {"dense": {"kernel": rng.normal(size=(30, 20)), "bias": rng.normal(size=20)}}
+  weight_files.save_weights(tmp_path / "a", "net", params, {"step": 3}, dtype="float32")
+  assert weight_files.store_as(tmp_path / "a", tmp_path / "b", "int8") == ["net"]
+  found, info = weight_files.load_weights(tmp_path / "b", "net")
+  step = np.abs(params["dense"]["kernel"]).max(0) / 127
+  assert np.all(np.abs(found["dense"]["kernel"] - params["dense"]["kernel"]) <= 0.501 * step + 1e-6)
+  np.testing.assert_allclose(found["dense"]["bias"], params["dense"]["bias"], rtol=1e-6)
+  assert info["step"] == 3 and info["name"] == "net"
+  with pytest.raises(FileNotFoundError, match="holds no weights"):
+    weight_files.store_as(tmp_path / "none", tmp_path / "b", "int8")

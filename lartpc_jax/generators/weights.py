@@ -151,6 +151,23 @@ def num_parameters(directory: str | os.PathLike, *, leave_out: tuple[str, ...] =
   return total
 
 
+def store_as(source: str | os.PathLike, target: str | os.PathLike, dtype: str) -> list[str]:
+  """Writes all weights of directory `source` into `target`, stored as `dtype`; returns their names.
+
+  Raises:
+    FileNotFoundError: if `source` holds no weights.
+    ValueError: as `load_weights` and `save_weights`.
+  """
+  names = sorted(path.stem for path in Path(source).glob("*.json") if path.with_suffix(".npz").exists())
+  if not names:
+    raise FileNotFoundError(f"{source} holds no weights: no NAME.json with a NAME.npz beside it.")
+  for name in names:
+    params, info = load_weights(source, name)
+    own = {key: value for key, value in info.items() if key not in ("format", "name", "sha256")}
+    save_weights(target, name, params, own, dtype=dtype)
+  return names
+
+
 def copy_weights(source: str | os.PathLike, target: str | os.PathLike, name: str) -> None:
   """Copies `name`.npz and `name`.json from directory `source` to `target`, each whole or not at all."""
   for suffix in ("npz", "json"):
