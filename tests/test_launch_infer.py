@@ -264,7 +264,7 @@ def test_variants_build(weights, variant):
   prepare = lambda: infer.prepare(infer.Settings("sample",
                                                  ("xy", "xz"), num_events=1, weights=weights), config)
   if not config["inference"]["second"]["prior_weight_px"]:
-    assert prepare().identity["distance"] == config["distance"]
+    assert prepare().identity["distance"] == {"num_pixels": 64, **config["distance"]}
   else:
     with pytest.raises(ValueError, match="prior_weight_px must be at least 0, and 0 without an estimator"):
       prepare()
@@ -280,7 +280,7 @@ def one_view_results(true_mev, momentum_mev, **changes):
                 converged=np.ones(n, bool), seconds=np.full(n, 2.0), cold=np.arange(n) < 1) | changes
   return results.make_results(fields, events=np.arange(n), views=("xy",), true_mev=true_mev,
                               baselines={"classical": momentum_mev}, clean=None,
-                              kinetic_range_mev=(50.0, 100.0))
+                              kinetic_range_mev=(50.0, 100.0), dropped=np.zeros(n))
 
 
 def test_one_view_compares_up_to_the_sign(tmp_path):
@@ -288,8 +288,7 @@ def test_one_view_compares_up_to_the_sign(tmp_path):
   table = one_view_results(true_mev, true_mev * np.array([1, 1, -1]))
   assert table.summary["inferred"][
       "median_dp_mev"] == 0.0 and "share_above_50_mev_clean" not in table.summary["inferred"]
-  assert table.columns["pz_sign_ambiguous"].tolist() == [1, 1] and list(
-      table.columns)[-1] == "pz_sign_ambiguous"
+  assert table.columns["pz_sign_ambiguous"].tolist() == [1, 1]
   assert any("|pz|" in line for line in results.warnings(table))
   assert errors.hidden_name(("xz",)) == "y" and errors.hidden_name(("xy", "xz")) is None
   np.testing.assert_allclose(errors.line_of_sight_angle(true_mev, ("xy",)), [54.7356, 74.0546], rtol=1e-4)

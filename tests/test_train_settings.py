@@ -11,7 +11,7 @@ from tests.toy_config import get_config
 def test_settings():
   config = get_config().to_dict()
   run = settings(config)
-  assert dataclasses.asdict(run) == {"optim": {**config["optim"], "muon": None},
+  assert dataclasses.asdict(run) == {"optim": {**config["optim"], "muon": None, "other": None},
                                      "train": config["train"], "seed": 0}
   config["optim"]["muon"] = {"pattern": "kernel", "learning_rate": 0.1}
   assert settings(config).optim.muon == Muon("kernel", 0.1)

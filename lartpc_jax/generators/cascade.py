@@ -176,7 +176,8 @@ def draw_next(cascade: Cascade, number: int, sampler: Callable, keys: Array, con
 
 
 def lit_of(cascade: Cascade, number: int, maps: np.ndarray) -> Bool[np.ndarray, "b g g"]:
-  """Where stage `number`, which knows windows, computes something, in cells of its windows.step_px."""
+  """Where stage `number`, which knows windows, computes something [b g g], in cells of its windows.step_px,
+  for maps [b h w 2] that it is told."""
   stage = cascade.stages[number]
   cell = stage.told.blocks.size
   return np.asarray(lit_cells(lit_pixels(jnp.asarray(maps), stage.told.blocks) > 0.0, cell, stage.windows))

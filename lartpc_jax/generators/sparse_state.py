@@ -74,7 +74,8 @@ def block_map(state: Float[Array, "b n m 1"], gap: GapScale, block: BlockScale) 
 
 def map_of_pixels(pixels: Int[np.ndarray, "k 2"], charge_mev: Float[np.ndarray, " k"], num_pixels: int,
                   gap: GapScale, block: BlockScale) -> Float[np.ndarray, "h w 2"]:
-  """`block_map` of a picture given by its pixels with charge. numpy, float32."""
+  """`block_map` [h w 2] of a picture given by its pixels with charge [k 2] and that charge [k]. numpy,
+  float32."""
   lit = charge_mev >= gap.threshold_mev
   side = num_pixels // block.size
   cell = np.ravel_multi_index(tuple((pixels[lit] // block.size).T), (side, side))
