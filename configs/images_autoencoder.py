@@ -24,7 +24,7 @@ PRIMARIES = dict(BASE, image=common.events64_image(), latent_channels=16, num_ho
 GPU = dict(features=192, batch_size=512, num_steps=10_000, rate=2e-3)
 TINY = dict(features=16, batch_size=8, num_steps=20, every=10, rate=1e-3, num_holdout=4)
 VARIANTS = {
-    "base": BASE, "gpu": dict(BASE, **GPU), "tiny": dict(BASE, **TINY),
+    "base": BASE, "gpu": dict(BASE, **GPU), "tiny": dict(BASE, **TINY, path="sample"),
     "particles": PARTICLES, "particles_gpu": dict(PARTICLES, **GPU),
     "particles_tiny": dict(PARTICLES, **TINY),
     "simpledet": SIMPLEDET, "simpledet_tiny": dict(SIMPLEDET, **TINY),
@@ -37,7 +37,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(dict(task="autoencoder", seed=0, frame=None))
   config.image = v["image"]
   config.charge = dict(name="sqrt", scale_mev=1.0)
-  config.data = common.data({**v, "path": ""}, "symmetries", "scale_mev", "nan")
+  config.data = common.data({"path": "", **v}, "symmetries", "scale_mev", "nan")
   config.network = dict(latent_channels=v["latent_channels"], stem=8, features=v["features"],
                         num_encoder_blocks=2, num_decoder_blocks=3)
   config.loss = common.block(schema.AutoencoderLoss)

@@ -48,7 +48,7 @@ PRIMARIES = dict(
 GPU = dict(network={**NETWORK, "features": 96}, batch_size=512, num_steps=20_000, every=2_000)
 TINY = dict(network={**NETWORK, "features": 16}, batch_size=8, num_holdout=4, num_steps=20, every=10)
 VARIANTS = {
-    "base": BASE, "gpu": dict(BASE, **GPU), "tiny": dict(BASE, **TINY),
+    "base": BASE, "gpu": dict(BASE, **GPU), "tiny": dict(BASE, **TINY, path="sample"),
     "particles": PARTICLES, "particles_gpu": dict(PARTICLES, **GPU),
     "particles_tiny": dict(PARTICLES, **TINY),
     "simpledet": SIMPLEDET, "simpledet_tiny": dict(SIMPLEDET, **TINY),
@@ -64,7 +64,7 @@ def get_config(variant: str = "base") -> ml_collections.ConfigDict:
   config.kinetic_range_mev = v["kinetic"]
   config.codec = dict(name="autoencoder", weights="")
   config.charge_plane = v["plane"]
-  config.data = common.data({**v, "path": ""}, "symmetries", "scale_mev", "nan")
+  config.data = common.data({"path": "", **v}, "symmetries", "scale_mev", "nan")
   config.network = {"name": "latent_unet", **v["network"]}
   config.prediction = common.block(schema.Prediction)
   config.sde = dict(name="vp", beta_min=0.1, beta_max=20.0)
