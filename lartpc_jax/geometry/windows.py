@@ -63,8 +63,8 @@ def join(tiles: Float[Array, "b n k s t c"], windows: Windows, place: Int[Array,
 
 
 def count_lit(lit: Bool[np.ndarray, "b h w"], windows: Windows) -> Int[np.ndarray, "b p p"]:
-  """Number of windows with a lit cell of `lit` [b h w], for every place [p p] of the tiling; cells are step_px
-  wide. numpy."""
+  """Number of windows with a lit cell of `lit` [b h w], for every place [p p] of the tiling; cells are
+  step_px wide. numpy."""
   side = num_places(windows)
   b, h, w = lit.shape
   padded = np.pad(lit, ((0, 0), (side, side), (side, side)))

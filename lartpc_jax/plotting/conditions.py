@@ -19,7 +19,8 @@ def scan_figure(real, rows: dict, images: np.ndarray, drawn: dict[str, np.ndarra
   """
   num = min(NUM_SHOWN, len(images))
   figure = Figure(figsize=(1.4 * num + 1.0, 3.2 + 1.45 * (1 + len(drawn))), layout="constrained")
-  above, below = figure.subfigures(2, 1, height_ratios=(3.2, 1.45 * (1 + len(drawn))))
+  parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.2, 1.45 * (1 + len(drawn))))
+  above, below = np.asarray(parts).ravel()
   panels, scanned = above.subplots(1, 3), [row for label, row in rows.items() if _is_number(label)]
   scales = [float(label) for label in rows if _is_number(label)]
 

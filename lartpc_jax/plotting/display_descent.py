@@ -41,7 +41,7 @@ def descent_figure(descent: Descent, plane: Plane | None, points: Mapping[str, n
   moving = len(figure.data)
   for trace, row, column in zip(_at_step(descent, 0), (1, 1, 2), (1, 2, 2)):
     figure.add_trace(trace, row, column)
-  if drawn:
+  if descent.images is not None:
     top = max(top_charge(descent.target), top_charge(descent.images))
     figure.add_trace(heatmap(descent.target, top, bar=charge_bar(top, len=0.44, y=0.21, x=1.0)), 2, 1)
     for column in (1, 2):
