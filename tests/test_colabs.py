@@ -20,7 +20,7 @@ MAX_BYTES = 1_000_000  # with its pictures
 NOT_RUN = ("2_infer", "3_count")
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 with_outputs = pytest.mark.parametrize("path", [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.xfail(reason="not run yet: make notebooks")]
+    pytest.param(path, id=path.stem, marks=[pytest.mark.xfail(strict=True, reason="run make notebooks")]
                  if path.stem in NOT_RUN else []) for path in NOTEBOOKS])
 
 
