@@ -210,12 +210,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> Calibrated | int:
     console: what it reports to; asked after each chunk whether to stop.
   """
   events = np.arange(len(job.data.images))
-  done = len(chunks.finished_events(out / "chunks", job.identity))
-  with (console.progress(len(events), initial=done, description="draws", unit="event") as bar,
-        console.stopping() as stop):
-    stopped = chunks.run_chunks(job.compute, events, directory=out / "chunks", stride=WEIGHTED_CHUNK,
-                                stop=stop,
-                                identity=job.identity, update=bar.update)
+  stopped = chunks.run_with_progress(console, "draws", job.compute, events, directory=out / "chunks",
+                                     stride=WEIGHTED_CHUNK, identity=job.identity)
   if stopped is not None:
     return stopped
   found = chunks.load_fields(out / "chunks", events, [*tempered.Draws._fields, "pole"], identity=job.identity)

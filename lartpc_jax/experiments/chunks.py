@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,24 @@ def run_chunks(compute: Callable, events: np.ndarray, *, directory: str | os.Pat
   directory.parent.mkdir(parents=True, exist_ok=True)
   with hold_lock(directory.parent / "lock", busy=f"Another process is writing {directory}."):
     return _run_missing(compute, events, directory, stride, identity, stop, update)
+
+
+def run_with_progress(console: Any, description: str, compute: Callable, events: np.ndarray, *,
+                      directory: str | os.PathLike, stride: int, identity: dict,
+                      unit: str = "event") -> int | None:
+  """`run_chunks` under a progress bar that begins with what is there; a signal to `console` stops it.
+
+  Args:
+    console: see `protocol.Console`.
+    description: of the bar.
+    unit: what an event is called there.
+    compute, events, directory, stride, identity: see `run_chunks`, as what is raised and returned.
+  """
+  there = finished_events(directory, identity)
+  with (console.progress(len(events), initial=sum(int(event) in there for event in events),
+                         description=description, unit=unit) as bar, console.stopping() as stop):
+    return run_chunks(compute, events, directory=directory, stride=stride, identity=identity, stop=stop,
+                      update=bar.update)
 
 
 def _run_missing(compute: Callable, events: np.ndarray, directory: Path, stride: int, identity: dict,

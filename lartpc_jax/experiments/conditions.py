@@ -152,11 +152,8 @@ def _draw(settings: Settings, pairs: Callable, asked: Asked, label: str, identit
     return {"images": np.asarray(pairs(rows, cond))[:len(chosen)]}
 
   directory = out / f"scale_{label}" / "chunks"
-  done = len(chunks.finished_events(directory, identity))
-  with (console.progress(len(numbers), initial=done, description=f"guidance scale {label}",
-                         unit="condition") as bar, console.stopping() as stop):
-    stopped = chunks.run_chunks(compute, numbers, directory=directory, stride=settings.chunk_size, stop=stop,
-                                update=bar.update, identity=identity)
+  stopped = chunks.run_with_progress(console, f"guidance scale {label}", compute, numbers, unit="condition",
+                                     directory=directory, stride=settings.chunk_size, identity=identity)
   if stopped is not None:
     return stopped
   return chunks.load_fields(directory, numbers, ["images"], identity=identity)["images"]

@@ -181,10 +181,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     say(f"{out} holds {done} of the {num} events already.")
   warn_of_skipped(job.skipped, num + len(job.skipped), say)
   warn_about_truth(job, say)
-  with (console.progress(num, initial=done, description="infer", unit="event") as bar,
-        console.stopping() as stop):
-    stopped = chunks.run_chunks(job.compute, job.events, directory=directory, stride=job.stride, stop=stop,
-                                update=bar.update, identity=job.identity)
+  stopped = chunks.run_with_progress(console, "infer", job.compute, job.events, directory=directory,
+                                     stride=job.stride, identity=job.identity)
   if stopped is not None:
     done = sum(int(event) in chunks.finished_events(directory, job.identity) for event in job.events)
     say(f"Stopped after {done} of {num} events, which are saved. The same command goes on.")

@@ -139,14 +139,11 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
     None, or the signal that stopped it before its end: the same call goes on.
   """
   directory, num, say = out / "chunks", len(job.events), console.say
-  there = chunks.finished_events(directory, job.identity)
   warn_of_skipped(job.skipped, num + len(job.skipped), say)
   for note in job.notes:
     say(note)
-  with (console.progress(num, initial=sum(int(e) in there for e in job.events), description="infer",
-                         unit="event") as bar, console.stopping() as stop):
-    stopped = chunks.run_chunks(job.compute, job.events, directory=directory, stride=job.stride, stop=stop,
-                                update=bar.update, identity=job.identity)
+  stopped = chunks.run_with_progress(console, "infer", job.compute, job.events, directory=directory,
+                                     stride=job.stride, identity=job.identity)
   if stopped is not None:
     say("Stopped; what is finished is saved. The same command goes on.")
     return stopped

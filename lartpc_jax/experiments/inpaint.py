@@ -75,11 +75,9 @@ def run(settings: Settings, console: Console) -> int:
   job = prepare(settings)
   with console.workdir(settings.out, job.identity) as out:
     directory = out / "chunks"
-    done = len(chunks.finished_events(directory, job.identity))
-    with (console.progress(len(job.numbers), initial=done, description="inpaint", unit="image") as bar,
-          console.stopping() as stop):
-      stopped = chunks.run_chunks(_make_compute(settings, job), job.numbers, directory=directory, stop=stop,
-                                  stride=settings.chunk_size, identity=job.identity, update=bar.update)
+    stopped = chunks.run_with_progress(console, "inpaint", _make_compute(settings, job), job.numbers,
+                                       directory=directory, stride=settings.chunk_size, unit="image",
+                                       identity=job.identity)
     if stopped is not None:
       console.say("Stopped; what is finished is saved. The same command goes on.")
       return exit_code(stopped)

@@ -105,10 +105,8 @@ def _in_chunks(compute: Callable, num: int, name: str, identity: dict, out: Path
                ) -> np.ndarray | int:
   """nats [n] of the images of one row, or the signal that stopped it."""
   numbers, directory = np.arange(num), out / name / "chunks"
-  done = len(chunks.finished_events(directory, identity))
-  with console.progress(num, initial=done, description=name, unit="image") as bar, console.stopping() as stop:
-    stopped = chunks.run_chunks(compute, numbers, directory=directory, stride=settings.chunk_size, stop=stop,
-                                update=bar.update, identity=identity)
+  stopped = chunks.run_with_progress(console, name, compute, numbers, directory=directory, unit="image",
+                                     stride=settings.chunk_size, identity=identity)
   if stopped is not None:
     return stopped
   return chunks.load_fields(directory, numbers, ["nats"], identity=identity)["nats"]

@@ -153,13 +153,8 @@ def execute(job: Job, out: Path, console: Console = SILENT) -> int | None:
   null_gains = [read_null(path, job, number) for number, path in enumerate(nulls, start=1)]
   num = len(job.events)
   warn_of_skipped(job.skipped, num + len(job.skipped), say)
-  there = chunks.finished_events(out / "chunks", job.identity)
-  done = sum(int(e) in there for e in job.events)
-  with (console.progress(num, initial=done, description="tracks", unit="event") as bar,
-        console.stopping() as stop):
-    stopped = chunks.run_chunks(job.compute, job.events, directory=out / "chunks", stride=job.stride,
-                                stop=stop,
-                                update=bar.update, identity=job.identity)
+  stopped = chunks.run_with_progress(console, "tracks", job.compute, job.events, directory=out / "chunks",
+                                     stride=job.stride, identity=job.identity)
   if stopped is not None:
     say("Stopped; what is finished is saved. The same command goes on.")
     return stopped
