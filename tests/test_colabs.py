@@ -16,12 +16,7 @@ from tests.docs_text import REPO
 NOTEBOOKS = sorted((REPO / "colabs").glob("*.ipynb"))
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_BYTES = 1_000_000  # with its pictures
-# Committed before a run from top to bottom came to its end; an entry must go once its outputs are there.
-NOT_RUN = ("3_count",)
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-with_outputs = pytest.mark.parametrize("path", [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.xfail(strict=True, reason="run make notebooks")]
-                 if path.stem in NOT_RUN else []) for path in NOTEBOOKS])
 
 
 def code_cells(path):
@@ -45,7 +40,7 @@ def test_cells_parse(path):
     ast.parse(python_of("".join(cell["source"])))
 
 
-@with_outputs
+@names
 def test_outputs_are_of_one_run_without_an_error(path):
   cells = code_cells(path)
   for cell in cells:
@@ -54,7 +49,7 @@ def test_outputs_are_of_one_run_without_an_error(path):
   assert counts == list(range(1, len(cells) + 1)), "its outputs are not of one run from top to bottom"
 
 
-@with_outputs
+@names
 def test_pictures_came_out(path):
   """PNG data, not the text `<Figure size ...>` of a figure that nobody drew."""
   pictures = [base64.b64decode(output["data"]["image/png"]) for cell in code_cells(path)
